@@ -1,0 +1,123 @@
+// The C++ API of crossent: strided views and plain option structs, no Python.
+//
+// Every function reads its inputs where they lie (any strides, in bytes; zero and negative ones included) and writes
+// its outputs in place. Shapes, dtypes and values other than class indices are preconditions: the Python layer checks
+// them. Class indices are checked here, before anything is written, and reported as `target_error`.
+//
+// "Rows" are the positions of all axes but the class axis, in C order. Quantities are in nats.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace crossent {
+
+using index = std::ptrdiff_t;
+
+enum class dtype : std::uint8_t { float32, float64 };
+enum class int_dtype : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64 };
+enum class reduction : std::uint8_t { none, mean, sum };
+
+// A strided array; `data == nullptr` means "not given".
+struct view {
+  const void* data = nullptr;
+  dtype type = dtype::float32;
+  int ndim = 0;
+  const index* shape = nullptr;
+  const index* strides = nullptr;  // bytes
+};
+
+struct mutable_view {
+  void* data = nullptr;
+  dtype type = dtype::float32;
+  int ndim = 0;
+  const index* shape = nullptr;
+  const index* strides = nullptr;  // bytes
+};
+
+struct index_view {
+  const void* data = nullptr;
+  int_dtype type = int_dtype::int64;
+  int ndim = 0;
+  const index* shape = nullptr;
+  const index* strides = nullptr;  // bytes
+};
+
+// How a call runs: never what it computes.
+struct execution {
+  int threads = 0;                   // at most this many; 0: no limit beyond the process-wide one
+  bool (*interrupted)() = nullptr;   // asked about every 50 ms on the calling thread; true abandons the call
+};
+
+// Thrown when `execution::interrupted` said so. Outputs may be partly written.
+struct interrupted_error {};
+
+// A class index outside [0, C) that is not `ignore_index`. Nothing was written.
+struct target_error {
+  index row;           // the first such row, in C order
+  std::string value;   // as written in the target array
+};
+
+// ---- Normalisers -------------------------------------------------------------------------------------------------
+// x: (.., C, ..) with C at `axis`; out: the shape and dtype of x. out may be x.
+
+// out = exp(x/T) / sum exp(x/T)
+void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
+// out = x/T - log sum exp(x/T)
+void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
+// out = log sum exp(x); out: the rows' shape, the dtype of x
+void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
+
+// out = p * (g - sum g p) / T, with p = softmax(x/T)
+void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature,
+                      const mutable_view& out, const execution& = {});
+// out = (g - exp(log_p) * sum g) / T
+void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature,
+                          const mutable_view& out, const execution& = {});
+// out = g * softmax(x); grad_output: the rows' shape (strides may be 0)
+void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out,
+                        const execution& = {});
+
+// ---- Losses over class indices -----------------------------------------------------------------------------------
+
+struct index_loss_options {
+  int axis = 0;
+  view weight;                      // (C,), the dtype of the logits, >= 0; absent: ones
+  bool has_ignore_index = true;
+  std::int64_t ignore_index = -100;
+  double label_smoothing = 0;       // cross_entropy only
+  view sample_weight;               // the rows' shape, the dtype of the logits, >= 0 (strides may be 0); absent: ones
+  enum reduction reduction = reduction::mean;
+  double denominator = 0;           // replaces the mean's denominator where > 0
+  view grad_output;                 // the rows' shape (strides may be 0), the dtype of the logits; absent: ones
+};
+
+// Returns the reduced loss rounded to the dtype of the logits (0 with reduction::none). Any of the outputs may be absent:
+//   losses  the rows' shape and the dtype of the logits, the loss of each row (reduction::none only)
+//   grad    the shape and dtype of the first argument, d(sum of grad_output * loss)/d(first argument); may be x itself
+// With neither and reduction::none nothing is computed.
+double cross_entropy(const view& logits, const index_view& target, const index_loss_options&,
+                     const mutable_view& losses, const mutable_view& grad, const execution& = {});
+double nll_loss(const view& log_probs, const index_view& target, const index_loss_options&,
+                const mutable_view& losses, const mutable_view& grad, const execution& = {});
+
+// ---- The process -------------------------------------------------------------------------------------------------
+
+void set_num_threads(int n);   // n >= 1, process-wide
+int num_threads(int limit = 0);  // what a call would use now: min(set_num_threads, limit, OpenMP, CPU quota)
+
+struct build_info {
+  const char* version;
+  const char* isa;          // the level in use
+  const char* compiler;
+  const char* openmp;       // the OpenMP version macro's value, or "none"
+};
+build_info info();               // throws std::runtime_error on a CROSSENT_ISA that is unknown or unusable
+const char* const* isa_levels();   // the levels this machine can run, best first, ended by nullptr
+
+// vmath through the kernels' own table, for accuracy sweeps: out[i] = f(x[i]), over contiguous arrays.
+// function: "exp", "expm1", "log", "log1p"; false where there is no such function.
+bool vmath(const char* function, dtype type, const void* x, void* out, index n);
+
+}  // namespace crossent

@@ -1,0 +1,125 @@
+// Cross-entropy over class indices: value and gradient in one pass. The formulas are in docs/design.md.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "row_pass.hpp"
+#include "targets.hpp"
+
+namespace crossent {
+namespace {
+
+class cross_entropy_operation : public row_operation {
+ public:
+  cross_entropy_operation(const targets& y, const upstream& u, const index_loss_options& o) : y_(y), upstream_(u), options_(o) {}
+
+  double* losses = nullptr;      // of every row, in C order
+  double smoothing = 0;          // e / C
+  const void* weight = nullptr;  // contiguous, in the dtype of the logits; nullptr: ones
+  double weight_sum = 0;
+  std::vector<double> block_weights;   // sum of the weights of each block of classes
+
+  bool smoothed() const { return smoothing != 0; }
+
+  void prepare(row_group& g) override {
+    y_.load(g.first, g.count, g.y, g.class_weight, g.row_weight);
+    std::copy_n(g.row_weight, g.count, g.upstream);
+    upstream_.apply(g.first, g.count, g.upstream);
+    for (index i = 0; i < g.count; ++i) {
+      g.target_weight[i] = (1 - options_.label_smoothing) * g.class_weight[i];
+      const bool there = g.row_weight[i] != 0;
+      g.target[i] = there ? load_number(g.x[i] + g.y[i] * x.class_stride, type) : 0;
+      if (!there && !across) g.x[i] = nullptr;
+    }
+  }
+
+  void finish(row_group& g) override {
+    if (smoothed()) smooth(g);
+    kernels().index_loss({g.count, g.state(), g.target, smoothed() ? g.deviation : nullptr, g.row_weight, g.target_weight,
+                          g.class_weight, g.upstream, smoothing, weight_sum, g.loss, g.factor, g.target_gradient});
+    if (losses != nullptr) std::copy_n(g.loss, g.count, losses + g.first);
+    kernel().spread(g.count, g.factor, g.shift);
+    for (index i = 0; i < g.count; ++i) g.beta[i] = g.upstream[i] * smoothing;
+  }
+
+  void write(row_group& g, index begin, index end) override {
+    kernel().write_exp(input(g), output(g), begin, end, t,
+                       {g.offset, g.shift, g.factor, smoothed() ? g.beta : nullptr, weight});
+  }
+
+  // The entries that the product of two rounded numbers would lose: the true class, and with smoothing the largest.
+  void complete(row_group& g) override {
+    for (index i = 0; i < g.count; ++i) {
+      if (g.row_weight[i] == 0) continue;
+      const index top = static_cast<index>(g.top_class[i]);
+      if (smoothed() && top != g.y[i]) {
+        const double b = smoothing * y_.weight(top);
+        const double rest = g.target_weight[i] + smoothing * (weight_sum - y_.weight(top));   // A - b
+        put(g, i, top, g.upstream[i] == 0 ? 0 : g.upstream[i] * (rest - b * g.tail[i]) / (1 + g.tail[i]));
+      }
+      put(g, i, g.y[i], g.target_gradient[i]);
+    }
+  }
+
+ private:
+  void put(row_group& g, index row, index c, double v) { store_number(g.out[row] + c * out.class_stride, type, v); }
+
+  // sum w (max - x) of each row from those of its blocks, and the class of the maximum.
+  void smooth(row_group& g) {
+    const double* max = g.block_stats().max;
+    std::vector<double> part(static_cast<std::size_t>(g.count * g.blocks));
+    kernel().deviation(input(g), weight, 0, g.blocks, max, part.data());
+    kernel().locate(input(g), g.state(), g.top_class);
+    for (index i = 0; i < g.count; ++i) {
+      double sum = 0;
+      for (index b = 0; b < g.blocks; ++b) {
+        const index at = i * g.blocks + b;
+        const double block_max = max[at] == -__builtin_inf() ? 0 : max[at], w = block_weights[static_cast<std::size_t>(b)];
+        sum += part[static_cast<std::size_t>(at)] + (w == 0 ? 0 : w * (g.max[i] - block_max));
+      }
+      g.deviation[i] = sum;
+    }
+  }
+
+  const targets& y_;
+  const upstream& upstream_;
+  const index_loss_options& options_;
+};
+
+}  // namespace
+
+double cross_entropy(const view& logits, const index_view& target, const index_loss_options& options, const mutable_view& losses,
+                     const mutable_view& grad, const execution& e) {
+  const index classes = logits.shape[options.axis];
+  const targets y(target, options, classes, e);
+  const bool mean = options.reduction == reduction::mean;
+  const double denominator = !mean ? 1 : options.denominator > 0 ? options.denominator : y.denominator(e);
+  const upstream coefficients(options.grad_output, denominator, mean);
+
+  cross_entropy_operation op(y, coefficients, options);
+  describe(op, logits, options.axis, 1.0, grad);
+  std::vector<char> packed_weight;
+  if (options.label_smoothing > 0) {
+    op.smoothing = options.label_smoothing / static_cast<double>(classes);
+    op.block_weights.assign(static_cast<std::size_t>((classes + block_classes - 1) / block_classes), 0.0);
+    for (index c = 0; c < classes; ++c) op.block_weights[static_cast<std::size_t>(c / block_classes)] += y.weight(c);
+    for (const double w : op.block_weights) op.weight_sum += w;
+    if (options.weight.data != nullptr) {
+      const std::size_t size = logits.type == dtype::float32 ? 4 : 8;
+      packed_weight.resize(static_cast<std::size_t>(classes) * size);
+      for (index c = 0; c < classes; ++c)
+        store_number(packed_weight.data() + static_cast<std::size_t>(c) * size, logits.type, y.weight(c));
+      op.weight = packed_weight.data();
+    }
+  }
+
+  const index rows = y.rows();
+  const bool reduced = options.reduction != reduction::none;
+  const std::unique_ptr<double[]> values(reduced || losses.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
+  op.losses = values.get();
+  run_rows(op, e);
+  if (losses.data != nullptr) store_losses(values.get(), rows, losses, e);
+  return values ? reduce(values.get(), rows, options, denominator, logits.type, e) : 0;
+}
+
+}  // namespace crossent

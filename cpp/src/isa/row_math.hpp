@@ -1,0 +1,182 @@
+// What happens once per row, eight rows (or blocks) to a pack, in float64: folding blocks, losses, coefficients.
+#pragma once
+
+#include "rows.hpp"
+
+namespace crossent {
+namespace {
+
+using doubles = pack<double>;
+
+// exp((a - b)/T) 2^shift, a and b at any distance; 1 times 2^shift where both are infinite.
+CROSSENT_INLINE doubles exp_difference(doubles a, doubles b, const scaling& t, doubles shift) {
+  doubles low;
+  doubles d = two_sum(a, -b, low);
+  const doubles zero = set1(0.0);
+  d = if_equal(a, b, zero, d);
+  d = at_least(d, set1(-constants<double>::largest));
+  low = if_less(absolute(low), set1(1.0), low, zero);   // NaN beside an infinite d
+  if (!t.is_one) {
+    const doubles high = set1(t.high), z = d * high;
+    low = fma(low, high, fma(d, set1(t.low), product_error(d, high, z)));
+    low = if_less(absolute(low), set1(1.0), low, zero);
+    d = z;
+  }
+  const doubles lowest = lowest_exponent(shift);
+  low = if_less(d, lowest, zero, low);
+  return exp_scaled(at_least(d, lowest), low, magic_of(shift));
+}
+
+// Exponents added to a block's factor, which may be far smaller than its sum is large.
+constexpr double headroom = 256;
+
+// The factor that takes a block's terms to exp((x - max)/T), times 2^headroom.
+CROSSENT_INLINE doubles block_unit(doubles offset, doubles shift, doubles max, const scaling& t) {
+  const doubles finite = if_equal(max, set1(-constants<double>::infinity), set1(0.0), max);
+  return exp_difference(offset, finite, t, shift + set1(headroom));
+}
+
+template <class T>
+void fold(index rows, index blocks, const scaling& t, const block_statistics& in, const row_state& out) {
+  const doubles unbias = exp2_whole(set1(-headroom - static_cast<double>(bias<T>)));
+  const doubles unit_scale = exp2_whole(set1(-headroom)), one = set1(1.0);
+  if (blocks == 1) {
+    for (index i = 0; i < rows; i += 8) {
+      const doubles max = load<double>(in.max + i), offset = load<double>(in.offset + i), shift = load<double>(in.shift + i);
+      const doubles unit = block_unit(offset, shift, max, t);
+      store(out.max + i, max);
+      store(out.offset + i, offset);
+      store(out.shift + i, shift);
+      store(out.unit + i, unit * unit_scale);
+      store(out.tail + i, (load<double>(in.excluded + i) * unit) * unbias + (load<double>(in.ties + i) - one));
+      store(out.block + i, set1(0.0));
+    }
+    return;
+  }
+  for (index i = 0; i < rows; ++i) {
+    const double* max = in.max + i * blocks;
+    index top = 0;
+    for (index b = 1; b < blocks; ++b)
+      if (max[b] > max[top]) top = b;
+    double high = 0, low = 0;
+    for (index b = 0; b < blocks; b += 8) {
+      const index at = i * blocks + b, n = blocks - b < 8 ? blocks - b : 8;
+      alignas(pack_bytes) double part[8], units[8];
+      const doubles unit = block_unit(load_partial<double>(in.offset + at, n, 0.0), load_partial<double>(in.shift + at, n, 0.0),
+                                      set1(max[top]), t);
+      const bool holds_top = top >= b && top < b + 8;
+      doubles sum = load_partial<double>(in.plain + at, n, 0.0);
+      if (holds_top) {
+        store(part, sum);
+        part[top - b] = in.excluded[i * blocks + top];
+        sum = load<double>(part);
+      }
+      store(part, (sum * unit) * unbias);
+      for (index k = 0; k < n; ++k) {
+        const double s = high + part[k], v = s - high;
+        low += (high - (s - v)) + (part[k] - v);
+        high = s;
+      }
+      if (holds_top) {
+        store(units, unit * unit_scale);
+        out.unit[i] = units[top - b];
+      }
+    }
+    out.max[i] = max[top];
+    out.offset[i] = in.offset[i * blocks + top];
+    out.shift[i] = in.shift[i * blocks + top];
+    out.block[i] = static_cast<double>(top);
+    out.tail[i] = (high + low) + (in.ties[i * blocks + top] - 1);
+  }
+}
+
+template <class T> void spread(index rows, double* factor, double* shift) {
+  constexpr double largest = static_cast<double>(constants<T>::exponent_bias) - static_cast<double>(bias<T>);
+  using k = constants<double>;
+  const doubles bias_pack = set1(static_cast<double>(bias<T>)), unbias = exp2_whole(-bias_pack);
+  for (index i = 0; i < rows; i += 8) {
+    const doubles f = load<double>(factor + i);
+    const bits<double> field = (to_bits(f) >> k::mantissa_bits) & 0x7ff;
+    const doubles biased = from_bits<double>(field | 0x4330000000000000u) - set1(k::integer);
+    doubles exponent = biased - set1(static_cast<double>(k::exponent_bias));
+    exponent = if_less(set1(largest), exponent, set1(largest), exponent);
+    store(factor + i, f * exp2_whole(-exponent) * unbias);
+    store(shift + i, exponent + bias_pack - load<double>(shift + i));
+  }
+}
+
+// The tail as losses see it: a row whose maximum is infinite has none.
+CROSSENT_INLINE doubles loss_tail(const row_state& s, index i) {
+  return if_equal(absolute(load<double>(s.max + i)), set1(constants<double>::infinity), set1(constants<double>::nan),
+                  load<double>(s.tail + i));
+}
+
+void softmax_factor(index rows, const row_state& s, const double* scale, double* out) {
+  const doubles one = set1(1.0);
+  for (index i = 0; i < rows; i += 8) {
+    const doubles v = scale ? load<double>(scale + i) : one;
+    store(out + i, v * (load<double>(s.unit + i) / (one + loss_tail(s, i))));
+  }
+}
+
+void log_sum(index rows, const row_state& s, double* out) {
+  for (index i = 0; i < rows; i += 8) store(out + i, log1p(loss_tail(s, i)));
+}
+
+void logsumexp(index rows, const row_state& s, double* out) {
+  const doubles inf = set1(constants<double>::infinity);
+  for (index i = 0; i < rows; i += 8) {
+    const doubles max = load<double>(s.max + i), tail = load<double>(s.tail + i);
+    // An infinite maximum is the result, unless a NaN stands beside it.
+    store(out + i, max + if_equal(absolute(max), inf, tail - tail, log1p(tail)));
+  }
+}
+
+// Rows over class indices (formulas: docs/design.md). With u = exp(x_y - max) the true class has 1 - p = ((1 - u) + tail) /
+// (1 + tail), which no confidence cancels.
+void index_loss(const index_loss_rows& r) {
+  const doubles zero = set1(0.0), one = set1(1.0), inf = set1(constants<double>::infinity);
+  const doubles eps = set1(r.smoothing), weight_sum = set1(r.weight_sum);
+  const scaling unscaled;
+  for (index i = 0; i < r.count; i += 8) {
+    const doubles v = load<double>(r.row_weight + i), a = load<double>(r.target_weight + i);
+    const doubles max = load<double>(r.state.max + i), x = load<double>(r.target + i), tail = loss_tail(r.state, i);
+    const doubles log_sum = log1p(tail), sum = one + tail;
+    doubles loss = if_equal(a, zero, zero, a * ((max - x) + log_sum));
+    doubles total = a;   // A
+    if (r.deviation != nullptr) {
+      const doubles spread_out = load<double>(r.deviation + i) + weight_sum * log_sum;
+      loss = loss + eps * spread_out;
+      total = a + eps * weight_sum;
+    }
+    const doubles upstream = load<double>(r.upstream + i), w = load<double>(r.class_weight + i);
+    const doubles u = if_equal(x, -inf, zero, exp_difference(x, max, unscaled, zero));
+    const doubles own = a + eps * w;               // b of the true class
+    const doubles others = eps * (weight_sum - w);   // A - b, without cancellation
+    const doubles target = (others * u - own * ((one - u) + tail)) / sum;
+    const doubles factor = total * upstream * (load<double>(r.state.unit + i) / sum);
+    store(r.loss + i, if_equal(v, zero, zero, v * loss));
+    store(r.factor + i, if_equal(upstream * total, zero, zero, factor));
+    store(r.target_gradient + i, if_equal(upstream, zero, zero, upstream * target));
+  }
+}
+
+void sum(index n, const double* x, double* high, double* low) {
+  accumulator<double> s;
+  index i = 0;
+  for (; i + 8 <= n; i += 8) s = s.add(s, load<double>(x + i));
+  if (i < n) s = s.add(s, load_partial<double>(x + i, n - i, 0.0));
+  double h[8], l[8];
+  store(h, s.high);
+  store(l, s.low);
+  *high = h[0];
+  *low = l[0];
+  for (int k = 1; k < 8; ++k) {
+    const double t = *high + h[k], v = t - *high;
+    *low += ((*high - (t - v)) + (h[k] - v)) + l[k];
+    *high = t;
+  }
+}
+
+}  // namespace
+}  // namespace crossent

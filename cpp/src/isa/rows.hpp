@@ -1,0 +1,135 @@
+// One pass over a block of a row: its maximum, and the sum of the exponentials of the others.
+//
+// The definition (docs/design.md, "One definition of a row"), the same for both lane orientations and every level:
+// class c belongs to virtual lane c mod W of its block (W = 16 floats, 8 doubles); in each lane, 8 consecutive terms
+// (a group of 8 W classes) are added by a binary tree in the working type; float32 lanes l and l + 8 are added; the
+// groups are added in order in float64 (compensated for float64 rows); the eight lanes by a binary tree. A missing
+// class is a term of 0.
+#pragma once
+
+#include "convert.hpp"
+#include "tile.hpp"
+#include "vmath.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index group_packs = 8;
+constexpr index block_groups_max = 16;   // of float64; 8 of float32
+
+// Logits this far out are taken relative to the maximum before anything else, exactly: a logit within a factor of 2 of
+// the maximum gives an exact difference, any other a term that vanishes.
+template <class T> constexpr T far_out = sizeof(T) == 4 ? T(512) : T(2048);
+// Exponents added to the terms, so that none that matters is subnormal.
+template <class T> constexpr T bias = static_cast<T>(constants<T>::subnormal_scale);
+
+// The exponential of logits against one reference per lane.
+template <class T, bool scaled> struct exponential {
+  pack<T> magic, lowest, high, low;
+
+  exponential(pack<T> shift, const scaling& s)
+      : magic(magic_of(shift)),
+        lowest(lowest_exponent(shift)),
+        high(set1(static_cast<T>(s.high))),
+        low(set1(static_cast<T>(s.low))) {
+    if (scaled) lowest = at_least(lowest / high, set1(-constants<T>::largest));
+  }
+  pack<T> operator()(pack<T> x) const {
+    x = at_least(x, lowest);
+    if constexpr (!scaled) return exp_scaled(x, magic);
+    const pack<T> z = x * high;
+    return exp_scaled(z, fma(x, low, product_error(x, high, z)), magic);
+  }
+};
+
+// Offset and shift of a maximum.
+template <class T> struct reference {
+  pack<T> offset, shift;
+};
+template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const scaling& s) {
+  using k = constants<T>;
+  const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.high));
+  reference<T> r;
+  r.offset = if_less(absolute(z), set1(far_out<T>), zero, max);
+  r.offset = if_equal(max, set1(-k::infinity), zero, r.offset);
+  const pack<T> inside = if_less(absolute(z), set1(far_out<T>), z, zero);
+  r.shift = fma(inside, set1(k::log2_e), set1(k::round)) - set1(k::round);
+  return r;
+}
+
+template <class T> struct terms {
+  pack<T> plain, excluded;
+};
+
+template <class T> CROSSENT_INLINE pack<T> tree(const pack<T> (&t)[group_packs]) {
+  return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
+}
+
+// The lane sums of up to 8 packs: term(at(j)), j < count. Where `masked`, also without the terms whose logit equals max,
+// which are counted in `ties`.
+template <bool masked, class T, class At, class Term>
+CROSSENT_INLINE terms<T> sum_group(At at, index count, const Term& term, pack<T> max, pack<T>& ties) {
+  const pack<T> zero = set1<T>(0), one = set1<T>(1);
+  pack<T> t[group_packs], u[group_packs];
+  auto evaluate = [&](index j) {
+    const pack<T> x = at(j);
+    t[j] = term(x);
+    if constexpr (masked) {
+      u[j] = if_equal(x, max, zero, t[j]);
+      ties = ties + if_equal(x, max, one, zero);
+    }
+  };
+  if (count == 1) {   // few classes: no tree to climb
+    evaluate(0);
+    return {t[0], masked ? u[0] : t[0]};
+  }
+  if (count == group_packs) {
+    for (index j = 0; j < group_packs; ++j) evaluate(j);
+  } else {
+    for (index j = 0; j < count; ++j) evaluate(j);
+    for (index j = count; j < group_packs; ++j) t[j] = u[j] = zero;
+  }
+  const pack<T> plain = tree(t);
+  if constexpr (masked) return {plain, tree(u)};
+  return {plain, plain};
+}
+
+// Float64 sums in lanes; compensated for float64 terms.
+template <class T> struct accumulator;
+template <> struct accumulator<float> {
+  pack<double> high = set1(0.0);
+  CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) { a.high = a.high + v; return a; }
+  CROSSENT_INLINE pack<double> total(accumulator a) { return a.high; }
+  CROSSENT_INLINE accumulator join(accumulator a, accumulator b) { return add(a, b.high); }
+  CROSSENT_INLINE double sum_lanes_of(accumulator a) { return sum_lanes(a.high); }
+};
+template <> struct accumulator<double> {
+  pack<double> high = set1(0.0), low = set1(0.0);
+  CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) {
+    pack<double> error;
+    a.high = two_sum(a.high, v, error);
+    a.low = a.low + error;
+    return a;
+  }
+  CROSSENT_INLINE pack<double> total(accumulator a) { return a.high + a.low; }
+  CROSSENT_INLINE accumulator join(accumulator a, accumulator b) {
+    a = add(a, b.high);
+    a.low = a.low + b.low;
+    return a;
+  }
+  CROSSENT_INLINE double sum_lanes_of(accumulator a) {
+    double h[8], l[8];
+    store(h, a.high);
+    store(l, a.low);
+    for (int half = 4; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) {
+        const double s = h[i] + h[i + half], b = s - h[i];
+        l[i] = (l[i] + ((h[i] - (s - b)) + (h[i + half] - b))) + l[i + half];
+        h[i] = s;
+      }
+    return h[0] + l[0];
+  }
+};
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,56 @@
+// The table of one ISA level: this file, and all it includes, is compiled once per level, with that level's flags.
+#include "backward.hpp"
+#include "row_math.hpp"
+
+#define CROSSENT_JOIN_(a, b) a##b
+#define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
+#define CROSSENT_STRING_(a) #a
+#define CROSSENT_STRING(a) CROSSENT_STRING_(a)
+
+namespace crossent {
+namespace {
+
+// out[i] = f(x[i])
+template <class T, class F> CROSSENT_INLINE void map(const void* x, void* out, index n, F f) {
+  const char* from = static_cast<const char*>(x);
+  char* to = static_cast<char*>(out);
+  constexpr index lanes = pack<T>::lanes;
+  for (; n >= lanes; n -= lanes, from += pack_bytes, to += pack_bytes) store(to, f(load<T>(from)));
+  if (n > 0) store_partial(to, n, f(load_partial<T>(from, n, T(0))));
+}
+
+template <class T> constexpr dtype_kernels kernels_of() {
+  return {
+      pack<T>::lanes,
+      statistics<T>,
+      deviation<T>,
+      locate<T>,
+      write_exp<T>,
+      write_log<T>,
+      fold<T>,
+      spread<T>,
+      sum_products<T>,
+      write_softmax_backward<T>,
+      write_log_softmax_backward<T>,
+      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return exp(v); }); },
+      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); },
+      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); },
+      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log1p(v); }); },
+  };
+}
+
+}  // namespace
+
+extern const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL);
+const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = {
+    CROSSENT_STRING(CROSSENT_LEVEL),
+    kernels_of<float>(),
+    kernels_of<double>(),
+    softmax_factor,
+    log_sum,
+    logsumexp,
+    index_loss,
+    sum,
+};
+
+}  // namespace crossent

@@ -1,0 +1,265 @@
+// The vector vocabulary: packs of 64 bytes on the compiler's vector extensions.
+//
+// A pack is the fixed virtual width of the library: 16 floats or 8 doubles at every ISA level, held in 1, 2 or 4 native
+// registers. Kernels written on packs therefore add in the same order, and give the same bits, whatever the width of
+// the machine. What the extensions lack (fused multiply-add, streaming stores, masks to scalars) is overridden here,
+// and nowhere else.
+//
+// Everything is in an anonymous namespace: the same source is compiled once per level, and a function shared between
+// two levels by the linker would run instructions that a machine may not have.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define CROSSENT_INLINE static inline __attribute__((always_inline))
+
+namespace crossent {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int native_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int native_bytes = 32;
+#else
+constexpr int native_bytes = 16;
+#endif
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr bool has_fma = true;
+#else
+constexpr bool has_fma = false;
+#endif
+constexpr int pack_bytes = 64;
+constexpr int registers = pack_bytes / native_bytes;
+
+template <class T> struct bits_of;
+template <> struct bits_of<float> { using type = std::uint32_t; };
+template <> struct bits_of<double> { using type = std::uint64_t; };
+
+template <class T> struct pack {
+  static constexpr int lanes = pack_bytes / static_cast<int>(sizeof(T));
+  using uint = typename bits_of<T>::type;
+  typedef T reg __attribute__((vector_size(native_bytes)));
+  typedef uint ureg __attribute__((vector_size(native_bytes)));
+  reg r[registers];
+};
+
+// ---- Moving --------------------------------------------------------------------------------------------------------
+
+template <class T> CROSSENT_INLINE pack<T> set1(T v) {
+  pack<T> p;
+  for (int k = 0; k < registers; ++k) p.r[k] = typename pack<T>::reg{} + v;
+  return p;
+}
+
+template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
+  pack<T> p;
+  __builtin_memcpy(&p, from, sizeof p);
+  return p;
+}
+
+template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) { __builtin_memcpy(to, &p, sizeof p); }
+
+template <class T> CROSSENT_INLINE T load_one(const void* from) {
+  T v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class T> CROSSENT_INLINE void store_one(void* to, T v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// The first n lanes from memory, the others `fill`.
+template <class T> CROSSENT_INLINE pack<T> load_partial(const void* from, std::ptrdiff_t n, T fill) {
+  alignas(pack_bytes) T lane[pack<T>::lanes];
+  for (int i = 0; i < pack<T>::lanes; ++i)
+    lane[i] = i < n ? load_one<T>(static_cast<const char*>(from) + i * static_cast<int>(sizeof(T))) : fill;
+  return load<T>(lane);
+}
+
+// The first n lanes only.
+template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n, pack<T> p) {
+  alignas(pack_bytes) T lane[pack<T>::lanes];
+  store(lane, p);
+  for (int i = 0; i < n; ++i) store_one(static_cast<char*>(to) + i * static_cast<int>(sizeof(T)), lane[i]);
+}
+
+// A store that goes around the caches; `to` is aligned to 64 bytes. stream_fence() before the data is handed on.
+template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
+#if defined(__AVX512F__)
+  __m512i v;
+  __builtin_memcpy(&v, &p, sizeof p);
+  _mm512_stream_si512(static_cast<__m512i*>(to), v);
+#elif defined(__AVX2__)
+  __m256i v[2];
+  __builtin_memcpy(v, &p, sizeof p);
+  for (int k = 0; k < 2; ++k) _mm256_stream_si256(static_cast<__m256i*>(to) + k, v[k]);
+#elif defined(__x86_64__)
+  __m128i v[4];
+  __builtin_memcpy(v, &p, sizeof p);
+  for (int k = 0; k < 4; ++k) _mm_stream_si128(static_cast<__m128i*>(to) + k, v[k]);
+#else
+  store(to, p);
+#endif
+}
+
+CROSSENT_INLINE void stream_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+
+// ---- Arithmetic ----------------------------------------------------------------------------------------------------
+
+template <class T> CROSSENT_INLINE pack<T> operator+(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] -= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator*(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] *= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator/(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] /= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a) {
+  for (int k = 0; k < registers; ++k) a.r[k] = -a.r[k];
+  return a;
+}
+
+#if defined(__AVX512F__)
+CROSSENT_INLINE __m512 fma_register(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+CROSSENT_INLINE __m512d fma_register(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
+#elif defined(__FMA__)
+CROSSENT_INLINE __m256 fma_register(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+CROSSENT_INLINE __m256d fma_register(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
+#elif defined(__aarch64__)
+CROSSENT_INLINE float32x4_t fma_register(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
+CROSSENT_INLINE float64x2_t fma_register(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
+#else  // two roundings: the baseline level has bits of its own
+template <class R> CROSSENT_INLINE R fma_register(R a, R b, R c) { return a * b + c; }
+#endif
+
+// a * b + c
+template <class T> CROSSENT_INLINE pack<T> fma(pack<T> a, pack<T> b, pack<T> c) {
+  for (int k = 0; k < registers; ++k) a.r[k] = fma_register(a.r[k], b.r[k], c.r[k]);
+  return a;
+}
+
+// s = fl(a + b), error = a + b - s, exactly
+template <class T> CROSSENT_INLINE pack<T> two_sum(pack<T> a, pack<T> b, pack<T>& error) {
+  const pack<T> s = a + b;
+  const pack<T> bb = s - a;
+  error = (a - (s - bb)) + (b - bb);
+  return s;
+}
+
+// ---- Choosing: comparisons are false for NaN ------------------------------------------------------------------------
+
+template <class T> CROSSENT_INLINE pack<T> if_less(pack<T> a, pack<T> b, pack<T> yes, pack<T> no) {
+  for (int k = 0; k < registers; ++k) no.r[k] = a.r[k] < b.r[k] ? yes.r[k] : no.r[k];
+  return no;
+}
+template <class T> CROSSENT_INLINE pack<T> if_equal(pack<T> a, pack<T> b, pack<T> yes, pack<T> no) {
+  for (int k = 0; k < registers; ++k) no.r[k] = a.r[k] == b.r[k] ? yes.r[k] : no.r[k];
+  return no;
+}
+// The larger; b where a is NaN.
+template <class T> CROSSENT_INLINE pack<T> larger(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) b.r[k] = a.r[k] > b.r[k] ? a.r[k] : b.r[k];
+  return b;
+}
+// x, but not below lo; NaN stays.
+template <class T> CROSSENT_INLINE pack<T> at_least(pack<T> x, pack<T> lo) {
+  for (int k = 0; k < registers; ++k) x.r[k] = x.r[k] < lo.r[k] ? lo.r[k] : x.r[k];
+  return x;
+}
+
+template <class T> CROSSENT_INLINE pack<T> absolute(pack<T> a) {
+  using uint = typename pack<T>::uint;
+  constexpr uint mask = static_cast<uint>(~uint{0}) >> 1;
+  for (int k = 0; k < registers; ++k) a.r[k] = (typename pack<T>::reg)((typename pack<T>::ureg)a.r[k] & mask);
+  return a;
+}
+
+// Whether a == b in any lane.
+template <class T> CROSSENT_INLINE bool any_equal(pack<T> a, pack<T> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return _mm512_cmpeq_ps_mask(a.r[0], b.r[0]) != 0;
+  else return _mm512_cmpeq_pd_mask(a.r[0], b.r[0]) != 0;
+#else
+  auto any = a.r[0] == b.r[0];
+  for (int k = 1; k < registers; ++k) any |= a.r[k] == b.r[k];
+  std::uint64_t word[native_bytes / 8];
+  __builtin_memcpy(word, &any, sizeof any);
+  for (int k = 1; k < native_bytes / 8; ++k) word[0] |= word[k];
+  return word[0] != 0;
+#endif
+}
+
+// Whether a != b in any lane.
+template <class T> CROSSENT_INLINE bool any_different(pack<T> a, pack<T> b) {
+  return any_equal(if_equal(a, b, set1<T>(0), set1<T>(1)), set1<T>(1));
+}
+
+// ---- Bits ----------------------------------------------------------------------------------------------------------
+
+template <class T> struct bits {
+  typename pack<T>::ureg r[registers];
+};
+template <class T> CROSSENT_INLINE bits<T> to_bits(pack<T> a) {
+  bits<T> b;
+  for (int k = 0; k < registers; ++k) b.r[k] = (typename pack<T>::ureg)a.r[k];
+  return b;
+}
+template <class T> CROSSENT_INLINE pack<T> from_bits(bits<T> b) {
+  pack<T> a;
+  for (int k = 0; k < registers; ++k) a.r[k] = (typename pack<T>::reg)b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE bits<T> operator+(bits<T> a, typename pack<T>::uint b) {
+  for (int k = 0; k < registers; ++k) a.r[k] += b;
+  return a;
+}
+template <class T> CROSSENT_INLINE bits<T> operator&(bits<T> a, typename pack<T>::uint b) {
+  for (int k = 0; k < registers; ++k) a.r[k] &= b;
+  return a;
+}
+template <class T> CROSSENT_INLINE bits<T> operator|(bits<T> a, typename pack<T>::uint b) {
+  for (int k = 0; k < registers; ++k) a.r[k] |= b;
+  return a;
+}
+template <class T> CROSSENT_INLINE bits<T> operator<<(bits<T> a, int n) {
+  for (int k = 0; k < registers; ++k) a.r[k] <<= n;
+  return a;
+}
+template <class T> CROSSENT_INLINE bits<T> operator>>(bits<T> a, int n) {
+  for (int k = 0; k < registers; ++k) a.r[k] >>= n;
+  return a;
+}
+
+// The rounding error of p = fl(a * b). Without FMA: products of numbers cut to half their bits, which are exact.
+template <class T> CROSSENT_INLINE pack<T> product_error(pack<T> a, pack<T> b, pack<T> p) {
+  if constexpr (has_fma) {
+    return fma(a, b, -p);
+  } else {
+    constexpr int low_bits = sizeof(T) == 4 ? 12 : 27;
+    constexpr auto upper = static_cast<typename pack<T>::uint>(~typename pack<T>::uint{0} << low_bits);
+    const pack<T> ah = from_bits<T>(to_bits<T>(a) & upper), al = a - ah;
+    const pack<T> bh = from_bits<T>(to_bits<T>(b) & upper), bl = b - bh;
+    return ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+  }
+}
+
+}  // namespace
+}  // namespace crossent

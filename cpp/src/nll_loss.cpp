@@ -1,0 +1,71 @@
+// Negative log-likelihood of given log-probabilities: one number is read per row, and the gradient is one number too.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "row_pass.hpp"
+#include "targets.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index chunk = group_rows;
+
+// f(first row, rows) for groups of rows on all threads.
+template <class F> void for_each_group(index rows, index row_work, const execution& e, F f) {
+  parallel_for((rows + chunk - 1) / chunk, chunk * row_work, threads_for(rows * row_work, e), e, [&](index begin, index end, int) {
+    for (index k = begin; k < end; ++k) f(k * chunk, std::min(chunk, rows - k * chunk));
+  });
+}
+
+}  // namespace
+
+double nll_loss(const view& log_probs, const index_view& target, const index_loss_options& options, const mutable_view& losses,
+                const mutable_view& grad, const execution& e) {
+  const index classes = log_probs.shape[options.axis];
+  const targets y(target, options, classes, e);
+  const bool mean = options.reduction == reduction::mean;
+  const double denominator = !mean ? 1 : options.denominator > 0 ? options.denominator : y.denominator(e);
+  const upstream coefficients(options.grad_output, denominator, mean);
+  const row_array x(log_probs, options.axis);
+  const index rows = y.rows();
+
+  // All that is read is read first: the gradient may lie on the log-probabilities.
+  const std::unique_ptr<double[]> values(new double[static_cast<std::size_t>(rows)]);
+  for_each_group(rows, 1, e, [&](index first, index n) {
+    index c[chunk], offset[chunk];
+    double class_weight[chunk], row_weight[chunk];
+    y.load(first, n, c, class_weight, row_weight);
+    x.rows.offsets(first, n, offset);
+    for (index i = 0; i < n; ++i) {
+      double& loss = values[static_cast<std::size_t>(first + i)];
+      loss = row_weight[i] == 0 ? 0
+                                : row_weight[i] * class_weight[i] *
+                                      (0 - load_number(x.data + offset[i] + c[i] * x.class_stride, log_probs.type));
+    }
+  });
+  if (losses.data != nullptr) store_losses(values.get(), rows, losses, e);
+  const double result = reduce(values.get(), rows, options, denominator, log_probs.type, e);
+  if (grad.data == nullptr) return result;
+
+  const row_array out(grad, options.axis);
+  const index size = grad.type == dtype::float32 ? 4 : 8;
+  for_each_group(rows, classes, e, [&](index first, index n) {
+    index c[chunk], offset[chunk];
+    double class_weight[chunk], coefficient[chunk];
+    y.load(first, n, c, class_weight, coefficient);
+    coefficients.apply(first, n, coefficient);
+    out.rows.offsets(first, n, offset);
+    if (out.class_stride == size) {
+      for (index i = 0; i < n; ++i) std::memset(out.data + offset[i], 0, static_cast<std::size_t>(classes * size));
+    } else {   // class by class: neighbouring rows are often neighbours in memory
+      for (index k = 0; k < classes; ++k)
+        for (index i = 0; i < n; ++i) store_number(out.data + offset[i] + k * out.class_stride, grad.type, 0);
+    }
+    for (index i = 0; i < n; ++i)
+      if (coefficient[i] != 0) store_number(out.data + offset[i] + c[i] * out.class_stride, grad.type, -(coefficient[i] * class_weight[i]));
+  });
+  return result;
+}
+
+}  // namespace crossent

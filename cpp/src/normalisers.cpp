@@ -1,0 +1,129 @@
+// softmax, log_softmax, logsumexp, and their backward passes.
+#include <algorithm>
+
+#include "row_pass.hpp"
+#include "targets.hpp"
+
+namespace crossent {
+namespace {
+
+// Writes scale * softmax: scale is 1, or the upstream gradient of logsumexp.
+class softmax_operation : public row_operation {
+ public:
+  row_values upstream;
+
+  void finish(row_group& g) override {
+    if (upstream.given()) upstream.load(g.first, g.count, g.upstream);
+    kernels().softmax_factor(g.count, g.state(), upstream.given() ? g.upstream : nullptr, g.factor);
+    if (upstream.given()) {
+      // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
+      for (index i = 0; i < g.count; ++i)
+        if (g.max[i] == -__builtin_inf() && g.tail[i] == g.tail[i]) g.factor[i] = 0;
+    }
+    kernel().spread(g.count, g.factor, g.shift);
+  }
+  void write(row_group& g, index begin, index end) override {
+    kernel().write_exp(input(g), output(g), begin, end, t, {g.offset, g.shift, g.factor, nullptr, nullptr});
+  }
+};
+
+class log_softmax_operation : public row_operation {
+ public:
+  void finish(row_group& g) override { kernels().log_sum(g.count, g.state(), g.value); }
+  void write(row_group& g, index begin, index end) override {
+    kernel().write_log(input(g), output(g), begin, end, t, g.max, g.value);
+  }
+};
+
+class logsumexp_operation : public row_operation {
+ public:
+  row_array result;
+
+  void finish(row_group& g) override {
+    kernels().logsumexp(g.count, g.state(), g.value);
+    index offset[group_rows];
+    result.rows.offsets(g.first, g.count, offset);
+    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], type, g.value[i]);
+  }
+};
+
+// out = f(grad, other, a sum over the row), which needs no statistics.
+template <class Sum, class Write>
+void run_pairs(const view& grad, const view& other, int axis, const mutable_view& out, const execution& e, Sum sum, Write write) {
+  const index classes = grad.shape[axis];
+  const row_array a(grad, axis), b(other, axis), to(out, axis);
+  const dtype_kernels& k = kernels(grad.type);
+  const index rows = a.rows.rows(), lanes = k.lanes;
+  const index size = grad.type == dtype::float32 ? 4 : 8;
+  const bool across = a.class_stride == size ? classes <= lanes : a.rows.inner_stride() == size;
+  const index group = across ? lanes : 8;
+  parallel_for((rows + group - 1) / group, group * classes, threads_for(rows * classes, e), e, [&](index begin, index end, int) {
+    const char* pa[group_rows];
+    const char* pb[group_rows];
+    char* po[group_rows];
+    alignas(64) double sums[group_rows] = {};
+    index offset[group_rows];
+    for (index u = begin; u < end; ++u) {
+      const index first = u * group, n = std::min(group, rows - first);
+      a.rows.offsets(first, n, offset);
+      for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
+      b.rows.offsets(first, n, offset);
+      for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
+      to.rows.offsets(first, n, offset);
+      for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
+      const source sa{pa, n, classes, a.class_stride, across}, sb{pb, n, classes, b.class_stride, across};
+      sum(k, sa, sb, sums);
+      write(k, sa, sb, sink{po, to.class_stride, false}, sums);
+    }
+  });
+}
+
+}  // namespace
+
+void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+  softmax_operation op;
+  describe(op, x, axis, temperature, out);
+  run_rows(op, e);
+}
+
+void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+  log_softmax_operation op;
+  describe(op, x, axis, temperature, out);
+  run_rows(op, e);
+}
+
+void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
+  logsumexp_operation op;
+  describe(op, x, axis, 1.0, {});
+  op.result = row_array(out, -1);
+  run_rows(op, e);
+}
+
+void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
+  softmax_operation op;
+  describe(op, x, axis, 1.0, out);
+  op.upstream = row_values(grad_output);
+  run_rows(op, e);
+}
+
+void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
+                      const execution& e) {
+  run_pairs(
+      grad_output, probs, axis, out, e,
+      [](const dtype_kernels& k, const source& g, const source& p, double* sums) { k.sum_products(g, &p, sums); },
+      [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, const double* sums) {
+        k.write_softmax_backward(g, p, to, sums, 1 / temperature);
+      });
+}
+
+void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature,
+                          const mutable_view& out, const execution& e) {
+  run_pairs(
+      grad_output, log_probs, axis, out, e,
+      [](const dtype_kernels& k, const source& g, const source&, double* sums) { k.sum_products(g, nullptr, sums); },
+      [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, const double* sums) {
+        k.write_log_softmax_backward(g, l, to, sums, 1 / temperature);
+      });
+}
+
+}  // namespace crossent

@@ -1,0 +1,182 @@
+#include "parallel.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <vector>
+#if defined(_OPENMP)
+#include <omp.h>
+extern "C" int omp_pause_resource_all(omp_pause_resource_t) __attribute__((weak));
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "kernels.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index serial_work = 1 << 15;         // elements; waking a thread costs some microseconds
+constexpr index first_wave_work = 1 << 24;     // elements
+constexpr double wave_seconds = 0.05;
+constexpr index sum_block = 1024;
+
+std::atomic<int> process_threads{0};   // 0: not set
+std::atomic<bool> serial_after_fork{false};
+
+// Saves the floating-point environment, sets the default (round to nearest, subnormals kept, nothing trapped), and puts
+// it back with its flags as they were.
+class default_environment {
+ public:
+#if defined(__x86_64__)
+  default_environment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~default_environment() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  default_environment() {
+    asm volatile("mrs %0, fpcr" : "=r"(control_));
+    asm volatile("mrs %0, fpsr" : "=r"(status_));
+    asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{0}));
+  }
+  ~default_environment() {
+    asm volatile("msr fpcr, %0" : : "r"(control_));
+    asm volatile("msr fpsr, %0" : : "r"(status_));
+  }
+
+ private:
+  std::uint64_t control_, status_;
+#endif
+  default_environment(const default_environment&) = delete;
+  default_environment& operator=(const default_environment&) = delete;
+};
+
+// The CPU time that the control group grants, in whole processors; 0 where it is not limited.
+int cpu_quota() {
+  static const int quota = [] {
+    long long limit = 0, period = 0;
+    const auto read = [&](const char* path, const char* format, auto... to) {
+      std::FILE* f = std::fopen(path, "r");
+      if (f == nullptr) return 0;
+      const int n = std::fscanf(f, format, to...);
+      std::fclose(f);
+      return n;
+    };
+    if (read("/sys/fs/cgroup/cpu.max", "%lld %lld", &limit, &period) != 2 &&
+        (read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "%lld", &limit) != 1 ||
+         read("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "%lld", &period) != 1))
+      return 0;
+    return limit > 0 && period > 0 ? static_cast<int>(std::max(1LL, (limit + period - 1) / period)) : 0;
+  }();
+  return quota;
+}
+
+// libgomp's threads do not survive a fork, and its child waits for them for ever: they are released before. Where the
+// runtime cannot do that, the child stays on one thread.
+void install_fork_handlers() {
+#if defined(_OPENMP)
+  static const int installed = pthread_atfork(
+      [] {
+        if (omp_pause_resource_all != nullptr && !omp_in_parallel()) omp_pause_resource_all(omp_pause_soft);
+      },
+      nullptr,
+      [] {
+        if (omp_pause_resource_all == nullptr) serial_after_fork = true;
+      });
+  static_cast<void>(installed);
+#endif
+}
+
+struct wave {
+  index end, chunk;
+  std::atomic<index> next;
+  void (*f)(void*, index, index, int);
+  void* context;
+
+  void work(int worker) {
+    const default_environment environment;
+    for (;;) {
+      const index begin = next.fetch_add(chunk, std::memory_order_relaxed);
+      if (begin >= end) return;
+      f(context, begin, std::min(begin + chunk, end), worker);
+    }
+  }
+};
+
+void run_wave(wave& w, int threads) {
+  if (threads == 1) {
+    w.work(0);
+    return;
+  }
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(threads)
+  w.work(omp_get_thread_num());
+#endif
+}
+
+}  // namespace
+
+void set_num_threads(int n) { process_threads = n; }
+
+int num_threads(int limit) {
+#if defined(_OPENMP)
+  if (serial_after_fork.load(std::memory_order_relaxed)) return 1;
+  int n = omp_get_max_threads();
+  for (const int bound : {process_threads.load(std::memory_order_relaxed), limit, cpu_quota()})
+    if (bound > 0) n = std::min(n, bound);
+  return std::max(n, 1);
+#else
+  static_cast<void>(limit);
+  static_cast<void>(&cpu_quota);
+  return 1;
+#endif
+}
+
+int threads_for(index work, const execution& e) { return work < serial_work ? 1 : num_threads(e.threads); }
+
+void run_parallel(index units, index unit_work, int threads, const execution& e, void (*f)(void*, index, index, int),
+                  void* context) {
+  using clock = std::chrono::steady_clock;
+  threads = static_cast<int>(std::min<index>(threads, units));
+  if (threads > 1) install_fork_handlers();
+  index size = e.interrupted ? std::max<index>(first_wave_work / std::max<index>(unit_work, 1), threads) : units;
+  for (index begin = 0; begin < units;) {
+    size = std::min(size, units - begin);
+    wave w{begin + size, std::max<index>(1, size / (8 * threads)), {begin}, f, context};
+    const auto start = clock::now();
+    run_wave(w, threads);
+    begin += size;
+    if (begin < units) {
+      if (e.interrupted()) throw interrupted_error{};
+      const double seconds = std::chrono::duration<double>(clock::now() - start).count();
+      const double scale = std::clamp(wave_seconds / std::max(seconds, 1e-6), 0.25, 4.0);
+      size = std::max<index>(static_cast<index>(static_cast<double>(size) * scale), threads);
+    }
+  }
+}
+
+double ordered_sum(const double* x, index n, const execution& e) {
+  const index blocks = (n + sum_block - 1) / sum_block;
+  std::vector<double> high(static_cast<std::size_t>(blocks)), low(static_cast<std::size_t>(blocks));
+  const auto& k = kernels();
+  parallel_for(blocks, sum_block, threads_for(n, e), e, [&](index begin, index end, int) {
+    for (index b = begin; b < end; ++b)
+      k.sum(std::min(sum_block, n - b * sum_block), x + b * sum_block, &high[static_cast<std::size_t>(b)],
+            &low[static_cast<std::size_t>(b)]);
+  });
+  double total = 0, rest = 0;
+  for (std::size_t b = 0; b < high.size(); ++b) {
+    const double s = total + high[b], v = s - total;
+    rest += ((total - (s - v)) + (high[b] - v)) + low[b];
+    total = s;
+  }
+  // An infinite sum has a NaN for its rounding error.
+  return total + rest == total + rest ? total + rest : total;
+}
+
+}  // namespace crossent

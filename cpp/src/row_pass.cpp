@@ -1,0 +1,162 @@
+#include "row_pass.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace crossent {
+namespace {
+
+constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
+constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
+
+index item_size(dtype type) { return type == dtype::float32 ? 4 : 8; }
+
+index last_level_cache() {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  static const index bytes = std::max<index>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 25);
+  return bytes;
+#else
+  return 1 << 25;
+#endif
+}
+
+index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
+
+// Rows per group: as many as stay in cache, in whole tiles, and few enough to keep the threads busy.
+index choose_group(const row_operation& op, index rows, int threads) {
+  const index lanes = op.across ? op.kernel().lanes : 1;
+  index n = std::clamp<index>(cached_bytes / (op.classes * item_size(op.type)), 1, group_rows);
+  n = std::min(n, std::max<index>(8, rows / (4 * threads)));
+  return std::clamp<index>((n + lanes - 1) / lanes * lanes, lanes, group_rows);
+}
+
+void start(const row_operation& op, row_group& g, index first, index count) {
+  index offset[group_rows];
+  g.first = first;
+  g.count = count;
+  op.x.rows.offsets(first, count, offset);
+  for (index i = 0; i < count; ++i) g.x[i] = op.x.data + offset[i];
+  for (index i = count; i < group_rows && i % pack_rows != 0; ++i) g.x[i] = g.x[count - 1];
+  if (op.out.data == nullptr) return;
+  op.out.rows.offsets(first, count, offset);
+  for (index i = 0; i < count; ++i) g.out[i] = op.out.data + offset[i];
+}
+
+void reserve(row_group& g, index rows, index blocks) {
+  g.blocks = blocks;
+  g.statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
+}
+
+void run_groups(row_operation& op, index rows, index group, int threads, const execution& e) {
+  const index blocks = block_count(op.classes);
+  const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(threads)]);
+  for (int i = 0; i < threads; ++i) reserve(groups[static_cast<std::size_t>(i)], group, blocks);
+  parallel_for((rows + group - 1) / group, group * op.classes, threads, e, [&](index begin, index end, int worker) {
+    row_group& g = groups[static_cast<std::size_t>(worker)];
+    for (index k = begin; k < end; ++k) {
+      start(op, g, k * group, std::min(group, rows - k * group));
+      op.prepare(g);
+      op.kernel().statistics(op.input(g), 0, blocks, op.t, g.block_stats());
+      op.kernel().fold(g.count, blocks, op.t, g.block_stats(), g.state());
+      op.finish(g);
+      if (op.out.data == nullptr) continue;
+      op.write(g, 0, blocks);
+      op.complete(g);
+    }
+  });
+}
+
+// Few long rows: all groups are in flight, and the threads share the blocks of each.
+void run_blocks(row_operation& op, index rows, index group, int threads, const execution& e) {
+  const index blocks = block_count(op.classes), count = (rows + group - 1) / group;
+  const index runs = std::min(blocks, std::max<index>(1, (8 * threads + count - 1) / count));
+  const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(count)]);
+  for (index k = 0; k < count; ++k) {
+    row_group& g = groups[static_cast<std::size_t>(k)];
+    reserve(g, group, blocks);
+    start(op, g, k * group, std::min(group, rows - k * group));
+    op.prepare(g);
+  }
+  const auto over_runs = [&](auto f) {
+    parallel_for(count * runs, group * op.classes / runs, threads, e, [&](index begin, index end, int) {
+      for (index u = begin; u < end; ++u) {
+        const index run = u % runs;
+        f(groups[static_cast<std::size_t>(u / runs)], run * blocks / runs, (run + 1) * blocks / runs);
+      }
+    });
+  };
+  over_runs([&](row_group& g, index begin, index end) {
+    op.kernel().statistics(op.input(g), begin, end, op.t, g.block_stats());
+  });
+  parallel_for(count, group * op.classes, threads, e, [&](index begin, index end, int) {
+    for (index k = begin; k < end; ++k) {
+      row_group& g = groups[static_cast<std::size_t>(k)];
+      op.kernel().fold(g.count, blocks, op.t, g.block_stats(), g.state());
+      op.finish(g);
+    }
+  });
+  if (op.out.data == nullptr) return;
+  over_runs([&](row_group& g, index begin, index end) { op.write(g, begin, end); });
+  for (index k = 0; k < count; ++k) op.complete(groups[static_cast<std::size_t>(k)]);
+}
+
+}  // namespace
+
+void row_operation::write(row_group&, index, index) {}
+
+void describe(row_operation& op, const view& x, int axis, double temperature, const mutable_view& out) {
+  op.type = x.type;
+  op.classes = x.shape[axis];
+  op.x = row_array(x, axis);
+  if (out.data != nullptr) op.out = row_array(out, axis);
+  if (temperature != 1) {
+    // 1/T in two parts of the arithmetic type.
+    const double inverse = 1 / temperature;
+    double rest = __builtin_fma(-inverse, temperature, 1.0) / temperature;
+    op.t.is_one = false;
+    op.t.high = inverse;
+    if (x.type == dtype::float32) {
+      op.t.high = static_cast<double>(static_cast<float>(inverse));
+      rest += inverse - op.t.high;
+    }
+    op.t.low = rest;
+  }
+  const index size = item_size(x.type), inner = op.x.rows.inner_stride();
+  const bool contiguous = op.x.class_stride == size || op.classes == 1;
+  op.across = contiguous ? op.classes <= across_classes : inner == size || op.classes <= across_classes;
+  const index bytes = op.x.rows.rows() * op.classes * size;
+  op.stream = op.out.data != nullptr && op.out.data != op.x.data && bytes > last_level_cache();
+}
+
+void run_rows(row_operation& op, const execution& e) {
+  const index rows = op.x.rows.rows();
+  if (rows == 0) return;
+  const int threads = threads_for(rows * op.classes, e);
+  const index group = choose_group(op, rows, threads);
+  if (threads > 1 && rows < 4 * threads * group && block_count(op.classes) >= 4) run_blocks(op, rows, group, threads, e);
+  else run_groups(op, rows, group, threads, e);
+}
+
+void store_number(void* to, dtype type, double value) {
+  if (type == dtype::float64) {
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    const float f = static_cast<float>(value);
+    std::memcpy(to, &f, sizeof f);
+  }
+}
+
+double load_number(const void* from, dtype type) {
+  if (type == dtype::float64) {
+    double v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+  }
+  float f;
+  std::memcpy(&f, from, sizeof f);
+  return static_cast<double>(f);
+}
+
+}  // namespace crossent

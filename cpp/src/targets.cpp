@@ -1,0 +1,168 @@
+#include "targets.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "row_pass.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index chunk = group_rows;
+constexpr index bad_class = -2;
+
+template <class I> I load_one(const char* from) {
+  I v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+// Reads n indices; a value that no class has becomes bad_class, never a wrapped number.
+template <class I>
+void read_as(const char* data, const index* offset, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
+  for (index i = 0; i < n; ++i) {
+    const I v = load_one<I>(data + offset[i]);
+    bool in_range, ignored;
+    if constexpr (std::is_signed_v<I>) {
+      ignored = v == ignore;
+      in_range = v >= 0 && v < classes;
+    } else {
+      ignored = ignore >= 0 && v == static_cast<std::uint64_t>(ignore);
+      in_range = v < static_cast<std::uint64_t>(classes);
+    }
+    y[i] = has_ignore && ignored ? targets::ignored : in_range ? static_cast<index>(v) : bad_class;
+  }
+}
+
+template <class F> auto with_int_type(int_dtype type, F&& f) {
+  switch (type) {
+    case int_dtype::int8: return f(std::int8_t{});
+    case int_dtype::int16: return f(std::int16_t{});
+    case int_dtype::int32: return f(std::int32_t{});
+    case int_dtype::uint8: return f(std::uint8_t{});
+    case int_dtype::uint16: return f(std::uint16_t{});
+    case int_dtype::uint32: return f(std::uint32_t{});
+    case int_dtype::uint64: return f(std::uint64_t{});
+    default: return f(std::int64_t{});
+  }
+}
+
+}  // namespace
+
+void row_values::load(index first, index count, double* out) const {
+  if (data_ == nullptr) {
+    std::fill_n(out, count, 1.0);
+    return;
+  }
+  index offset[group_rows];
+  rows_.offsets(first, count, offset);
+  for (index i = 0; i < count; ++i) out[i] = load_number(data_ + offset[i], type_);
+}
+
+targets::targets(const index_view& target, const index_loss_options& options, index classes, const execution& e)
+    : data_(static_cast<const char*>(target.data)),
+      type_(target.type),
+      rows_(target.ndim, target.shape, target.strides, -1),
+      classes_(classes),
+      has_ignore_(options.has_ignore_index),
+      ignore_(options.ignore_index),
+      smoothed_(options.label_smoothing > 0),
+      weights_(static_cast<const char*>(options.weight.data)),
+      weight_type_(options.weight.type),
+      weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
+      sample_weight_(options.sample_weight) {
+  check(e);
+}
+
+double targets::weight_at(index c) const { return load_number(weights_ + c * weight_stride_, weight_type_); }
+
+void targets::read(index first, index count, index* y) const {
+  index offset[chunk];
+  rows_.offsets(first, count, offset);
+  with_int_type(type_, [&](auto zero) {
+    read_as<decltype(zero)>(data_, offset, count, classes_, has_ignore_, ignore_, y);
+  });
+}
+
+void targets::check(const execution& e) const {
+  std::atomic<index> first_bad{std::numeric_limits<index>::max()};
+  const index chunks = (rows() + chunk - 1) / chunk;
+  parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
+    index y[chunk];
+    for (index k = begin; k < end; ++k) {
+      const index first = k * chunk, n = std::min(chunk, rows() - first);
+      read(first, n, y);
+      index bad = 0;
+      while (bad < n && y[bad] != bad_class) ++bad;
+      if (bad == n) continue;
+      index seen = first_bad.load();
+      while (first + bad < seen && !first_bad.compare_exchange_weak(seen, first + bad)) {
+      }
+    }
+  });
+  const index row = first_bad.load();
+  if (row == std::numeric_limits<index>::max()) return;
+  index offset;
+  rows_.offsets(row, 1, &offset);
+  const std::string value =
+      with_int_type(type_, [&](auto zero) { return std::to_string(load_one<decltype(zero)>(data_ + offset)); });
+  throw target_error{row, value};
+}
+
+void targets::load(index first, index count, index* y, double* class_weight, double* row_weight) const {
+  read(first, count, y);
+  sample_weight_.load(first, count, row_weight);
+  for (index i = 0; i < count; ++i) {
+    class_weight[i] = y[i] == ignored ? 0.0 : weight(y[i]);
+    if (y[i] == ignored || (class_weight[i] == 0 && !smoothed_)) row_weight[i] = 0;
+  }
+}
+
+double targets::denominator(const execution& e) const {
+  std::vector<double> weights(static_cast<std::size_t>(rows()));
+  const index chunks = (rows() + chunk - 1) / chunk;
+  parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
+    index y[chunk];
+    double class_weight[chunk];
+    for (index k = begin; k < end; ++k) {
+      const index first = k * chunk, n = std::min(chunk, rows() - first);
+      double* v = weights.data() + first;
+      load(first, n, y, class_weight, v);
+      for (index i = 0; i < n; ++i) v[i] *= class_weight[i];
+    }
+  });
+  return ordered_sum(weights.data(), rows(), e);
+}
+
+void upstream::apply(index first, index count, double* coefficients) const {
+  double g[group_rows];
+  grad_output_.load(first, count, g);
+  for (index i = 0; i < count; ++i)
+    coefficients[i] = coefficients[i] == 0 || divisor_ == 0 ? 0 : g[i] * coefficients[i] / divisor_;
+}
+
+void store_losses(const double* losses, index rows, const mutable_view& out, const execution& e) {
+  const row_array to(out, -1);
+  const index chunks = (rows + chunk - 1) / chunk;
+  parallel_for(chunks, chunk, threads_for(rows, e), e, [&](index begin, index end, int) {
+    index offset[chunk];
+    for (index k = begin; k < end; ++k) {
+      const index first = k * chunk, n = std::min(chunk, rows - first);
+      to.rows.offsets(first, n, offset);
+      for (index i = 0; i < n; ++i) store_number(to.data + offset[i], out.type, losses[first + i]);
+    }
+  });
+}
+
+double reduce(const double* losses, index rows, const index_loss_options& options, double denominator, dtype type,
+              const execution& e) {
+  if (options.reduction == reduction::none) return 0;
+  double total = ordered_sum(losses, rows, e);
+  if (options.reduction == reduction::mean) total = denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
+  return type == dtype::float32 ? static_cast<double>(static_cast<float>(total)) : total;
+}
+
+}  // namespace crossent

@@ -1,0 +1,79 @@
+// What a loss over class indices knows about its rows before it sees a logit: targets, weights, coefficients.
+#pragma once
+
+#include "layout.hpp"
+#include "parallel.hpp"
+
+namespace crossent {
+
+// One number per row from a strided array of the rows' shape; 1 where there is none.
+class row_values {
+ public:
+  row_values() = default;
+  explicit row_values(const view& v)
+      : data_(static_cast<const char*>(v.data)), type_(v.type), rows_(v.ndim, v.shape, v.strides, -1) {}
+  bool given() const { return data_ != nullptr; }
+  void load(index first, index count, double* out) const;
+
+ private:
+  const char* data_ = nullptr;
+  dtype type_ = dtype::float64;
+  row_layout rows_;
+};
+
+// The class indices and weights of all rows, checked.
+class targets {
+ public:
+  static constexpr index ignored = -1;
+
+  // Throws target_error.
+  targets(const index_view&, const index_loss_options&, index classes, const execution&);
+
+  // count <= group_rows. y: the class, or `ignored`; class_weight: w[y]; row_weight: v, 0 for rows that are not there:
+  // ignored ones and those that no coefficient reaches.
+  void load(index first, index count, index* y, double* class_weight, double* row_weight) const;
+
+  // The mean's denominator: sum of v w[y] over the rows not ignored.
+  double denominator(const execution&) const;
+
+  double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
+  index rows() const { return rows_.rows(); }
+
+ private:
+  double weight_at(index c) const;
+  void read(index first, index count, index* y) const;
+  void check(const execution&) const;
+
+  const char* data_;
+  int_dtype type_;
+  row_layout rows_;
+  index classes_;
+  bool has_ignore_;
+  std::int64_t ignore_;
+  bool smoothed_;
+  const char* weights_;
+  dtype weight_type_;
+  index weight_stride_;
+  row_values sample_weight_;
+};
+
+// The coefficient of each row in the gradient, without its weight v: grad_output / denominator.
+class upstream {
+ public:
+  upstream(const view& grad_output, double denominator, bool mean)
+      : grad_output_(grad_output), divisor_(mean ? denominator : 1.0) {}
+  // coefficients[i] *= coefficient of row first + i; a row weight of 0 stays 0. count <= group_rows.
+  void apply(index first, index count, double* coefficients) const;
+
+ private:
+  row_values grad_output_;
+  double divisor_;
+};
+
+// The losses of all rows into an array of their shape.
+void store_losses(const double* losses, index rows, const mutable_view& out, const execution&);
+
+// The sum or mean of the losses of all rows, rounded to the dtype; 0 with `reduction::none`.
+double reduce(const double* losses, index rows, const index_loss_options&, double denominator, dtype, const execution&);
+
+}  // namespace crossent

@@ -1,0 +1,29 @@
+// Runs every test at one ISA level: the one that CROSSENT_ISA names, or the best of this machine.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "crossent/crossent.hpp"
+
+namespace {
+
+bool runnable(std::string_view level) {
+  for (const char* const* usable = crossent::isa_levels(); *usable != nullptr; ++usable)
+    if (level == *usable) return true;
+  return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* level = std::getenv("CROSSENT_ISA");
+  if (level != nullptr && !runnable(level)) {
+    std::printf("SKIPPED: this machine cannot run CROSSENT_ISA=%s\n", level);
+    return 77;  // SKIP_RETURN_CODE of these tests
+  }
+  std::printf("ISA level: %s\n", crossent::info().isa);
+  return doctest::Context(argc, argv).run();
+}

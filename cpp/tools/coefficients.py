@@ -1,0 +1,74 @@
+"""Derives the polynomial coefficients of cpp/src/isa/vmath.hpp: `python cpp/tools/coefficients.py`.
+
+Each is a minimax polynomial by Remez' exchange in 60-digit arithmetic, for the error relative to the function that the
+polynomial serves, then rounded to the working type. Prints C++ hexadecimal literals and the minimax error as a power
+of two. Needs mpmath.
+"""
+
+import struct
+
+from mpmath import atanh, cos, exp, expm1, linspace, log, lu_solve, matrix, mp, mpf, pi, polyval, sqrt
+
+mp.dps = 60
+
+
+def remez(f, weight, lo, hi, degree, rounds=12, grid=600):
+    """Coefficients (constant first) of the polynomial p minimising max |weight * (p - f)| on [lo, hi]."""
+    n = degree + 2
+    nodes = [(lo + hi) / 2 - (hi - lo) / 2 * cos(pi * i / (n - 1)) for i in range(n)]
+    xs = linspace(lo, hi, grid)
+    fs, ws = [f(x) for x in xs], [weight(x) for x in xs]
+    for _ in range(rounds):
+        a = matrix(n, n)
+        b = matrix(n, 1)
+        for i, x in enumerate(nodes):
+            for j in range(degree + 1):
+                a[i, j] = weight(x) * x**j
+            a[i, degree + 1] = (-1) ** i
+            b[i] = weight(x) * f(x)
+        solution = lu_solve(a, b)
+        c = [solution[j] for j in range(degree + 1)]
+        errors = [w * (polyval(c[::-1], x) - y) for x, y, w in zip(xs, fs, ws)]
+        # One extremum per run of equal sign; the n largest consecutive runs are the next nodes.
+        runs, start = [], 0
+        for i in range(1, grid + 1):
+            if i == grid or (errors[i] > 0) != (errors[start] > 0):
+                runs.append(max(range(start, i), key=lambda k: abs(errors[k])))
+                start = i
+        while len(runs) > n:
+            runs.pop(0 if abs(errors[runs[0]]) < abs(errors[runs[-1]]) else -1)
+        if len(runs) < n:
+            break
+        nodes = [xs[k] for k in runs]
+    return c, max(abs(e) for e in errors)
+
+
+def literal(value, double):
+    """The value rounded to the type, as a C++ hexadecimal literal."""
+    value = float(value)
+    return value.hex() if double else struct.unpack("f", struct.pack("f", value))[0].hex() + "f"
+
+
+def show(name, f, weight, lo, hi, degrees):
+    for double, degree in zip((False, True), degrees):
+        c, error = remez(f, weight, lo, hi, degree)
+        print(f"{name} {'double' if double else 'float'}: degree {degree}, error 2^{float(log(error, 2)):.1f}")
+        print("  {" + ", ".join(literal(v, double) for v in c) + "}")
+
+
+if __name__ == "__main__":
+    # e^h = 1 + h + h^2 q(h) on |h| <= ln2 / 2 (a little more, for rounding to the nearest multiple of ln2)
+    edge = log(2) / 2 * mpf("1.0001")
+    q = lambda h: (expm1(h) - h) / h**2 if abs(h) > mpf("1e-20") else mpf(1) / 2 + h / 6
+    show("exp q", q, lambda h: h**2 / exp(h), -edge, edge, (4, 9))
+    show("expm1 q", q, lambda h: abs(h**2 / expm1(h)) if h else mpf(0), -edge, edge, (5, 10))
+    # log(1 + f) = 2 atanh(s), s = f / (2 + f), = 2s + s z p(z), z = s^2, for 1 + f in [sqrt(1/2), sqrt(2)]
+    edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
+    p = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z > mpf("1e-30") else mpf(2) / 3 + 2 * z / 5
+    show("log p", p, lambda z: z / 2, mpf(0), edge, (3, 6))
+    # ln 2 in two parts: with FMA the high part is the nearest number; without, it is short enough for exact products
+    for name, double, digits in (("float", False, 24), ("double", True, 53), ("float, no FMA", False, 10), ("double, no FMA", True, 38)):
+        high = mpf(int(log(2) * 2**digits + mpf("0.5"))) / 2**digits
+        print(f"ln2 {name}: {literal(high, double)}, {literal(log(2) - high, double)}")
+    for double in (False, True):
+        print("log2 e:", literal(1 / log(2), double))

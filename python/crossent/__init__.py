@@ -1,0 +1,43 @@
+"""Maximum-likelihood losses for NumPy arrays: values and exact gradients, in nats."""
+
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._losses import cross_entropy, cross_entropy_backward, nll_loss, nll_loss_backward
+from ._normalisers import (
+    log_softmax,
+    log_softmax_backward,
+    logsumexp,
+    logsumexp_backward,
+    softmax,
+    softmax_backward,
+)
+from ._threads import config, get_num_threads, num_threads, set_num_threads
+
+__all__ = [
+    "config",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "get_num_threads",
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "logsumexp_backward",
+    "nll_loss",
+    "nll_loss_backward",
+    "num_threads",
+    "set_num_threads",
+    "softmax",
+    "softmax_backward",
+]
+
+__version__: str
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Asked of the core when wanted: it looks at CROSSENT_ISA, over which an import should not fail.
+        if name == "__version__":
+            return _core.info()["version"]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,48 @@
+"""The `crossent` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+DEMO_MODULES = ("sklearn", "matplotlib", "rich")  # what the extra `demo` brings; SciPy comes with scikit-learn
+
+
+def info() -> int:
+    from . import config
+
+    values = config()
+    width = max(map(len, values))
+    for name, value in values.items():
+        print(f"{name:<{width}}  {', '.join(value) if isinstance(value, (list, tuple)) else value}")
+    return 0
+
+
+def demo(out: Path) -> int:
+    missing = [name for name in DEMO_MODULES if find_spec(name) is None]
+    if missing:
+        print(f"crossent demo needs {', '.join(missing)}: pip install crossent[demo]", file=sys.stderr)
+        return 1
+    from ._demo import run
+
+    return run(out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="crossent", description="Maximum-likelihood losses on NumPy arrays.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo_parser = commands.add_parser(
+        "demo", help="train a classifier, compare it with scikit-learn, measure the throughput (under a minute)"
+    )
+    demo_parser.add_argument(
+        "--out", type=Path, default=Path("crossent-demo"), help="folder for the figures (default: %(default)s)"
+    )
+    commands.add_parser("info", help="print the version, the instruction set and the threads")
+    options = parser.parse_args(arguments)
+    try:
+        return info() if options.command == "info" else demo(options.out)
+    except KeyboardInterrupt:
+        return 130

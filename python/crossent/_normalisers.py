@@ -1,0 +1,354 @@
+"""softmax, log_softmax and logsumexp along one axis, and their vector-Jacobian products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core
+from ._threads import thread_limit
+from ._validate import class_axis, converted, floating, output, positive, rows_of, same_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[Any]
+
+
+def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
+    """Probabilities proportional to the exponentials of `x` along an axis.
+
+    Every entry has full relative accuracy, however small. The default axis is the last one; the default of
+    `scipy.special.softmax` is the whole array. An entry ``-inf`` has probability 0; rows with a NaN, with ``+inf`` or
+    with nothing but ``-inf`` are NaN.
+
+    The formula, with the temperature ``T``::
+
+        softmax(x)[c] = exp(x[c] / T) / sum_k exp(x[k] / T)
+
+    Parameters
+    ----------
+    x : array_like, (..., C, ...)
+        Logits; float32 or float64 of any strides. Integers, bool and lists become float64.
+    axis : int, default -1
+        The class axis.
+    temperature : float, default 1.0
+        Finite and > 0.
+    out : ndarray, (..., C, ...), optional
+        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
+
+    Returns
+    -------
+    ndarray, (..., C, ...)
+        `out` if it was given; else a new array of the dtype and memory order of `x`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported, or `axis` is not one int.
+    ValueError
+        If C is 0, `temperature` is out of range, or `out` cannot be written in place or apart.
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+
+    References
+    ----------
+    I. Goodfellow, Y. Bengio and A. Courville, Deep Learning, MIT Press 2016, equation 6.29.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.softmax([[0.0, 0.0], [0.0, float("-inf")]]))
+    [[0.5 0.5]
+     [1.  0. ]]
+    """
+    return _normalise(_core.softmax, x, axis, temperature, out)
+
+
+def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
+    """Logarithms of the softmax of `x` along an axis.
+
+    Every entry has full relative accuracy, also close to 0, where the logarithm of `softmax` has none left. The
+    default axis is the last one; the default of `scipy.special.log_softmax` is the whole array. Rows with a NaN, with
+    ``+inf`` or with nothing but ``-inf`` are NaN.
+
+    The formula, with the temperature ``T``, in nats::
+
+        log_softmax(x)[c] = x[c] / T - log sum_k exp(x[k] / T)
+
+    Parameters
+    ----------
+    x : array_like, (..., C, ...)
+        Logits; float32 or float64 of any strides. Integers, bool and lists become float64.
+    axis : int, default -1
+        The class axis.
+    temperature : float, default 1.0
+        Finite and > 0.
+    out : ndarray, (..., C, ...), optional
+        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
+
+    Returns
+    -------
+    ndarray, (..., C, ...)
+        `out` if it was given; else a new array of the dtype and memory order of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `softmax`.
+
+    References
+    ----------
+    I. Goodfellow, Y. Bengio and A. Courville, Deep Learning, MIT Press 2016, equation 6.30.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.log_softmax([100.0, 0.0]))
+    [-3.72007598e-44 -1.00000000e+02]
+    """
+    return _normalise(_core.log_softmax, x, axis, temperature, out)
+
+
+def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None) -> Any:
+    """Logarithm of the sum of the exponentials of `x` along an axis.
+
+    The default axis is the last one; the default of `scipy.special.logsumexp` is the whole array. A row of nothing but
+    ``-inf`` gives ``-inf``, ``+inf`` in a row gives ``+inf``, NaN gives NaN.
+
+    The formula, in nats::
+
+        logsumexp(x) = log sum_c exp(x[c])
+
+    Parameters
+    ----------
+    x : array_like, (..., C, ...)
+        Float32 or float64 of any strides. Integers, bool and lists become float64.
+    axis : int, default -1
+        The axis that is summed over.
+    keepdims : bool, default False
+        Whether that axis stays, with length 1.
+    out : ndarray, optional
+        Receives the result: its shape (0-d for 1-D `x`), the dtype of `x`, any strides.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        `out` if it was given; else a new C-order array of the shape of `x` without `axis` (length 1 with `keepdims`),
+        in the dtype of `x`. A scalar where no axis is left.
+
+    Raises
+    ------
+    TypeError, numpy.exceptions.AxisError
+        As `softmax`.
+    ValueError
+        If C is 0, or `out` has another shape or cannot be written apart.
+
+    References
+    ----------
+    P. Blanchard, D. J. Higham and N. J. Higham, Accurately computing the log-sum-exp and softmax functions, IMA Journal
+    of Numerical Analysis 41 (2021), 2311-2330, equation 1.1.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.logsumexp([[1000.0, 1000.0], [0.0, float("-inf")]]))
+    [1000.69314718    0.        ]
+    """
+    x_given, x = x, floating("x", x)
+    axis = class_axis("x", x, axis)
+    rows = rows_of(x.shape, axis)
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rows
+    if out is None:
+        result = plain = np.empty(shape, x.dtype)
+    else:
+        result, plain = out, output("out", out, shape, x.dtype, {"x": x_given})
+    _core.logsumexp(x, axis, plain.squeeze(axis) if keepdims else plain, thread_limit())
+    return result if shape or out is not None else result[()]
+
+
+def softmax_backward(
+    grad_output: ArrayLike, probs: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None
+) -> Array:
+    """Gradient through `softmax`, from its result.
+
+    The vector-Jacobian product of ``probs = softmax(x, axis, temperature=T)`` for an upstream gradient
+    ``g = grad_output``, with respect to ``x``.
+
+    The formula::
+
+        out[c] = probs[c] * (g[c] - sum_k g[k] probs[k]) / T
+
+    Parameters
+    ----------
+    grad_output : array_like, (..., C, ...)
+        The gradient with respect to the result of `softmax`; converted to the dtype of `probs`.
+    probs : array_like, (..., C, ...)
+        The result of `softmax`; float32 or float64 of any strides. Integers, bool and lists become float64.
+    axis : int, default -1
+        The class axis.
+    temperature : float, default 1.0
+        The temperature that `softmax` was given.
+    out : ndarray, (..., C, ...), optional
+        Receives the result: the shape and dtype of `probs`, any strides. May be `grad_output` or `probs` itself.
+
+    Returns
+    -------
+    ndarray, (..., C, ...)
+        `out` if it was given; else a new array of the dtype and memory order of `probs`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `softmax`; ValueError also if the shapes differ.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equation 4.106 (the Jacobian).
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.softmax_backward([1.0, 0.0], [0.5, 0.5]))
+    [ 0.25 -0.25]
+    """
+    return _normalise_backward(_core.softmax_backward, grad_output, "probs", probs, axis, temperature, out)
+
+
+def log_softmax_backward(
+    grad_output: ArrayLike, log_probs: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None
+) -> Array:
+    """Gradient through `log_softmax`, from its result.
+
+    The vector-Jacobian product of ``log_probs = log_softmax(x, axis, temperature=T)`` for an upstream gradient
+    ``g = grad_output``, with respect to ``x``.
+
+    The formula::
+
+        out[c] = (g[c] - exp(log_probs[c]) * sum_k g[k]) / T
+
+    Parameters
+    ----------
+    grad_output : array_like, (..., C, ...)
+        The gradient with respect to the result of `log_softmax`; converted to the dtype of `log_probs`.
+    log_probs : array_like, (..., C, ...)
+        The result of `log_softmax`; float32 or float64 of any strides. Integers, bool and lists become float64.
+    axis : int, default -1
+        The class axis.
+    temperature : float, default 1.0
+        The temperature that `log_softmax` was given.
+    out : ndarray, (..., C, ...), optional
+        Receives the result: the shape and dtype of `log_probs`, any strides. May be `grad_output` or `log_probs`
+        itself.
+
+    Returns
+    -------
+    ndarray, (..., C, ...)
+        `out` if it was given; else a new array of the dtype and memory order of `log_probs`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `softmax`; ValueError also if the shapes differ.
+
+    References
+    ----------
+    I. Goodfellow, Y. Bengio and A. Courville, Deep Learning, MIT Press 2016: the derivative of equation 6.30.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.log_softmax_backward([1.0, 0.0], xe.log_softmax([0.0, 0.0])))
+    [ 0.5 -0.5]
+    """
+    return _normalise_backward(_core.log_softmax_backward, grad_output, "log_probs", log_probs, axis, temperature, out)
+
+
+def logsumexp_backward(
+    grad_output: ArrayLike, x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
+) -> Array:
+    """Gradient through `logsumexp`.
+
+    The vector-Jacobian product of ``logsumexp(x, axis, keepdims=keepdims)`` for an upstream gradient
+    ``g = grad_output``, with respect to ``x``. A row of nothing but ``-inf`` has gradient 0.
+
+    The formula::
+
+        out[c] = g * softmax(x)[c]
+
+    Parameters
+    ----------
+    grad_output : array_like
+        The gradient with respect to the result of `logsumexp`, in its shape; converted to the dtype of `x`.
+    x : array_like, (..., C, ...)
+        Float32 or float64 of any strides. Integers, bool and lists become float64.
+    axis : int, default -1
+        The axis that was summed over.
+    keepdims : bool, default False
+        Whether `grad_output` has that axis, with length 1.
+    out : ndarray, (..., C, ...), optional
+        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
+
+    Returns
+    -------
+    ndarray, (..., C, ...)
+        `out` if it was given; else a new array of the dtype and memory order of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `logsumexp`; ValueError also if `grad_output` has another shape than its result.
+
+    References
+    ----------
+    P. Blanchard, D. J. Higham and N. J. Higham, Accurately computing the log-sum-exp and softmax functions, IMA Journal
+    of Numerical Analysis 41 (2021), 2311-2330: the softmax is the gradient of log-sum-exp.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.logsumexp_backward(2.0, [0.0, 0.0]))
+    [1. 1.]
+    """
+    x_given, x = x, floating("x", x)
+    axis = class_axis("x", x, axis)
+    grad = converted("grad_output", grad_output, x.dtype)
+    rows = rows_of(x.shape, axis)
+    same_shape("grad_output", grad, (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rows)
+    if keepdims:
+        grad = grad.squeeze(axis)
+    result, plain = _result(x, out, {"grad_output": grad_output, "x": x_given})
+    _core.logsumexp_backward(grad, x, axis, plain, thread_limit())
+    return result
+
+
+def _result(x: Array, out: Array | None, inputs: dict[str, Any]) -> tuple[Array, Array]:
+    """The array to return, in the likeness of `x` unless it was given, and the same as a plain ndarray."""
+    if out is None:
+        new = np.empty_like(x)
+        return new, new
+    return out, output("out", out, x.shape, x.dtype, inputs)
+
+
+def _normalise(core: Callable[..., None], x: Any, axis: int, temperature: float, out: Array | None) -> Array:
+    x_given, x = x, floating("x", x)
+    axis = class_axis("x", x, axis)
+    temperature = positive("temperature", temperature)
+    result, plain = _result(x, out, {"x": x_given})
+    core(x, axis, temperature, plain, thread_limit())
+    return result
+
+
+def _normalise_backward(
+    core: Callable[..., None], grad_output: Any, name: str, y: Any, axis: int, temperature: float, out: Array | None
+) -> Array:
+    y_given, y = y, floating(name, y)
+    axis = class_axis(name, y, axis)
+    temperature = positive("temperature", temperature)
+    grad = converted("grad_output", grad_output, y.dtype)
+    same_shape("grad_output", grad, y.shape)
+    result, plain = _result(y, out, {"grad_output": grad_output, name: y_given})
+    core(grad, y, axis, temperature, plain, thread_limit())
+    return result

@@ -1,0 +1,151 @@
+"""How many threads a call uses, and what is running."""
+
+from __future__ import annotations
+
+import operator
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from . import _core
+
+# The limits of the `with num_threads(n)` blocks around the caller, innermost last; 0 is "no limit". The stack lives
+# in the context rather than in the object, so one num_threads object may be entered by several threads at once.
+_limits: ContextVar[tuple[int, ...]] = ContextVar("crossent.num_threads", default=(0,))
+
+
+def thread_limit() -> int:
+    """The limit of this thread or context, as the core takes it."""
+    return _limits.get()[-1]
+
+
+def _count(n: Any) -> int:
+    try:
+        if isinstance(n, (bool, np.bool_)):
+            raise TypeError
+        value = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n is {n!r}: expected an int") from None
+    if value < 1:
+        raise ValueError(f"n is {value}: expected at least 1 thread")
+    return min(value, 2**31 - 1)
+
+
+def set_num_threads(n: int) -> None:
+    """Set the most threads that a call may use, for the whole process.
+
+    A call uses the least of this number, the limit of an enclosing `num_threads` block, what OpenMP allows
+    (``OMP_NUM_THREADS``, ``threadpoolctl``) and the CPU quota of the container. The results do not depend on it.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an int.
+    ValueError
+        If ``n < 1``.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> before = xe.get_num_threads()
+    >>> xe.set_num_threads(1)
+    >>> xe.get_num_threads()
+    1
+    >>> xe.set_num_threads(before)
+    """
+    _core.set_num_threads(_count(n))
+
+
+def get_num_threads() -> int:
+    """Return how many threads a large call made here would use.
+
+    The least of `set_num_threads`, the enclosing `num_threads` block, what OpenMP allows and the CPU quota. Small
+    calls use one thread whatever it is.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> with xe.num_threads(1):
+    ...     xe.get_num_threads()
+    1
+    """
+    return _core.num_threads(thread_limit())
+
+
+class num_threads:  # noqa: N801  (used as a function: `with num_threads(2):`)
+    """Limit the threads of the calls in a ``with`` block.
+
+    The limit holds for this thread (or asynchronous task) only and ends with the block. Of nested blocks the
+    innermost counts. A call never uses more threads than `set_num_threads`, OpenMP and the CPU quota allow. The
+    object may be entered again, and by several threads at once.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an int.
+    ValueError
+        If ``n < 1``.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> with xe.num_threads(1):
+    ...     print(xe.logsumexp([0.0, 0.0]))
+    0.6931471805599453
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = _count(n)
+
+    def __enter__(self) -> num_threads:
+        _limits.set((*_limits.get(), self._n))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # Left in another context than it was entered in, there is nothing to take off.
+        _limits.set(_limits.get()[:-1] or (0,))
+
+    def __repr__(self) -> str:
+        return f"num_threads({self._n})"
+
+
+def config() -> dict[str, Any]:
+    """Return what is running: the version, the instruction set and the threads.
+
+    The instruction set is the best this machine can run, unless the environment variable ``CROSSENT_ISA`` named
+    another one when the library was first used.
+
+    Returns
+    -------
+    dict
+        ``version``, ``isa`` (the level in use), ``isa_levels`` (a list of the levels that this machine can run, best
+        first), ``threads`` (as `get_num_threads`), ``compiler``, and ``openmp`` (the version macro, or ``"none"``).
+
+    Raises
+    ------
+    RuntimeError
+        If ``CROSSENT_ISA`` names an unknown level, or one that this machine cannot run.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> xe.config()["isa"] in xe.config()["isa_levels"]
+    True
+    """
+    return {**_core.info(), "threads": get_num_threads()}

@@ -1,0 +1,26 @@
+"""Shared set-up: hypothesis runs the same examples everywhere, and a failing run names the ISA level it ran at."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import crossent as xe
+
+# Deterministic and without a time limit per example: a busy machine must not make a test fail.
+settings.register_profile("crossent", derandomize=True, deadline=None, database=None, max_examples=60,
+                          suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("crossent")
+
+
+def pytest_report_header():
+    return f"crossent: {xe.config()}"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(2024)
+
+
+@pytest.fixture(params=(np.float32, np.float64), ids=("float32", "float64"))
+def dtype(request):
+    return request.param
