@@ -82,6 +82,7 @@ struct index_loss_rows {
 
 struct dtype_kernels {
   int lanes;
+  scaling (*inverse_of)(double temperature);
   void (*statistics)(const source&, index block_begin, index block_end, const scaling&, const block_statistics&);
   // sum w (max - x) of each block; max = 0 for blocks of -inf. weight: (classes,) in the dtype, or nullptr for ones.
   void (*deviation)(const source&, const void* weight, index block_begin, index block_end, const double* max,
@@ -103,7 +104,9 @@ struct dtype_kernels {
   // out_c = (g_c - exp(log_p_c) sum) scale
   void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, const double* sum,
                                      double scale);
+  // vmath over contiguous arrays; exp_sum: exp(x + error), error a rounding error of x
   void (*exp)(const void* x, void* out, index n);
+  void (*exp_sum)(const void* x, const void* error, void* out, index n);
   void (*expm1)(const void* x, void* out, index n);
   void (*log)(const void* x, void* out, index n);
   void (*log1p)(const void* x, void* out, index n);

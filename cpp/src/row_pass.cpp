@@ -111,18 +111,7 @@ void describe(row_operation& op, const view& x, int axis, double temperature, co
   op.classes = x.shape[axis];
   op.x = row_array(x, axis);
   if (out.data != nullptr) op.out = row_array(out, axis);
-  if (temperature != 1) {
-    // 1/T in two parts of the arithmetic type.
-    const double inverse = 1 / temperature;
-    double rest = __builtin_fma(-inverse, temperature, 1.0) / temperature;
-    op.t.is_one = false;
-    op.t.high = inverse;
-    if (x.type == dtype::float32) {
-      op.t.high = static_cast<double>(static_cast<float>(inverse));
-      rest += inverse - op.t.high;
-    }
-    op.t.low = rest;
-  }
+  op.t = op.kernel().inverse_of(temperature);
   const index size = item_size(x.type), inner = op.x.rows.inner_stride();
   const bool contiguous = op.x.class_stride == size || op.classes == 1;
   op.across = contiguous ? op.classes <= across_classes : inner == size || op.classes <= across_classes;

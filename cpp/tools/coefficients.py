@@ -66,8 +66,9 @@ if __name__ == "__main__":
     edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
     p = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z > mpf("1e-30") else mpf(2) / 3 + 2 * z / 5
     show("log p", p, lambda z: z / 2, mpf(0), edge, (3, 6))
-    # ln 2 in two parts: with FMA the high part is the nearest number; without, it is short enough for exact products
-    for name, double, digits in (("float", False, 24), ("double", True, 53), ("float, no FMA", False, 10), ("double, no FMA", True, 38)):
+    # ln 2 in two parts. The high part of a product with a whole number n must be exact; with FMA any length is, and it
+    # ends so early that (1 + x - n high) is exact too; without, n (11 or 13 bits) and the high part share the mantissa.
+    for name, double, digits in (("float", 0, 21), ("double", 1, 48), ("float, no FMA", 0, 10), ("double, no FMA", 1, 38)):
         high = mpf(int(log(2) * 2**digits + mpf("0.5"))) / 2**digits
         print(f"ln2 {name}: {literal(high, double)}, {literal(log(2) - high, double)}")
     for double in (False, True):

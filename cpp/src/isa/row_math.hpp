@@ -8,6 +8,15 @@ namespace {
 
 using doubles = pack<double>;
 
+// 1/T in two parts of the arithmetic type.
+template <class T> scaling inverse_of(double temperature) {
+  const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
+  const double whole = inverse.r[0][0];
+  const double rest = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
+  const double high = static_cast<double>(static_cast<T>(whole));
+  return {high, (whole - high) + rest, temperature == 1};
+}
+
 // exp((a - b)/T) 2^shift, a and b at any distance; 1 times 2^shift where both are infinite.
 CROSSENT_INLINE doubles exp_difference(doubles a, doubles b, const scaling& t, doubles shift) {
   doubles low;

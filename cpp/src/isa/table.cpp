@@ -19,9 +19,20 @@ template <class T, class F> CROSSENT_INLINE void map(const void* x, void* out, i
   if (n > 0) store_partial(to, n, f(load_partial<T>(from, n, T(0))));
 }
 
+template <class T> void exp_sum(const void* x, const void* error, void* out, index n) {
+  const char* e = static_cast<const char*>(error);
+  map<T>(x, out, n, [&](pack<T> v) {
+    const pack<T> y = exp(v, n >= pack<T>::lanes ? load<T>(e) : load_partial<T>(e, n, T(0)));
+    e += pack_bytes;
+    n -= pack<T>::lanes;
+    return y;
+  });
+}
+
 template <class T> constexpr dtype_kernels kernels_of() {
   return {
       pack<T>::lanes,
+      inverse_of<T>,
       statistics<T>,
       deviation<T>,
       locate<T>,
@@ -33,6 +44,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
       write_softmax_backward<T>,
       write_log_softmax_backward<T>,
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return exp(v); }); },
+      exp_sum<T>,
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); },
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); },
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log1p(v); }); },

@@ -185,6 +185,11 @@ template <class T> CROSSENT_INLINE pack<T> at_least(pack<T> x, pack<T> lo) {
   return x;
 }
 
+template <class T> CROSSENT_INLINE pack<T> at_most(pack<T> x, pack<T> hi) {
+  for (int k = 0; k < registers; ++k) x.r[k] = hi.r[k] < x.r[k] ? hi.r[k] : x.r[k];
+  return x;
+}
+
 template <class T> CROSSENT_INLINE pack<T> absolute(pack<T> a) {
   using uint = typename pack<T>::uint;
   constexpr uint mask = static_cast<uint>(~uint{0}) >> 1;

@@ -43,8 +43,8 @@ template <> struct constants<double> {
   static constexpr double nan = __builtin_nan("");
   static constexpr double largest = 0x1.fffffffffffffp1023;
   static constexpr double log2_e = 0x1.71547652b82fep+0;
-  static constexpr double ln2_high = has_fma ? 0x1.62e42fefa39efp-1 : 0x1.62e42fefa0000p-1;
-  static constexpr double ln2_low = has_fma ? 0x1.abc9e3b39803fp-56 : 0x1.cf79abc9e3b3ap-40;
+  static constexpr double ln2_high = has_fma ? 0x1.62e42fefa39ep-1 : 0x1.62e42fefa0000p-1;
+  static constexpr double ln2_low = has_fma ? 0x1.e6af278ece601p-50 : 0x1.cf79abc9e3b3ap-40;
   static constexpr double exp_q[] = {
       0x1.000000000000ap-1, 0x1.55555555554fap-3, 0x1.555555555087dp-5, 0x1.1111111127bdap-7, 0x1.6c16c18429fa9p-10,
       0x1.a01a012a5a13cp-13, 0x1.a0199a0c8d29ap-16, 0x1.71df254f29085p-19, 0x1.28ad72bb053d9p-22,
@@ -109,7 +109,8 @@ template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> shift) {
   return (shift + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-k::ln2_high);
 }
 
-template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) {
+// e^(x + error), the error being a rounding error of x.
+template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x, pack<T> error) {
   using k = constants<T>;
   const pack<T> zero = set1<T>(0);
   // Results may be subnormal (x < 0) or beyond the exponent field by one (x > 0): scale there, and back at the end.
@@ -117,26 +118,26 @@ template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) {
   const pack<T> shift = if_less(x, zero, set1(s), set1<T>(-2));
   const pack<T> back = if_less(x, zero, exp2_whole(set1(-s)), set1<T>(4));
   const pack<T> lowest = set1(k::exp_lowest), highest = set1(k::exp_highest);
-  pack<T> in = at_least(x, lowest);
-  in = if_less(highest, in, highest, in);
-  pack<T> y = exp_scaled(in, magic_of(shift)) * back;
+  const pack<T> inside = at_most(at_least(x, lowest), highest);
+  pack<T> y = exp_scaled(inside, if_equal(inside, x, error, zero), magic_of(shift)) * back;
   y = if_less(x, lowest, zero, y);
   return if_less(highest, x, set1(k::infinity), y);
 }
+template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) { return exp(x, set1<T>(0)); }
 
 // e^x - 1. The sum 2^n (g + w) + (2^n - 1) carries the rounding error of its large part.
 template <class T> CROSSENT_INLINE pack<T> expm1(pack<T> x) {
   using k = constants<T>;
   const pack<T> lowest = set1(k::expm1_lowest), highest = set1(k::exp_highest);
-  pack<T> in = at_least(x, lowest);
-  in = if_less(highest, in, highest, in);
+  const pack<T> in = at_most(at_least(x, lowest), highest);
   const pack<T> magic = magic_of(set1<T>(-1));   // half the scale: 2^n itself may be beyond the range
   const pack<T> t = fma(in, set1(k::log2_e), magic);
   const pack<T> n = t - magic;
   const pack<T> g = fma(n, set1(-k::ln2_high), in);
   const pack<T> c = n * set1(k::ln2_low);
   const pack<T> h = g - c;
-  const pack<T> w = fma(h * h, polynomial(h, k::expm1_q), -c);
+  const pack<T> lost = (g - h) - c;   // by h
+  const pack<T> w = fma(h * h, polynomial(h, k::expm1_q), fma(h, lost, -c));
   const pack<T> scale = from_bits<T>(to_bits<T>(t) << k::mantissa_bits);
   const pack<T> half = set1<T>(T(0.5));
   pack<T> error;
@@ -182,7 +183,7 @@ template <class T> CROSSENT_INLINE pack<T> log_limits(pack<T> argument, pack<T> 
   const pack<T> zero = set1<T>(0), inf = set1(k::infinity);
   y = if_equal(argument, zero, -inf, y);
   y = if_less(argument, zero, set1<T>(__builtin_nanf("")), y);
-  return if_less(argument, inf, y, argument + y);   // inf, NaN
+  return if_less(argument, inf, y, argument);   // inf, NaN
 }
 
 template <class T> CROSSENT_INLINE pack<T> log(pack<T> x) {

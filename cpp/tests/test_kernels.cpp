@@ -1,0 +1,144 @@
+// The C++ API end to end: the same bits in every layout and orientation, and the golden hash of a small corpus.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace crossent {
+
+namespace {
+
+// Logits from integers alone, so that no library function of this machine is in them.
+template <class T> std::vector<T> logits(index n, std::uint64_t seed, int spread) {
+  std::vector<T> x(static_cast<std::size_t>(n));
+  for (T& v : x) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    v = static_cast<T>(static_cast<double>(static_cast<std::int64_t>(seed) >> 30) * 0x1p-33 * spread);
+  }
+  return x;
+}
+
+template <class T> struct result {
+  double value;
+  std::vector<T> losses, grad, softmax, log_softmax;
+  bool operator==(const result& o) const {
+    const auto same = [](const std::vector<T>& a, const std::vector<T>& b) {
+      return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+    };
+    return same(losses, o.losses) && same(grad, o.grad) && same(softmax, o.softmax) && same(log_softmax, o.log_softmax);
+  }
+};
+
+// All operations on (rows, classes) logits, read and written with the given strides in elements.
+template <class T>
+result<T> compute(const std::vector<T>& x, index rows, index classes, index row_stride, index class_stride, double smoothing,
+                  double temperature, int threads) {
+  const index item = static_cast<index>(sizeof(T));
+  const std::size_t span = static_cast<std::size_t>((rows - 1) * row_stride + (classes - 1) * class_stride + 1);
+  const auto at = [&](index r, index c) { return static_cast<std::size_t>(r * row_stride + c * class_stride); };
+  std::vector<T> in(span), out(span);
+  for (index r = 0; r < rows; ++r)
+    for (index c = 0; c < classes; ++c) in[at(r, c)] = x[static_cast<std::size_t>(r * classes + c)];
+  const index shape[] = {rows, classes}, strides[] = {row_stride * item, class_stride * item};
+  const dtype type = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
+  const view v{in.data(), type, 2, shape, strides};
+  const mutable_view to{out.data(), type, 2, shape, strides};
+  const auto gather = [&] {
+    std::vector<T> g(static_cast<std::size_t>(rows * classes));
+    for (index r = 0; r < rows; ++r)
+      for (index c = 0; c < classes; ++c) g[static_cast<std::size_t>(r * classes + c)] = out[at(r, c)];
+    return g;
+  };
+
+  std::vector<std::int64_t> y(static_cast<std::size_t>(rows));
+  for (index r = 0; r < rows; ++r) y[static_cast<std::size_t>(r)] = r % 7 == 3 ? -100 : (r * 31) % classes;
+  const index y_stride[] = {8}, item_stride[] = {item};
+  const index_view targets{y.data(), int_dtype::int64, 1, shape, y_stride};
+  const execution e{threads, nullptr};
+  result<T> res;
+  index_loss_options options;
+  options.axis = 1;
+  options.label_smoothing = smoothing;
+  res.value = cross_entropy(v, targets, options, {}, to, e);
+  res.grad = gather();
+  options.reduction = reduction::none;
+  res.losses.resize(static_cast<std::size_t>(rows));
+  cross_entropy(v, targets, options, {res.losses.data(), type, 1, shape, item_stride}, {}, e);
+  softmax(v, 1, temperature, to, e);
+  res.softmax = gather();
+  log_softmax(v, 1, temperature, to, e);
+  res.log_softmax = gather();
+  return res;
+}
+
+std::uint64_t fnv(std::uint64_t h, const void* data, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; ++i) h = (h ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
+  return h;
+}
+template <class T> std::uint64_t fnv(std::uint64_t h, const std::vector<T>& v) { return fnv(h, v.data(), v.size() * sizeof(T)); }
+
+const index class_counts[] = {1, 2, 3, 10, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 1024, 1025, 2100, 5000};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("the same bits in every layout, orientation and thread count", T, float, double) {
+  for (const index classes : class_counts) {
+    const index rows = 37;
+    for (const int spread : {4, 100, 3000}) {
+      const std::vector<T> x = logits<T>(rows * classes, static_cast<std::uint64_t>(classes), spread);
+      for (const double option : {0.0, 0.25}) {
+        const double temperature = option == 0 ? 1 : 0.7;
+        const result<T> c_order = compute(x, rows, classes, classes, 1, option, temperature, 1);
+        INFO("classes " << classes << " spread " << spread << " smoothing " << option);
+        CHECK(c_order == compute(x, rows, classes, 1, rows, option, temperature, 1));             // one row per lane
+        CHECK(c_order == compute(x, rows, classes, 2 * classes, 2, option, temperature, 2));      // packed
+        CHECK(c_order == compute(x, rows, classes, 3, 3 * rows, option, temperature, 3));
+        CHECK(c_order == compute(x, rows, classes, classes + 1, 1, option, temperature, 2));      // unaligned rows
+      }
+    }
+  }
+}
+
+TEST_CASE("the golden hash: the same at every level with FMA and from every compiler") {
+  std::uint64_t h = 14695981039346656037u;
+  const auto add = [&](auto zero) {
+    using T = decltype(zero);
+    for (const index classes : class_counts)
+      for (const int spread : {4, 100, 3000})
+        for (const double option : {0.0, 0.25}) {
+          const auto r = compute(logits<T>(5 * classes, 99, spread), 5, classes, classes, 1, option, option == 0 ? 1 : 3, 2);
+          h = fnv(fnv(fnv(fnv(fnv(h, &r.value, sizeof r.value), r.losses), r.grad), r.softmax), r.log_softmax);
+        }
+  };
+  add(float{});
+  add(double{});
+  std::printf("  %-8s golden hash %016llx\n", kernels().name, static_cast<unsigned long long>(h));
+  const std::uint64_t with_fma = 0x65456a1c02abeeaa, baseline = 0x16a8cdfb420b71c7;
+  CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
+}
+
+TEST_CASE("a target out of range is reported with its row and value, before anything is written") {
+  const float x[] = {1, 2, 3, 4, 5, 6};
+  float grad[6] = {9, 9, 9, 9, 9, 9};
+  const std::uint64_t y[] = {0, std::numeric_limits<std::uint64_t>::max()};
+  const index shape[] = {2, 3}, strides[] = {12, 4}, y_strides[] = {8};
+  index_loss_options options;
+  options.axis = 1;
+  try {
+    cross_entropy({x, dtype::float32, 2, shape, strides}, {y, int_dtype::uint64, 1, shape, y_strides}, options, {},
+                  {grad, dtype::float32, 2, shape, strides});
+    CHECK(false);
+  } catch (const target_error& error) {
+    CHECK(error.row == 1);
+    CHECK(error.value == "18446744073709551615");
+  }
+  for (const float g : grad) CHECK(g == 9);
+}
+
+}  // namespace crossent

@@ -1,0 +1,181 @@
+// The accuracy table of vmath: function, type, largest error in ULP relative to the value, and where. The functions are
+// called through the kernels' own table, at the level of CROSSENT_ISA. CROSSENT_FULL_SWEEP=1 takes every float there is
+// instead of every 257th.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace crossent {
+
+namespace {
+
+// The spacing of T at the exact value.
+template <class T> long double ulp(long double exact) {
+  using limits = std::numeric_limits<T>;
+  if (exact == 0) return limits::denorm_min();
+  const int exponent = std::max(std::ilogb(exact), limits::min_exponent - 1);
+  return std::ldexp(1.0L, exponent - (limits::digits - 1));
+}
+
+template <class T> struct worst {
+  double ulps = 0;
+  T at = 0;
+  int wrong = 0;   // NaN or infinity where there should be none, or the other way round
+
+  void see(T x, T got, long double exact) {
+    const T rounded = static_cast<T>(exact);
+    if (std::isnan(exact) || std::isinf(rounded)) {
+      const bool right = std::isnan(exact) ? std::isnan(got) : got == rounded;
+      // Half a unit below infinity, both neighbours are right.
+      if (!right && !(std::isfinite(exact) && std::fabs(got) == std::numeric_limits<T>::max())) ++wrong;
+      return;
+    }
+    const double e = static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / ulp<T>(exact));
+    if (e <= ulps) return;
+    if (!(e < 1e6)) ++wrong;
+    ulps = e;
+    at = x;
+  }
+};
+
+using exact_function = long double (*)(long double);
+struct function {
+  const char* name;
+  void (*dtype_kernels::*kernel)(const void*, void*, index);
+  exact_function exact;
+};
+const function functions[] = {
+    {"exp", &dtype_kernels::exp, [](long double x) { return std::exp(x); }},
+    {"expm1", &dtype_kernels::expm1, [](long double x) { return std::expm1(x); }},
+    {"log", &dtype_kernels::log, [](long double x) { return std::log(x); }},
+    {"log1p", &dtype_kernels::log1p, [](long double x) { return std::log1p(x); }},
+};
+
+// The levels with FMA are held to 1 ULP, the baseline to 2.
+double bar() { return std::strcmp(kernels().name, "baseline") == 0 ? 2.0 : 1.0; }
+
+template <class T> void report(const char* name, const worst<T>& w, double limit) {
+  std::printf("  %-8s %-6s %-7s %.4f ULP at %a\n", kernels().name, sizeof(T) == 4 ? "float" : "double", name, w.ulps,
+              static_cast<double>(w.at));
+  CHECK_MESSAGE(w.ulps <= limit, std::string(name));
+  CHECK_MESSAGE(w.wrong == 0, std::string(name));
+}
+
+template <class T> worst<T> run(const function& f, const std::vector<T>& x) {
+  std::vector<T> y(x.size());
+  const dtype_kernels& k = sizeof(T) == 4 ? kernels().f32 : kernels().f64;
+  (k.*f.kernel)(x.data(), y.data(), static_cast<index>(x.size()));
+  worst<T> w;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const long double exact = f.exact(static_cast<long double>(x[i]));
+    w.see(x[i], y[i], exact);
+  }
+  return w;
+}
+
+std::uint64_t next_random(std::uint64_t& state) {
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return state >> 11;
+}
+
+// Doubles over all exponents, over the range of exp, and around 0 and 1.
+std::vector<double> double_samples() {
+  std::vector<double> x;
+  std::uint64_t state = 1;
+  for (int i = 0; i < 100000; ++i) {
+    const double u = static_cast<double>(next_random(state)) * 0x1p-53, sign = next_random(state) & 1 ? 1.0 : -1.0;
+    x.push_back(sign * std::ldexp(1 + u, static_cast<int>(next_random(state) % 2098) - 1074));
+    x.push_back(sign * u * 745);
+    x.push_back(sign * u);
+    x.push_back(1 + sign * u * 0x1p-6);
+    x.push_back(sign * u * std::ldexp(1.0, -static_cast<int>(next_random(state) % 60)));
+  }
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("vmath is within 1 ULP: float") {
+  const bool full = std::getenv("CROSSENT_FULL_SWEEP") != nullptr;
+  const std::uint64_t step = full ? 1 : 257, slab = 1u << 22;
+  for (const function& f : functions) {
+    worst<float> total;
+    for (std::uint64_t begin = 0; begin < (1ull << 32); begin += slab * step) {
+      std::vector<float> x;
+      for (std::uint64_t b = begin; b < begin + slab * step && b < (1ull << 32); b += step) {
+        const std::uint32_t bits = static_cast<std::uint32_t>(b);
+        float v;
+        std::memcpy(&v, &bits, sizeof v);
+        x.push_back(v);
+      }
+      const worst<float> w = run(f, x);
+      total.wrong += w.wrong;
+      if (w.ulps > total.ulps) {
+        total.ulps = w.ulps;
+        total.at = w.at;
+      }
+    }
+    report(f.name, total, bar());
+  }
+}
+
+TEST_CASE("vmath is within 1 ULP: double") {
+  const std::vector<double> x = double_samples();
+  for (const function& f : functions) report(f.name, run(f, x), bar());
+}
+
+TEST_CASE_TEMPLATE("the exponential of the kernels is within 0.75 ULP", T, float, double) {
+  // Where results are normal nothing is put back after exp_scaled.
+  std::vector<T> x;
+  std::uint64_t state = 7;
+  const double range = sizeof(T) == 4 ? 87 : 708;
+  for (int i = 0; i < 2000000; ++i) {
+    const double u = static_cast<double>(next_random(state)) * 0x1p-52 - 1;
+    x.push_back(static_cast<T>(i % 2 ? u * range : u));
+  }
+  const double limit = bar() == 1.0 ? 0.75 : 2.0;
+  report("exp*", run(functions[0], x), limit);
+
+  std::vector<T> error(x.size()), y(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i)
+    error[i] = static_cast<T>((static_cast<double>(next_random(state)) * 0x1p-53 - 0.5) * static_cast<double>(ulp<T>(x[i])));
+  const dtype_kernels& k = sizeof(T) == 4 ? kernels().f32 : kernels().f64;
+  k.exp_sum(x.data(), error.data(), y.data(), static_cast<index>(x.size()));
+  worst<T> w;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    w.see(x[i], y[i], std::exp(static_cast<long double>(x[i])) * (1 + static_cast<long double>(error[i])));
+  report("exp hi+lo", w, limit);
+}
+
+TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {
+  const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  const T tiny = std::numeric_limits<T>::denorm_min();
+  const struct {
+    const char* name;
+    std::vector<T> x, y;
+  } cases[] = {
+      {"exp", {T(0), -T(0), inf, -inf, nan, tiny, T(1e9), T(-1e9)}, {1, 1, inf, 0, nan, 1, inf, 0}},
+      {"expm1", {T(0), -T(0), inf, -inf, nan, tiny, T(-1e9)}, {0, -T(0), inf, -1, nan, tiny, -1}},
+      {"log", {T(1), T(0), -T(0), inf, T(-1), -inf, nan}, {0, -inf, -inf, inf, nan, nan, nan}},
+      {"log1p", {T(0), -T(0), T(-1), inf, T(-2), -inf, nan, tiny}, {0, -T(0), -inf, inf, nan, nan, nan, tiny}},
+  };
+  for (const auto& c : cases) {
+    std::vector<T> y(c.x.size());
+    REQUIRE(vmath(c.name, sizeof(T) == 4 ? dtype::float32 : dtype::float64, c.x.data(), y.data(), static_cast<index>(y.size())));
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      INFO(c.name << "(" << c.x[i] << ") = " << y[i]);
+      CHECK(((std::isnan(y[i]) && std::isnan(c.y[i])) || (y[i] == c.y[i] && std::signbit(y[i]) == std::signbit(c.y[i]))));
+    }
+  }
+}
+
+}  // namespace crossent
