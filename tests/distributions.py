@@ -57,4 +57,4 @@ def wide(rng, n, c, dtype):
 ALL = (normal, uniform, heavy_tailed, confident, constant_tail, large_offset, masked, wide)
 
 # (rows, classes): around lane counts, the small-C path, block ends, several blocks.
-SHAPES = ((40, 1), (120, 2), (80, 3), (40, 7), (24, 16), (24, 17), (16, 33), (8, 100), (2, 1024), (2, 1025), (1, 4099))
+SHAPES = ((40, 1), (120, 2), (80, 3), (40, 7), (24, 16), (24, 17), (16, 33), (8, 100), (1, 1024), (2, 1025), (1, 4099))

@@ -97,7 +97,7 @@ def test_log_softmax_backward(dtype, rng):
 @pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
 def test_logsumexp_backward(draw, dtype, rng):
     """g softmax(x): one term, 4 ulp of the value."""
-    for n, c in distributions.SHAPES:
+    for n, c in ((40, 1), (120, 2), (24, 17), (2, 1025)):
         x, g = draw(rng, n, c, dtype), rng.normal(0, 2, n).astype(dtype)
         got = xe.logsumexp_backward(g, x)
         for i in range(n):

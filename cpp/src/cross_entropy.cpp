@@ -14,19 +14,16 @@ class cross_entropy_operation : public row_operation {
   cross_entropy_operation(const targets& y, const upstream& u, const index_loss_options& o) : y_(y), upstream_(u), options_(o) {}
 
   double* losses = nullptr;      // of every row, in C order
-  double smoothing = 0;          // e / C
   const void* weight = nullptr;  // contiguous, in the dtype of the logits; nullptr: ones
   double weight_sum = 0;
   std::vector<double> block_weights;   // sum of the weights of each block of classes
 
-  bool smoothed() const { return smoothing != 0; }
+  bool smoothed() const { return options_.label_smoothing > 0; }
 
   void prepare(row_group& g) override {
     y_.load(g.first, g.count, g.y, g.class_weight, g.row_weight);
-    std::copy_n(g.row_weight, g.count, g.upstream);
-    upstream_.apply(g.first, g.count, g.upstream);
+    upstream_.load(g.first, g.count, g.row_weight, g.upstream);
     for (index i = 0; i < g.count; ++i) {
-      g.target_weight[i] = (1 - options_.label_smoothing) * g.class_weight[i];
       const bool there = g.row_weight[i] != 0;
       g.target[i] = there ? load_number(g.x[i] + g.y[i] * x.class_stride, type) : 0;
       if (!there && !across) g.x[i] = nullptr;
@@ -35,11 +32,12 @@ class cross_entropy_operation : public row_operation {
 
   void finish(row_group& g) override {
     if (smoothed()) smooth(g);
-    kernels().index_loss({g.count, g.state(), g.target, smoothed() ? g.deviation : nullptr, g.row_weight, g.target_weight,
-                          g.class_weight, g.upstream, smoothing, weight_sum, g.loss, g.factor, g.target_gradient});
+    kernels().index_loss({g.count, type == dtype::float64, g.state(), options_.label_smoothing, static_cast<double>(classes),
+                          weight_sum, upstream_.divisor(), g.target, g.row_weight, g.class_weight, g.upstream,
+                          smoothed() ? g.deviation : nullptr, g.top_weight, g.top_gradient, g.loss, g.factor, g.beta,
+                          g.target_gradient});
     if (losses != nullptr) std::copy_n(g.loss, g.count, losses + g.first);
     kernel().spread(g.count, g.factor, g.shift);
-    for (index i = 0; i < g.count; ++i) g.beta[i] = g.upstream[i] * smoothing;
   }
 
   void write(row_group& g, index begin, index end) override {
@@ -47,16 +45,11 @@ class cross_entropy_operation : public row_operation {
                        {g.offset, g.shift, g.factor, smoothed() ? g.beta : nullptr, weight});
   }
 
-  // The entries that the product of two rounded numbers would lose: the true class, and with smoothing the largest.
+  // The entries that the difference of two rounded numbers would lose: the true class, and with smoothing the largest.
   void complete(row_group& g) override {
     for (index i = 0; i < g.count; ++i) {
       if (g.row_weight[i] == 0) continue;
-      const index top = static_cast<index>(g.top_class[i]);
-      if (smoothed() && top != g.y[i]) {
-        const double b = smoothing * y_.weight(top);
-        const double rest = g.target_weight[i] + smoothing * (weight_sum - y_.weight(top));   // A - b
-        put(g, i, top, g.upstream[i] == 0 ? 0 : g.upstream[i] * (rest - b * g.tail[i]) / (1 + g.tail[i]));
-      }
+      if (smoothed()) put(g, i, static_cast<index>(g.top_class[i]), g.top_gradient[i]);
       put(g, i, g.y[i], g.target_gradient[i]);
     }
   }
@@ -78,6 +71,7 @@ class cross_entropy_operation : public row_operation {
         sum += part[static_cast<std::size_t>(at)] + (w == 0 ? 0 : w * (g.max[i] - block_max));
       }
       g.deviation[i] = sum;
+      g.top_weight[i] = y_.weight(static_cast<index>(g.top_class[i]));
     }
   }
 
@@ -94,13 +88,12 @@ double cross_entropy(const view& logits, const index_view& target, const index_l
   const targets y(target, options, classes, e);
   const bool mean = options.reduction == reduction::mean;
   const double denominator = !mean ? 1 : options.denominator > 0 ? options.denominator : y.denominator(e);
-  const upstream coefficients(options.grad_output, denominator, mean);
+  const upstream coefficients(options.grad_output, denominator);
 
   cross_entropy_operation op(y, coefficients, options);
   describe(op, logits, options.axis, 1.0, grad);
   std::vector<char> packed_weight;
   if (options.label_smoothing > 0) {
-    op.smoothing = options.label_smoothing / static_cast<double>(classes);
     op.block_weights.assign(static_cast<std::size_t>((classes + block_classes - 1) / block_classes), 0.0);
     for (index c = 0; c < classes; ++c) op.block_weights[static_cast<std::size_t>(c / block_classes)] += y.weight(c);
     for (const double w : op.block_weights) op.weight_sum += w;

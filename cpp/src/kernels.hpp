@@ -66,17 +66,19 @@ struct row_scale {
 
 struct index_loss_rows {
   index count;
+  bool precise;   // float64 rows: coefficients are rounded once, at the end
   row_state state;
+  double label_smoothing, classes, weight_sum, divisor;
   const double* target;         // x[y]
-  const double* deviation;      // sum w (max - x), smoothing only
-  const double* row_weight;     // v, 0: the row is not there
-  const double* target_weight;  // (1 - e) w[y]
-  const double* class_weight;   // w of the class whose gradient is asked for: y
-  const double* upstream;       // coefficient of the gradient
-  double smoothing;             // e / C
-  double weight_sum;            // sum w
+  const double* row_weight;     // v; 0: the row is not there
+  const double* class_weight;   // w[y]
+  const double* upstream;       // gradient with respect to v * loss * divisor; 0: none
+  const double* deviation;      // sum w (max - x); nullptr without smoothing, and so the last two
+  const double* top_weight;     // w of the class of the maximum
+  double* top_gradient;
   double* loss;
-  double* factor;               // A unit / (1 + tail), times the coefficient
+  double* factor;               // for row_scale
+  double* beta;
   double* target_gradient;
 };
 

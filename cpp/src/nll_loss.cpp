@@ -26,7 +26,7 @@ double nll_loss(const view& log_probs, const index_view& target, const index_los
   const targets y(target, options, classes, e);
   const bool mean = options.reduction == reduction::mean;
   const double denominator = !mean ? 1 : options.denominator > 0 ? options.denominator : y.denominator(e);
-  const upstream coefficients(options.grad_output, denominator, mean);
+  const upstream coefficients(options.grad_output, denominator);
   const row_array x(log_probs, options.axis);
   const index rows = y.rows();
 
@@ -52,9 +52,9 @@ double nll_loss(const view& log_probs, const index_view& target, const index_los
   const index size = grad.type == dtype::float32 ? 4 : 8;
   for_each_group(rows, classes, e, [&](index first, index n) {
     index c[chunk], offset[chunk];
-    double class_weight[chunk], coefficient[chunk];
-    y.load(first, n, c, class_weight, coefficient);
-    coefficients.apply(first, n, coefficient);
+    double class_weight[chunk], row_weight[chunk], g[chunk];
+    y.load(first, n, c, class_weight, row_weight);
+    coefficients.load(first, n, row_weight, g);
     out.rows.offsets(first, n, offset);
     if (out.class_stride == size) {
       for (index i = 0; i < n; ++i) std::memset(out.data + offset[i], 0, static_cast<std::size_t>(classes * size));
@@ -63,7 +63,9 @@ double nll_loss(const view& log_probs, const index_view& target, const index_los
         for (index i = 0; i < n; ++i) store_number(out.data + offset[i] + k * out.class_stride, grad.type, 0);
     }
     for (index i = 0; i < n; ++i)
-      if (coefficient[i] != 0) store_number(out.data + offset[i] + c[i] * out.class_stride, grad.type, -(coefficient[i] * class_weight[i]));
+      if (g[i] != 0)
+        store_number(out.data + offset[i] + c[i] * out.class_stride, grad.type,
+                     -(g[i] * row_weight[i] * class_weight[i] / coefficients.divisor()));
   });
   return result;
 }

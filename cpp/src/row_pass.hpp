@@ -34,9 +34,9 @@ struct alignas(64) row_group {
   double max[group_rows] = {}, tail[group_rows] = {}, offset[group_rows] = {}, shift[group_rows] = {};
   double unit[group_rows] = {}, block[group_rows] = {};
   double loss[group_rows] = {}, factor[group_rows] = {}, beta[group_rows] = {}, value[group_rows] = {};
-  double row_weight[group_rows] = {}, class_weight[group_rows] = {}, target_weight[group_rows] = {};
-  double upstream[group_rows] = {}, target[group_rows] = {}, deviation[group_rows] = {};
-  double target_gradient[group_rows] = {}, top_class[group_rows] = {};
+  double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
+  double target[group_rows] = {}, target_gradient[group_rows] = {};
+  double deviation[group_rows] = {}, top_class[group_rows] = {}, top_weight[group_rows] = {}, top_gradient[group_rows] = {};
   std::vector<double> statistics;   // 6 per (row, block)
 
   block_statistics block_stats() {

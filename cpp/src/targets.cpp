@@ -74,6 +74,10 @@ targets::targets(const index_view& target, const index_loss_options& options, in
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
       sample_weight_(options.sample_weight) {
+  if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
+    smoothed_ = false;
+    for (index c = 0; c < classes && !smoothed_; ++c) smoothed_ = weight_at(c) > 0;
+  }
   check(e);
 }
 
@@ -137,11 +141,10 @@ double targets::denominator(const execution& e) const {
   return ordered_sum(weights.data(), rows(), e);
 }
 
-void upstream::apply(index first, index count, double* coefficients) const {
-  double g[group_rows];
+void upstream::load(index first, index count, const double* row_weight, double* g) const {
   grad_output_.load(first, count, g);
   for (index i = 0; i < count; ++i)
-    coefficients[i] = coefficients[i] == 0 || divisor_ == 0 ? 0 : g[i] * coefficients[i] / divisor_;
+    if (row_weight[i] == 0 || divisor_ == 0) g[i] = 0;
 }
 
 void store_losses(const double* losses, index rows, const mutable_view& out, const execution& e) {

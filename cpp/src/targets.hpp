@@ -57,13 +57,14 @@ class targets {
   row_values sample_weight_;
 };
 
-// The coefficient of each row in the gradient, without its weight v: grad_output / denominator.
+// What flows back into each row: grad_output over the denominator of the mean.
 class upstream {
  public:
-  upstream(const view& grad_output, double denominator, bool mean)
-      : grad_output_(grad_output), divisor_(mean ? denominator : 1.0) {}
-  // coefficients[i] *= coefficient of row first + i; a row weight of 0 stays 0. count <= group_rows.
-  void apply(index first, index count, double* coefficients) const;
+  // divisor: 1 where there is no mean. A mean over nothing has no gradient.
+  upstream(const view& grad_output, double divisor) : grad_output_(grad_output), divisor_(divisor) {}
+  // g[i] = grad_output of row first + i, 0 where the row weight is. count <= group_rows.
+  void load(index first, index count, const double* row_weight, double* g) const;
+  double divisor() const { return divisor_ == 0 ? 1 : divisor_; }
 
  private:
   row_values grad_output_;

@@ -119,7 +119,7 @@ TEST_CASE("the golden hash: the same at every level with FMA and from every comp
   add(float{});
   add(double{});
   std::printf("  %-8s golden hash %016llx\n", kernels().name, static_cast<unsigned long long>(h));
-  const std::uint64_t with_fma = 0x65456a1c02abeeaa, baseline = 0x16a8cdfb420b71c7;
+  const std::uint64_t with_fma = 0x010c2c064680cf44, baseline = 0x8a22bd7b77ce7f22;
   CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
 }
 

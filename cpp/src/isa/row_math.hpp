@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rows.hpp"
+#include "wide.hpp"
 
 namespace crossent {
 namespace {
@@ -13,6 +14,9 @@ template <class T> scaling inverse_of(double temperature) {
   const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
   const double whole = inverse.r[0][0];
   const double rest = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
+  // Beyond the range of the type every difference of logits is; its largest number does as well.
+  constexpr double largest = static_cast<double>(constants<T>::largest);
+  if (!(whole < largest)) return {largest, 0, false};
   const double high = static_cast<double>(static_cast<T>(whole));
   return {high, (whole - high) + rest, temperature == 1};
 }
@@ -141,33 +145,66 @@ void logsumexp(index rows, const row_state& s, double* out) {
   }
 }
 
-// Rows over class indices (formulas: docs/design.md). With u = exp(x_y - max) the true class has 1 - p = ((1 - u) + tail) /
-// (1 + tail), which no confidence cancels.
-void index_loss(const index_loss_rows& r) {
+// A product, sum or quotient of coefficients: rounded at once, or kept as a wide number to the end.
+template <bool precise> struct coefficient;
+template <> struct coefficient<false> {
+  using type = doubles;
+  CROSSENT_INLINE doubles of(doubles a) { return a; }
+  CROSSENT_INLINE doubles rounded(doubles a) { return a; }
+};
+template <> struct coefficient<true> {
+  using type = wide;
+  CROSSENT_INLINE wide of(doubles a) { return {a, set1(0.0)}; }
+  CROSSENT_INLINE doubles rounded(wide a) { return a.high + a.low; }
+};
+
+// Rows over class indices (formulas: docs/design.md). A gradient entry is ((A - b) u - b ((1 - u) + tail)) / (1 + tail) with
+// u = exp(x_c - max): 1 - p of a confident class comes from the tail, and is never a difference.
+template <bool precise> CROSSENT_INLINE void index_loss_of(const index_loss_rows& r) {
+  using k = coefficient<precise>;
+  using number = typename k::type;
   const doubles zero = set1(0.0), one = set1(1.0), inf = set1(constants<double>::infinity);
-  const doubles eps = set1(r.smoothing), weight_sum = set1(r.weight_sum);
+  const number keep = k::of(one) + k::of(set1(-r.label_smoothing));
+  const number eps = k::of(set1(r.label_smoothing)) / k::of(set1(r.classes));
+  const number weight_sum = k::of(set1(r.weight_sum)), divisor = k::of(set1(r.divisor));
   const scaling unscaled;
   for (index i = 0; i < r.count; i += 8) {
-    const doubles v = load<double>(r.row_weight + i), a = load<double>(r.target_weight + i);
+    const doubles v = load<double>(r.row_weight + i), w = load<double>(r.class_weight + i), g = load<double>(r.upstream + i);
     const doubles max = load<double>(r.state.max + i), x = load<double>(r.target + i), tail = loss_tail(r.state, i);
-    const doubles log_sum = log1p(tail), sum = one + tail;
-    doubles loss = if_equal(a, zero, zero, a * ((max - x) + log_sum));
-    doubles total = a;   // A
+    const doubles log_sum = log1p(tail);
+    const number a = keep * k::of(w), sum = k::of(one) + k::of(tail);
+
+    const doubles a_rounded = k::rounded(a);
+    doubles loss = if_equal(a_rounded, zero, zero, a_rounded * ((max - x) + log_sum));
+    number total = a;   // A
     if (r.deviation != nullptr) {
-      const doubles spread_out = load<double>(r.deviation + i) + weight_sum * log_sum;
-      loss = loss + eps * spread_out;
+      loss = loss + k::rounded(eps) * (load<double>(r.deviation + i) + set1(r.weight_sum) * log_sum);
       total = a + eps * weight_sum;
     }
-    const doubles upstream = load<double>(r.upstream + i), w = load<double>(r.class_weight + i);
-    const doubles u = if_equal(x, -inf, zero, exp_difference(x, max, unscaled, zero));
-    const doubles own = a + eps * w;               // b of the true class
-    const doubles others = eps * (weight_sum - w);   // A - b, without cancellation
-    const doubles target = (others * u - own * ((one - u) + tail)) / sum;
-    const doubles factor = total * upstream * (load<double>(r.state.unit + i) / sum);
     store(r.loss + i, if_equal(v, zero, zero, v * loss));
-    store(r.factor + i, if_equal(upstream * total, zero, zero, factor));
-    store(r.target_gradient + i, if_equal(upstream, zero, zero, upstream * target));
+
+    const number scale = k::of(g) * k::of(v) / divisor;
+    const doubles off = if_equal(v, zero, zero, g);   // 0: the row has no gradient, whatever is in it
+    const number unit = k::of(load<double>(r.state.unit + i)) / sum;
+    store(r.factor + i, if_equal(off, zero, zero, k::rounded(total * scale * unit)));
+    store(r.beta + i, if_equal(off, zero, zero, k::rounded(scale * eps)));
+
+    const doubles u = if_equal(x, -inf, zero, exp_difference(x, max, unscaled, zero));
+    const number others = eps * (weight_sum + k::of(-w));   // A - b, without cancellation
+    const number rest = (k::of(one) + k::of(-u)) + k::of(tail);
+    const number target = others * k::of(u) + k::of(-one) * (a + eps * k::of(w)) * rest;
+    store(r.target_gradient + i, if_equal(off, zero, zero, k::rounded(target / sum * scale)));
+    if (r.deviation != nullptr) {
+      const doubles top_weight = load<double>(r.top_weight + i);
+      const number top = a + eps * (weight_sum + k::of(-top_weight)) + k::of(-tail) * eps * k::of(top_weight);
+      store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(top / sum * scale)));
+    }
   }
+}
+
+void index_loss(const index_loss_rows& r) {
+  if (r.precise) index_loss_of<true>(r);
+  else index_loss_of<false>(r);
 }
 
 void sum(index n, const double* x, double* high, double* low) {

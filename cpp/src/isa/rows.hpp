@@ -35,10 +35,11 @@ template <class T, bool scaled> struct exponential {
     if (scaled) lowest = at_least(lowest / high, set1(-constants<T>::largest));
   }
   pack<T> operator()(pack<T> x) const {
-    x = at_least(x, lowest);
-    if constexpr (!scaled) return exp_scaled(x, magic);
-    const pack<T> z = x * high;
-    return exp_scaled(z, fma(x, low, product_error(x, high, z)), magic);
+    if constexpr (!scaled) return exp_scaled(at_least(x, lowest), magic);
+    const pack<T> y = at_least(x, lowest), z = y * high;
+    const pack<T> e = exp_scaled(z, fma(y, low, product_error(y, high, z)), magic);
+    // However high the temperature: a masked class stays masked.
+    return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
   }
 };
 
@@ -111,7 +112,8 @@ template <> struct accumulator<double> {
     a.low = a.low + error;
     return a;
   }
-  CROSSENT_INLINE pack<double> total(accumulator a) { return a.high + a.low; }
+  // An infinite sum has NaN for its error.
+  CROSSENT_INLINE pack<double> total(accumulator a) { return if_equal(a.low, a.low, a.high + a.low, a.high); }
   CROSSENT_INLINE accumulator join(accumulator a, accumulator b) {
     a = add(a, b.high);
     a.low = a.low + b.low;
@@ -127,7 +129,7 @@ template <> struct accumulator<double> {
         l[i] = (l[i] + ((h[i] - (s - b)) + (h[i + half] - b))) + l[i + half];
         h[i] = s;
       }
-    return h[0] + l[0];
+    return l[0] == l[0] ? h[0] + l[0] : h[0];
   }
 };
 

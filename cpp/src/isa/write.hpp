@@ -122,10 +122,10 @@ void write_log(const source& s, const sink& to, index begin, index end, const sc
     write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
       const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
       return [=](pack<T> x, index, index) {
-        const pack<T> d = x - m, z = d * high;
+        const pack<T> d = x - m, z = d * high, lowest = set1(-constants<T>::infinity);
         // Where z is infinite the correction would be NaN.
-        const pack<T> fine = z + (product_error(d, high, z) + d * low);
-        return if_equal(z, set1(-constants<T>::infinity), z, fine) - l;
+        const pack<T> fine = if_equal(z, lowest, z, z + (product_error(d, high, z) + d * low));
+        return if_equal(d, lowest, d, fine) - l;
       };
     });
   }
