@@ -62,8 +62,14 @@ template <class T> struct terms {
   pack<T> plain, excluded;
 };
 
-template <class T> CROSSENT_INLINE pack<T> tree(const pack<T> (&t)[group_packs]) {
-  return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
+template <class T> CROSSENT_INLINE terms<T> operator+(terms<T> a, terms<T> b) {
+  return {a.plain + b.plain, a.excluded + b.excluded};
+}
+
+// f(first) + .. + f(first + n - 1) by a binary tree, depth first, so that little is live at a time.
+template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0) {
+  if constexpr (n == 1) return f(first);
+  else return tree<n / 2>(f, first) + tree<n / 2>(f, first + n / 2);
 }
 
 // The lane sums of up to 8 packs: term(at(j)), j < count. Where `masked`, also without the terms whose logit equals max,
@@ -71,28 +77,27 @@ template <class T> CROSSENT_INLINE pack<T> tree(const pack<T> (&t)[group_packs])
 template <bool masked, class T, class At, class Term>
 CROSSENT_INLINE terms<T> sum_group(At at, index count, const Term& term, pack<T> max, pack<T>& ties) {
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  pack<T> t[group_packs], u[group_packs];
-  auto evaluate = [&](index j) {
-    const pack<T> x = at(j);
-    t[j] = term(x);
+  const auto evaluate = [&](index j) {
+    const pack<T> x = at(j), t = term(x);
     if constexpr (masked) {
-      u[j] = if_equal(x, max, zero, t[j]);
       ties = ties + if_equal(x, max, one, zero);
+      return terms<T>{t, if_equal(x, max, zero, t)};
+    } else {
+      return t;
     }
   };
-  if (count == 1) {   // few classes: no tree to climb
-    evaluate(0);
-    return {t[0], masked ? u[0] : t[0]};
-  }
+  using sum = decltype(evaluate(0));
+  sum s;
   if (count == group_packs) {
-    for (index j = 0; j < group_packs; ++j) evaluate(j);
+    s = tree<group_packs>(evaluate);
   } else {
-    for (index j = 0; j < count; ++j) evaluate(j);
-    for (index j = count; j < group_packs; ++j) t[j] = u[j] = zero;
+    sum t[group_packs] = {};
+    for (index j = 0; j < count; ++j) t[j] = evaluate(j);
+    const auto known = [&](index j) { return t[j]; };
+    s = count == 1 ? t[0] : count == 2 ? t[0] + t[1] : count <= 4 ? tree<4>(known) : tree<group_packs>(known);
   }
-  const pack<T> plain = tree(t);
-  if constexpr (masked) return {plain, tree(u)};
-  return {plain, plain};
+  if constexpr (masked) return s;
+  else return {s, s};
 }
 
 // Float64 sums in lanes; compensated for float64 terms.

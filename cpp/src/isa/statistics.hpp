@@ -254,19 +254,16 @@ void deviation(const source& s, const void* weight, index begin, index end, cons
     const char* x = load_along(s.rows[i], s.class_stride, r, buffer);
     accumulator<T> sum;
     for (index c = 0; c < r.n; c += group_classes) {
-      pack<T> t[group_packs];
-      for (index j = 0; j < group_packs; ++j) {
+      const pack<T> group = tree<group_packs>([&](index j) {
         const index at = c + j * lanes, left = r.n - at;
-        if (left <= 0) t[j] = zero;
-        else if (left < lanes)
-          t[j] = deviation_of(load_partial<T>(x + at * size_of<T>, left, T(0)), top,
-                              w ? load_partial<T>(w + (r.begin + at) * size_of<T>, left, T(0))
-                                : first_lanes<T>(left));
-        else
-          t[j] = deviation_of(load<T>(x + at * size_of<T>), top, w ? load<T>(w + (r.begin + at) * size_of<T>) : one);
-      }
-      if constexpr (sizeof(T) == 4) sum = sum.add(sum, widen_sum(tree(t)));
-      else sum = sum.add(sum, tree(t));
+        if (left <= 0) return zero;
+        if (left >= lanes)
+          return deviation_of(load<T>(x + at * size_of<T>), top, w ? load<T>(w + (r.begin + at) * size_of<T>) : one);
+        return deviation_of(load_partial<T>(x + at * size_of<T>, left, T(0)), top,
+                            w ? load_partial<T>(w + (r.begin + at) * size_of<T>, left, T(0)) : first_lanes<T>(left));
+      });
+      if constexpr (sizeof(T) == 4) sum = sum.add(sum, widen_sum(group));
+      else sum = sum.add(sum, group);
     }
     out[i * blocks + b] = sum.sum_lanes_of(sum);
   };
@@ -283,14 +280,12 @@ void deviation(const source& s, const void* weight, index begin, index end, cons
     tile_sums<T> sums;
     for (index c = 0; c < r.n; c += group_classes) {
       const auto lane = [&](index l) {
-        pack<T> t[group_packs];
-        for (index j = 0; j < group_packs; ++j) {
+        return tree<group_packs>([&](index j) {
           const index at = c + l + j * lanes;
-          t[j] = at >= r.n ? zero
-                           : deviation_of(load<T>(x.data + at * x.stride), top,
-                                          w ? set1(load_one<T>(w + (r.begin + at) * size_of<T>)) : one);
-        }
-        return tree(t);
+          if (at >= r.n) return zero;
+          const pack<T> weight_of_class = w ? set1(load_one<T>(w + (r.begin + at) * size_of<T>)) : one;
+          return deviation_of(load<T>(x.data + at * x.stride), top, weight_of_class);
+        });
       };
       for (int l = 0; l < 8; ++l) {
         if constexpr (sizeof(T) == 4) sums.add(sums, l, lane(l) + lane(l + 8));
