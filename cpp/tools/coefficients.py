@@ -68,7 +68,8 @@ if __name__ == "__main__":
     show("log p", p, lambda z: z / 2, mpf(0), edge, (3, 6))
     # ln 2 in two parts. The high part of a product with a whole number n must be exact; with FMA any length is, and it
     # ends so early that (1 + x - n high) is exact too; without, n (11 or 13 bits) and the high part share the mantissa.
-    for name, double, digits in (("float", 0, 21), ("double", 1, 48), ("float, no FMA", 0, 10), ("double, no FMA", 1, 38)):
+    lengths = (("float", 0, 21), ("double", 1, 48), ("float, no FMA", 0, 10), ("double, no FMA", 1, 38))
+    for name, double, digits in lengths:
         high = mpf(int(log(2) * 2**digits + mpf("0.5"))) / 2**digits
         print(f"ln2 {name}: {literal(high, double)}, {literal(log(2) - high, double)}")
     for double in (False, True):

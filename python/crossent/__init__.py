@@ -3,15 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._losses import cross_entropy, cross_entropy_backward, nll_loss, nll_loss_backward
-from ._normalisers import (
-    log_softmax,
-    log_softmax_backward,
-    logsumexp,
-    logsumexp_backward,
-    softmax,
-    softmax_backward,
-)
+from ._cross_entropy import cross_entropy, cross_entropy_backward
+from ._nll_loss import nll_loss, nll_loss_backward
+from ._normalisers import log_softmax, logsumexp, softmax
+from ._normalisers_backward import log_softmax_backward, logsumexp_backward, softmax_backward
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [

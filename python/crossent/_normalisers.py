@@ -1,4 +1,4 @@
-"""softmax, log_softmax and logsumexp along one axis, and their vector-Jacobian products."""
+"""softmax, log_softmax and logsumexp along one axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _core
 from ._threads import thread_limit
-from ._validate import class_axis, converted, floating, output, positive, rows_of, same_shape
+from ._validate import class_axis, floating, output, positive, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -169,162 +169,7 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
     return result if shape or out is not None else result[()]
 
 
-def softmax_backward(
-    grad_output: ArrayLike, probs: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None
-) -> Array:
-    """Gradient through `softmax`, from its result.
-
-    The vector-Jacobian product of ``probs = softmax(x, axis, temperature=T)`` for an upstream gradient
-    ``g = grad_output``, with respect to ``x``.
-
-    The formula::
-
-        out[c] = probs[c] * (g[c] - sum_k g[k] probs[k]) / T
-
-    Parameters
-    ----------
-    grad_output : array_like, (..., C, ...)
-        The gradient with respect to the result of `softmax`; converted to the dtype of `probs`.
-    probs : array_like, (..., C, ...)
-        The result of `softmax`; float32 or float64 of any strides. Integers, bool and lists become float64.
-    axis : int, default -1
-        The class axis.
-    temperature : float, default 1.0
-        The temperature that `softmax` was given.
-    out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `probs`, any strides. May be `grad_output` or `probs` itself.
-
-    Returns
-    -------
-    ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `probs`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        As `softmax`; ValueError also if the shapes differ.
-
-    References
-    ----------
-    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equation 4.106 (the Jacobian).
-
-    Examples
-    --------
-    >>> import crossent as xe
-    >>> print(xe.softmax_backward([1.0, 0.0], [0.5, 0.5]))
-    [ 0.25 -0.25]
-    """
-    return _normalise_backward(_core.softmax_backward, grad_output, "probs", probs, axis, temperature, out)
-
-
-def log_softmax_backward(
-    grad_output: ArrayLike, log_probs: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None
-) -> Array:
-    """Gradient through `log_softmax`, from its result.
-
-    The vector-Jacobian product of ``log_probs = log_softmax(x, axis, temperature=T)`` for an upstream gradient
-    ``g = grad_output``, with respect to ``x``.
-
-    The formula::
-
-        out[c] = (g[c] - exp(log_probs[c]) * sum_k g[k]) / T
-
-    Parameters
-    ----------
-    grad_output : array_like, (..., C, ...)
-        The gradient with respect to the result of `log_softmax`; converted to the dtype of `log_probs`.
-    log_probs : array_like, (..., C, ...)
-        The result of `log_softmax`; float32 or float64 of any strides. Integers, bool and lists become float64.
-    axis : int, default -1
-        The class axis.
-    temperature : float, default 1.0
-        The temperature that `log_softmax` was given.
-    out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `log_probs`, any strides. May be `grad_output` or `log_probs`
-        itself.
-
-    Returns
-    -------
-    ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `log_probs`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        As `softmax`; ValueError also if the shapes differ.
-
-    References
-    ----------
-    I. Goodfellow, Y. Bengio and A. Courville, Deep Learning, MIT Press 2016: the derivative of equation 6.30.
-
-    Examples
-    --------
-    >>> import crossent as xe
-    >>> print(xe.log_softmax_backward([1.0, 0.0], xe.log_softmax([0.0, 0.0])))
-    [ 0.5 -0.5]
-    """
-    return _normalise_backward(_core.log_softmax_backward, grad_output, "log_probs", log_probs, axis, temperature, out)
-
-
-def logsumexp_backward(
-    grad_output: ArrayLike, x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
-) -> Array:
-    """Gradient through `logsumexp`.
-
-    The vector-Jacobian product of ``logsumexp(x, axis, keepdims=keepdims)`` for an upstream gradient
-    ``g = grad_output``, with respect to ``x``. A row of nothing but ``-inf`` has gradient 0.
-
-    The formula::
-
-        out[c] = g * softmax(x)[c]
-
-    Parameters
-    ----------
-    grad_output : array_like
-        The gradient with respect to the result of `logsumexp`, in its shape; converted to the dtype of `x`.
-    x : array_like, (..., C, ...)
-        Float32 or float64 of any strides. Integers, bool and lists become float64.
-    axis : int, default -1
-        The axis that was summed over.
-    keepdims : bool, default False
-        Whether `grad_output` has that axis, with length 1.
-    out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
-
-    Returns
-    -------
-    ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `x`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        As `logsumexp`; ValueError also if `grad_output` has another shape than its result.
-
-    References
-    ----------
-    P. Blanchard, D. J. Higham and N. J. Higham, Accurately computing the log-sum-exp and softmax functions, IMA Journal
-    of Numerical Analysis 41 (2021), 2311-2330: the softmax is the gradient of log-sum-exp.
-
-    Examples
-    --------
-    >>> import crossent as xe
-    >>> print(xe.logsumexp_backward(2.0, [0.0, 0.0]))
-    [1. 1.]
-    """
-    x_given, x = x, floating("x", x)
-    axis = class_axis("x", x, axis)
-    grad = converted("grad_output", grad_output, x.dtype)
-    rows = rows_of(x.shape, axis)
-    same_shape("grad_output", grad, (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rows)
-    if keepdims:
-        grad = grad.squeeze(axis)
-    result, plain = _result(x, out, {"grad_output": grad_output, "x": x_given})
-    _core.logsumexp_backward(grad, x, axis, plain, thread_limit())
-    return result
-
-
-def _result(x: Array, out: Array | None, inputs: dict[str, Any]) -> tuple[Array, Array]:
+def result_array(x: Array, out: Array | None, inputs: dict[str, Any]) -> tuple[Array, Array]:
     """The array to return, in the likeness of `x` unless it was given, and the same as a plain ndarray."""
     if out is None:
         new = np.empty_like(x)
@@ -336,19 +181,6 @@ def _normalise(core: Callable[..., None], x: Any, axis: int, temperature: float,
     x_given, x = x, floating("x", x)
     axis = class_axis("x", x, axis)
     temperature = positive("temperature", temperature)
-    result, plain = _result(x, out, {"x": x_given})
+    result, plain = result_array(x, out, {"x": x_given})
     core(x, axis, temperature, plain, thread_limit())
-    return result
-
-
-def _normalise_backward(
-    core: Callable[..., None], grad_output: Any, name: str, y: Any, axis: int, temperature: float, out: Array | None
-) -> Array:
-    y_given, y = y, floating(name, y)
-    axis = class_axis(name, y, axis)
-    temperature = positive("temperature", temperature)
-    grad = converted("grad_output", grad_output, y.dtype)
-    same_shape("grad_output", grad, y.shape)
-    result, plain = _result(y, out, {"grad_output": grad_output, name: y_given})
-    core(grad, y, axis, temperature, plain, thread_limit())
     return result

@@ -1,6 +1,7 @@
 // The table of one ISA level: this file, and all it includes, is compiled once per level, with that level's flags.
 #include "backward.hpp"
 #include "row_math.hpp"
+#include "smoothing.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
 #define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
