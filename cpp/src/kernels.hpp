@@ -40,7 +40,7 @@ struct block_statistics {
   double* max;        // of the block; -inf where all are
   double* offset;     // subtracted from the logits first: 0, or the maximum where that is far from 0
   double* shift;      // the exponent of the largest term
-  double* plain;      // sum of the terms
+  double* plain;      // sum of the terms; not written where a row is one block
   double* excluded;   // the same without the terms equal to the maximum in the first group of classes that holds it
   double* ties;       // how many those are
 };

@@ -91,22 +91,28 @@ void targets::read(index first, index count, index* y) const {
   });
 }
 
-void targets::check(const execution& e) const {
+void targets::check(const execution& e) {
+  std::atomic<index> counted{0};
   std::atomic<index> first_bad{std::numeric_limits<index>::max()};
   const index chunks = (rows() + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
-    index y[chunk];
+    index y[chunk], there = 0;
     for (index k = begin; k < end; ++k) {
       const index first = k * chunk, n = std::min(chunk, rows() - first);
       read(first, n, y);
-      index bad = 0;
-      while (bad < n && y[bad] != bad_class) ++bad;
+      index bad = n;
+      for (index i = n - 1; i >= 0; --i) {
+        there += y[i] != ignored;
+        if (y[i] == bad_class) bad = i;
+      }
       if (bad == n) continue;
       index seen = first_bad.load();
       while (first + bad < seen && !first_bad.compare_exchange_weak(seen, first + bad)) {
       }
     }
+    counted += there;
   });
+  counted_ = counted.load();
   const index row = first_bad.load();
   if (row == std::numeric_limits<index>::max()) return;
   index offset;
@@ -126,6 +132,7 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
 }
 
 double targets::denominator(const execution& e) const {
+  if (weights_ == nullptr && !sample_weight_.given()) return static_cast<double>(counted_);
   std::vector<double> weights(static_cast<std::size_t>(rows()));
   const index chunks = (rows() + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {

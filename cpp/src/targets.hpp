@@ -42,7 +42,7 @@ class targets {
  private:
   double weight_at(index c) const;
   void read(index first, index count, index* y) const;
-  void check(const execution&) const;
+  void check(const execution&);
 
   const char* data_;
   int_dtype type_;
@@ -55,6 +55,7 @@ class targets {
   dtype weight_type_;
   index weight_stride_;
   row_values sample_weight_;
+  index counted_ = 0;   // rows that are not ignored
 };
 
 // What flows back into each row: grad_output over the denominator of the mean.

@@ -196,8 +196,10 @@ CROSSENT_INLINE void statistics_across(const char* const* rows, index count, ind
   pack<double> total[2];
   excluded.total(excluded, total);
   put<T>(out.excluded + entry, blocks, count, total);
-  plain.total(plain, total);
-  put<T>(out.plain + entry, blocks, count, total);
+  if (!only_block) {
+    plain.total(plain, total);
+    put<T>(out.plain + entry, blocks, count, total);
+  }
   put<T>(out.max + entry, blocks, count, max);
   put<T>(out.offset + entry, blocks, count, ref.offset);
   put<T>(out.shift + entry, blocks, count, ref.shift);
