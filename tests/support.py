@@ -1,6 +1,7 @@
 """What several test files share: comparison of bits, memory layouts, and scripts in a process of their own."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -44,8 +45,16 @@ def run_python(code, *args, timeout=60, env=None, check=True):
     """
     path = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, **(env or {})}
-    done = subprocess.run([sys.executable, "-c", code, *map(str, args)],
-                          env=environment, capture_output=True, text=True, timeout=timeout)
+    # A session of its own, so that what a hanging script has forked ends with it.
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, err)
     if check and done.returncode:
         raise AssertionError(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

@@ -8,8 +8,8 @@
 namespace crossent::python {
 namespace {
 
-using index_loss = double (*)(const view&, const index_view&, const index_loss_options&, const mutable_view&,
-                              const mutable_view&, const execution&);
+using index_loss = void (*)(const view&, const index_view&, const index_loss_options&, const mutable_view&,
+                            const mutable_view&, const execution&);
 
 enum reduction reduction_named(std::string_view name) {
   if (name == "none") return reduction::none;
@@ -51,13 +51,19 @@ py::object evaluate(const py::array& x, const py::array& target, int axis, const
   options.reduction = reduction_named(reduction);
   options.denominator = denominator;
   options.grad_output = per_row(grad_output, to);
-  const mutable_view losses_to = output(losses);
+  // The core writes scalars to memory: converted here, they would depend on the caller's floating-point environment.
+  float single = 0;
+  double twice = 0;
+  mutable_view loss = output(losses);
+  if (options.reduction != reduction::none) {
+    loss.data = in.type == dtype::float64 ? static_cast<void*>(&twice) : &single;
+    loss.type = in.type;
+  }
   const mutable_view grad_to = output(grad);
   try {
-    const double loss =
-        call(threads, [&](const execution& how) { return f(in, to, options, losses_to, grad_to, how); });
-    if (in.type == dtype::float64) return py::cast(py::make_scalar(loss));
-    return py::cast(py::make_scalar(static_cast<float>(loss)));
+    call(threads, [&](const execution& how) { f(in, to, options, loss, grad_to, how); });
+    if (in.type == dtype::float64) return py::cast(py::make_scalar(twice));
+    return py::cast(py::make_scalar(single));
   } catch (const target_error& error) {
     throw py::index_error(out_of_range(error, to, in.shape[axis], ignore_index));
   }

@@ -1,8 +1,9 @@
 // Cross-entropy over class indices: value and gradient in one pass. The formulas are in docs/design.md.
 #include <algorithm>
-#include <cstring>
+#include <memory>
 #include <vector>
 
+#include "environment.hpp"
 #include "row_pass.hpp"
 #include "targets.hpp"
 
@@ -82,8 +83,9 @@ class cross_entropy_operation : public row_operation {
 
 }  // namespace
 
-double cross_entropy(const view& logits, const index_view& target, const index_loss_options& options, const mutable_view& losses,
-                     const mutable_view& grad, const execution& e) {
+void cross_entropy(const view& logits, const index_view& target, const index_loss_options& options, const mutable_view& loss,
+                   const mutable_view& grad, const execution& e) {
+  const default_environment environment;
   const index classes = logits.shape[options.axis];
   const targets y(target, options, classes, e);
   const bool mean = options.reduction == reduction::mean;
@@ -107,12 +109,10 @@ double cross_entropy(const view& logits, const index_view& target, const index_l
   }
 
   const index rows = y.rows();
-  const bool reduced = options.reduction != reduction::none;
-  const std::unique_ptr<double[]> values(reduced || losses.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
-  op.losses = values.get();
+  const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
+  op.losses = losses.get();
   run_rows(op, e);
-  if (losses.data != nullptr) store_losses(values.get(), rows, losses, e);
-  return values ? reduce(values.get(), rows, options, denominator, logits.type, e) : 0;
+  store_loss(losses.get(), rows, options.reduction, denominator, loss, e);
 }
 
 }  // namespace crossent

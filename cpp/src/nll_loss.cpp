@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 
+#include "environment.hpp"
 #include "row_pass.hpp"
 #include "targets.hpp"
 
@@ -20,8 +21,9 @@ template <class F> void for_each_group(index rows, index row_work, const executi
 
 }  // namespace
 
-double nll_loss(const view& log_probs, const index_view& target, const index_loss_options& options, const mutable_view& losses,
-                const mutable_view& grad, const execution& e) {
+void nll_loss(const view& log_probs, const index_view& target, const index_loss_options& options, const mutable_view& loss,
+              const mutable_view& grad, const execution& e) {
+  const default_environment environment;
   const index classes = log_probs.shape[options.axis];
   const targets y(target, options, classes, e);
   const bool mean = options.reduction == reduction::mean;
@@ -31,22 +33,21 @@ double nll_loss(const view& log_probs, const index_view& target, const index_los
   const index rows = y.rows();
 
   // All that is read is read first: the gradient may lie on the log-probabilities.
-  const std::unique_ptr<double[]> values(new double[static_cast<std::size_t>(rows)]);
+  const std::unique_ptr<double[]> losses(new double[static_cast<std::size_t>(rows)]);
   for_each_group(rows, 1, e, [&](index first, index n) {
     index c[chunk], offset[chunk];
     double class_weight[chunk], row_weight[chunk];
     y.load(first, n, c, class_weight, row_weight);
     x.rows.offsets(first, n, offset);
     for (index i = 0; i < n; ++i) {
-      double& loss = values[static_cast<std::size_t>(first + i)];
-      loss = row_weight[i] == 0 ? 0
-                                : row_weight[i] * class_weight[i] *
-                                      (0 - load_number(x.data + offset[i] + c[i] * x.class_stride, log_probs.type));
+      double& value = losses[static_cast<std::size_t>(first + i)];
+      value = row_weight[i] == 0 ? 0
+                                 : row_weight[i] * class_weight[i] *
+                                       (0 - load_number(x.data + offset[i] + c[i] * x.class_stride, log_probs.type));
     }
   });
-  if (losses.data != nullptr) store_losses(values.get(), rows, losses, e);
-  const double result = reduce(values.get(), rows, options, denominator, log_probs.type, e);
-  if (grad.data == nullptr) return result;
+  store_loss(losses.get(), rows, options.reduction, denominator, loss, e);
+  if (grad.data == nullptr) return;
 
   const row_array out(grad, options.axis);
   const index size = grad.type == dtype::float32 ? 4 : 8;
@@ -67,7 +68,6 @@ double nll_loss(const view& log_probs, const index_view& target, const index_los
         store_number(out.data + offset[i] + c[i] * out.class_stride, grad.type,
                      -(g[i] * row_weight[i] * class_weight[i] / coefficients.divisor()));
   });
-  return result;
 }
 
 }  // namespace crossent

@@ -1,6 +1,7 @@
 // softmax, log_softmax, logsumexp, and their backward passes.
 #include <algorithm>
 
+#include "environment.hpp"
 #include "row_pass.hpp"
 #include "targets.hpp"
 
@@ -81,18 +82,21 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
 }  // namespace
 
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+  const default_environment environment;
   softmax_operation op;
   describe(op, x, axis, temperature, out);
   run_rows(op, e);
 }
 
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+  const default_environment environment;
   log_softmax_operation op;
   describe(op, x, axis, temperature, out);
   run_rows(op, e);
 }
 
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
+  const default_environment environment;
   logsumexp_operation op;
   describe(op, x, axis, 1.0, {});
   op.result = row_array(out, -1);
@@ -100,6 +104,7 @@ void logsumexp(const view& x, int axis, const mutable_view& out, const execution
 }
 
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
+  const default_environment environment;
   softmax_operation op;
   describe(op, x, axis, 1.0, out);
   op.upstream = row_values(grad_output);
@@ -108,6 +113,7 @@ void logsumexp_backward(const view& grad_output, const view& x, int axis, const 
 
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
                       const execution& e) {
+  const default_environment environment;
   run_pairs(
       grad_output, probs, axis, out, e,
       [](const dtype_kernels& k, const source& g, const source& p, double* sums) { k.sum_products(g, &p, sums); },
@@ -118,6 +124,7 @@ void softmax_backward(const view& grad_output, const view& probs, int axis, doub
 
 void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature,
                           const mutable_view& out, const execution& e) {
+  const default_environment environment;
   run_pairs(
       grad_output, log_probs, axis, out, e,
       [](const dtype_kernels& k, const source& g, const source&, double* sums) { k.sum_products(g, nullptr, sums); },

@@ -11,10 +11,8 @@
 #include <omp.h>
 extern "C" int omp_pause_resource_all(omp_pause_resource_t) __attribute__((weak));
 #endif
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
+#include "environment.hpp"
 #include "kernels.hpp"
 
 namespace crossent {
@@ -27,34 +25,6 @@ constexpr index sum_block = 1024;
 
 std::atomic<int> process_threads{0};   // 0: not set
 std::atomic<bool> serial_after_fork{false};
-
-// Saves the floating-point environment, sets the default (round to nearest, subnormals kept, nothing trapped), and puts
-// it back with its flags as they were.
-class default_environment {
- public:
-#if defined(__x86_64__)
-  default_environment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~default_environment() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#elif defined(__aarch64__)
-  default_environment() {
-    asm volatile("mrs %0, fpcr" : "=r"(control_));
-    asm volatile("mrs %0, fpsr" : "=r"(status_));
-    asm volatile("msr fpcr, %0" : : "r"(std::uint64_t{0}));
-  }
-  ~default_environment() {
-    asm volatile("msr fpcr, %0" : : "r"(control_));
-    asm volatile("msr fpsr, %0" : : "r"(status_));
-  }
-
- private:
-  std::uint64_t control_, status_;
-#endif
-  default_environment(const default_environment&) = delete;
-  default_environment& operator=(const default_environment&) = delete;
-};
 
 // The CPU time that the control group grants, in whole processors; 0 where it is not limited.
 int cpu_quota() {

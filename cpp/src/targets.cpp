@@ -154,7 +154,14 @@ void upstream::load(index first, index count, const double* row_weight, double* 
     if (row_weight[i] == 0 || divisor_ == 0) g[i] = 0;
 }
 
-void store_losses(const double* losses, index rows, const mutable_view& out, const execution& e) {
+void store_loss(const double* losses, index rows, enum reduction how, double denominator, const mutable_view& out,
+                const execution& e) {
+  if (out.data == nullptr) return;
+  if (how != reduction::none) {
+    const double total = ordered_sum(losses, rows, e), nan = std::numeric_limits<double>::quiet_NaN();
+    store_number(out.data, out.type, how == reduction::sum ? total : denominator == 0 ? nan : total / denominator);
+    return;
+  }
   const row_array to(out, -1);
   const index chunks = (rows + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows, e), e, [&](index begin, index end, int) {
@@ -165,14 +172,6 @@ void store_losses(const double* losses, index rows, const mutable_view& out, con
       for (index i = 0; i < n; ++i) store_number(to.data + offset[i], out.type, losses[first + i]);
     }
   });
-}
-
-double reduce(const double* losses, index rows, const index_loss_options& options, double denominator, dtype type,
-              const execution& e) {
-  if (options.reduction == reduction::none) return 0;
-  double total = ordered_sum(losses, rows, e);
-  if (options.reduction == reduction::mean) total = denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
-  return type == dtype::float32 ? static_cast<double>(static_cast<float>(total)) : total;
 }
 
 }  // namespace crossent

@@ -72,10 +72,8 @@ class upstream {
   double divisor_;
 };
 
-// The losses of all rows into an array of their shape.
-void store_losses(const double* losses, index rows, const mutable_view& out, const execution&);
-
-// The sum or mean of the losses of all rows, rounded to the dtype; 0 with `reduction::none`.
-double reduce(const double* losses, index rows, const index_loss_options&, double denominator, dtype, const execution&);
+// The losses of all rows, or their sum or mean, into what the caller gave. denominator: of a mean.
+void store_loss(const double* losses, index rows, enum reduction, double denominator, const mutable_view& out,
+                const execution&);
 
 }  // namespace crossent

@@ -93,14 +93,13 @@ struct index_loss_options {
   view grad_output;                 // the rows' shape (strides may be 0), the dtype of the logits; absent: ones
 };
 
-// Returns the reduced loss rounded to the dtype of the logits (0 with reduction::none). Any of the outputs may be absent:
-//   losses  the rows' shape and the dtype of the logits, the loss of each row (reduction::none only)
-//   grad    the shape and dtype of the first argument, d(sum of grad_output * loss)/d(first argument); may be x itself
-// With neither and reduction::none nothing is computed.
-double cross_entropy(const view& logits, const index_view& target, const index_loss_options&,
-                     const mutable_view& losses, const mutable_view& grad, const execution& = {});
-double nll_loss(const view& log_probs, const index_view& target, const index_loss_options&,
-                const mutable_view& losses, const mutable_view& grad, const execution& = {});
+// Either of the outputs may be absent:
+//   loss  the dtype of the logits; the loss of each row, in the rows' shape, with reduction::none; else 0-d, the reduced one
+//   grad  the shape and dtype of the first argument, d(sum of grad_output * loss)/d(first argument); may be x itself
+void cross_entropy(const view& logits, const index_view& target, const index_loss_options&, const mutable_view& loss,
+                   const mutable_view& grad, const execution& = {});
+void nll_loss(const view& log_probs, const index_view& target, const index_loss_options&, const mutable_view& loss,
+              const mutable_view& grad, const execution& = {});
 
 // ---- The process -------------------------------------------------------------------------------------------------
 
