@@ -87,13 +87,15 @@ CROSSENT_INLINE terms<T> sum_group(At at, index count, const Term& term, pack<T>
     }
   };
   using sum = decltype(evaluate(0));
-  sum s;
+  sum t[group_packs], s;
+  const auto known = [&](index j) { return t[j]; };
   if (count == group_packs) {
-    s = tree<group_packs>(evaluate);
+    for (index j = 0; j < group_packs; ++j) t[j] = evaluate(j);
+    s = tree<group_packs>(known);
   } else {
-    sum t[group_packs] = {};
     for (index j = 0; j < count; ++j) t[j] = evaluate(j);
-    const auto known = [&](index j) { return t[j]; };
+    if (count > 1)
+      for (index j = count; j < group_packs; ++j) t[j] = sum{};
     s = count == 1 ? t[0] : count == 2 ? t[0] + t[1] : count <= 4 ? tree<4>(known) : tree<group_packs>(known);
   }
   if constexpr (masked) return s;
