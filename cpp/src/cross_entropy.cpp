@@ -88,8 +88,7 @@ void cross_entropy(const view& logits, const index_view& target, const index_los
   const default_environment environment;
   const index classes = logits.shape[options.axis];
   const targets y(target, options, classes, e);
-  const bool mean = options.reduction == reduction::mean;
-  const double denominator = !mean ? 1 : options.denominator > 0 ? options.denominator : y.denominator(e);
+  const double denominator = y.denominator(options, e);
   const upstream coefficients(options.grad_output, denominator);
 
   cross_entropy_operation op(y, coefficients, options);

@@ -26,8 +26,7 @@ void nll_loss(const view& log_probs, const index_view& target, const index_loss_
   const default_environment environment;
   const index classes = log_probs.shape[options.axis];
   const targets y(target, options, classes, e);
-  const bool mean = options.reduction == reduction::mean;
-  const double denominator = !mean ? 1 : options.denominator > 0 ? options.denominator : y.denominator(e);
+  const double denominator = y.denominator(options, e);
   const upstream coefficients(options.grad_output, denominator);
   const row_array x(log_probs, options.axis);
   const index rows = y.rows();

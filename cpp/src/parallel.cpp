@@ -79,14 +79,15 @@ struct wave {
 };
 
 void run_wave(wave& w, int threads) {
-  if (threads == 1) {
-    w.work(0);
+#if defined(_OPENMP)
+  if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+    w.work(omp_get_thread_num());
     return;
   }
-#if defined(_OPENMP)
-#pragma omp parallel num_threads(threads)
-  w.work(omp_get_thread_num());
 #endif
+  static_cast<void>(threads);  // without OpenMP, one thread takes every chunk
+  w.work(0);
 }
 
 }  // namespace

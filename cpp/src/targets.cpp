@@ -131,7 +131,9 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
   }
 }
 
-double targets::denominator(const execution& e) const {
+double targets::denominator(const index_loss_options& options, const execution& e) const {
+  if (options.reduction != reduction::mean) return 1;
+  if (options.denominator > 0) return options.denominator;
   if (weights_ == nullptr && !sample_weight_.given()) return static_cast<double>(counted_);
   std::vector<double> weights(static_cast<std::size_t>(rows()));
   const index chunks = (rows() + chunk - 1) / chunk;

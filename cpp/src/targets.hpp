@@ -33,8 +33,8 @@ class targets {
   // ignored ones and those that no coefficient reaches.
   void load(index first, index count, index* y, double* class_weight, double* row_weight) const;
 
-  // The mean's denominator: sum of v w[y] over the rows not ignored.
-  double denominator(const execution&) const;
+  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored. Otherwise 1.
+  double denominator(const index_loss_options&, const execution&) const;
 
   double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
   index rows() const { return rows_.rows(); }
