@@ -24,7 +24,9 @@ constexpr double wave_seconds = 0.05;
 constexpr index sum_block = 1024;
 
 std::atomic<int> process_threads{0};   // 0: not set
+#if defined(_OPENMP)
 std::atomic<bool> serial_after_fork{false};
+#endif
 
 // The CPU time that the control group grants, in whole processors; 0 where it is not limited.
 int cpu_quota() {
