@@ -99,7 +99,7 @@ void cross_entropy(const view& logits, const index_view& target, const index_los
     for (index c = 0; c < classes; ++c) op.block_weights[static_cast<std::size_t>(c / block_classes)] += y.weight(c);
     for (const double w : op.block_weights) op.weight_sum += w;
     if (options.weight.data != nullptr) {
-      const std::size_t size = logits.type == dtype::float32 ? 4 : 8;
+      const std::size_t size = static_cast<std::size_t>(item_size(logits.type));
       packed_weight.resize(static_cast<std::size_t>(classes) * size);
       for (index c = 0; c < classes; ++c)
         store_number(packed_weight.data() + static_cast<std::size_t>(c) * size, logits.type, y.weight(c));

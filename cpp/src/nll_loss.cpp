@@ -49,7 +49,7 @@ void nll_loss(const view& log_probs, const index_view& target, const index_loss_
   if (grad.data == nullptr) return;
 
   const row_array out(grad, options.axis);
-  const index size = grad.type == dtype::float32 ? 4 : 8;
+  const index size = item_size(grad.type);
   for_each_group(rows, classes, e, [&](index first, index n) {
     index c[chunk], offset[chunk];
     double class_weight[chunk], row_weight[chunk], g[chunk];

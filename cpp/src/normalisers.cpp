@@ -55,8 +55,7 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const row_array a(grad, axis), b(other, axis), to(out, axis);
   const dtype_kernels& k = kernels(grad.type);
   const index rows = a.rows.rows(), lanes = k.lanes;
-  const index size = grad.type == dtype::float32 ? 4 : 8;
-  const bool across = a.class_stride == size ? classes <= lanes : a.rows.inner_stride() == size;
+  const bool across = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
   const index group = across ? lanes : 8;
   parallel_for((rows + group - 1) / group, group * classes, threads_for(rows * classes, e), e, [&](index begin, index end, int) {
     const char* pa[group_rows];

@@ -11,8 +11,6 @@ namespace {
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
 constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
 
-index item_size(dtype type) { return type == dtype::float32 ? 4 : 8; }
-
 index last_level_cache() {
 #if defined(_SC_LEVEL3_CACHE_SIZE)
   static const index bytes = std::max<index>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 25);

@@ -71,6 +71,8 @@ class row_operation {
 void describe(row_operation&, const view& x, int axis, double temperature, const mutable_view& out);
 void run_rows(row_operation&, const execution&);
 
+inline index item_size(dtype type) { return type == dtype::float32 ? 4 : 8; }
+
 // A number into an array of the dtype.
 void store_number(void* to, dtype, double value);
 double load_number(const void* from, dtype);
