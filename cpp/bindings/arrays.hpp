@@ -20,7 +20,11 @@ static_assert(std::is_same_v<py::ssize_t, index>, "NumPy's shapes and strides ar
 using optional_array = std::optional<py::array>;
 
 inline dtype float_type(const py::array& a) {
-  return a.itemsize() == sizeof(float) ? dtype::float32 : dtype::float64;
+  switch (a.itemsize()) {
+    case 2: return a.dtype().kind() == 'f' ? dtype::float16 : dtype::bfloat16;
+    case 4: return dtype::float32;
+    default: return dtype::float64;
+  }
 }
 
 inline int_dtype int_type(const py::array& a) {
@@ -49,10 +53,21 @@ inline mutable_view output(py::array& a) {
 
 inline mutable_view output(optional_array& a) { return a ? output(*a) : mutable_view{}; }
 
-// One number per row; a 0-d array stands for the same number in every row, at stride 0.
-inline view per_row(const optional_array& a, const index_view& rows) {
-  static constexpr index no_strides[64] = {};  // NumPy has at most 64 dimensions
-  if (a && a->ndim() == 0) return {a->data(), float_type(*a), rows.ndim, rows.shape, no_strides};
+// A shape, with or without one of its axes.
+struct shape_of {
+  int ndim = 0;
+  index size[64] = {};  // NumPy has at most 64 dimensions
+
+  explicit shape_of(const py::array& a, int without = -1) {
+    for (int d = 0; d < static_cast<int>(a.ndim()); ++d)
+      if (d != without) size[ndim++] = a.shape(d);
+  }
+};
+
+// A number for each position; a 0-d array stands for the same number in every one, at stride 0.
+inline view for_each(const optional_array& a, const shape_of& shape) {
+  static constexpr index no_strides[64] = {};
+  if (a && a->ndim() == 0) return {a->data(), float_type(*a), shape.ndim, shape.size, no_strides};
   return input(a);
 }
 

@@ -55,7 +55,7 @@ const kernel_table& kernels() {
   return chosen;
 }
 
-const dtype_kernels& kernels(dtype type) { return type == dtype::float32 ? kernels().f32 : kernels().f64; }
+const dtype_kernels& kernels(dtype type) { return arithmetic(type) == dtype::float32 ? kernels().f32 : kernels().f64; }
 
 const char* const* isa_levels() {
   static const auto names = [] {
@@ -92,7 +92,7 @@ bool vmath(const char* function, dtype type, const void* x, void* out, index n) 
   const struct {
     const char* name;
     void (*f)(const void*, void*, index);
-  } functions[] = {{"exp", k.exp}, {"expm1", k.expm1}, {"log", k.log}, {"log1p", k.log1p}};
+  } functions[] = {{"exp", k.exp}, {"expm1", k.expm1}, {"log", k.log}, {"log1p", k.log1p}, {"phi", k.phi}, {"phi_star", k.phi_star}};
   for (const auto& f : functions) {
     if (std::strcmp(f.name, function) != 0) continue;
     f.f(x, out, n);

@@ -12,19 +12,24 @@ constexpr index block_classes = 1024;
 constexpr index group_rows = 64;   // rows of a group, at most
 constexpr index pack_rows = 16;    // per-row arrays of doubles are padded to a multiple of this
 
-// Rows to read. Lanes run along the classes of one row, or across rows: then `rows` is padded to a multiple of
+// What arrays of the dtype are computed in.
+constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
+
+// Rows to read, of any dtype: they are converted as they are loaded. Lanes run along the classes of one row, or across rows: then `rows` is padded to a multiple of
 // pack_rows with copies of its last pointer. Along, a row that is nullptr is not read, and written as zeros.
 struct source {
   const char* const* rows;
   index count;
   index classes;
   index class_stride;   // bytes
+  dtype type;
   bool across;
 };
 
 struct sink {
   char* const* rows;
   index class_stride;   // bytes
+  dtype type;
   bool stream;          // write around the caches
 };
 
@@ -55,32 +60,80 @@ struct row_state {
   double* block;  // the first block that holds the maximum
 };
 
-// out_c = e_c * factor - beta * weight_c, with e_c as above for `shift`; rows with factor 0 become zero.
+// out_c = e_c * factor - weight_c * (beta + gamma * q_c), with e_c as above for `shift`; rows with factor 0 become zero.
 struct row_scale {
-  const double* offset;
-  const double* shift;
-  const double* factor;
-  const double* beta;     // nullptr: no second term
-  const void* weight;     // (classes,) in the dtype; nullptr: ones
+  const double* offset = nullptr;
+  const double* shift = nullptr;
+  const double* factor = nullptr;
+  const double* beta = nullptr;    // absent: no second term
+  const double* gamma = nullptr;   // with class probabilities q
+  const void* weight = nullptr;    // (classes,) in the arithmetic dtype; absent: ones
 };
 
-struct index_loss_rows {
+// Sums over a block with the coefficients b_c = weight_c q_c.
+struct probability_statistics {
+  double* deviation;   // sum b (max - x)
+  double* mass;        // sum b
+  double* others;      // the same without the classes whose logit is the maximum
+};
+
+// What a loss in -log p comes to, for rows of class indices or, where `mass` is given, of class probabilities.
+struct cross_entropy_rows {
   index count;
   bool precise;   // float64 rows: coefficients are rounded once, at the end
   row_state state;
   double label_smoothing, classes, weight_sum, divisor;
-  const double* target;         // x[y]
-  const double* row_weight;     // v; 0: the row is not there
-  const double* class_weight;   // w[y]
-  const double* upstream;       // gradient with respect to v * loss * divisor; 0: none
-  const double* deviation;      // sum w (max - x); nullptr without smoothing, and so the last two
-  const double* top_weight;     // w of the class of the maximum
-  double* top_gradient;
+  const double* row_weight;         // v; 0: the row is not there
+  const double* upstream;           // gradient with respect to v * loss * divisor; 0: none
+  const double* deviation;          // sum w (max - x); nullptr without smoothing
+  const double* top_weight;         // w of the class of the maximum
+  // Class indices.
+  const double* target;             // x[y]
+  const double* class_weight;       // w[y]
+  // Class probabilities.
+  const double* target_deviation;   // sum w q (max - x)
+  const double* mass;               // sum w q
+  const double* others;             // the same without the class of the maximum
+  const double* top_probability;    // q of that class
   double* loss;
-  double* factor;               // for row_scale
+  double* factor;                   // for row_scale
   double* beta;
-  double* target_gradient;
+  double* gamma;
+  double* target_gradient;          // class indices: of the class y
+  double* top_gradient;             // of the class of the maximum, with smoothing or class probabilities
 };
+
+// One of the two rows of a divergence: p_c = e_c factor.
+struct distribution_rows {
+  const double* max = nullptr;
+  const double* offset = nullptr;
+  const double* shift = nullptr;
+  const double* factor = nullptr;
+};
+
+struct divergence_rows {
+  divergence kind = divergence::forward;
+  double beta = 0.5;
+  scaling t;
+  distribution_rows student, teacher;
+  const double* gap = nullptr;     // log_sum of the teacher - that of the student
+  const double* inner = nullptr;   // of a gradient: KL(s || t) (reverse), KL(s || m) (js)
+};
+
+enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
+
+// Up to 1024 elements of a loss without a class axis, contiguous and in the arithmetic dtype.
+struct element_block {
+  static constexpr int arrays = 5;
+  const void* input[arrays] = {};   // the last one is the upstream gradient; nullptr: ones
+  index n = 0;
+  void* loss = nullptr;             // either may be absent
+  void* grad = nullptr;             // may be an input
+  double* sum = nullptr;            // of the losses
+  double scale = 1;                 // of the gradient
+  double log_floor = 0, label_smoothing = 0;
+};
+using element_kernel = void (*)(const element_block&);
 
 struct dtype_kernels {
   int lanes;
@@ -91,7 +144,11 @@ struct dtype_kernels {
                     double* out);
   // The class of the maximum.
   void (*locate)(const source&, const row_state&, double* out);
-  void (*write_exp)(const source&, const sink&, index block_begin, index block_end, const scaling&, const row_scale&);
+  void (*probability_sums)(const source&, const source& q, const void* weight, index block_begin, index block_end,
+                           const double* max, const probability_statistics&);
+  // q: nullptr, or class probabilities (with T = 1)
+  void (*write_exp)(const source&, const source* q, const sink&, index block_begin, index block_end, const scaling&,
+                    const row_scale&);
   // out_c = (x_c - max)/T - log_sum
   void (*write_log)(const source&, const sink&, index block_begin, index block_end, const scaling&, const double* max,
                     const double* log_sum);
@@ -99,6 +156,19 @@ struct dtype_kernels {
   void (*fold)(index rows, index blocks, const scaling&, const block_statistics&, const row_state&);
   // A factor of any size as 2^k times one that keeps the terms in range; `shift` in and out.
   void (*spread)(index rows, double* factor, double* shift);
+  // The divergence of each block, and what its gradient needs of it (see divergence_rows::inner).
+  void (*divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
+                          const divergence_rows&, double* value, double* inner);
+  // Its gradient in the student's logits, plus what write_exp writes for `hard` (nullptr: nothing).
+  void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
+                           index block_end, const divergence_rows&, const row_scale* hard);
+  // sum p (max - x) of each block
+  void (*entropy_sums)(const source&, index block_begin, index block_end, const distribution_rows&, double* out);
+  element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
+  bool (*in_range)(const void* x, index n, double low, double high);
+  // n numbers `stride` bytes apart, from and to any dtype.
+  void (*gather)(const char* from, index stride, dtype, index n, void* to);
+  void (*scatter)(const void* from, index n, char* to, index stride, dtype);
   // sum of g p, or of g alone (probs == nullptr), of each row
   void (*sum_products)(const source& grad, const source* probs, double* out);
   // out_c = p_c (g_c - sum) scale
@@ -112,6 +182,8 @@ struct dtype_kernels {
   void (*expm1)(const void* x, void* out, index n);
   void (*log)(const void* x, void* out, index n);
   void (*log1p)(const void* x, void* out, index n);
+  void (*phi)(const void* x, void* out, index n);
+  void (*phi_star)(const void* x, void* out, index n);
 };
 
 struct kernel_table {
@@ -121,13 +193,17 @@ struct kernel_table {
   void (*softmax_factor)(index rows, const row_state&, const double* scale, double* out);
   void (*log_sum)(index rows, const row_state&, double* out);
   void (*logsumexp)(index rows, const row_state&, double* out);
-  void (*index_loss)(const index_loss_rows&);
+  void (*cross_entropy)(const cross_entropy_rows&);
+  // Two sums per block, of which the measure is the sum.
+  void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end, double* value,
+                           double* rest);
   // The sum of n <= 1024 doubles as high + low.
   void (*sum)(index n, const double* x, double* high, double* low);
 };
 
 // The table in use: the best level of this machine, or the one CROSSENT_ISA names. Throws std::runtime_error.
 const kernel_table& kernels();
+// Those that compute arrays of the dtype.
 const dtype_kernels& kernels(dtype);
 
 }  // namespace crossent

@@ -52,6 +52,20 @@ class row_layout {
     }
   }
 
+  // f(offset, n, stride) for the stretches of evenly spaced positions that [first, first + count) is made of.
+  template <class F> void for_each_stretch(index first, index count, F f) const {
+    if (axes_ == 0) return f(index{0}, count, index{0});
+    const int last = axes_ - 1;
+    while (count > 0) {
+      const index at = first % size_[last], n = size_[last] - at < count ? size_[last] - at : count;
+      index offset;
+      offsets(first, 1, &offset);
+      f(offset, n, stride_[last]);
+      first += n;
+      count -= n;
+    }
+  }
+
  private:
   int axes_ = 0;
   index rows_ = 1;

@@ -21,15 +21,15 @@ template <class F> void for_each_group(index rows, index row_work, const executi
 
 }  // namespace
 
-void nll_loss(const view& log_probs, const index_view& target, const index_loss_options& options, const mutable_view& loss,
+void nll_loss(const view& log_probs, const index_view& target, const row_loss_options& options, const mutable_view& loss,
               const mutable_view& grad, const execution& e) {
   const default_environment environment;
   const index classes = log_probs.shape[options.axis];
-  const targets y(target, options, classes, e);
+  const row_array x(log_probs, options.axis);
+  const index rows = x.rows.rows();
+  const targets y(target, rows, options, classes, e);
   const double denominator = y.denominator(options, e);
   const upstream coefficients(options.grad_output, denominator);
-  const row_array x(log_probs, options.axis);
-  const index rows = y.rows();
 
   // All that is read is read first: the gradient may lie on the log-probabilities.
   const std::unique_ptr<double[]> losses(new double[static_cast<std::size_t>(rows)]);

@@ -14,25 +14,30 @@ class softmax_operation : public row_operation {
   row_values upstream;
 
   void finish(row_group& g) override {
+    row_reading& x = g.in[0];
     if (upstream.given()) upstream.load(g.first, g.count, g.upstream);
-    kernels().softmax_factor(g.count, g.state(), upstream.given() ? g.upstream : nullptr, g.factor);
+    kernels().softmax_factor(g.count, x.state(), upstream.given() ? g.upstream : nullptr, g.factor);
     if (upstream.given()) {
       // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
       for (index i = 0; i < g.count; ++i)
-        if (g.max[i] == -__builtin_inf() && g.tail[i] == g.tail[i]) g.factor[i] = 0;
+        if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) g.factor[i] = 0;
     }
-    kernel().spread(g.count, g.factor, g.shift);
+    kernel().spread(g.count, g.factor, x.shift);
   }
   void write(row_group& g, index begin, index end) override {
-    kernel().write_exp(input(g), output(g), begin, end, t, {g.offset, g.shift, g.factor, nullptr, nullptr});
+    row_scale s;
+    s.offset = g.in[0].offset;
+    s.shift = g.in[0].shift;
+    s.factor = g.factor;
+    kernel().write_exp(input(g, 0), nullptr, output(g), begin, end, scale(0), s);
   }
 };
 
 class log_softmax_operation : public row_operation {
  public:
-  void finish(row_group& g) override { kernels().log_sum(g.count, g.state(), g.value); }
+  void finish(row_group& g) override { kernels().log_sum(g.count, g.in[0].state(), g.value); }
   void write(row_group& g, index begin, index end) override {
-    kernel().write_log(input(g), output(g), begin, end, t, g.max, g.value);
+    kernel().write_log(input(g, 0), output(g), begin, end, scale(0), g.in[0].max, g.value);
   }
 };
 
@@ -41,10 +46,10 @@ class logsumexp_operation : public row_operation {
   row_array result;
 
   void finish(row_group& g) override {
-    kernels().logsumexp(g.count, g.state(), g.value);
+    kernels().logsumexp(g.count, g.in[0].state(), g.value);
     index offset[group_rows];
     result.rows.offsets(g.first, g.count, offset);
-    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], type, g.value[i]);
+    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i]);
   }
 };
 
@@ -53,7 +58,7 @@ template <class Sum, class Write>
 void run_pairs(const view& grad, const view& other, int axis, const mutable_view& out, const execution& e, Sum sum, Write write) {
   const index classes = grad.shape[axis];
   const row_array a(grad, axis), b(other, axis), to(out, axis);
-  const dtype_kernels& k = kernels(grad.type);
+  const dtype_kernels& k = kernels(other.type);
   const index rows = a.rows.rows(), lanes = k.lanes;
   const bool across = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
   const index group = across ? lanes : 8;
@@ -71,9 +76,9 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
       for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
       to.rows.offsets(first, n, offset);
       for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
-      const source sa{pa, n, classes, a.class_stride, across}, sb{pb, n, classes, b.class_stride, across};
+      const source sa{pa, n, classes, a.class_stride, a.type, across}, sb{pb, n, classes, b.class_stride, b.type, across};
       sum(k, sa, sb, sums);
-      write(k, sa, sb, sink{po, to.class_stride, false}, sums);
+      write(k, sa, sb, sink{po, to.class_stride, to.type, false}, sums);
     }
   });
 }

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+
+#include "half.hpp"
 
 namespace crossent {
 namespace {
@@ -25,7 +28,9 @@ index block_count(index classes) { return (classes + block_classes - 1) / block_
 // Rows per group: as many as stay in cache, in whole tiles, and few enough to keep the threads busy.
 index choose_group(const row_operation& op, index rows, int threads) {
   const index lanes = op.across ? op.kernel().lanes : 1;
-  index n = std::clamp<index>(cached_bytes / (op.classes * item_size(op.type)), 1, group_rows);
+  index row_bytes = 0;
+  for (const row_input& input : op.inputs) row_bytes += op.classes * item_size(input.array.type);
+  index n = std::clamp<index>(cached_bytes / row_bytes, 1, group_rows);
   n = std::min(n, std::max<index>(8, rows / (4 * threads)));
   return std::clamp<index>((n + lanes - 1) / lanes * lanes, lanes, group_rows);
 }
@@ -34,30 +39,47 @@ void start(const row_operation& op, row_group& g, index first, index count) {
   index offset[group_rows];
   g.first = first;
   g.count = count;
-  op.x.rows.offsets(first, count, offset);
-  for (index i = 0; i < count; ++i) g.x[i] = op.x.data + offset[i];
-  for (index i = count; i < group_rows && i % pack_rows != 0; ++i) g.x[i] = g.x[count - 1];
+  for (std::size_t k = 0; k < op.inputs.size(); ++k) {
+    const row_array& a = op.inputs[k].array;
+    const char** x = g.in[k].x;
+    a.rows.offsets(first, count, offset);
+    for (index i = 0; i < count; ++i) x[i] = a.data + offset[i];
+    for (index i = count; i < group_rows && i % pack_rows != 0; ++i) x[i] = x[count - 1];
+  }
   if (op.out.data == nullptr) return;
   op.out.rows.offsets(first, count, offset);
   for (index i = 0; i < count; ++i) g.out[i] = op.out.data + offset[i];
 }
 
-void reserve(row_group& g, index rows, index blocks) {
+void reserve(const row_operation& op, row_group& g, index rows, index blocks) {
   g.blocks = blocks;
-  g.statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
+  for (std::size_t k = 0; k < op.inputs.size(); ++k)
+    if (op.inputs[k].statistics) g.in[k].statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
+}
+
+void take_statistics(const row_operation& op, row_group& g, index begin, index end) {
+  for (int k = 0; k < static_cast<int>(op.inputs.size()); ++k)
+    if (op.inputs[static_cast<std::size_t>(k)].statistics)
+      op.kernel().statistics(op.input(g, k), begin, end, op.scale(k), g.in[k].block_stats());
+}
+
+void fold(const row_operation& op, row_group& g) {
+  for (int k = 0; k < static_cast<int>(op.inputs.size()); ++k)
+    if (op.inputs[static_cast<std::size_t>(k)].statistics)
+      op.kernel().fold(g.count, g.blocks, op.scale(k), g.in[k].block_stats(), g.in[k].state());
 }
 
 void run_groups(row_operation& op, index rows, index group, int threads, const execution& e) {
   const index blocks = block_count(op.classes);
   const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(threads)]);
-  for (int i = 0; i < threads; ++i) reserve(groups[static_cast<std::size_t>(i)], group, blocks);
+  for (int i = 0; i < threads; ++i) reserve(op, groups[static_cast<std::size_t>(i)], group, blocks);
   parallel_for((rows + group - 1) / group, group * op.classes, threads, e, [&](index begin, index end, int worker) {
     row_group& g = groups[static_cast<std::size_t>(worker)];
     for (index k = begin; k < end; ++k) {
       start(op, g, k * group, std::min(group, rows - k * group));
       op.prepare(g);
-      op.kernel().statistics(op.input(g), 0, blocks, op.t, g.block_stats());
-      op.kernel().fold(g.count, blocks, op.t, g.block_stats(), g.state());
+      take_statistics(op, g, 0, blocks);
+      fold(op, g);
       op.finish(g);
       if (op.out.data == nullptr) continue;
       op.write(g, 0, blocks);
@@ -73,7 +95,7 @@ void run_blocks(row_operation& op, index rows, index group, int threads, const e
   const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(count)]);
   for (index k = 0; k < count; ++k) {
     row_group& g = groups[static_cast<std::size_t>(k)];
-    reserve(g, group, blocks);
+    reserve(op, g, group, blocks);
     start(op, g, k * group, std::min(group, rows - k * group));
     op.prepare(g);
   }
@@ -86,12 +108,12 @@ void run_blocks(row_operation& op, index rows, index group, int threads, const e
     });
   };
   over_runs([&](row_group& g, index begin, index end) {
-    op.kernel().statistics(op.input(g), begin, end, op.t, g.block_stats());
+    take_statistics(op, g, begin, end);
   });
   parallel_for(count, group * op.classes, threads, e, [&](index begin, index end, int) {
     for (index k = begin; k < end; ++k) {
       row_group& g = groups[static_cast<std::size_t>(k)];
-      op.kernel().fold(g.count, blocks, op.t, g.block_stats(), g.state());
+      fold(op, g);
       op.finish(g);
     }
   });
@@ -104,21 +126,31 @@ void run_blocks(row_operation& op, index rows, index group, int threads, const e
 
 void row_operation::write(row_group&, index, index) {}
 
+int row_operation::read(const view& v, int axis, double temperature, bool statistics) {
+  inputs.push_back({row_array(v, axis), kernel().inverse_of(temperature), statistics});
+  return static_cast<int>(inputs.size()) - 1;
+}
+
+void row_operation::leave_out(row_group& g, index row) const {
+  if (across) return;
+  for (row_reading& in : g.in) in.x[row] = nullptr;
+}
+
 void describe(row_operation& op, const view& x, int axis, double temperature, const mutable_view& out) {
-  op.type = x.type;
+  op.type = arithmetic(x.type);
   op.classes = x.shape[axis];
-  op.x = row_array(x, axis);
+  op.read(x, axis, temperature);
   if (out.data != nullptr) op.out = row_array(out, axis);
-  op.t = op.kernel().inverse_of(temperature);
-  const index size = item_size(x.type), inner = op.x.rows.inner_stride();
-  const bool contiguous = op.x.class_stride == size || op.classes == 1;
+  const row_array& a = op.inputs[0].array;
+  const index size = item_size(x.type), inner = a.rows.inner_stride();
+  const bool contiguous = a.class_stride == size || op.classes == 1;
   op.across = contiguous ? op.classes <= across_classes : inner == size || op.classes <= across_classes;
-  const index bytes = op.x.rows.rows() * op.classes * size;
-  op.stream = op.out.data != nullptr && op.out.data != op.x.data && bytes > last_level_cache();
+  const index bytes = a.rows.rows() * op.classes * size;
+  op.stream = op.out.data != nullptr && op.out.data != a.data && bytes > last_level_cache();
 }
 
 void run_rows(row_operation& op, const execution& e) {
-  const index rows = op.x.rows.rows();
+  const index rows = op.inputs[0].array.rows.rows();
   if (rows == 0) return;
   const int threads = threads_for(rows * op.classes, e);
   const index group = choose_group(op, rows, threads);
@@ -127,23 +159,26 @@ void run_rows(row_operation& op, const execution& e) {
 }
 
 void store_number(void* to, dtype type, double value) {
-  if (type == dtype::float64) {
-    std::memcpy(to, &value, sizeof value);
-  } else {
-    const float f = static_cast<float>(value);
-    std::memcpy(to, &f, sizeof f);
+  const auto put = [&](auto v) { std::memcpy(to, &v, sizeof v); };
+  switch (type) {
+    case dtype::float64: return put(value);
+    case dtype::float32: return put(static_cast<float>(value));
+    case dtype::float16: return put(to_float16(static_cast<float>(value)));
+    case dtype::bfloat16: return put(to_bfloat16(static_cast<float>(value)));
   }
 }
 
 double load_number(const void* from, dtype type) {
-  if (type == dtype::float64) {
-    double v;
+  const auto get = [&](auto v) {
     std::memcpy(&v, from, sizeof v);
     return v;
+  };
+  switch (type) {
+    case dtype::float64: return get(double{});
+    case dtype::float32: return static_cast<double>(get(float{}));
+    case dtype::float16: return static_cast<double>(from_float16(get(std::uint16_t{})));
+    default: return static_cast<double>(from_bfloat16(get(std::uint16_t{})));
   }
-  float f;
-  std::memcpy(&f, from, sizeof f);
-  return static_cast<double>(f);
 }
 
 }  // namespace crossent

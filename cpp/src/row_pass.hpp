@@ -1,7 +1,6 @@
 // How an operation on rows runs: groups of rows over threads, or, where there are few long rows, runs of class blocks.
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "kernels.hpp"
@@ -13,30 +12,32 @@ namespace crossent {
 // Rows of one strided array, with the class axis apart.
 struct row_array {
   char* data = nullptr;
+  dtype type = dtype::float32;
   row_layout rows;
   index class_stride = 0;
 
   row_array() = default;
-  row_array(const void* d, int ndim, const index* shape, const index* strides, int axis)
+  row_array(const void* d, dtype t, int ndim, const index* shape, const index* strides, int axis)
       : data(static_cast<char*>(const_cast<void*>(d))),
+        type(t),
         rows(ndim, shape, strides, axis),
         class_stride(axis < 0 ? 0 : strides[axis]) {}
-  explicit row_array(const view& v, int axis) : row_array(v.data, v.ndim, v.shape, v.strides, axis) {}
-  explicit row_array(const mutable_view& v, int axis) : row_array(v.data, v.ndim, v.shape, v.strides, axis) {}
+  explicit row_array(const view& v, int axis) : row_array(v.data, v.type, v.ndim, v.shape, v.strides, axis) {}
+  explicit row_array(const mutable_view& v, int axis) : row_array(v.data, v.type, v.ndim, v.shape, v.strides, axis) {}
 };
 
-// Up to 64 rows in flight, with what is known of them.
-struct alignas(64) row_group {
-  index first = 0, count = 0, blocks = 1;
+// An array that an operation reads, and the temperature at which it is the logits of a distribution.
+struct row_input {
+  row_array array;
+  scaling t;
+  bool statistics = true;   // false: it is only read along with the others
+};
+
+// What is known of up to 64 rows of one input.
+struct alignas(64) row_reading {
   const char* x[group_rows] = {};
-  char* out[group_rows] = {};
-  index y[group_rows] = {};
   double max[group_rows] = {}, tail[group_rows] = {}, offset[group_rows] = {}, shift[group_rows] = {};
   double unit[group_rows] = {}, block[group_rows] = {};
-  double loss[group_rows] = {}, factor[group_rows] = {}, beta[group_rows] = {}, value[group_rows] = {};
-  double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
-  double target[group_rows] = {}, target_gradient[group_rows] = {};
-  double deviation[group_rows] = {}, top_class[group_rows] = {}, top_weight[group_rows] = {}, top_gradient[group_rows] = {};
   std::vector<double> statistics;   // 6 per (row, block)
 
   block_statistics block_stats() {
@@ -47,33 +48,67 @@ struct alignas(64) row_group {
   row_state state() { return {max, tail, offset, shift, unit, block}; }
 };
 
+constexpr int max_inputs = 4;
+
+// Up to 64 rows in flight, with what is known of them.
+struct alignas(64) row_group {
+  index first = 0, count = 0, blocks = 1;
+  row_reading in[max_inputs];
+  char* out[group_rows] = {};
+  double factor[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
+
+  // Of a loss in -log p.
+  struct alignas(64) {
+    index y[group_rows] = {};
+    double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {}, loss[group_rows] = {};
+    double target[group_rows] = {}, target_gradient[group_rows] = {}, target_deviation[group_rows] = {};
+    double mass[group_rows] = {}, others[group_rows] = {}, deviation[group_rows] = {};
+    double top_class[group_rows] = {}, top_weight[group_rows] = {}, top_probability[group_rows] = {};
+    double top_gradient[group_rows] = {};
+    double shift[group_rows] = {}, factor[group_rows] = {}, beta[group_rows] = {}, gamma[group_rows] = {};
+  } hard;
+
+  // Of a divergence.
+  struct alignas(64) {
+    double loss[group_rows] = {}, gap[group_rows] = {}, inner[group_rows] = {}, scale[group_rows] = {};
+    double student_shift[group_rows] = {}, student_factor[group_rows] = {};
+    double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {};
+  } soft;
+};
+
 // The steps of an operation on a group. Each sees only its rows; `write` is called for runs of blocks.
 class row_operation {
  public:
   virtual ~row_operation() = default;
-  virtual void prepare(row_group&) {}                       // before the logits are read
+  virtual void prepare(row_group&) {}                       // before the inputs are read
   virtual void finish(row_group&) = 0;                      // after the fold
   virtual void write(row_group&, index begin, index end);   // entries of the output
   virtual void complete(row_group&) {}                      // single entries, after all blocks are written
 
-  dtype type = dtype::float32;
+  dtype type = dtype::float32;   // what it computes in
   index classes = 0;
-  row_array x, out;      // out.data == nullptr: nothing is written
-  scaling t;
+  std::vector<row_input> inputs;
+  row_array out;                 // out.data == nullptr: nothing is written
   bool across = false, stream = false;
 
-  source input(const row_group& g) const { return {g.x, g.count, classes, x.class_stride, across}; }
-  sink output(const row_group& g) const { return {g.out, out.class_stride, stream}; }
+  source input(const row_group& g, int k) const {
+    const row_array& a = inputs[static_cast<std::size_t>(k)].array;
+    return {g.in[k].x, g.count, classes, a.class_stride, a.type, across};
+  }
+  sink output(const row_group& g) const { return {g.out, out.class_stride, out.type, stream}; }
+  const scaling& scale(int k) const { return inputs[static_cast<std::size_t>(k)].t; }
   const dtype_kernels& kernel() const { return kernels(type); }
+  // Adds an input; returns its number.
+  int read(const view&, int axis, double temperature, bool statistics = true);
+  // Along the classes, rows that are not there are not read.
+  void leave_out(row_group&, index row) const;
 };
 
-// Sets what follows from the arrays: orientation, streaming.
+// Sets what follows from the first input and the output: orientation, streaming.
 void describe(row_operation&, const view& x, int axis, double temperature, const mutable_view& out);
 void run_rows(row_operation&, const execution&);
 
-inline index item_size(dtype type) { return type == dtype::float32 ? 4 : 8; }
-
-// A number into an array of the dtype.
+// A number into an array of the dtype, and from it.
 void store_number(void* to, dtype, double value);
 double load_number(const void* from, dtype);
 

@@ -62,9 +62,10 @@ void row_values::load(index first, index count, double* out) const {
   for (index i = 0; i < count; ++i) out[i] = load_number(data_ + offset[i], type_);
 }
 
-targets::targets(const index_view& target, const index_loss_options& options, index classes, const execution& e)
+targets::targets(const index_view& target, index rows, const row_loss_options& options, index classes, const execution& e)
     : data_(static_cast<const char*>(target.data)),
       type_(target.type),
+      count_(rows),
       rows_(target.ndim, target.shape, target.strides, -1),
       classes_(classes),
       has_ignore_(options.has_ignore_index),
@@ -74,6 +75,10 @@ targets::targets(const index_view& target, const index_loss_options& options, in
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
       sample_weight_(options.sample_weight) {
+  if (data_ == nullptr) {
+    counted_ = rows;
+    return;
+  }
   if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
     smoothed_ = false;
     for (index c = 0; c < classes && !smoothed_; ++c) smoothed_ = weight_at(c) > 0;
@@ -122,19 +127,25 @@ void targets::check(const execution& e) {
   throw target_error{row, value};
 }
 
-void targets::load(index first, index count, index* y, double* class_weight, double* row_weight) const {
-  read(first, count, y);
+void targets::load(index first, index count, index* y, double* class_weight, double* row_weight, bool all) const {
   sample_weight_.load(first, count, row_weight);
+  if (data_ == nullptr) {
+    std::fill_n(y, count, 0);
+    std::fill_n(class_weight, count, 1.0);
+    return;
+  }
+  read(first, count, y);
   for (index i = 0; i < count; ++i) {
     class_weight[i] = y[i] == ignored ? 0.0 : weight(y[i]);
-    if (y[i] == ignored || (class_weight[i] == 0 && !smoothed_)) row_weight[i] = 0;
+    if (y[i] == ignored || (class_weight[i] == 0 && !smoothed_ && !all)) row_weight[i] = 0;
   }
 }
 
-double targets::denominator(const index_loss_options& options, const execution& e) const {
-  if (options.reduction != reduction::mean) return 1;
+double targets::denominator(const row_loss_options& options, const execution& e, bool class_weights) const {
+  if (options.reduction == reduction::none || options.reduction == reduction::sum) return 1;
   if (options.denominator > 0) return options.denominator;
-  if (weights_ == nullptr && !sample_weight_.given()) return static_cast<double>(counted_);
+  const bool weighted = class_weights && weights_ != nullptr && data_ != nullptr;
+  if (!weighted && !sample_weight_.given()) return static_cast<double>(counted_);
   std::vector<double> weights(static_cast<std::size_t>(rows()));
   const index chunks = (rows() + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
@@ -143,7 +154,8 @@ double targets::denominator(const index_loss_options& options, const execution& 
     for (index k = begin; k < end; ++k) {
       const index first = k * chunk, n = std::min(chunk, rows() - first);
       double* v = weights.data() + first;
-      load(first, n, y, class_weight, v);
+      load(first, n, y, class_weight, v, !class_weights);
+      if (!class_weights) continue;
       for (index i = 0; i < n; ++i) v[i] *= class_weight[i];
     }
   });
@@ -156,14 +168,14 @@ void upstream::load(index first, index count, const double* row_weight, double* 
     if (row_weight[i] == 0 || divisor_ == 0) g[i] = 0;
 }
 
-void store_loss(const double* losses, index rows, enum reduction how, double denominator, const mutable_view& out,
-                const execution& e) {
-  if (out.data == nullptr) return;
-  if (how != reduction::none) {
-    const double total = ordered_sum(losses, rows, e), nan = std::numeric_limits<double>::quiet_NaN();
-    store_number(out.data, out.type, how == reduction::sum ? total : denominator == 0 ? nan : total / denominator);
-    return;
-  }
+double reduced(double total, enum reduction how, double denominator) {
+  if (how == reduction::sum) return total;
+  double mean = denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
+  if (how == reduction::exp_mean) kernels(dtype::float64).exp(&mean, &mean, 1);
+  return mean;
+}
+
+void store_losses(const double* losses, index rows, const mutable_view& out, const execution& e) {
   const row_array to(out, -1);
   const index chunks = (rows + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows, e), e, [&](index begin, index end, int) {
@@ -174,6 +186,13 @@ void store_loss(const double* losses, index rows, enum reduction how, double den
       for (index i = 0; i < n; ++i) store_number(to.data + offset[i], out.type, losses[first + i]);
     }
   });
+}
+
+void store_loss(const double* losses, index rows, enum reduction how, double denominator, const mutable_view& out,
+                const execution& e) {
+  if (out.data == nullptr) return;
+  if (how == reduction::none) store_losses(losses, rows, out, e);
+  else store_number(out.data, out.type, reduced(ordered_sum(losses, rows, e), how, denominator));
 }
 
 }  // namespace crossent

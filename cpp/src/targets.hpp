@@ -1,4 +1,4 @@
-// What a loss over class indices knows about its rows before it sees a logit: targets, weights, coefficients.
+// What a loss knows about its rows before it sees a logit: class indices, weights, coefficients.
 #pragma once
 
 #include "layout.hpp"
@@ -21,23 +21,24 @@ class row_values {
   row_layout rows_;
 };
 
-// The class indices and weights of all rows, checked.
+// The class indices, if that is what the targets are, and the weights of all rows, checked.
 class targets {
  public:
   static constexpr index ignored = -1;
 
-  // Throws target_error.
-  targets(const index_view&, const index_loss_options&, index classes, const execution&);
+  // target.data == nullptr: rows have no class. Throws target_error.
+  targets(const index_view& target, index rows, const row_loss_options&, index classes, const execution&);
 
-  // count <= group_rows. y: the class, or `ignored`; class_weight: w[y]; row_weight: v, 0 for rows that are not there:
-  // ignored ones and those that no coefficient reaches.
-  void load(index first, index count, index* y, double* class_weight, double* row_weight) const;
+  // count <= group_rows. y: the class, or `ignored`; class_weight: w[y], 1 without classes; row_weight: v, 0 for rows that
+  // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
+  void load(index first, index count, index* y, double* class_weight, double* row_weight, bool all = false) const;
 
-  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored. Otherwise 1.
-  double denominator(const index_loss_options&, const execution&) const;
+  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored; of v alone without `class_weights`.
+  // Otherwise 1.
+  double denominator(const row_loss_options&, const execution&, bool class_weights = true) const;
 
   double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
-  index rows() const { return rows_.rows(); }
+  index rows() const { return count_; }
 
  private:
   double weight_at(index c) const;
@@ -46,6 +47,7 @@ class targets {
 
   const char* data_;
   int_dtype type_;
+  index count_;
   row_layout rows_;
   index classes_;
   bool has_ignore_;
@@ -72,7 +74,10 @@ class upstream {
   double divisor_;
 };
 
-// The losses of all rows, or their sum or mean, into what the caller gave. denominator: of a mean.
+// What a reduction makes of the sum of the losses. denominator: of a mean.
+double reduced(double total, enum reduction, double denominator);
+void store_losses(const double* losses, index rows, const mutable_view& out, const execution&);
+// Either of the two, into what the caller gave.
 void store_loss(const double* losses, index rows, enum reduction, double denominator, const mutable_view& out,
                 const execution&);
 

@@ -68,7 +68,7 @@ result<T> compute(const std::vector<T>& x, index rows, index classes, index row_
   const index_view targets{y.data(), int_dtype::int64, 1, shape, y_stride};
   const execution e{threads, nullptr};
   result<T> res;
-  index_loss_options options;
+  row_loss_options options;
   options.axis = 1;
   options.label_smoothing = smoothing;
   cross_entropy(v, targets, options, {&res.value, type, 0, nullptr, nullptr}, to, e);
@@ -114,6 +114,7 @@ TEST_CASE_TEMPLATE("the same bits in every layout, orientation and thread count"
 TEST_CASE_TEMPLATE("the float64 sums of a block have the same bits along and across", T, float, double) {
   // Float32 results hide nearly all of what an order of addition does, so the sums are compared before rounding.
   const dtype_kernels& k = sizeof(T) == 4 ? kernels().f32 : kernels().f64;
+  const dtype type = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
   const index rows = 16, item = static_cast<index>(sizeof(T));
   for (const int spread : {4, 30, 100}) {
     for (const index classes : class_counts) {
@@ -134,7 +135,7 @@ TEST_CASE_TEMPLATE("the float64 sums of a block have the same bits along and acr
         if (blocks == 1) std::fill_n(&v[3 * n], n, 0.0);   // `plain` is not needed then
         return v;
       };
-      const auto a = sums({along, rows, classes, item, false}), b = sums({across, rows, classes, rows * item, true});
+      const auto a = sums({along, rows, classes, item, type, false}), b = sums({across, rows, classes, rows * item, type, true});
       INFO("classes " << classes << " spread " << spread);
       CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0);
     }
@@ -153,7 +154,7 @@ TEST_CASE_TEMPLATE("the caller's floating-point environment does not reach a red
     for (index i = 0; i < 3; ++i) x[static_cast<std::size_t>(11 * i)] += gap;
     for (const double smoothing : {0.0, 0.1}) {
       for (const auto how : {reduction::sum, reduction::mean}) {
-        index_loss_options options;
+        row_loss_options options;
         options.axis = 1;
         options.label_smoothing = smoothing;
         options.reduction = how;
@@ -200,7 +201,7 @@ TEST_CASE("a target out of range is reported with its row and value, before anyt
   float grad[6] = {9, 9, 9, 9, 9, 9};
   const std::uint64_t y[] = {0, std::numeric_limits<std::uint64_t>::max()};
   const index shape[] = {2, 3}, strides[] = {12, 4}, y_strides[] = {8};
-  index_loss_options options;
+  row_loss_options options;
   options.axis = 1;
   try {
     cross_entropy({x, dtype::float32, 2, shape, strides}, {y, int_dtype::uint64, 1, shape, y_strides}, options, {},

@@ -2,7 +2,8 @@
 //
 // Every function reads its inputs where they lie (any strides, in bytes; zero and negative ones included) and writes
 // its outputs in place. Shapes, dtypes and values other than class indices are preconditions: the Python layer checks
-// them. Class indices are checked here, before anything is written, and reported as `target_error`.
+// them, with `first_outside` where they are many. Class indices are checked here, before anything is written, and reported as
+// `target_error`.
 //
 // "Rows" are the positions of all axes but the class axis, in C order. Quantities are in nats.
 #pragma once
@@ -15,9 +16,12 @@ namespace crossent {
 
 using index = std::ptrdiff_t;
 
-enum class dtype : std::uint8_t { float32, float64 };
+enum class dtype : std::uint8_t { float32, float64, float16, bfloat16 };
 enum class int_dtype : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64 };
-enum class reduction : std::uint8_t { none, mean, sum };
+enum class reduction : std::uint8_t { none, mean, sum, exp_mean };   // exp_mean: perplexity
+enum class divergence : std::uint8_t { forward, reverse, js };
+
+constexpr index item_size(dtype type) { return type == dtype::float64 ? 8 : type == dtype::float32 ? 4 : 2; }
 
 // A strided array; `data == nullptr` means "not given".
 struct view {
@@ -60,13 +64,13 @@ struct target_error {
 };
 
 // ---- Normalisers -------------------------------------------------------------------------------------------------
-// x: (.., C, ..) with C at `axis`; out: the shape and dtype of x. out may be x.
+// x: (.., C, ..) with C at `axis`; out: the shape of x. out may be x.
 
 // out = exp(x/T) / sum exp(x/T)
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
 // out = x/T - log sum exp(x/T)
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
-// out = log sum exp(x); out: the rows' shape, the dtype of x
+// out = log sum exp(x); out: the rows' shape
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
 
 // out = p * (g - sum g p) / T, with p = softmax(x/T)
@@ -79,27 +83,85 @@ void log_softmax_backward(const view& grad_output, const view& log_probs, int ax
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out,
                         const execution& = {});
 
-// ---- Losses over class indices -----------------------------------------------------------------------------------
+// ---- Losses of rows ----------------------------------------------------------------------------------------------
 
-struct index_loss_options {
+// What the losses of rows share; each uses what applies to it.
+struct row_loss_options {
   int axis = 0;
-  view weight;                      // (C,), the dtype of the logits, >= 0; absent: ones
+  view weight;                      // (C,), in the arithmetic dtype of the logits, >= 0; absent: ones
   bool has_ignore_index = true;
   std::int64_t ignore_index = -100;
-  double label_smoothing = 0;       // cross_entropy only
-  view sample_weight;               // the rows' shape, the dtype of the logits, >= 0 (strides may be 0); absent: ones
+  double label_smoothing = 0;
+  view sample_weight;               // the rows' shape, >= 0 (strides may be 0); absent: ones
   enum reduction reduction = reduction::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
-  view grad_output;                 // the rows' shape (strides may be 0), the dtype of the logits; absent: ones
+  view grad_output;                 // the rows' shape (strides may be 0); absent: ones
 };
 
 // Either of the outputs may be absent:
-//   loss  the dtype of the logits; the loss of each row, in the rows' shape, with reduction::none; else 0-d, the reduced one
-//   grad  the shape and dtype of the first argument, d(sum of grad_output * loss)/d(first argument); may be x itself
-void cross_entropy(const view& logits, const index_view& target, const index_loss_options&, const mutable_view& loss,
+//   loss  the arithmetic dtype; the loss of each row, in the rows' shape, with reduction::none; else 0-d, the reduced one
+//   grad  the shape of the first argument, d(sum of grad_output * loss)/d(first argument); may be an input of its shape
+// Arrays of different dtypes are converted as they are read, to the arithmetic dtype of the first: float64 for float64, else
+// float32.
+void cross_entropy(const view& logits, const index_view& target, const row_loss_options&, const mutable_view& loss,
                    const mutable_view& grad, const execution& = {});
-void nll_loss(const view& log_probs, const index_view& target, const index_loss_options&, const mutable_view& loss,
+// target: class probabilities in [0, 1], the shape of the logits
+void cross_entropy(const view& logits, const view& target, const row_loss_options&, const mutable_view& loss,
+                   const mutable_view& grad, const execution& = {});
+void nll_loss(const view& log_probs, const index_view& target, const row_loss_options&, const mutable_view& loss,
               const mutable_view& grad, const execution& = {});
+
+struct divergence_options {
+  double temperature = 1;
+  divergence kind = divergence::forward;
+  double beta = 0.5;                // of js
+};
+void kl_div_with_logits(const view& logits, const view& teacher_logits, const divergence_options&, const row_loss_options&,
+                        const mutable_view& loss, const mutable_view& grad, const execution& = {});
+
+struct distillation_options {
+  double alpha = 0.5;               // the share of the divergence
+  bool scale_by_temperature = true;
+};
+// indices, probabilities: at most one is given
+void distillation_loss(const view& logits, const view& teacher_logits, const index_view& indices, const view& probabilities,
+                       const distillation_options&, const divergence_options&, const row_loss_options&,
+                       const mutable_view& loss, const mutable_view& grad, const execution& = {});
+
+// ---- Losses of elements ------------------------------------------------------------------------------------------
+
+// All arrays have the shape of the first argument; strides may be 0.
+struct element_loss_options {
+  view weight;
+  view pos_weight;                  // binary_cross_entropy_with_logits
+  double log_floor = -100;          // binary_cross_entropy
+  double label_smoothing = 0;       // binary_cross_entropy_with_logits
+  bool log_target = false;          // kl_div
+  int axis = -1;                    // kl_div: summed over this one; -1: none is
+  enum reduction reduction = reduction::mean;
+  double denominator = 0;           // replaces the mean's denominator, the number of elements, where > 0
+  view grad_output;
+};
+void binary_cross_entropy(const view& probs, const view& target, const element_loss_options&, const mutable_view& loss,
+                          const mutable_view& grad, const execution& = {});
+void binary_cross_entropy_with_logits(const view& logits, const view& target, const element_loss_options&,
+                                      const mutable_view& loss, const mutable_view& grad, const execution& = {});
+void kl_div(const view& log_probs, const view& target, const element_loss_options&, const mutable_view& loss,
+            const mutable_view& grad, const execution& = {});
+
+// ---- Information -------------------------------------------------------------------------------------------------
+
+// Of the rows of p (and q): out has the rows' shape. Divided by log(base) where base > 0.
+void entropy(const view& p, int axis, double base, const mutable_view& out, const execution& = {});
+void information_cross_entropy(const view& p, const view& q, int axis, double base, const mutable_view& out,
+                               const execution& = {});
+void kl_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& = {});
+void js_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& = {});
+// Of softmax(logits), in nats.
+void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& = {});
+
+// The position in C order of the first number outside [low, high] (NaN always is); -1 where there is none.
+index first_outside(const view& x, double low, double high, const execution& = {});
 
 // ---- The process -------------------------------------------------------------------------------------------------
 
@@ -116,7 +178,7 @@ build_info info();               // throws std::runtime_error on a CROSSENT_ISA 
 const char* const* isa_levels();   // the levels this machine can run, best first, ended by nullptr
 
 // vmath through the kernels' own table, for accuracy sweeps: out[i] = f(x[i]), over contiguous arrays.
-// function: "exp", "expm1", "log", "log1p"; false where there is no such function.
+// function: "exp", "expm1", "log", "log1p", "phi", "phi_star"; false where there is no such function.
 bool vmath(const char* function, dtype type, const void* x, void* out, index n);
 
 }  // namespace crossent

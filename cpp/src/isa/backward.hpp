@@ -1,7 +1,7 @@
 // The backward passes of softmax and log_softmax: a sum over each row, then one pass that writes.
 #pragma once
 
-#include "write.hpp"
+#include "traverse.hpp"
 
 namespace crossent {
 namespace {
@@ -9,17 +9,17 @@ namespace {
 // f(class in the block, pack of a, pack of b) over a block of two sources, in the orientation of `a`; the classes that a
 // block lacks to whole packs are 0.
 template <class T, class F>
-CROSSENT_INLINE void for_each_pair(const source& a, const source& b, index i, run<T> r, F f) {
+CROSSENT_INLINE void for_each_pair(const source& a, const source& b, index i, run r, F f) {
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) T ua[block_classes * lanes];
   alignas(pack_bytes) T ub[block_classes * lanes];
   if (a.across) {
-    const tile<T> x = load_across(a.rows + i, a.class_stride, r, ua), y = load_across(b.rows + i, b.class_stride, r, ub);
+    const tile<T> x = load_across(a, i, r, ua), y = load_across(b, i, r, ub);
     for (index c = 0; c < r.n; ++c) f(c, load<T>(x.data + c * x.stride), load<T>(y.data + c * y.stride));
     return;
   }
-  const char* x = load_along(a.rows[i], a.class_stride, r, ua);
-  const char* y = load_along(b.rows[i], b.class_stride, r, ub);
+  const char* x = load_along(a, i, r, ua);
+  const char* y = load_along(b, i, r, ub);
   for (index c = 0; c < r.n; c += lanes) {
     if (r.n - c >= lanes) f(c, load<T>(x + c * size_of<T>), load<T>(y + c * size_of<T>));
     else
@@ -54,7 +54,7 @@ template <class T> void sum_products(const source& grad, const source* probs, do
     for_each_tile<T>(grad, [&](index i, index count) {
       product_sums<T> sums[lanes];
       for (index b = 0; b < blocks; ++b)
-        for_each_pair<T>(grad, other, i, block_run<T>(b, grad.classes),
+        for_each_pair<T>(grad, other, i, block_run(b, grad.classes),
                          [&](index c, pack<T> g, pack<T> p) { sums[c % lanes].add(sums[c % lanes], g, second(p)); });
       alignas(pack_bytes) double total[16];
       for (int k = 0; k < product_sums<T>::halves; ++k) {
@@ -70,7 +70,7 @@ template <class T> void sum_products(const source& grad, const source* probs, do
   for (index i = 0; i < grad.count; ++i) {
     product_sums<T> s;
     for (index b = 0; b < blocks; ++b)
-      for_each_pair<T>(grad, other, i, block_run<T>(b, grad.classes),
+      for_each_pair<T>(grad, other, i, block_run(b, grad.classes),
                        [&](index, pack<T> g, pack<T> p) { s.add(s, g, second(p)); });
     accumulator<double> all = s.lane[0];
     if constexpr (product_sums<T>::halves == 2) all = all.join(all, s.lane[1]);
@@ -81,33 +81,11 @@ template <class T> void sum_products(const source& grad, const source* probs, do
 // out = f(g, y, sum) over a group of rows.
 template <class T, class F>
 CROSSENT_INLINE void write_pairs(const source& grad, const source& other, const sink& to, const double* sum, F f) {
-  constexpr index lanes = pack<T>::lanes;
   const index blocks = (grad.classes + block_classes - 1) / block_classes;
-  alignas(pack_bytes) T out[block_classes * lanes];
-  if (grad.across) {
-    for_each_tile<T>(grad, [&](index i, index count) {
-      const pack<T> s = load_as<T>(sum + i);
-      for (index b = 0; b < blocks; ++b) {
-        const run<T> r = block_run<T>(b, grad.classes);
-        const open_tile<T> y = open_across(to.rows + i, count, to.class_stride, r, out);
-        for_each_pair<T>(grad, other, i, r, [&](index c, pack<T> g, pack<T> p) { store(y.data + c * y.stride, f(g, p, s)); });
-        close_across(y, to.rows + i, count, to.class_stride, r, out);
-      }
-    });
-    return;
-  }
-  for (index i = 0; i < grad.count; ++i) {
-    const pack<T> s = set1(static_cast<T>(sum[i]));
-    for (index b = 0; b < blocks; ++b) {
-      const run<T> r = block_run<T>(b, grad.classes);
-      char* y = open_along(to.rows[i], to.class_stride, r, out);
-      for_each_pair<T>(grad, other, i, r, [&](index c, pack<T> g, pack<T> p) {
-        if (r.n - c >= lanes) store(y + c * size_of<T>, f(g, p, s));
-        else store_partial(y + c * size_of<T>, r.n - c, f(g, p, s));
-      });
-      close_along(to.rows[i], to.class_stride, r, out);
-    }
-  }
+  write_blocks<T, 2>({grad, other}, to, 0, blocks, [&](index i, auto o) {
+    const pack<T> s = per_row<T>(sum, i, o);
+    return [=](const pack<T>* x, index, index) { return f(x[0], x[1], s); };
+  });
 }
 
 template <class T>

@@ -28,6 +28,8 @@ CROSSENT_INLINE half_register high_half(pack<float>::reg v) {
 #endif
 }
 
+using doubles = pack<double>;
+
 struct two_packs {
   pack<double> low, high;
 };
@@ -44,6 +46,15 @@ CROSSENT_INLINE two_packs widen(pack<float> a) {
   w.low = d[0];
   w.high = d[1];
   return w;
+}
+
+// The way back, rounded.
+CROSSENT_INLINE pack<float> narrow(two_packs w) {
+  const pack<double> d[2] = {w.low, w.high};
+  alignas(pack_bytes) half_register half[2 * registers];
+  for (int k = 0; k < 2 * registers; ++k)
+    half[k] = __builtin_convertvector(d[k / registers].r[k % registers], half_register);
+  return load<float>(half);
 }
 
 // Lane l + lane l+8 in float32, then as doubles.
@@ -66,9 +77,7 @@ template <class T> CROSSENT_INLINE pack<T> load_as(const double* from) {
   if constexpr (sizeof(T) == 8) {
     return load<T>(from);
   } else {
-    alignas(pack_bytes) float lane[16];
-    for (int i = 0; i < 16; ++i) lane[i] = static_cast<float>(from[i]);
-    return load<float>(lane);
+    return narrow({load<double>(from), load<double>(from + 8)});
   }
 }
 template <class T> CROSSENT_INLINE void store_from(double* to, pack<T> p) {

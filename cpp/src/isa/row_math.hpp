@@ -7,7 +7,7 @@
 namespace crossent {
 namespace {
 
-using doubles = pack<double>;
+
 
 // 1/T in two parts of the arithmetic type.
 template <class T> scaling inverse_of(double temperature) {
@@ -158,9 +158,9 @@ template <> struct coefficient<true> {
   CROSSENT_INLINE doubles rounded(wide a) { return a.high + a.low; }
 };
 
-// Rows over class indices (formulas: docs/design.md). A gradient entry is ((A - b) u - b ((1 - u) + tail)) / (1 + tail) with
+// Losses in -log p (formulas: docs/design.md). A gradient entry is ((A - b) u - b ((1 - u) + tail)) / (1 + tail) with
 // u = exp(x_c - max): 1 - p of a confident class comes from the tail, and is never a difference.
-template <bool precise> CROSSENT_INLINE void index_loss_of(const index_loss_rows& r) {
+template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_of(const cross_entropy_rows& r) {
   using k = coefficient<precise>;
   using number = typename k::type;
   const doubles zero = set1(0.0), one = set1(1.0), inf = set1(constants<double>::infinity);
@@ -169,13 +169,23 @@ template <bool precise> CROSSENT_INLINE void index_loss_of(const index_loss_rows
   const number weight_sum = k::of(set1(r.weight_sum)), divisor = k::of(set1(r.divisor));
   const scaling unscaled;
   for (index i = 0; i < r.count; i += 8) {
-    const doubles v = load<double>(r.row_weight + i), w = load<double>(r.class_weight + i), g = load<double>(r.upstream + i);
-    const doubles max = load<double>(r.state.max + i), x = load<double>(r.target + i), tail = loss_tail(r.state, i);
+    const doubles v = load<double>(r.row_weight + i), g = load<double>(r.upstream + i);
+    const doubles max = load<double>(r.state.max + i), tail = loss_tail(r.state, i);
     const doubles log_sum = log1p(tail);
-    const number a = keep * k::of(w), sum = k::of(one) + k::of(tail);
+    const number sum = k::of(one) + k::of(tail);
 
-    const doubles a_rounded = k::rounded(a);
-    doubles loss = if_equal(a_rounded, zero, zero, a_rounded * ((max - x) + log_sum));
+    number a;   // what the targets alone add to A
+    doubles loss;
+    if constexpr (probabilities) {
+      const doubles mass = load<double>(r.mass + i), kept = k::rounded(keep);
+      a = keep * k::of(mass);
+      const doubles spread = if_equal(mass, zero, zero, mass * log_sum);
+      loss = if_equal(kept, zero, zero, kept * (load<double>(r.target_deviation + i) + spread));
+    } else {
+      a = keep * k::of(load<double>(r.class_weight + i));
+      const doubles a_rounded = k::rounded(a);
+      loss = if_equal(a_rounded, zero, zero, a_rounded * ((max - load<double>(r.target + i)) + log_sum));
+    }
     number total = a;   // A
     if (r.deviation != nullptr) {
       loss = loss + k::rounded(eps) * (load<double>(r.deviation + i) + set1(r.weight_sum) * log_sum);
@@ -184,27 +194,39 @@ template <bool precise> CROSSENT_INLINE void index_loss_of(const index_loss_rows
     store(r.loss + i, if_equal(v, zero, zero, v * loss));
 
     const number scale = k::of(g) * k::of(v) / divisor;
-    const doubles off = if_equal(v, zero, zero, g);   // 0: the row has no gradient, whatever is in it
+    // 0: the row has no gradient, whatever is in it
+    const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));
     const number unit = k::of(load<double>(r.state.unit + i)) / sum;
     store(r.factor + i, if_equal(off, zero, zero, k::rounded(total * scale * unit)));
     store(r.beta + i, if_equal(off, zero, zero, k::rounded(scale * eps)));
 
-    const doubles u = if_equal(x, -inf, zero, exp_difference(x, max, unscaled, zero));
-    const number others = eps * (weight_sum + k::of(-w));   // A - b, without cancellation
-    const number rest = (k::of(one) + k::of(-u)) + k::of(tail);
-    const number target = others * k::of(u) + k::of(-one) * (a + eps * k::of(w)) * rest;
-    store(r.target_gradient + i, if_equal(off, zero, zero, k::rounded(target / sum * scale)));
-    if (r.deviation != nullptr) {
-      const doubles top_weight = load<double>(r.top_weight + i);
-      const number top = a + eps * (weight_sum + k::of(-top_weight)) + k::of(-tail) * eps * k::of(top_weight);
-      store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(top / sum * scale)));
+    if constexpr (probabilities) {
+      store(r.gamma + i, if_equal(off, zero, zero, k::rounded(scale * keep)));
+      const number w = k::of(load<double>(r.top_weight + i));
+      const number top = (keep * k::of(load<double>(r.top_probability + i)) + eps) * w;
+      const number others = keep * k::of(load<double>(r.others + i)) + eps * (weight_sum + k::of(-one) * w);
+      const number entry = others + k::of(-tail) * top;
+      store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(entry / sum * scale)));
+    } else {
+      const doubles w = load<double>(r.class_weight + i), x = load<double>(r.target + i);
+      const doubles u = if_equal(x, -inf, zero, exp_difference(x, max, unscaled, zero));
+      const number others = eps * (weight_sum + k::of(-w));   // A - b, without cancellation
+      const number rest = (k::of(one) + k::of(-u)) + k::of(tail);
+      const number target = others * k::of(u) + k::of(-one) * (a + eps * k::of(w)) * rest;
+      store(r.target_gradient + i, if_equal(off, zero, zero, k::rounded(target / sum * scale)));
+      if (r.deviation != nullptr) {
+        const doubles top_weight = load<double>(r.top_weight + i);
+        const number top = a + eps * (weight_sum + k::of(-top_weight)) + k::of(-tail) * eps * k::of(top_weight);
+        store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(top / sum * scale)));
+      }
     }
   }
 }
 
-void index_loss(const index_loss_rows& r) {
-  if (r.precise) index_loss_of<true>(r);
-  else index_loss_of<false>(r);
+void cross_entropy(const cross_entropy_rows& r) {
+  const bool probabilities = r.mass != nullptr;
+  if (r.precise) probabilities ? cross_entropy_of<true, true>(r) : cross_entropy_of<true, false>(r);
+  else probabilities ? cross_entropy_of<false, true>(r) : cross_entropy_of<false, false>(r);
 }
 
 void sum(index n, const double* x, double* high, double* low) {

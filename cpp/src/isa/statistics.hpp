@@ -6,12 +6,6 @@
 namespace crossent {
 namespace {
 
-// What a block tells, in one lane (along) or in all (across).
-template <class T> struct block_result {
-  pack<T> max, ties;
-  reference<T> ref;
-};
-
 // x - offset; 0 also where both are infinite.
 template <class T> CROSSENT_INLINE pack<T> moved_by(pack<T> x, pack<T> offset) {
   return if_equal(x, offset, set1<T>(0), x - offset);
@@ -37,20 +31,20 @@ template <class T> struct contiguous {
 
 // The maximum of each group of packs, and of all.
 template <class T> CROSSENT_INLINE T block_max(const contiguous<T>& x, pack<T>* group_max) {
-  using run = contiguous<T>;
+  using packs = contiguous<T>;
   pack<T> top = set1(-constants<T>::infinity);
   for (index j = 0, g = 0; j < x.packs; j += group_packs, ++g) {
     pack<T> m = set1(-constants<T>::infinity);
     if (j + group_packs <= x.full) {
       pack<T> t[4];
       for (int i = 0; i < 4; ++i) {
-        t[i] = larger(run::whole(x, j + 2 * i), larger(run::whole(x, j + 2 * i + 1), m));
+        t[i] = larger(packs::whole(x, j + 2 * i), larger(packs::whole(x, j + 2 * i + 1), m));
         prefetch(x.data + (j + 2 * i) * pack_bytes + block_classes * size_of<T>);
         prefetch(x.data + (j + 2 * i + 1) * pack_bytes + block_classes * size_of<T>);
       }
       m = larger(larger(t[0], t[1]), larger(t[2], t[3]));
     } else {
-      for (index i = j; i < x.packs; ++i) m = larger(run::at(x, i), m);
+      for (index i = j; i < x.packs; ++i) m = larger(packs::at(x, i), m);
     }
     group_max[g] = m;
     top = larger(m, top);
@@ -60,8 +54,8 @@ template <class T> CROSSENT_INLINE T block_max(const contiguous<T>& x, pack<T>* 
 
 template <class T, bool scaled>
 CROSSENT_INLINE void statistics_along(const char* data, index n, const scaling& s, const block_statistics& out, index entry) {
-  using run = contiguous<T>;
-  run x(data, n);
+  using packs = contiguous<T>;
+  packs x(data, n);
   pack<T> group_max[block_groups_max];
   const T max = block_max(x, group_max);
   index max_group = 0;
@@ -71,8 +65,8 @@ CROSSENT_INLINE void statistics_along(const char* data, index n, const scaling& 
   alignas(pack_bytes) T moved[block_classes];
   pack<T> top = set1(max);
   if (ref.offset.r[0][0] != 0) {   // far out: a copy of the block, moved to its maximum
-    for (index j = 0; j < x.packs; ++j) store(moved + j * pack<T>::lanes, moved_by(run::at(x, j), ref.offset));
-    x = run(reinterpret_cast<const char*>(moved), x.packs * pack<T>::lanes);
+    for (index j = 0; j < x.packs; ++j) store(moved + j * pack<T>::lanes, moved_by(packs::at(x, j), ref.offset));
+    x = packs(reinterpret_cast<const char*>(moved), x.packs * pack<T>::lanes);
     top = set1<T>(0);
   }
 
@@ -90,8 +84,8 @@ CROSSENT_INLINE void statistics_along(const char* data, index n, const scaling& 
   };
   for (index j = 0, g = 0; j < x.packs; j += group_packs, ++g) {
     const index count = x.packs - j < group_packs ? x.packs - j : group_packs;
-    const auto at = [&](index i) { return run::at(x, j + i); };
-    const auto whole = [&](index i) { return run::whole(x, j + i); };
+    const auto at = [&](index i) { return packs::at(x, j + i); };
+    const auto whole = [&](index i) { return packs::whole(x, j + i); };
     if (g == max_group) add(sum_group<true, T>(at, count, term, top, ties));
     else if (j + group_packs <= x.full) add(sum_group<false, T>(whole, group_packs, term, top, ties));
     else add(sum_group<false, T>(at, count, term, top, ties));
@@ -142,11 +136,11 @@ template <class T> struct tile_sums {
 };
 
 template <class T, bool scaled>
-CROSSENT_INLINE void statistics_across(const char* const* rows, index count, index class_stride, run<T> r, bool only_block,
-                                       const scaling& s, const block_statistics& out, index entry, index blocks) {
+CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
+                                       const block_statistics& out, index entry, index blocks) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
   alignas(pack_bytes) T buffer[block_classes * lanes];
-  tile<T> x = load_across(rows, class_stride, r, buffer);
+  tile<T> x = load_across(rows, row, r, buffer);
   const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
 
   // The maximum, and the first group that holds it.
@@ -212,8 +206,7 @@ CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, cons
   if (s.across) {
     for_each_tile<T>(s, [&](index i, index count) {
       for (index b = begin; b < end; ++b)
-        statistics_across<T, scaled>(s.rows + i, count, s.class_stride, block_run<T>(b, s.classes), blocks == 1, t, out,
-                                     i * blocks + b, blocks);
+        statistics_across<T, scaled>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
     });
     return;
   }
@@ -221,8 +214,8 @@ CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, cons
   for (index i = 0; i < s.count; ++i) {
     if (s.rows[i] == nullptr) continue;
     for (index b = begin; b < end; ++b) {
-      const run<T> r = block_run<T>(b, s.classes);
-      statistics_along<T, scaled>(load_along(s.rows[i], s.class_stride, r, buffer), r.n, t, out, i * blocks + b);
+      const run r = block_run(b, s.classes);
+      statistics_along<T, scaled>(load_along(s, i, r, buffer), r.n, t, out, i * blocks + b);
     }
   }
 }

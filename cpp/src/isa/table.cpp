@@ -1,7 +1,11 @@
 // The table of one ISA level: this file, and all it includes, is compiled once per level, with that level's flags.
 #include "backward.hpp"
+#include "divergence.hpp"
+#include "elementwise.hpp"
 #include "row_math.hpp"
+#include "information.hpp"
 #include "smoothing.hpp"
+#include "write.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
 #define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
@@ -37,10 +41,23 @@ template <class T> constexpr dtype_kernels kernels_of() {
       statistics<T>,
       deviation<T>,
       locate<T>,
+      probability_sums<T>,
       write_exp<T>,
       write_log<T>,
       fold<T>,
       spread<T>,
+      divergence_sums<T>,
+      write_divergence<T>,
+      entropy_sums<T>,
+      elementwise<T, binary_cross_entropy_element>,
+      elementwise<T, binary_cross_entropy_with_logits_element>,
+      elementwise<T, kl_div_element>,
+      elementwise<T, kl_div_log_element>,
+      in_range<T>,
+      [](const char* from, index stride, dtype type, index n, void* to) { gather(from, stride, type, n, static_cast<T*>(to), 1); },
+      [](const void* from, index n, char* to, index stride, dtype type) {
+        scatter(static_cast<const T*>(from), 1, n, to, stride, type);
+      },
       sum_products<T>,
       write_softmax_backward<T>,
       write_log_softmax_backward<T>,
@@ -49,6 +66,8 @@ template <class T> constexpr dtype_kernels kernels_of() {
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); },
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); },
       [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log1p(v); }); },
+      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi(v); }); },
+      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi_star(v); }); },
   };
 }
 
@@ -62,7 +81,8 @@ const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = {
     softmax_factor,
     log_sum,
     logsumexp,
-    index_loss,
+    cross_entropy,
+    information_sums,
     sum,
 };
 

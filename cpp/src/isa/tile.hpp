@@ -1,7 +1,7 @@
 // Load and store policies: a block of rows as the kernels want it, where it lies or packed on chip.
 //
 // Along: up to 1024 classes of one row, contiguous. Across: one row per lane, a pack per class. Rows that do not lie so
-// (strided, unaligned lanes) are packed into a buffer of one tile; kernels see no difference.
+// (strided, of another dtype, unaligned lanes) are packed into a buffer of one tile; kernels see no difference.
 #pragma once
 
 #include "../kernels.hpp"
@@ -11,33 +11,96 @@ namespace crossent {
 namespace {
 
 template <class T> constexpr index size_of = static_cast<index>(sizeof(T));
+template <class T> constexpr dtype native = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
 
 // The classes [begin, begin + n) of a row.
-template <class T> struct run {
+struct run {
   index begin, n;
 };
 
-template <class T> CROSSENT_INLINE run<T> block_run(index block, index classes) {
+CROSSENT_INLINE run block_run(index block, index classes) {
   const index begin = block * block_classes;
   return {begin, classes - begin < block_classes ? classes - begin : block_classes};
 }
 
+// ---- Conversion ------------------------------------------------------------------------------------------------------
+
+template <class T, class S, class Convert>
+CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* to, index to_step, Convert convert) {
+  for (index i = 0; i < n; ++i) to[i * to_step] = static_cast<T>(convert(load_one<S>(from + i * stride)));
+}
+
+// n numbers `stride` bytes apart, as T.
+template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step) {
+  const auto same = [](auto v) { return v; };
+  switch (type) {
+    case dtype::float32:
+      if (stride == 4 && to_step == 1) read_each<T, float>(from, 4, n, to, 1, same);   // known steps make vector code
+      else read_each<T, float>(from, stride, n, to, to_step, same);
+      return;
+    case dtype::float64:
+      if (stride == 8 && to_step == 1) read_each<T, double>(from, 8, n, to, 1, same);
+      else read_each<T, double>(from, stride, n, to, to_step, same);
+      return;
+    case dtype::bfloat16:
+      if (stride == 2 && to_step == 1) read_each<T, std::uint16_t>(from, 2, n, to, 1, from_bfloat16);
+      else read_each<T, std::uint16_t>(from, stride, n, to, to_step, from_bfloat16);
+      return;
+    case dtype::float16:
+      if constexpr (sizeof(T) == 4) {
+        if (stride == 2 && to_step == 1)
+          for (; n >= 16; n -= 16, from += 32, to += 16) store(to, load_float16(from));
+      }
+      read_each<T, std::uint16_t>(from, stride, n, to, to_step, from_float16);
+  }
+}
+
+template <class S, class T, class Convert>
+CROSSENT_INLINE void write_each(const T* from, index from_step, index n, char* to, index stride, Convert convert) {
+  for (index i = 0; i < n; ++i) store_one(to + i * stride, static_cast<S>(convert(from[i * from_step])));
+}
+
+// The way back. Half types are rounded from float: what a float32 result rounds to.
+template <class T> void scatter(const T* from, index from_step, index n, char* to, index stride, dtype type) {
+  const auto same = [](T v) { return v; };
+  const auto bfloat = [](T v) { return to_bfloat16(static_cast<float>(v)); };
+  const auto half = [](T v) { return to_float16(static_cast<float>(v)); };
+  switch (type) {
+    case dtype::float32: write_each<float>(from, from_step, n, to, stride, same); return;
+    case dtype::float64: write_each<double>(from, from_step, n, to, stride, same); return;
+    case dtype::bfloat16:
+      if (stride == 2 && from_step == 1) write_each<std::uint16_t>(from, 1, n, to, 2, bfloat);
+      else write_each<std::uint16_t>(from, from_step, n, to, stride, bfloat);
+      return;
+    case dtype::float16:
+      if constexpr (sizeof(T) == 4) {
+        if (stride == 2 && from_step == 1)
+          for (; n >= 16; n -= 16, to += 32, from += 16) store_float16(to, load<float>(from));
+      }
+      write_each<std::uint16_t>(from, from_step, n, to, stride, half);
+  }
+}
+
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
-template <class T> CROSSENT_INLINE const char* load_along(const char* row, index class_stride, run<T> r, T* buffer) {
-  const char* from = row + r.begin * class_stride;
-  if (class_stride == size_of<T>) return from;
-  for (index i = 0; i < r.n; ++i) buffer[i] = load_one<T>(from + i * class_stride);
+template <class T, class S> CROSSENT_INLINE bool direct_along(const S& s) {
+  return s.type == native<T> && s.class_stride == size_of<T>;
+}
+
+template <class T> CROSSENT_INLINE const char* load_along(const source& s, index row, run r, T* buffer) {
+  const char* from = s.rows[row] + r.begin * s.class_stride;
+  if (direct_along<T>(s)) return from;
+  gather(from, s.class_stride, s.type, r.n, buffer, 1);
   return reinterpret_cast<const char*>(buffer);
 }
 
 // Where the kernel writes, and the way from there.
-template <class T> CROSSENT_INLINE char* open_along(char* row, index class_stride, run<T> r, T* buffer) {
-  return class_stride == size_of<T> ? row + r.begin * class_stride : reinterpret_cast<char*>(buffer);
+template <class T> CROSSENT_INLINE char* open_along(const sink& s, index row, run r, T* buffer) {
+  return direct_along<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
 }
-template <class T> CROSSENT_INLINE void close_along(char* row, index class_stride, run<T> r, const T* buffer) {
-  if (class_stride == size_of<T>) return;
-  for (index i = 0; i < r.n; ++i) store_one(row + (r.begin + i) * class_stride, buffer[i]);
+template <class T> CROSSENT_INLINE void close_along(const sink& s, index row, run r, const T* buffer) {
+  if (direct_along<T>(s)) return;
+  scatter(buffer, 1, r.n, s.rows[row] + r.begin * s.class_stride, s.class_stride, s.type);
 }
 
 // ---- Across ----------------------------------------------------------------------------------------------------------
@@ -48,20 +111,30 @@ template <class T> struct tile {
 };
 
 // Whether the rows of a tile are neighbours in memory.
-template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows) {
+template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows, dtype type) {
+  const index size = item_size(type);
   for (int l = 1; l < pack<T>::lanes; ++l)
-    if (rows[l] - rows[0] != l * size_of<T>) return false;
+    if (rows[l] - rows[0] != l * size) return false;
   return true;
 }
 
-template <class T>
-CROSSENT_INLINE tile<T> load_across(const char* const* rows, index class_stride, run<T> r, T* buffer) {
-  if (neighbours<T>(rows)) return {rows[0] + r.begin * class_stride, class_stride};
-  for (int l = 0; l < pack<T>::lanes; ++l) {
-    const char* from = rows[l] + r.begin * class_stride;
-    for (index i = 0; i < r.n; ++i) buffer[i * pack<T>::lanes + l] = load_one<T>(from + i * class_stride);
+template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index row, run r, T* buffer) {
+  constexpr index lanes = pack<T>::lanes;
+  const char* const* rows = s.rows + row;
+  const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
+  if (neighbours<T>(rows, s.type)) {
+    const char* from = rows[0] + r.begin * s.class_stride;
+    if (s.type == native<T>) return {from, s.class_stride};
+    for (index i = 0; i < r.n; ++i) gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1);
+    return packed;
   }
-  return {reinterpret_cast<const char*>(buffer), pack_bytes};
+  for (index l = 0; l < lanes; ++l) {
+    const char* from = rows[l] + r.begin * s.class_stride;
+    if (s.type == native<T>)
+      for (index i = 0; i < r.n; ++i) buffer[i * lanes + l] = load_one<T>(from + i * s.class_stride);
+    else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes);
+  }
+  return packed;
 }
 
 // A tile to write: `count` rows of it are there, the other lanes are dropped.
@@ -70,18 +143,26 @@ template <class T> struct open_tile {
   index stride;
   bool direct;
 };
-template <class T>
-CROSSENT_INLINE open_tile<T> open_across(char* const* rows, index count, index class_stride, run<T> r, T* buffer) {
-  if (count >= pack<T>::lanes && neighbours<T>(rows)) return {rows[0] + r.begin * class_stride, class_stride, true};
+template <class T> CROSSENT_INLINE open_tile<T> open_across(const sink& s, index row, index count, run r, T* buffer) {
+  if (count >= pack<T>::lanes && s.type == native<T> && neighbours<T>(s.rows + row, s.type))
+    return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
 template <class T>
-CROSSENT_INLINE void close_across(open_tile<T> t, char* const* rows, index count, index class_stride, run<T> r,
-                                  const T* buffer) {
+CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, index count, run r, const T* buffer) {
+  constexpr index lanes = pack<T>::lanes;
   if (t.direct) return;
-  for (index l = 0; l < count && l < pack<T>::lanes; ++l) {
-    char* to = rows[l] + r.begin * class_stride;
-    for (index i = 0; i < r.n; ++i) store_one(to + i * class_stride, buffer[i * pack<T>::lanes + l]);
+  if (count >= lanes && neighbours<T>(s.rows + row, s.type)) {   // of another dtype
+    char* to = s.rows[row] + r.begin * s.class_stride;
+    for (index i = 0; i < r.n; ++i)
+      scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
+    return;
+  }
+  for (index l = 0; l < count && l < lanes; ++l) {
+    char* to = s.rows[row + l] + r.begin * s.class_stride;
+    if (s.type == native<T>)
+      for (index i = 0; i < r.n; ++i) store_one(to + i * s.class_stride, buffer[i * lanes + l]);
+    else scatter(buffer + l, lanes, r.n, to, s.class_stride, s.type);
   }
 }
 

@@ -11,6 +11,8 @@
 
 #include <cstddef>
 #include <cstdint>
+
+#include "../half.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -18,6 +20,14 @@
 #endif
 
 #define CROSSENT_INLINE static inline __attribute__((always_inline))
+// Long and called from many kernels: once in the object, not once in each of them.
+#define CROSSENT_ONCE static __attribute__((noinline))
+// In line where it pays; at the baseline level, of four registers to a pack and no FMA, the object stays small instead.
+#if defined(__x86_64__) && !defined(__FMA__)
+#define CROSSENT_HOT CROSSENT_ONCE
+#else
+#define CROSSENT_HOT CROSSENT_INLINE
+#endif
 
 namespace crossent {
 namespace {
@@ -113,6 +123,33 @@ CROSSENT_INLINE void stream_fence() {
 }
 
 CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+
+// 16 float16 numbers as floats, and back.
+CROSSENT_INLINE pack<float> load_float16(const void* from) {
+  pack<float> p;
+#if defined(__AVX512F__)
+  p.r[0] = _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(from)));
+#elif defined(__F16C__)
+  for (int k = 0; k < 2; ++k) p.r[k] = _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from) + k));
+#else
+  float lane[16];
+  for (int i = 0; i < 16; ++i) lane[i] = from_float16(load_one<std::uint16_t>(static_cast<const char*>(from) + 2 * i));
+  p = load<float>(lane);
+#endif
+  return p;
+}
+CROSSENT_INLINE void store_float16(void* to, pack<float> p) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(static_cast<__m256i*>(to), _mm512_cvtps_ph(p.r[0], _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  for (int k = 0; k < 2; ++k)
+    _mm_storeu_si128(static_cast<__m128i*>(to) + k, _mm256_cvtps_ph(p.r[k], _MM_FROUND_TO_NEAREST_INT));
+#else
+  float lane[16];
+  store(lane, p);
+  for (int i = 0; i < 16; ++i) store_one(static_cast<char*>(to) + 2 * i, to_float16(lane[i]));
+#endif
+}
 
 // ---- Arithmetic ----------------------------------------------------------------------------------------------------
 
@@ -254,7 +291,7 @@ template <class T> CROSSENT_INLINE bits<T> operator>>(bits<T> a, int n) {
 }
 
 // The rounding error of p = fl(a * b). Without FMA: products of numbers cut to half their bits, which are exact.
-template <class T> CROSSENT_INLINE pack<T> product_error(pack<T> a, pack<T> b, pack<T> p) {
+template <class T> CROSSENT_HOT pack<T> product_error(pack<T> a, pack<T> b, pack<T> p) {
   if constexpr (has_fma) {
     return fma(a, b, -p);
   } else {

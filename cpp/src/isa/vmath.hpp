@@ -62,12 +62,13 @@ template <> struct constants<double> {
   static constexpr double expm1_lowest = -0x1.4p5;
 };
 
-// c[0] + c[1] x + ..
-template <class T, int n> CROSSENT_INLINE pack<T> polynomial(pack<T> x, const T (&c)[n]) {
+// c[first] + c[first + 1] x + ..
+template <int first, class T, int n> CROSSENT_INLINE pack<T> polynomial_from(pack<T> x, const T (&c)[n]) {
   pack<T> y = set1(c[n - 1]);
-  for (int i = n - 2; i >= 0; --i) y = fma(y, x, set1(c[i]));
+  for (int i = n - 2; i >= first; --i) y = fma(y, x, set1(c[i]));
   return y;
 }
+template <class T, int n> CROSSENT_INLINE pack<T> polynomial(pack<T> x, const T (&c)[n]) { return polynomial_from<0>(x, c); }
 
 // 2^e for whole e with exponent_bias + e in 0 .. 2 exponent_bias (2^-exponent_bias gives 0).
 template <class T> CROSSENT_INLINE pack<T> exp2_whole(pack<T> e) {
@@ -84,7 +85,7 @@ template <class T> CROSSENT_INLINE pack<T> exp2_whole(pack<T> e) {
 //
 // Accuracy: (1 + g) 2^n is exact when g has no bits below the last of 1, so the few that a small x has there go into the
 // correction c. Then the only rounding that counts is the last one: within 0.75 ULP (measured: docs/design.md).
-template <class T> CROSSENT_INLINE pack<T> exp_scaled(pack<T> x, pack<T> error, pack<T> magic) {
+template <class T> CROSSENT_HOT pack<T> exp_scaled(pack<T> x, pack<T> error, pack<T> magic) {
   using k = constants<T>;
   const pack<T> coarse = (x + set1<T>(3)) - set1<T>(3);   // a multiple of 1/4 of the last place of 1, or x itself
   const pack<T> t = fma(x, set1(k::log2_e), magic);
@@ -110,7 +111,7 @@ template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> shift) {
 }
 
 // e^(x + error), the error being a rounding error of x.
-template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x, pack<T> error) {
+template <class T> CROSSENT_ONCE pack<T> exp(pack<T> x, pack<T> error) {
   using k = constants<T>;
   const pack<T> zero = set1<T>(0);
   // Results may be subnormal (x < 0) or beyond the exponent field by one (x > 0): scale there, and back at the end.
@@ -125,26 +126,35 @@ template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x, pack<T> error) {
 }
 template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) { return exp(x, set1<T>(0)); }
 
+// x = n ln2 + g - c, |g - c| <= ln2 / 2, g exact; h = g - c - lost; `half` = 2^(n-1), for 2^n may be beyond the range.
+template <class T> struct reduction {
+  pack<T> n, half, g, c, h, lost;
+
+  explicit reduction(pack<T> x) {
+    using k = constants<T>;
+    const pack<T> magic = magic_of(set1<T>(-1));
+    const pack<T> t = fma(x, set1(k::log2_e), magic);
+    n = t - magic;
+    g = fma(n, set1(-k::ln2_high), x);
+    c = n * set1(k::ln2_low);
+    h = g - c;
+    lost = (g - h) - c;
+    half = from_bits<T>(to_bits<T>(t) << k::mantissa_bits);
+  }
+};
+
 // e^x - 1. The sum 2^n (g + w) + (2^n - 1) carries the rounding error of its large part.
-template <class T> CROSSENT_INLINE pack<T> expm1(pack<T> x) {
+template <class T> CROSSENT_ONCE pack<T> expm1(pack<T> x) {
   using k = constants<T>;
   const pack<T> lowest = set1(k::expm1_lowest), highest = set1(k::exp_highest);
-  const pack<T> in = at_most(at_least(x, lowest), highest);
-  const pack<T> magic = magic_of(set1<T>(-1));   // half the scale: 2^n itself may be beyond the range
-  const pack<T> t = fma(in, set1(k::log2_e), magic);
-  const pack<T> n = t - magic;
-  const pack<T> g = fma(n, set1(-k::ln2_high), in);
-  const pack<T> c = n * set1(k::ln2_low);
-  const pack<T> h = g - c;
-  const pack<T> lost = (g - h) - c;   // by h
-  const pack<T> w = fma(h * h, polynomial(h, k::expm1_q), fma(h, lost, -c));
-  const pack<T> scale = from_bits<T>(to_bits<T>(t) << k::mantissa_bits);
+  const reduction<T> r(at_most(at_least(x, lowest), highest));
+  const pack<T> w = fma(r.h * r.h, polynomial(r.h, k::expm1_q), fma(r.h, r.lost, -r.c));
   const pack<T> half = set1<T>(T(0.5));
   pack<T> error;
-  const pack<T> whole = scale - half;
-  const pack<T> sum = two_sum(whole, g * scale, error);
-  pack<T> y = (sum + (fma(w, scale, error) + ((scale - whole) - half))) * set1<T>(2);
-  y = if_equal(n, set1<T>(0), g + w, y);
+  const pack<T> whole = r.half - half;
+  const pack<T> sum = two_sum(whole, r.g * r.half, error);
+  pack<T> y = (sum + (fma(w, r.half, error) + ((r.half - whole) - half))) * set1<T>(2);
+  y = if_equal(r.n, set1<T>(0), r.g + w, y);
   y = if_less(x, lowest, set1<T>(-1), y);
   y = if_less(highest, x, set1(k::infinity), y);
   return if_equal(x, set1<T>(0), x, y);   // keeps -0
@@ -186,7 +196,7 @@ template <class T> CROSSENT_INLINE pack<T> log_limits(pack<T> argument, pack<T> 
   return if_less(argument, inf, y, argument);   // inf, NaN
 }
 
-template <class T> CROSSENT_INLINE pack<T> log(pack<T> x) {
+template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
   using k = constants<T>;
   const pack<T> normal = set1(k::smallest_normal);
   const T s = static_cast<T>(k::subnormal_scale);
@@ -200,7 +210,7 @@ template <class T> CROSSENT_INLINE pack<T> log(pack<T> x) {
 
 // log(1 + x): the rounding error of 1 + x is carried as c = error / (1 + x), for which (2 / (2 + f))^2 is near enough
 // to 1 / (1 + f) (within 5 % of half a unit in the last place).
-template <class T> CROSSENT_INLINE pack<T> log1p(pack<T> x) {
+template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
   pack<T> error;
   const pack<T> u = two_sum(one, x, error);

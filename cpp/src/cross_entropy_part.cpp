@@ -1,0 +1,137 @@
+#include "cross_entropy_part.hpp"
+
+#include <algorithm>
+
+namespace crossent {
+
+cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targets& y, const upstream& u,
+                                       const row_loss_options& options, const view& probabilities, double scale)
+    : op_(op), logits_(logits), y_(y), upstream_(u), options_(options), scale_(scale) {
+  const index classes = op.classes;
+  if (probabilities.data != nullptr) probabilities_ = op.read(probabilities, options.axis, 1.0, false);
+  if (smoothed()) {
+    block_weights_.assign(static_cast<std::size_t>((classes + block_classes - 1) / block_classes), 0.0);
+    for (index c = 0; c < classes; ++c) block_weights_[static_cast<std::size_t>(c / block_classes)] += y.weight(c);
+    for (const double w : block_weights_) weight_sum_ += w;
+  }
+  if (options.weight.data != nullptr && (smoothed() || probabilities_ >= 0)) {
+    const std::size_t size = static_cast<std::size_t>(item_size(op.type));
+    packed_weight_.resize(static_cast<std::size_t>(classes) * size);
+    for (index c = 0; c < classes; ++c)
+      store_number(packed_weight_.data() + static_cast<std::size_t>(c) * size, op.type, y.weight(c));
+  }
+}
+
+void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
+  auto& h = g.hard;
+  y_.load(g.first, g.count, h.y, h.class_weight, h.row_weight, all_rows);
+  upstream_.load(g.first, g.count, h.row_weight, h.upstream);
+  const row_array& x = op_.inputs[static_cast<std::size_t>(logits_)].array;
+  for (index i = 0; i < g.count; ++i) {
+    h.upstream[i] *= scale_;
+    const bool there = h.row_weight[i] != 0;
+    h.target[i] = there ? load_number(g.in[logits_].x[i] + h.y[i] * x.class_stride, x.type) : 0;
+    if (!there) op_.leave_out(g, i);
+  }
+}
+
+double cross_entropy_part::fold_deviation(row_group& g, index row, const double* part, const double* mass) const {
+  const double* max = g.in[logits_].block_stats().max + row * g.blocks;
+  double sum = 0;
+  for (index b = 0; b < g.blocks; ++b) {
+    const double block_max = max[b] == -__builtin_inf() ? 0 : max[b];
+    sum += part[b] + (mass[b] == 0 ? 0 : mass[b] * (g.in[logits_].max[row] - block_max));
+  }
+  return sum;
+}
+
+void cross_entropy_part::smooth(row_group& g) const {
+  std::vector<double> part(static_cast<std::size_t>(g.count * g.blocks));
+  op_.kernel().deviation(op_.input(g, logits_), packed_weight_.empty() ? nullptr : packed_weight_.data(), 0, g.blocks,
+                         g.in[logits_].block_stats().max, part.data());
+  for (index i = 0; i < g.count; ++i)
+    g.hard.deviation[i] = fold_deviation(g, i, part.data() + i * g.blocks, block_weights_.data());
+}
+
+void cross_entropy_part::weigh_probabilities(row_group& g) const {
+  const std::size_t n = static_cast<std::size_t>(g.count * g.blocks);
+  std::vector<double> sums(3 * n);
+  double *part = sums.data(), *mass = part + n, *others = mass + n;
+  op_.kernel().probability_sums(op_.input(g, logits_), op_.input(g, probabilities_),
+                                packed_weight_.empty() ? nullptr : packed_weight_.data(), 0, g.blocks,
+                                g.in[logits_].block_stats().max, {part, mass, others});
+  const row_array& q = op_.inputs[static_cast<std::size_t>(probabilities_)].array;
+  for (index i = 0; i < g.count; ++i) {
+    const index at = i * g.blocks, top = static_cast<index>(g.in[logits_].block[i]);
+    g.hard.target_deviation[i] = fold_deviation(g, i, part + at, mass + at);
+    double all = 0, rest = 0;
+    for (index b = 0; b < g.blocks; ++b) {
+      all += mass[at + b];
+      rest += b == top ? others[at + b] : mass[at + b];
+    }
+    g.hard.mass[i] = all;
+    g.hard.others[i] = rest;
+    const char* row = g.in[probabilities_].x[i];
+    g.hard.top_probability[i] =
+        row ? load_number(row + static_cast<index>(g.hard.top_class[i]) * q.class_stride, q.type) : 0;
+  }
+}
+
+void cross_entropy_part::finish(row_group& g) const {
+  auto& h = g.hard;
+  row_reading& x = g.in[logits_];
+  if (smoothed() || probabilities_ >= 0) {
+    op_.kernel().locate(op_.input(g, logits_), x.state(), h.top_class);
+    for (index i = 0; i < g.count; ++i) h.top_weight[i] = y_.weight(static_cast<index>(h.top_class[i]));
+  }
+  if (smoothed()) smooth(g);
+  if (probabilities_ >= 0) weigh_probabilities(g);
+  cross_entropy_rows r{};
+  r.count = g.count;
+  r.precise = op_.type == dtype::float64;
+  r.state = x.state();
+  r.label_smoothing = options_.label_smoothing;
+  r.classes = static_cast<double>(op_.classes);
+  r.weight_sum = weight_sum_;
+  r.divisor = upstream_.divisor();
+  r.row_weight = h.row_weight;
+  r.upstream = h.upstream;
+  r.deviation = smoothed() ? h.deviation : nullptr;
+  r.top_weight = h.top_weight;
+  r.target = h.target;
+  r.class_weight = h.class_weight;
+  if (probabilities_ >= 0) {
+    r.target_deviation = h.target_deviation;
+    r.mass = h.mass;
+    r.others = h.others;
+    r.top_probability = h.top_probability;
+  }
+  r.loss = h.loss;
+  r.factor = h.factor;
+  r.beta = h.beta;
+  r.gamma = h.gamma;
+  r.target_gradient = h.target_gradient;
+  r.top_gradient = h.top_gradient;
+  kernels().cross_entropy(r);
+  std::copy_n(x.shift, g.count, h.shift);
+  op_.kernel().spread(g.count, h.factor, h.shift);
+}
+
+row_scale cross_entropy_part::scale_of(const row_group& g) const {
+  row_scale s;
+  s.offset = g.in[logits_].offset;
+  s.shift = g.hard.shift;
+  s.factor = g.hard.factor;
+  if (smoothed() || probabilities_ >= 0) s.beta = g.hard.beta;
+  if (probabilities_ >= 0) s.gamma = g.hard.gamma;
+  if (!packed_weight_.empty()) s.weight = packed_weight_.data();
+  return s;
+}
+
+const source* cross_entropy_part::probabilities(const row_group& g, source& storage) const {
+  if (probabilities_ < 0) return nullptr;
+  storage = op_.input(g, probabilities_);
+  return &storage;
+}
+
+}  // namespace crossent

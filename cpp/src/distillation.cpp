@@ -1,0 +1,108 @@
+// Knowledge distillation: alpha T^2 D(teacher, student at T) + (1 - alpha) cross_entropy(student, target), in one pass.
+#include <algorithm>
+#include <memory>
+
+#include "cross_entropy_part.hpp"
+#include "divergence_part.hpp"
+#include "environment.hpp"
+
+namespace crossent {
+namespace {
+
+class distillation_operation : public row_operation {
+ public:
+  double* soft_losses = nullptr;   // of every row, in C order
+  double* hard_losses = nullptr;
+  const targets* rows = nullptr;
+  const upstream* soft_upstream = nullptr;
+  std::unique_ptr<divergence_part> soft;
+  std::unique_ptr<cross_entropy_part> hard;   // absent: the rows that are not ignored have the divergence alone
+
+  void prepare(row_group& g) override {
+    if (hard) {
+      hard->prepare(g, true);
+    } else {
+      rows->load(g.first, g.count, g.hard.y, g.hard.class_weight, g.hard.row_weight, true);
+      for (index i = 0; i < g.count; ++i)
+        if (g.hard.row_weight[i] == 0) leave_out(g, i);
+    }
+    soft_upstream->load(g.first, g.count, g.hard.row_weight, g.upstream);
+  }
+
+  void finish(row_group& g) override {
+    soft->finish(g, g.hard.row_weight, g.upstream, soft_upstream->divisor());
+    if (soft_losses != nullptr) std::copy_n(g.soft.loss, g.count, soft_losses + g.first);
+    if (!hard) return;
+    hard->finish(g);
+    if (hard_losses != nullptr) std::copy_n(g.hard.loss, g.count, hard_losses + g.first);
+    if (out.data == nullptr) return;
+    // The entries that `complete` stores: with the divergence's part of them, as long as the logits are there to read.
+    alignas(64) double part[group_rows], classes[group_rows];
+    for (index i = 0; i < g.count; ++i) classes[i] = static_cast<double>(std::max<index>(g.hard.y[i], 0));
+    soft->gradient_at(g, classes, part);
+    for (index i = 0; i < g.count; ++i) g.hard.target_gradient[i] += part[i];
+    soft->gradient_at(g, g.hard.top_class, part);
+    for (index i = 0; i < g.count; ++i) g.hard.top_gradient[i] += part[i];
+  }
+
+  void write(row_group& g, index begin, index end) override {
+    source storage;
+    const source* q = hard ? hard->probabilities(g, storage) : nullptr;
+    const row_scale hard_scale = hard ? hard->scale_of(g) : row_scale{};
+    kernel().write_divergence(soft->student(g), soft->teacher(g), q, output(g), begin, end, soft->rows(g),
+                              hard ? &hard_scale : nullptr);
+  }
+
+  void complete(row_group& g) override {
+    if (!hard) return;
+    hard->for_each_entry(g, [&](index row, index c, double v) { store_number(g.out[row] + c * out.class_stride, out.type, v); });
+  }
+};
+
+}  // namespace
+
+void distillation_loss(const view& logits, const view& teacher_logits, const index_view& indices, const view& probabilities,
+                       const distillation_options& how, const divergence_options& divergence, const row_loss_options& options,
+                       const mutable_view& loss, const mutable_view& grad, const execution& e) {
+  const default_environment environment;
+  if (how.alpha == 0)
+    return indices.data != nullptr ? cross_entropy(logits, indices, options, loss, grad, e)
+                                   : cross_entropy(logits, probabilities, options, loss, grad, e);
+  const double t = divergence.temperature;
+  const double soft_share = how.scale_by_temperature ? how.alpha * (t * t) : how.alpha, hard_share = 1 - how.alpha;
+
+  distillation_operation op;
+  describe(op, logits, options.axis, t, grad);
+  const int teacher = op.read(teacher_logits, options.axis, t);
+  const index rows = op.inputs[0].array.rows.rows();
+  const targets y(indices, rows, options, op.classes, e);
+  const double soft_denominator = y.denominator(options, e, false), hard_denominator = y.denominator(options, e);
+  const upstream soft_upstream(options.grad_output, soft_denominator), hard_upstream(options.grad_output, hard_denominator);
+  op.rows = &y;
+  op.soft_upstream = &soft_upstream;
+  op.soft = std::make_unique<divergence_part>(op, 0, teacher, divergence, soft_share);
+  const bool with_hard = hard_share > 0;
+  if (with_hard) {
+    const int hard_logits = t == 1 ? 0 : op.read(logits, options.axis, 1.0);
+    op.hard = std::make_unique<cross_entropy_part>(op, hard_logits, y, hard_upstream, options, probabilities, hard_share);
+  }
+
+  const std::size_t count = static_cast<std::size_t>(rows);
+  const std::unique_ptr<double[]> soft_losses(loss.data ? new double[count] : nullptr);
+  const std::unique_ptr<double[]> hard_losses(loss.data && with_hard ? new double[count] : nullptr);
+  op.soft_losses = soft_losses.get();
+  op.hard_losses = hard_losses.get();
+  run_rows(op, e);
+  if (loss.data == nullptr) return;
+  if (options.reduction == reduction::none) {
+    for (std::size_t i = 0; i < count; ++i)
+      soft_losses[i] = soft_share * soft_losses[i] + (with_hard ? hard_share * hard_losses[i] : 0);
+    store_losses(soft_losses.get(), rows, loss, e);
+    return;
+  }
+  double total = soft_share * reduced(ordered_sum(soft_losses.get(), rows, e), options.reduction, soft_denominator);
+  if (with_hard) total += hard_share * reduced(ordered_sum(hard_losses.get(), rows, e), options.reduction, hard_denominator);
+  store_number(loss.data, loss.type, total);
+}
+
+}  // namespace crossent

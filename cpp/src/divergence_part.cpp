@@ -1,0 +1,93 @@
+#include "divergence_part.hpp"
+
+#include <algorithm>
+
+namespace crossent {
+namespace {
+
+// The sum of the blocks of a row, with its rounding errors.
+double sum_of_blocks(const double* x, index n) {
+  double high = 0, low = 0;
+  for (index b = 0; b < n; ++b) {
+    const double s = high + x[b], v = s - high;
+    low += (high - (s - v)) + (x[b] - v);
+    high = s;
+  }
+  return high + low == high + low ? high + low : high;   // an infinite sum has NaN for its rounding error
+}
+
+}  // namespace
+
+void divergence_part::distribution(row_reading& in, index count, dtype type, const double* scale, double* shift,
+                                   double* factor) const {
+  kernels().softmax_factor(count, in.state(), scale, factor);
+  if (scale != nullptr)
+    for (index i = 0; i < count; ++i)
+      if (scale[i] == 0) factor[i] = 0;
+  std::copy_n(in.shift, count, shift);
+  kernels(type).spread(count, factor, shift);
+}
+
+void divergence_part::finish(row_group& g, const double* row_weight, const double* upstream, double divisor) const {
+  auto& s = g.soft;
+  row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
+  kernels().log_sum(g.count, teacher_rows.state(), s.gap);
+  kernels().log_sum(g.count, student_rows.state(), s.loss);
+  for (index i = 0; i < g.count; ++i) s.gap[i] -= s.loss[i];
+
+  distribution(student_rows, g.count, op_.type, nullptr, s.student_shift, s.student_factor);
+  distribution(teacher_rows, g.count, op_.type, nullptr, s.teacher_shift, s.teacher_factor);
+  std::vector<double> sums(static_cast<std::size_t>(2 * g.count * g.blocks));
+  double *value = sums.data(), *inner = value + g.count * g.blocks;
+  op_.kernel().divergence_sums(student(g), teacher(g), 0, g.blocks, rows(g), value, inner);
+  for (index i = 0; i < g.count; ++i) {
+    const double divergence_of_row = sum_of_blocks(value + i * g.blocks, g.blocks);
+    s.inner[i] = options_.kind == divergence::js ? sum_of_blocks(inner + i * g.blocks, g.blocks) : divergence_of_row;
+    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * divergence_of_row;
+    s.scale[i] = upstream[i] == 0 || row_weight[i] == 0 ? 0 : upstream[i] * row_weight[i] / divisor * scale_;
+  }
+  if (op_.out.data == nullptr) return;
+  distribution(student_rows, g.count, op_.type, s.scale, s.student_shift, s.student_factor);
+  distribution(teacher_rows, g.count, op_.type, s.scale, s.teacher_shift, s.teacher_factor);
+}
+
+divergence_rows divergence_part::rows(const row_group& g) const {
+  const row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
+  divergence_rows r;
+  r.kind = options_.kind;
+  r.beta = options_.beta;
+  r.t = op_.scale(student_);
+  r.student = {student_rows.max, student_rows.offset, g.soft.student_shift, g.soft.student_factor};
+  r.teacher = {teacher_rows.max, teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
+  r.gap = g.soft.gap;
+  r.inner = g.soft.inner;
+  return r;
+}
+
+void divergence_part::gradient_at(row_group& g, const double* classes, double* out) const {
+  alignas(64) double x[2][group_rows] = {}, shift[2][group_rows] = {}, factor[2][group_rows] = {};
+  const char* from[2][group_rows];
+  char* to[group_rows];
+  const int inputs[2] = {student_, teacher_};
+  for (int k = 0; k < 2; ++k) {
+    const row_array& a = op_.inputs[static_cast<std::size_t>(inputs[k])].array;
+    row_reading& in = g.in[inputs[k]];
+    for (index i = 0; i < group_rows; ++i) {
+      from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
+      to[i] = reinterpret_cast<char*>(out + i);
+      if (i < g.count && in.x[i] != nullptr)
+        x[k][i] = load_number(in.x[i] + static_cast<index>(classes[i]) * a.class_stride, a.type);
+    }
+    distribution(in, g.count, dtype::float64, g.soft.scale, shift[k], factor[k]);
+  }
+  divergence_rows r = rows(g);
+  r.t = kernels(dtype::float64).inverse_of(options_.temperature);
+  r.student.shift = shift[0];
+  r.student.factor = factor[0];
+  r.teacher.shift = shift[1];
+  r.teacher.factor = factor[1];
+  const source student_class{from[0], g.count, 1, 8, dtype::float64, true}, teacher_class{from[1], g.count, 1, 8, dtype::float64, true};
+  kernels(dtype::float64).write_divergence(student_class, teacher_class, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, nullptr);
+}
+
+}  // namespace crossent

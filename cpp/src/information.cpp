@@ -1,0 +1,104 @@
+// Measures of information: of given probabilities, and the entropy of softmax rows.
+#include "information.hpp"
+
+#include <algorithm>
+
+#include "environment.hpp"
+#include "row_pass.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index cached_classes = 1 << 14;   // of the rows of a group
+
+// out = the measure of each row, in float64, divided by `unit`.
+void measure_rows(information kind, const view& p, const view& q, int axis, double unit, const mutable_view& out,
+                  const execution& e) {
+  const default_environment environment;
+  const index classes = p.shape[axis], blocks = (classes + block_classes - 1) / block_classes;
+  const row_array a(p, axis), b(q, axis), to(out, -1);
+  const index rows = a.rows.rows(), lanes = kernels().f64.lanes;
+  const bool across = a.class_stride != item_size(p.type) || classes < lanes;
+  index group = std::clamp<index>(cached_classes / std::max<index>(classes, 1), 1, group_rows);
+  if (across) group = (group + lanes - 1) / lanes * lanes;
+  parallel_for((rows + group - 1) / group, group * classes, threads_for(rows * classes, e), e, [&](index begin, index end, int) {
+    const char* pa[group_rows];
+    const char* pb[group_rows];
+    index offset[group_rows];
+    std::vector<double> sums(static_cast<std::size_t>(2 * (group * blocks + pack_rows)));
+    double *value = sums.data(), *rest = value + group * blocks + pack_rows;
+    for (index u = begin; u < end; ++u) {
+      const index first = u * group, n = std::min(group, rows - first);
+      a.rows.offsets(first, n, offset);
+      for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
+      b.rows.offsets(first, n, offset);
+      for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
+      kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across},
+                                 {pb, n, classes, b.class_stride, b.type, across}, 0, blocks, value, rest);
+      to.rows.offsets(first, n, offset);
+      for (index i = 0; i < n; ++i) {
+        double total = 0;
+        for (index k = 0; k < blocks; ++k) total += value[i * blocks + k] + rest[i * blocks + k];
+        store_number(to.data + offset[i], to.type, total / unit);
+      }
+    }
+  });
+}
+
+double unit_of(double base) {
+  if (!(base > 0)) return 1;
+  double log_base;
+  kernels(dtype::float64).log(&base, &log_base, 1);
+  return log_base;
+}
+
+class entropy_operation : public row_operation {
+ public:
+  row_array result;
+
+  void finish(row_group& g) override {
+    row_reading& x = g.in[0];
+    kernels().softmax_factor(g.count, x.state(), nullptr, g.factor);
+    kernels().log_sum(g.count, x.state(), g.value);
+    kernel().spread(g.count, g.factor, x.shift);
+    std::vector<double> part(static_cast<std::size_t>(g.count * g.blocks));
+    kernel().entropy_sums(input(g, 0), 0, g.blocks, {x.max, x.offset, x.shift, g.factor}, part.data());
+    index offset[group_rows];
+    result.rows.offsets(g.first, g.count, offset);
+    for (index i = 0; i < g.count; ++i) {
+      double total = g.value[i];
+      for (index b = 0; b < g.blocks; ++b) total += part[static_cast<std::size_t>(i * g.blocks + b)];
+      store_number(result.data + offset[i], result.type, total);
+    }
+  }
+};
+
+}  // namespace
+
+void entropy(const view& p, int axis, double base, const mutable_view& out, const execution& e) {
+  measure_rows(information::entropy, p, p, axis, unit_of(base), out, e);
+}
+void information_cross_entropy(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
+  measure_rows(information::cross_entropy, p, q, axis, unit_of(base), out, e);
+}
+void kl_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
+  measure_rows(information::kl_divergence, p, q, axis, unit_of(base), out, e);
+}
+void js_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
+  measure_rows(information::js_divergence, p, q, axis, unit_of(base), out, e);
+}
+
+void kl_div_rows(const view& log_probs, const view& target, bool log_target, int axis, const mutable_view& out,
+                 const execution& e) {
+  measure_rows(log_target ? information::kl_div_log : information::kl_div, log_probs, target, axis, 1, out, e);
+}
+
+void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  entropy_operation op;
+  describe(op, logits, axis, 1.0, {});
+  op.result = row_array(out, -1);
+  run_rows(op, e);
+}
+
+}  // namespace crossent

@@ -1,0 +1,206 @@
+// The two ways through a group of rows, in both lane orientations and over any number of arrays: one that writes an entry
+// per class, one that sums over the classes of a block.
+#pragma once
+
+#include "statistics.hpp"
+
+namespace crossent {
+namespace {
+
+// Lanes along the classes (false) or across rows (true), as a type.
+template <bool value> struct orientation {
+  static constexpr bool across = value;
+};
+
+// A per-row number as a pack: one per lane (across), or the same in all (along).
+template <class T, class O> CROSSENT_INLINE pack<T> per_row(const double* v, index row, O) {
+  if constexpr (O::across) return load_as<T>(v + row);
+  else return set1(static_cast<T>(v[row]));
+}
+
+// The weights of n classes from c on, or that of class c in every lane (across).
+template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, index c, index n, O) {
+  if (weight == nullptr) return set1<T>(1);
+  const char* w = static_cast<const char*>(weight) + c * size_of<T>;
+  if constexpr (O::across) return set1(load_one<T>(w));
+  else return n == pack<T>::lanes ? load<T>(w) : load_partial<T>(w, n, T(0));
+}
+
+// ---- Writing ---------------------------------------------------------------------------------------------------------
+
+// out = entry(x, c, n) with x[k] a pack of source k, of the classes c .. c + n - 1 of one row (along), or of class c of a
+// tile of rows (across). make(row, orientation) gives the entry function of a row, or of the tile that starts there.
+template <class T, int arrays, class Make>
+CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
+  constexpr index lanes = pack<T>::lanes;
+  alignas(pack_bytes) T in[arrays][block_classes * lanes];
+  alignas(pack_bytes) T out[block_classes * lanes];
+  for_each_tile<T>(s[0], [&](index i, index count) {
+    const auto entry = make(i, orientation<true>{});
+    for (index b = begin; b < end; ++b) {
+      const run r = block_run(b, s[0].classes);
+      tile<T> t[arrays];
+      for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
+      const open_tile<T> y = open_across(to, i, count, r, out);
+      for (index c = 0; c < r.n; ++c) {
+        pack<T> x[arrays];
+        for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
+        store(y.data + c * y.stride, entry(x, r.begin + c, 1));
+      }
+      close_across(y, to, i, count, r, out);
+    }
+  });
+}
+
+template <class T, int arrays, class Make>
+CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
+  constexpr index lanes = pack<T>::lanes;
+  alignas(pack_bytes) T in[arrays][block_classes];
+  alignas(pack_bytes) T out[block_classes];
+  for (index i = 0; i < s[0].count; ++i) {
+    const auto entry = make(i, orientation<false>{});
+    for (index b = begin; b < end; ++b) {
+      const run r = block_run(b, s[0].classes);
+      char* y = open_along(to, i, r, out);
+      if (s[0].rows[i] == nullptr) {
+        for (index c = 0; c < r.n; ++c) store_one(y + c * size_of<T>, T(0));
+        close_along(to, i, r, out);
+        continue;
+      }
+      const char* from[arrays];
+      for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
+      const auto whole = [&](index c) {
+        pack<T> x[arrays];
+        for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + c * size_of<T>);
+        return entry(x, r.begin + c, lanes);
+      };
+      const index full = r.n / lanes * lanes, rest = r.n - full;
+      if (to.stream && reinterpret_cast<std::uintptr_t>(y) % pack_bytes == 0 && direct_along<T>(to)) {
+        for (index c = 0; c < full; c += lanes) stream(y + c * size_of<T>, whole(c));
+      } else {
+        for (index c = 0; c < full; c += lanes) store(y + c * size_of<T>, whole(c));
+      }
+      if (rest > 0) {
+        pack<T> x[arrays];
+        for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + full * size_of<T>, rest, T(0));
+        store_partial(y + full * size_of<T>, rest, entry(x, r.begin + full, rest));
+      }
+      close_along(to, i, r, out);
+    }
+  }
+  if (to.stream) stream_fence();
+}
+
+template <class T, int arrays, class Make>
+CROSSENT_INLINE void write_blocks(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
+  if (s[0].across) write_across<T>(s, to, begin, end, make);
+  else write_along<T>(s, to, begin, end, make);
+}
+
+// ---- Summing ---------------------------------------------------------------------------------------------------------
+
+// What a class adds to each of several sums.
+template <class T, int sums> struct parts {
+  pack<T> v[sums];
+};
+template <class T, int sums> CROSSENT_INLINE parts<T, sums> operator+(parts<T, sums> a, const parts<T, sums>& b) {
+  for (int k = 0; k < sums; ++k) a.v[k] = a.v[k] + b.v[k];
+  return a;
+}
+
+// Up to eight terms, added by the tree of a group; a missing one is 0.
+template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F term, index count) {
+  parts<T, sums> t[group_packs];
+  for (index j = 0; j < count; ++j) t[j] = term(j);
+  for (index j = count; j < group_packs; ++j)
+    for (int k = 0; k < sums; ++k) t[j].v[k] = set1<T>(0);
+  return tree<group_packs>([&](index j) { return t[j]; });
+}
+
+// out[k][row * blocks + block] = sum over the classes of term(x, c, n).v[k], in the order of the row's definition.
+// make(row, block, orientation) gives the term function.
+template <class T, int sums, int arrays, class Make>
+CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make) {
+  constexpr index lanes = pack<T>::lanes;
+  const index blocks = (s[0].classes + block_classes - 1) / block_classes;
+  alignas(pack_bytes) T in[arrays][block_classes];
+  for (index i = 0; i < s[0].count; ++i) {
+    if (s[0].rows[i] == nullptr) continue;
+    for (index b = begin; b < end; ++b) {
+      const run r = block_run(b, s[0].classes);
+      const auto term = make(i, b, orientation<false>{});
+      const char* from[arrays];
+      for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
+      const index packs = (r.n + lanes - 1) / lanes;
+      accumulator<T> total[sums];
+      for (index g = 0; g < packs; g += group_packs) {
+        const auto at = [&](index j) {
+          const index c = (g + j) * lanes, left = r.n - c;
+          pack<T> x[arrays];
+          if (left >= lanes) {
+            for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + c * size_of<T>);
+            return term(x, r.begin + c, lanes);
+          }
+          for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + c * size_of<T>, left, T(0));
+          parts<T, sums> t = term(x, r.begin + c, left);
+          for (int k = 0; k < sums; ++k) t.v[k] = if_equal(first_lanes<T>(left), set1<T>(0), set1<T>(0), t.v[k]);
+          return t;
+        };
+        const parts<T, sums> group = add_group<T, sums>(at, packs - g < group_packs ? packs - g : group_packs);
+        for (int k = 0; k < sums; ++k) {
+          if constexpr (sizeof(T) == 4) total[k] = total[k].add(total[k], widen_sum(group.v[k]));
+          else total[k] = total[k].add(total[k], group.v[k]);
+        }
+      }
+      for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = total[k].sum_lanes_of(total[k]);
+    }
+  }
+}
+
+template <class T, int sums, int arrays, class Make>
+CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make) {
+  constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
+  const index blocks = (s[0].classes + block_classes - 1) / block_classes;
+  alignas(pack_bytes) T in[arrays][block_classes * lanes];
+  for_each_tile<T>(s[0], [&](index i, index count) {
+    for (index b = begin; b < end; ++b) {
+      const run r = block_run(b, s[0].classes);
+      const auto term = make(i, b, orientation<true>{});
+      tile<T> t[arrays];
+      for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
+      tile_sums<T> total[sums];
+      for (index g = 0; g < r.n; g += group_classes) {
+        const auto add_lane = [&](index l) {
+          const index left = r.n - g - l;
+          const auto at = [&](index j) {
+            const index c = g + l + j * lanes;
+            pack<T> x[arrays];
+            for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
+            return term(x, r.begin + c, 1);
+          };
+          const index have = left <= 0 ? 0 : (left + lanes - 1) / lanes;
+          return add_group<T, sums>(at, have < group_packs ? have : group_packs);
+        };
+        for (int l = 0; l < 8 && l < r.n - g; ++l) {
+          parts<T, sums> sum = add_lane(l);
+          if constexpr (sizeof(T) == 4) sum = sum + add_lane(l + 8);
+          for (int k = 0; k < sums; ++k) total[k].add(total[k], l, sum.v[k]);
+        }
+      }
+      for (int k = 0; k < sums; ++k) {
+        pack<double> rows[2];
+        total[k].total(total[k], rows);
+        put<T>(out[k] + i * blocks + b, blocks, count, rows);
+      }
+    }
+  });
+}
+
+template <class T, int sums, int arrays, class Make>
+CROSSENT_INLINE void sum_blocks(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make) {
+  if (s[0].across) sum_across<T, sums>(s, begin, end, out, make);
+  else sum_along<T, sums>(s, begin, end, out, make);
+}
+
+}  // namespace
+}  // namespace crossent
