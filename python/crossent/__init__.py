@@ -2,18 +2,37 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import _core
+from . import _core, information
+from ._binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
+from ._binary_cross_entropy_with_logits import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_backward,
+)
 from ._cross_entropy import cross_entropy, cross_entropy_backward
+from ._distillation_loss import distillation_loss, distillation_loss_backward
+from ._kl_div import kl_div, kl_div_backward
+from ._kl_div_with_logits import kl_div_with_logits, kl_div_with_logits_backward
 from ._nll_loss import nll_loss, nll_loss_backward
 from ._normalisers import log_softmax, logsumexp, softmax
 from ._normalisers_backward import log_softmax_backward, logsumexp_backward, softmax_backward
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_backward",
     "config",
     "cross_entropy",
     "cross_entropy_backward",
+    "distillation_loss",
+    "distillation_loss_backward",
     "get_num_threads",
+    "information",
+    "kl_div",
+    "kl_div_backward",
+    "kl_div_with_logits",
+    "kl_div_with_logits_backward",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",

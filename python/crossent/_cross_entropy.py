@@ -1,18 +1,33 @@
-"""Cross-entropy of class indices, and its gradient."""
+"""Cross-entropy of class indices or class probabilities, and its gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
-from ._index_losses import backward, checked_arguments, evaluate
+from ._losses import Call, backward, evaluate
+from ._validate import (
+    REDUCTIONS,
+    class_indices,
+    class_target,
+    class_weights,
+    floating,
+    fraction,
+    ignored_class,
+    loss_axis,
+    mean_denominator,
+    one_of,
+    row_weights,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._index_losses import Array, IndexLossOptions, Loss
+    from ._losses import Array, IndexLossOptions, Loss, Reduction
 
     class _Options(IndexLossOptions, total=False):
         label_smoothing: float
@@ -45,38 +60,46 @@ def cross_entropy(
     return_grad: bool = False,
     grad_out: Array | None = None,
 ) -> Any:
-    """Cross-entropy of class indices under the softmax of `logits`, in nats.
+    """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
 
     The value and, with `return_grad`, the gradient with respect to the logits, computed in one pass. The relative
     accuracy is full also for confident rows, whose loss and gradient are tiny. An ignored row, or one whose weights
-    are all 0, is never read: its loss and gradient are 0 whatever its logits are.
+    are all 0, is never read: its loss and gradient are 0 whatever its logits are. The dtype of `target` says whether
+    it holds indices or probabilities; probabilities are not renormalised.
 
-    The formula for a row ``x`` of the target ``y``, with ``p = softmax(x)``, the class weights ``w``, the row's weight
-    ``v`` and the smoothing ``e``::
+    The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with ``p = softmax(x)``, the
+    class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
 
-        loss = v * ((1 - e) * w[y] * -log p[y]  +  e / C * sum_c w[c] * -log p[c])
+        indices:        loss = v * ((1 - e) * w[y] * -log p[y]  +  e / C * sum_c w[c] * -log p[c])
+        probabilities:  loss = v * sum_c w[c] * ((1 - e) * q[c] + e / C) * -log p[c]
 
     ``"mean"`` divides the sum of the losses by the sum of ``v * w[y]`` over the rows that are not ignored, also with
-    smoothing: with class weights, and not by the number of rows. Smoothing in the textbook form, ``1 - eps`` for the
-    target and ``eps / (C - 1)`` for each other class, is ``label_smoothing = eps * C / (C - 1)``.
+    smoothing: with class weights, and not by the number of rows. For probabilities it divides by the sum of ``v``
+    alone, so that indices and the one-hot rows of the same classes have different means under class weights. Smoothing
+    in the textbook form, ``1 - eps`` for the target and ``eps / (C - 1)`` for each other class, is
+    ``label_smoothing = eps * C / (C - 1)``.
+
+    The gradient has the dtype of `logits`. The entries of a mean over many rows may be too small for float16, where
+    less than 3e-8 is 0: give a `denominator` that is smaller by some power of two and divide by that later, in float32.
 
     Parameters
     ----------
     logits : array_like, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
-        Float32 or float64 of any strides. Integers, bool and lists become float64.
-    target : array_like of an integer dtype, (N,), (N, d1, ..., dk), or () or (1,) for logits (C,)
-        Class indices in the shape of `logits` without the class axis, in [0, C) or equal to `ignore_index`.
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
+    target : array_like, (N,), (N, d1, ..., dk), or () or (1,) for logits (C,); or the shape of `logits`
+        Of an integer dtype: class indices in the shape of `logits` without the class axis, in [0, C) or equal to
+        `ignore_index`. Of a floating dtype: class probabilities in the shape of `logits`, in [0, 1].
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
     weight : array_like, (C,), optional
-        A weight per class, finite and >= 0; converted to the dtype of `logits`. The default is ones.
+        A weight per class, finite and >= 0; any of the dtypes of `logits`. The default is ones.
     ignore_index : int or None, default -100
-        Rows of this target are left out. None leaves no row out.
+        Rows of this target are left out. None leaves no row out. Only with class indices.
     label_smoothing : float, default 0.0
         The share of the target that is spread evenly over all classes, in [0, 1].
     sample_weight : array_like, optional
-        A weight per row, finite and >= 0, in the shape of `target` or broadcastable to it; converted to the dtype of
-        `logits`. The default is ones.
+        A weight per row, finite and >= 0, in the shape of `logits` without the class axis or broadcastable to it; any
+        of the dtypes of `logits`. The default is ones.
     reduction : {"none", "mean", "sum"}, default "mean"
         What becomes of the losses of the rows.
     denominator : float, optional
@@ -84,13 +107,13 @@ def cross_entropy(
     return_grad : bool, default False
         Whether the gradient is returned too. With ``reduction="none"`` it is that of the sum.
     grad_out : ndarray, optional
-        Receives the gradient: the shape and dtype of `logits`, any strides. May be `logits` itself. Needs
-        `return_grad`.
+        Receives the gradient: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
+        that dtype. Needs `return_grad`.
 
     Returns
     -------
-    loss : NumPy scalar, or ndarray in the shape of `target` with ``reduction="none"``
-        In the dtype of `logits`. ``"mean"`` is NaN where its denominator is 0, as for an empty batch.
+    loss : NumPy scalar, or ndarray in the shape of `logits` without the class axis with ``reduction="none"``
+        Float32, or float64 for float64 `logits`. ``"mean"`` is NaN where its denominator is 0, as for an empty batch.
     grad : ndarray in the shape of `logits`
         With `return_grad` only: `grad_out`, or a new array of the dtype and memory order of `logits`.
 
@@ -121,12 +144,14 @@ def cross_entropy(
     >>> print(grad)
     [[ 0.5 -0.5]
      [ 0.   0. ]]
+    >>> loss, grad = xe.cross_entropy([[0.0, 0.0]], [[0.25, 0.75]], return_grad=True)
+    >>> print(grad)
+    [[ 0.25 -0.25]]
     """
-    checked = checked_arguments(
+    call = class_loss(
         "logits", logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator
     )
-    inputs = {"logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight}
-    return evaluate(_core.cross_entropy, checked, inputs, return_grad, grad_out)
+    return evaluate(call, return_grad, grad_out)
 
 
 def cross_entropy_backward(
@@ -139,7 +164,7 @@ def cross_entropy_backward(
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
     sample_weight: ArrayLike | None = None,
-    reduction: Literal["none", "mean", "sum"] = "mean",
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -148,21 +173,22 @@ def cross_entropy_backward(
     The vector-Jacobian product of ``cross_entropy(logits, target, ...)`` for the upstream gradient ``g``, with respect
     to the logits. Ignored rows, and rows whose weights are all 0, have gradient 0 whatever their ``g`` is.
 
-    The formula for a row ``x`` of the target ``y``, in the terms of `cross_entropy` and with ``b`` the coefficients of
-    ``-log p`` in its loss::
+    The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, in the terms of `cross_entropy`
+    and with ``b`` the coefficients of ``-log p`` in its loss; for indices ``q[c]`` is 1 where ``c = y``, else 0::
 
-        b[c] = v * ((1 - e) * w[c] * [c = y]  +  e / C * w[c])
+        b[c] = v * w[c] * ((1 - e) * q[c]  +  e / C)
         out[c] = g * (p[c] * sum_k b[k] - b[c]) / denominator
 
     Parameters
     ----------
     grad_output : array_like
-        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `target` for ``"none"``;
-        converted to the dtype of `logits`.
+        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
+        axis for ``"none"``; any of the dtypes of `logits`.
     logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator
         As for `cross_entropy`.
     out : ndarray, optional
-        Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself.
+        Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
+        that dtype.
 
     Returns
     -------
@@ -185,8 +211,42 @@ def cross_entropy_backward(
     [[ 1.  -1. ]
      [-0.5  0.5]]
     """
-    checked = checked_arguments(
+    call = class_loss(
         "logits", logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator
     )
-    inputs = {"logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight}
-    return backward(_core.cross_entropy, checked, inputs, grad_output, out)
+    return backward(call, grad_output, out)
+
+
+def class_loss(
+    name: str,
+    x: Any,
+    target: Any,
+    axis: Any,
+    weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    sample_weight: Any,
+    reduction: Any,
+    denominator: Any,
+) -> Call:
+    """The call of `cross_entropy` on "logits", or of `nll_loss`, which takes class indices only, on "log_probs"."""
+    inputs = {name: x, "target": target, "weight": weight, "sample_weight": sample_weight}
+    x = floating(name, x)
+    axis = loss_axis(name, x, axis)
+    shape, dtype = x.shape, x.dtype
+    rows = rows_of(shape, axis)
+    ignore_index = ignored_class(ignore_index)
+    core: Callable[..., Any]
+    if name == "logits":
+        core, target = _core.cross_entropy, class_target(target, shape, rows, ignore_index)
+    else:
+        core, target = _core.nll_loss, class_indices(target, rows)
+    if weight is not None:
+        weight = class_weights(weight, shape[axis], rows, dtype)
+    if sample_weight is not None:
+        sample_weight = row_weights(sample_weight, rows, dtype)
+    smoothing = fraction("label_smoothing", label_smoothing)
+    reduction = one_of("reduction", reduction, REDUCTIONS)
+    denominator = mean_denominator(denominator, reduction)
+    arguments = (x, target, axis, weight, ignore_index, smoothing, sample_weight, reduction, denominator)
+    return Call(core, arguments, inputs, rows)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from . import _core
-from ._index_losses import backward, checked_arguments, evaluate
+from ._cross_entropy import class_loss
+from ._losses import backward, evaluate
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._index_losses import Array, IndexLossOptions, Loss
+    from ._losses import Array, IndexLossOptions, Loss, Reduction
 
 
 @overload
@@ -55,14 +55,14 @@ def nll_loss(
     Parameters
     ----------
     log_probs : array_like, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
-        Float32 or float64 of any strides. Integers, bool and lists become float64.
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
     target, axis, weight, ignore_index, sample_weight, reduction, denominator, return_grad, grad_out
-        As for `cross_entropy`, with `log_probs` in the place of `logits`.
+        As for `cross_entropy`, with `log_probs` in the place of `logits`; the target is of class indices.
 
     Returns
     -------
     loss : NumPy scalar, or ndarray in the shape of `target` with ``reduction="none"``
-        In the dtype of `log_probs`. ``"mean"`` is NaN where its denominator is 0, as for an empty batch.
+        Float32, or float64 for float64 `log_probs`. ``"mean"`` is NaN where its denominator is 0.
     grad : ndarray in the shape of `log_probs`
         With `return_grad` only: `grad_out`, or a new array of the dtype and memory order of `log_probs`.
 
@@ -81,11 +81,10 @@ def nll_loss(
     >>> print(xe.nll_loss([[-0.5, -1.0], [-2.0, -0.25]], [0, 0]))
     1.25
     """
-    checked = checked_arguments(
+    call = class_loss(
         "log_probs", log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator
     )
-    inputs = {"log_probs": log_probs, "target": target, "weight": weight, "sample_weight": sample_weight}
-    return evaluate(_core.nll_loss, checked, inputs, return_grad, grad_out)
+    return evaluate(call, return_grad, grad_out)
 
 
 def nll_loss_backward(
@@ -97,7 +96,7 @@ def nll_loss_backward(
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     sample_weight: ArrayLike | None = None,
-    reduction: Literal["none", "mean", "sum"] = "mean",
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -114,7 +113,7 @@ def nll_loss_backward(
     ----------
     grad_output : array_like
         ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `target` for ``"none"``;
-        converted to the dtype of `log_probs`.
+        any of the dtypes of `log_probs`.
     log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator
         As for `nll_loss`.
     out : ndarray, optional
@@ -141,8 +140,7 @@ def nll_loss_backward(
     [[-0.5  0. ]
      [ 0.  -0.5]]
     """
-    checked = checked_arguments(
+    call = class_loss(
         "log_probs", log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator
     )
-    inputs = {"log_probs": log_probs, "target": target, "weight": weight, "sample_weight": sample_weight}
-    return backward(_core.nll_loss, checked, inputs, grad_output, out)
+    return backward(call, grad_output, out)

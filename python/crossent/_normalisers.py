@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
+from ._outputs import output, result_array
 from ._threads import thread_limit
-from ._validate import class_axis, floating, output, positive, rows_of
+from ._validate import class_axis, floating, positive, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -31,7 +32,8 @@ def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Arra
     Parameters
     ----------
     x : array_like, (..., C, ...)
-        Logits; float32 or float64 of any strides. Integers, bool and lists become float64.
+        Logits; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists
+        become float64.
     axis : int, default -1
         The class axis.
     temperature : float, default 1.0
@@ -81,7 +83,8 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: 
     Parameters
     ----------
     x : array_like, (..., C, ...)
-        Logits; float32 or float64 of any strides. Integers, bool and lists become float64.
+        Logits; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists
+        become float64.
     axis : int, default -1
         The class axis.
     temperature : float, default 1.0
@@ -125,7 +128,7 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
     Parameters
     ----------
     x : array_like, (..., C, ...)
-        Float32 or float64 of any strides. Integers, bool and lists become float64.
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
     axis : int, default -1
         The axis that is summed over.
     keepdims : bool, default False
@@ -167,14 +170,6 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
         result, plain = out, output("out", out, shape, x.dtype, {"x": x_given})
     _core.logsumexp(x, axis, plain.squeeze(axis) if keepdims else plain, thread_limit())
     return result if shape or out is not None else result[()]
-
-
-def result_array(x: Array, out: Array | None, inputs: dict[str, Any]) -> tuple[Array, Array]:
-    """The array to return, in the likeness of `x` unless it was given, and the same as a plain ndarray."""
-    if out is None:
-        new = np.empty_like(x)
-        return new, new
-    return out, output("out", out, x.shape, x.dtype, inputs)
 
 
 def _normalise(core: Callable[..., None], x: Any, axis: int, temperature: float, out: Array | None) -> Array:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._normalisers import result_array
+from ._outputs import result_array
 from ._threads import thread_limit
-from ._validate import class_axis, converted, floating, positive, rows_of, same_shape
+from ._validate import class_axis, floating, positive, rows_of, same_shape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ._normalisers import Array
+    from ._outputs import Array
 
 
 def softmax_backward(
@@ -31,9 +31,10 @@ def softmax_backward(
     Parameters
     ----------
     grad_output : array_like, (..., C, ...)
-        The gradient with respect to the result of `softmax`; converted to the dtype of `probs`.
+        The gradient with respect to the result of `softmax`; any of those dtypes.
     probs : array_like, (..., C, ...)
-        The result of `softmax`; float32 or float64 of any strides. Integers, bool and lists become float64.
+        The result of `softmax`; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers,
+        bool and lists become float64.
     axis : int, default -1
         The class axis.
     temperature : float, default 1.0
@@ -79,9 +80,10 @@ def log_softmax_backward(
     Parameters
     ----------
     grad_output : array_like, (..., C, ...)
-        The gradient with respect to the result of `log_softmax`; converted to the dtype of `log_probs`.
+        The gradient with respect to the result of `log_softmax`; any of those dtypes.
     log_probs : array_like, (..., C, ...)
-        The result of `log_softmax`; float32 or float64 of any strides. Integers, bool and lists become float64.
+        The result of `log_softmax`; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers,
+        bool and lists become float64.
     axis : int, default -1
         The class axis.
     temperature : float, default 1.0
@@ -128,9 +130,9 @@ def logsumexp_backward(
     Parameters
     ----------
     grad_output : array_like
-        The gradient with respect to the result of `logsumexp`, in its shape; converted to the dtype of `x`.
+        The gradient with respect to the result of `logsumexp`, in its shape; any of those dtypes.
     x : array_like, (..., C, ...)
-        Float32 or float64 of any strides. Integers, bool and lists become float64.
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
     axis : int, default -1
         The axis that was summed over.
     keepdims : bool, default False
@@ -161,7 +163,7 @@ def logsumexp_backward(
     """
     x_given, x = x, floating("x", x)
     axis = class_axis("x", x, axis)
-    grad = converted("grad_output", grad_output, x.dtype)
+    grad = floating("grad_output", grad_output)
     rows = rows_of(x.shape, axis)
     same_shape("grad_output", grad, (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rows)
     if keepdims:
@@ -177,7 +179,7 @@ def _normalise_backward(
     y_given, y = y, floating(name, y)
     axis = class_axis(name, y, axis)
     temperature = positive("temperature", temperature)
-    grad = converted("grad_output", grad_output, y.dtype)
+    grad = floating("grad_output", grad_output)
     same_shape("grad_output", grad, y.shape)
     result, plain = result_array(y, out, {"grad_output": grad_output, name: y_given})
     core(grad, y, axis, temperature, plain, thread_limit())

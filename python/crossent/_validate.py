@@ -9,18 +9,28 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from . import _core
+from ._threads import thread_limit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
+FLOAT16 = np.dtype(np.float16)
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
+LARGEST32 = float(np.finfo(np.float32).max)
+LARGEST64 = float(np.finfo(np.float64).max)
 REDUCTIONS = ("none", "mean", "sum")
+DIVERGENCES = ("forward", "reverse", "js")
+
+# ---- Arrays of floating dtypes ---------------------------------------------------------------------------------------
 
 
 def as_array(name: str, x: object) -> Array:
@@ -31,27 +41,58 @@ def as_array(name: str, x: object) -> Array:
     return np.asarray(x)
 
 
-def floating(name: str, x: object) -> Array:
-    """`x` as a native float32 or float64 array; integers, bool and lists become float64."""
-    if type(x) is np.ndarray and (x.dtype is FLOAT32 or x.dtype is FLOAT64):
+def floating_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The dtype of the core, in native byte order, that `dtype` is; None if there is none."""
+    if dtype.kind == "f":
+        native = dtype.newbyteorder("=")
+        return next((known for known in (FLOAT16, FLOAT32, FLOAT64) if native == known), None)
+    # NumPy has no bfloat16: it is the type of ml_dtypes and nothing else, and exists only if somebody imported that.
+    scalar = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
+    return np.dtype(scalar) if scalar is not None and dtype.type is scalar else None
+
+
+def floating(name: str, x: object, integers: np.dtype[Any] = FLOAT64) -> Array:
+    """`x` as a native array of a floating dtype; integers and bool, python's too, become `integers`."""
+    if type(x) is np.ndarray and (x.dtype is FLOAT32 or x.dtype is FLOAT64 or x.dtype is FLOAT16):
         return x
     array = as_array(name, x)
     if array.dtype.kind in "biu":
-        return array.astype(np.float64)
-    native = array.dtype.newbyteorder("=")
-    if native in (FLOAT32, FLOAT64):
-        return array.astype(native, copy=False)
-    later = ", which is not yet supported" if native.name in ("float16", "bfloat16") else ""
-    raise TypeError(f"{name} has dtype {array.dtype}{later}: expected float32 or float64")
+        return array.astype(integers)
+    dtype = floating_dtype(array.dtype)
+    if dtype is None:
+        raise TypeError(f"{name} has dtype {array.dtype}: expected float16, bfloat16 of ml_dtypes, float32 or float64")
+    return array.astype(dtype, copy=False)
 
 
-def converted(name: str, x: object, dtype: np.dtype[Any]) -> Array:
-    """`x` as an array of the dtype that the call computes in."""
-    if type(x) is np.ndarray and x.dtype is dtype:
+def converted(x: Array, dtype: np.dtype[Any]) -> Array:
+    if x.dtype is dtype:
         return x
-    array = floating(name, x)
-    with np.errstate(all="ignore"):  # a value beyond float32 becomes inf, which is what it is there
-        return array.astype(dtype, copy=False)
+    with np.errstate(all="ignore"):  # beyond the range of `dtype` numbers become inf or 0, which is what they are there
+        return x.astype(dtype, copy=False)
+
+
+def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that a call on `dtype` computes in, which is that of its losses."""
+    if dtype is FLOAT32:
+        return FLOAT32
+    return FLOAT64 if dtype is FLOAT64 or dtype == FLOAT64 else FLOAT32
+
+
+def largest(dtype: np.dtype[Any]) -> float:
+    """The largest finite number of the arithmetic on `dtype`."""
+    return LARGEST64 if arithmetic(dtype) is FLOAT64 else LARGEST32
+
+
+def within(name: str, x: Array, low: float, high: float) -> None:
+    """Every value of `x` is in [low, high]; a NaN is not."""
+    first = _core.first_outside(x, low, high, thread_limit())
+    if first >= 0:
+        position = tuple(map(int, np.unravel_index(first, x.shape)))
+        where = f"{name}[{', '.join(map(str, position))}]" if position else name
+        raise ValueError(f"{where} is {x[position]}: expected a finite number in [{low:g}, {high:g}]")
+
+
+# ---- Shapes ----------------------------------------------------------------------------------------------------------
 
 
 def class_axis(name: str, x: Array, axis: Any) -> int:
@@ -73,6 +114,11 @@ def class_axis(name: str, x: Array, axis: Any) -> int:
     return index
 
 
+def loss_axis(name: str, x: Array, axis: Any) -> int:
+    """`class_axis` with the default of the losses."""
+    return class_axis(name, x, (1 if x.ndim > 1 else 0) if axis is None else axis)
+
+
 def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     """The rows' shape: `shape` without the class axis."""
     return shape[:axis] + shape[axis + 1 :]
@@ -83,13 +129,15 @@ def same_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} has shape {x.shape}: expected {shape}")
 
 
-def class_indices(target: object, rows: tuple[int, ...], hint: str) -> Array:
+# ---- Targets ---------------------------------------------------------------------------------------------------------
+
+
+def class_indices(target: object, rows: tuple[int, ...]) -> Array:
     """`target` as a native integer array of the rows' shape; their range is the core's to check."""
     array = target if type(target) is np.ndarray else as_array("target", target)
     dtype = array.dtype
     if dtype.kind not in "iu":
-        hint = hint if dtype.kind == "f" else ""
-        raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype{hint}")
+        raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype")
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     if array.shape != rows:
@@ -100,25 +148,31 @@ def class_indices(target: object, rows: tuple[int, ...], hint: str) -> Array:
     return array
 
 
-def weights(name: str, x: object, dtype: np.dtype[Any]) -> Array:
-    """`x` as an array of finite weights >= 0."""
-    array = converted(name, x, dtype)
-    if array.size:
-        least, most = array.min(), array.max()
-        if not (least >= 0 and most < math.inf):
-            raise ValueError(f"{name} has values from {least} to {most}: expected finite weights >= 0, in {dtype}")
+def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], ignore_index: int | None) -> Array:
+    """`target` as class indices or as class probabilities for logits of this `shape`: its dtype says which."""
+    array = target if type(target) is np.ndarray else as_array("target", target)
+    dtype = array.dtype
+    if dtype.kind in "iu":
+        return class_indices(array, rows)
+    if floating_dtype(dtype) is None:
+        expected = "class indices, of an integer dtype, or class probabilities, of a floating dtype"
+        raise TypeError(f"target has dtype {dtype}: expected {expected}")
+    if array.shape != shape:
+        given = f"target has shape {array.shape} and, as class probabilities do, dtype {dtype}"
+        raise ValueError(f"{given}: expected the shape of the logits, {shape}, or class indices, of an integer dtype")
+    if ignore_index != -100:
+        raise ValueError(f"ignore_index is {ignore_index} with class probabilities: expected it with indices only")
+    array = floating("target", array)
+    within("target", array, 0.0, 1.0)
     return array
 
 
-def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`sample_weight` in the rows' shape, or 0-d where one weight is for every row."""
-    array = weights("sample_weight", x, dtype)
-    if array.shape == rows or array.ndim == 0:
-        return array
-    try:
-        return np.broadcast_to(array, rows)
-    except ValueError:
-        raise ValueError(f"sample_weight has shape {array.shape}: expected {rows} or what broadcasts to it") from None
+def binary_target(target: object, x: Array) -> Array:
+    """`target` as probabilities in the shape of `x`; integers and bool become the dtype that the call computes in."""
+    array = floating("target", target, arithmetic(x.dtype))
+    same_shape("target", array, x.shape)
+    within("target", array, 0.0, 1.0)
+    return array
 
 
 def ignored_class(ignore_index: Any) -> int | None:
@@ -133,6 +187,44 @@ def ignored_class(ignore_index: Any) -> int | None:
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"ignore_index is {value}: expected a 64-bit signed integer")
     return value
+
+
+# ---- Weights ---------------------------------------------------------------------------------------------------------
+
+
+def weights(name: str, x: object, dtype: np.dtype[Any]) -> Array:
+    """`x` as an array, of its own floating dtype, of weights that are finite in the arithmetic on `dtype`."""
+    array = floating(name, x)
+    within(name, array, 0.0, largest(dtype))
+    return array
+
+
+def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`weight` of shape (C,), in the dtype that the call computes in."""
+    array = weights("weight", x, dtype)
+    same_shape("weight", array, (classes,))
+    array = converted(array, arithmetic(dtype))
+    # One row and its weights have the same shape, so that the gradient may go where the weights lie.
+    return array if rows else array.copy()
+
+
+def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`sample_weight` in the rows' shape, or 0-d where one weight is for every row; in the dtype of the arithmetic."""
+    array = converted(weights("sample_weight", x, dtype), arithmetic(dtype))
+    return array if array.ndim == 0 else spread("sample_weight", array, rows)
+
+
+def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:
+    """`x` broadcast to `shape`."""
+    if x.shape == shape:
+        return x
+    try:
+        return np.broadcast_to(x, shape)
+    except ValueError:
+        raise ValueError(f"{name} has shape {x.shape}: expected {shape} or what broadcasts to it") from None
+
+
+# ---- Numbers and names -----------------------------------------------------------------------------------------------
 
 
 def number(name: str, value: object) -> float:
@@ -159,59 +251,24 @@ def fraction(name: str, value: object) -> float:
     return result
 
 
-def reduction_name(reduction: object) -> str:
-    if type(reduction) is not str or reduction not in REDUCTIONS:
-        raise ValueError(f"reduction is {reduction!r}: expected one of {', '.join(map(repr, REDUCTIONS))}")
-    return reduction
+def one_of(name: str, value: object, names: Sequence[str]) -> str:
+    if type(value) is not str or value not in names:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, names))}")
+    return value
 
 
-def output(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: dict[str, Any]) -> Array:
-    """`out` as a plain ndarray that can be written while the `inputs` are read."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name} is of type {type(out).__name__}: expected an ndarray")
-    plain = out if type(out) is np.ndarray else as_array(name, out)
-    if plain.dtype is not dtype and plain.dtype != dtype:
-        raise TypeError(f"{name} has dtype {plain.dtype}: expected {dtype}, in native byte order")
-    same_shape(name, plain, shape)
-    if not plain.flags.writeable:
-        raise ValueError(f"{name} is read-only: expected a writeable array")
-    if _overlaps_itself(plain):
-        raise ValueError(f"{name} has several positions in the same memory: expected an array without overlap")
-    for other, x in inputs.items():
-        if x is not None and x is not out and _clashes(plain, np.asarray(x)):
-            raise ValueError(
-                f"{name} shares memory with {other}: expected exactly the same array, to work in place, or one apart"
-            )
-    return plain
+def mean_denominator(denominator: object, reduction: str) -> float:
+    """`denominator`, which only ``"mean"`` has; 0.0 is the loss's own."""
+    if denominator is None:
+        return 0.0
+    if reduction != "mean":
+        raise ValueError(f"denominator was given with reduction={reduction!r}: expected it with 'mean' only")
+    return positive("denominator", denominator)
 
 
-def _overlaps_itself(x: Array) -> bool:
-    """Whether positions share bytes; never wrongly so for what slicing, transposing or a diagonal gives."""
-    if x.flags.c_contiguous or x.size == 0:
-        return False
-    reach = x.itemsize
-    for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1):
-        if stride < reach:
-            return True
-        reach += stride * (n - 1)
-    return False
-
-
-def _clashes(out: Array, x: Array) -> bool:
-    """Whether `out` shares a byte with `x` without being the same array."""
-    if not np.may_share_memory(out, x) or _layout(out) == _layout(x):
-        return False
-    try:
-        return bool(np.shares_memory(out, x, max_work=_EFFORT))
-    except np.exceptions.TooHardError:
-        return True
-
-
-# np.shares_memory is exact, which takes exponential time in the worst case: a question this hard is answered with yes.
-_EFFORT: Any = 1_000_000
-
-
-def _layout(x: Array) -> tuple[Any, ...]:
-    # The stride of an axis of length 1 is never used, and NumPy sets it as it likes.
-    strides = [s for s, n in zip(x.strides, x.shape, strict=True) if n > 1]
-    return x.__array_interface__["data"][0], x.dtype, x.shape, strides
+def divergence_and_beta(divergence: object, beta: object) -> tuple[str, float]:
+    divergence, beta = one_of("divergence", divergence, DIVERGENCES), fraction("beta", beta)
+    if divergence == "js" and not 0 < beta < 1:
+        elsewhere = "what other libraries mean by 0 and 1 is divergence='forward' and 'reverse'"
+        raise ValueError(f"beta is {beta} with divergence='js': expected a number in (0, 1); {elsewhere}")
+    return divergence, beta

@@ -1,0 +1,191 @@
+"""Cross-entropy of binary targets under given probabilities, and its gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+
+from . import _core
+from ._losses import Call, backward, evaluate
+from ._validate import (
+    REDUCTIONS,
+    binary_target,
+    floating,
+    mean_denominator,
+    number,
+    one_of,
+    spread,
+    weights,
+    within,
+)
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from ._losses import Array, Loss, Reduction
+
+    class _Options(TypedDict, total=False):
+        weight: ArrayLike | None
+        log_floor: float | None
+        reduction: Reduction
+        denominator: float | None
+
+
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, target: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[_Options]
+) -> Loss: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike,
+    target: ArrayLike,
+    *,
+    return_grad: Literal[True],
+    grad_out: Array | None = None,
+    **options: Unpack[_Options],
+) -> tuple[Loss, Array]: ...
+def binary_cross_entropy(
+    probs: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    log_floor: float | None = -100.0,
+    reduction: str = "mean",
+    denominator: float | None = None,
+    return_grad: bool = False,
+    grad_out: Array | None = None,
+) -> Any:
+    """Cross-entropy of binary targets under the probabilities `probs`, in nats.
+
+    One loss per element. From logits, `binary_cross_entropy_with_logits` keeps the accuracy that a probability near 1
+    has lost. The logarithms are floored, so that a certain and wrong probability has a finite loss.
+
+    The formula for a probability ``p`` of the target ``y``, with the weight ``w``::
+
+        loss = -w * (y * max(log p, log_floor) + (1 - y) * max(log(1 - p), log_floor))
+
+    A term whose coefficient is 0 is 0. ``"mean"`` divides the sum of the losses by the number of elements, whatever
+    their weights. The gradient is that of the loss without the floor, ``w * ((1 - y) / (1 - p) - y / p)`` with
+    ``0 / 0 = 0``: infinite where `probs` is certain and wrong. (PyTorch keeps the divisor above 1e-12 instead.)
+
+    Parameters
+    ----------
+    probs : array_like of any shape
+        Probabilities of the target 1, in [0, 1]. Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides.
+        Integers, bool and lists become float64.
+    target : array_like in the shape of `probs`
+        In [0, 1]; of a dtype as `probs`, an integer dtype or bool.
+    weight : array_like, optional
+        A weight per element, finite and >= 0, in the shape of `probs` or broadcastable to it; any of the dtypes of
+        `probs`. The default is ones.
+    log_floor : float or None, default -100.0
+        The least value of a logarithm in the loss, at most 0. None is none: the exact loss, which may be infinite.
+    reduction : {"none", "mean", "sum"}, default "mean"
+        What becomes of the losses of the elements.
+    denominator : float, optional
+        Finite and > 0: replaces the denominator of ``"mean"``, as gradient accumulation over several batches needs.
+    return_grad : bool, default False
+        Whether the gradient with respect to `probs` is returned too. With ``reduction="none"`` it is that of the sum.
+    grad_out : ndarray, optional
+        Receives the gradient: the shape and dtype of `probs`, any strides. May be exactly an input of that shape and
+        dtype. Needs `return_grad`.
+
+    Returns
+    -------
+    loss : NumPy scalar, or ndarray in the shape of `probs` with ``reduction="none"``
+        Float32, or float64 for float64 `probs`. ``"mean"`` of no elements is NaN.
+    grad : ndarray in the shape of `probs`
+        With `return_grad` only: `grad_out`, or a new array of the dtype and memory order of `probs`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported, or an argument has another type than above.
+    ValueError
+        If a shape or value is not as above, or `grad_out` cannot be written in place or apart.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equation 4.90.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.binary_cross_entropy([0.5, 0.25], [1, 0], reduction="none"))
+    [0.69314718 0.28768207]
+    >>> print(xe.binary_cross_entropy([0.0], [1]))
+    100.0
+    """
+    return evaluate(_checked(probs, target, weight, log_floor, reduction, denominator), return_grad, grad_out)
+
+
+def binary_cross_entropy_backward(
+    grad_output: ArrayLike,
+    probs: ArrayLike,
+    target: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    log_floor: float | None = -100.0,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient through `binary_cross_entropy`.
+
+    The vector-Jacobian product of ``binary_cross_entropy(probs, target, ...)`` for the upstream gradient ``g``, with
+    respect to the probabilities. The floor of the logarithms is left out of it.
+
+    The formula for a probability ``p`` of the target ``y``, with the weight ``w`` and ``0 / 0 = 0``::
+
+        out = g * w * ((1 - y) / (1 - p) - y / p) / denominator
+
+    Parameters
+    ----------
+    grad_output : array_like
+        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `probs` for ``"none"``; any
+        of the dtypes of `probs`.
+    probs, target, weight, log_floor, reduction, denominator
+        As for `binary_cross_entropy`.
+    out : ndarray, optional
+        Receives the result: the shape and dtype of `probs`, any strides. May be exactly an input of that shape and
+        dtype.
+
+    Returns
+    -------
+    ndarray in the shape of `probs`
+        `out` if it was given; else a new array of the dtype and memory order of `probs`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `binary_cross_entropy`; ValueError also if `grad_output` has another shape than the loss.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006: the derivative of equation 4.90.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.binary_cross_entropy_backward(1.0, [0.5, 0.75], [1, 0], reduction="sum"))
+    [-2.  4.]
+    """
+    return backward(_checked(probs, target, weight, log_floor, reduction, denominator), grad_output, out)
+
+
+def _checked(probs: Any, target: Any, weight: Any, log_floor: Any, reduction: Any, denominator: Any) -> Call:
+    inputs = {"probs": probs, "target": target, "weight": weight}
+    probs = floating("probs", probs)
+    within("probs", probs, 0.0, 1.0)
+    target = binary_target(target, probs)
+    if weight is not None:
+        weight = spread("weight", weights("weight", weight, probs.dtype), probs.shape)
+    floor = -math.inf if log_floor is None else number("log_floor", log_floor)
+    if not floor <= 0:
+        raise ValueError(f"log_floor is {floor}: expected a number <= 0 or None")
+    reduction = one_of("reduction", reduction, REDUCTIONS)
+    denominator = mean_denominator(denominator, reduction)
+    arguments = (probs, target, weight, floor, reduction, denominator)
+    return Call(_core.binary_cross_entropy, arguments, inputs, probs.shape)

@@ -1,0 +1,294 @@
+"""Distillation: divergence from a teacher plus cross-entropy of targets, and its gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from . import _core
+from ._losses import Call, backward, evaluate
+from ._validate import (
+    REDUCTIONS,
+    class_target,
+    class_weights,
+    divergence_and_beta,
+    floating,
+    fraction,
+    ignored_class,
+    loss_axis,
+    mean_denominator,
+    one_of,
+    positive,
+    row_weights,
+    rows_of,
+    same_shape,
+)
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from ._losses import Array, Divergence, IndexLossOptions, Loss, Reduction
+
+    class _Options(IndexLossOptions, total=False):
+        temperature: float
+        alpha: float | None
+        scale_by_temperature: bool
+        divergence: Divergence
+        beta: float
+        label_smoothing: float
+
+
+@overload
+def distillation_loss(
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    return_grad: Literal[False] = False,
+    **options: Unpack[_Options],
+) -> Loss: ...
+@overload
+def distillation_loss(
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    return_grad: Literal[True],
+    grad_out: Array | None = None,
+    **options: Unpack[_Options],
+) -> tuple[Loss, Array]: ...
+def distillation_loss(
+    logits: Any,
+    teacher_logits: Any,
+    target: Any = None,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    alpha: float | None = None,
+    scale_by_temperature: bool = True,
+    divergence: str = "forward",
+    beta: float = 0.5,
+    weight: Any = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    sample_weight: Any = None,
+    reduction: str = "mean",
+    denominator: float | None = None,
+    return_grad: bool = False,
+    grad_out: Array | None = None,
+) -> Any:
+    """Divergence from a teacher plus cross-entropy of targets, in nats.
+
+    Both terms, and the gradient with respect to the logits of the student, in one pass. An ignored row adds to neither
+    term. With ``alpha=0`` it is `cross_entropy`, with ``alpha=1`` it is ``T^2`` times `kl_div_with_logits`.
+
+    The formula for a row, with the temperature ``T``, the divergence ``D`` of `kl_div_with_logits` and the loss ``CE``
+    of `cross_entropy`, which has no temperature::
+
+        loss = alpha * T^2 * D(logits, teacher_logits) + (1 - alpha) * CE(logits, target)
+
+    ``"mean"`` divides the sum of the first term by the sum of the row weights over the rows that are not ignored, and
+    that of the second by the denominator of `cross_entropy`, which differs under class weights.
+
+    Parameters
+    ----------
+    logits : array_like, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
+        Of the student. Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists
+        become float64.
+    teacher_logits : array_like in the shape of `logits`
+        Any of the dtypes of `logits`.
+    target : array_like, optional
+        Class indices or class probabilities, as for `cross_entropy`. Without it there is the divergence alone.
+    axis : int, optional
+        The class axis. The default is 1, or 0 for 1-D logits.
+    temperature : float, default 1.0
+        Finite and > 0; divides both logits, in the divergence only.
+    alpha : float, optional
+        The share of the divergence, in [0, 1]. The default is 0.5 with `target` and 1 without, where nothing else fits.
+    scale_by_temperature : bool, default True
+        Whether the divergence has the factor ``T^2``, with which its gradient does not fade as ``T`` grows.
+    divergence : {"forward", "reverse", "js"}, default "forward"
+        As for `kl_div_with_logits`.
+    beta : float, default 0.5
+        As for `kl_div_with_logits`.
+    weight, ignore_index, label_smoothing
+        As for `cross_entropy`; the defaults only without `target`. The class weights do not enter the divergence.
+    sample_weight : array_like, optional
+        A weight per row, of both terms, as for `cross_entropy`.
+    reduction : {"none", "mean", "sum"}, default "mean"
+        What becomes of the losses of the rows.
+    denominator : float, optional
+        Finite and > 0: replaces both denominators of ``"mean"``, as gradient accumulation over several batches needs.
+    return_grad : bool, default False
+        Whether the gradient with respect to `logits` is returned too. With ``reduction="none"`` it is that of the sum.
+    grad_out : ndarray, optional
+        Receives the gradient: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
+        dtype. Needs `return_grad`.
+
+    Returns
+    -------
+    loss : NumPy scalar, or ndarray in the shape of `logits` without the class axis with ``reduction="none"``
+        Float32, or float64 for float64 `logits`. ``"mean"`` is NaN where a denominator is 0, as for an empty batch.
+    grad : ndarray in the shape of `logits`
+        With `return_grad` only: `grad_out`, or a new array of the dtype and memory order of `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `cross_entropy` and `kl_div_with_logits`; ValueError also if an argument needs a target and there is none.
+
+    References
+    ----------
+    G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531, section 2.
+    R. Agarwal et al., On-Policy Distillation of Language Models, ICLR 2024, arXiv:2306.13649 (reverse, js).
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> teacher = [[0.0, float("-inf")]]
+    >>> loss, grad = xe.distillation_loss([[0.0, 0.0]], teacher, [0], temperature=2.0, return_grad=True)
+    >>> print(f"{loss:.6f}")
+    1.732868
+    >>> print(grad)
+    [[-0.75  0.75]]
+    """
+    call = _checked(
+        *(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta),
+        *(weight, ignore_index, label_smoothing, sample_weight, reduction, denominator),
+    )
+    return evaluate(call, return_grad, grad_out)
+
+
+def distillation_loss_backward(
+    grad_output: ArrayLike,
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    alpha: float | None = None,
+    scale_by_temperature: bool = True,
+    divergence: Divergence = "forward",
+    beta: float = 0.5,
+    weight: ArrayLike | None = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient through `distillation_loss`.
+
+    The vector-Jacobian product of ``distillation_loss(logits, teacher_logits, target, ...)`` for the upstream gradient
+    ``g``, with respect to the logits of the student. Ignored rows have gradient 0 whatever their ``g`` is.
+
+    The formula, with the results of the two backward functions for the same arguments::
+
+        out = alpha * T^2 * kl_div_with_logits_backward(g, ...) + (1 - alpha) * cross_entropy_backward(g, ...)
+
+    Parameters
+    ----------
+    grad_output : array_like
+        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
+        axis for ``"none"``; any of the dtypes of `logits`.
+    logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight, \
+ignore_index, label_smoothing, sample_weight, reduction, denominator
+        As for `distillation_loss`.
+    out : ndarray, optional
+        Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
+        dtype.
+
+    Returns
+    -------
+    ndarray in the shape of `logits`
+        `out` if it was given; else a new array of the dtype and memory order of `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `distillation_loss`; ValueError also if `grad_output` has another shape than the loss.
+
+    References
+    ----------
+    G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531, equation 2.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.distillation_loss_backward(2.0, [[0.0, 0.0]], [[0.0, float("-inf")]], [0], temperature=2.0))
+    [[-1.5  1.5]]
+    """
+    call = _checked(
+        *(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta),
+        *(weight, ignore_index, label_smoothing, sample_weight, reduction, denominator),
+    )
+    return backward(call, grad_output, out)
+
+
+def _checked(
+    logits: Any,
+    teacher_logits: Any,
+    target: Any,
+    axis: Any,
+    temperature: Any,
+    alpha: Any,
+    scale_by_temperature: Any,
+    divergence: Any,
+    beta: Any,
+    weight: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    sample_weight: Any,
+    reduction: Any,
+    denominator: Any,
+) -> Call:
+    inputs = {
+        "logits": logits,
+        "teacher_logits": teacher_logits,
+        "target": target,
+        "weight": weight,
+        "sample_weight": sample_weight,
+    }
+    logits = floating("logits", logits)
+    axis = loss_axis("logits", logits, axis)
+    shape, dtype = logits.shape, logits.dtype
+    rows = rows_of(shape, axis)
+    teacher = floating("teacher_logits", teacher_logits)
+    same_shape("teacher_logits", teacher, shape)
+    ignore_index = ignored_class(ignore_index)
+    smoothing = fraction("label_smoothing", label_smoothing)
+    if target is not None:
+        target = class_target(target, shape, rows, ignore_index)
+        alpha = 0.5 if alpha is None else fraction("alpha", alpha)
+    else:
+        alpha = 1.0 if alpha is None else fraction("alpha", alpha)
+        _refuse_without_target(alpha, weight, ignore_index, smoothing)
+    temperature = positive("temperature", temperature)
+    scale_by_temperature = bool(scale_by_temperature)
+    divergence, beta = divergence_and_beta(divergence, beta)
+    if weight is not None:
+        weight = class_weights(weight, shape[axis], rows, dtype)
+    if sample_weight is not None:
+        sample_weight = row_weights(sample_weight, rows, dtype)
+    reduction = one_of("reduction", reduction, REDUCTIONS)
+    denominator = mean_denominator(denominator, reduction)
+    arguments = (
+        *(logits, teacher, target, axis, temperature, alpha, scale_by_temperature, divergence, beta),
+        *(weight, ignore_index, smoothing, sample_weight, reduction, denominator),
+    )
+    return Call(_core.distillation_loss, arguments, inputs, rows)
+
+
+def _refuse_without_target(alpha: float, weight: Any, ignore_index: int | None, smoothing: float) -> None:
+    """What the cross-entropy alone has would be ignored in silence."""
+    if alpha != 1:
+        raise ValueError(f"alpha is {alpha} without a target: expected 1 or None")
+    if weight is not None:
+        raise ValueError("weight was given without a target: expected it with a target only")
+    if ignore_index != -100:
+        raise ValueError(f"ignore_index is {ignore_index} without a target: expected it with a target only")
+    if smoothing:
+        raise ValueError(f"label_smoothing is {smoothing} without a target: expected it with a target only")

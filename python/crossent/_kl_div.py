@@ -1,0 +1,193 @@
+"""Kullback-Leibler divergence of given targets from given log-probabilities, and its gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+
+from . import _core
+from ._losses import REDUCTIONS_KL, Call, backward, evaluate
+from ._validate import class_axis, floating, mean_denominator, one_of, rows_of, same_shape, within
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from ._losses import Array, Loss, ReductionKL
+
+    class _Options(TypedDict, total=False):
+        log_target: bool
+        axis: int | None
+        reduction: ReductionKL
+        denominator: float | None
+
+
+@overload
+def kl_div(
+    log_probs: ArrayLike, target: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[_Options]
+) -> Loss: ...
+@overload
+def kl_div(
+    log_probs: ArrayLike,
+    target: ArrayLike,
+    *,
+    return_grad: Literal[True],
+    grad_out: Array | None = None,
+    **options: Unpack[_Options],
+) -> tuple[Loss, Array]: ...
+def kl_div(
+    log_probs: Any,
+    target: Any,
+    *,
+    log_target: bool = False,
+    axis: int | None = None,
+    reduction: str = "batchmean",
+    denominator: float | None = None,
+    return_grad: bool = False,
+    grad_out: Array | None = None,
+) -> Any:
+    """Kullback-Leibler divergence of `target` from given log-probabilities, in nats.
+
+    `log_probs`, the first argument, is the distribution that is fitted and that the gradient is for; `target` is the
+    reference, on the left in ``KL(target || exp(log_probs))``. Neither is renormalised: of rows that are not
+    distributions, and of single elements, the value may be negative. From logits, `kl_div_with_logits` keeps the
+    accuracy of small divergences.
+
+    The formula for a log-probability ``l`` and the target ``t``, with ``0 * anything = 0``::
+
+        loss = t * (log t - l)
+        loss = exp(t) * (t - l)    with `log_target`
+
+    With `axis`, a loss is the sum of these over the classes. ``"mean"`` divides the sum of all losses by the number of
+    elements, which is not the divergence of a row; ``"batchmean"`` divides by the number of rows if `axis` is given and
+    otherwise by the length of the first axis (1 for 0-d arrays).
+
+    Parameters
+    ----------
+    log_probs : array_like of any shape; (N, C), (C,), or any shape with C along `axis`
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
+    target : array_like in the shape of `log_probs`
+        Probabilities in [0, 1], or their logarithms with `log_target`; any of the dtypes of `log_probs`.
+    log_target : bool, default False
+        Whether `target` holds logarithms.
+    axis : int, optional
+        The class axis. The default is none: one loss per element.
+    reduction : {"none", "mean", "sum", "batchmean"}, default "batchmean"
+        What becomes of the losses of the rows or elements.
+    denominator : float, optional
+        Finite and > 0: replaces the denominator of ``"mean"``, as gradient accumulation over several batches needs.
+    return_grad : bool, default False
+        Whether the gradient with respect to `log_probs` is returned too. With ``reduction="none"`` it is that of the
+        sum.
+    grad_out : ndarray, optional
+        Receives the gradient: the shape and dtype of `log_probs`, any strides. May be exactly an input of that shape
+        and dtype. Needs `return_grad`.
+
+    Returns
+    -------
+    loss : NumPy scalar, or ndarray with ``reduction="none"``
+        Float32, or float64 for float64 `log_probs`. The array has the shape of `log_probs`, without `axis` if that is
+        given. ``"mean"`` and ``"batchmean"`` of nothing are NaN.
+    grad : ndarray in the shape of `log_probs`
+        With `return_grad` only: `grad_out`, or a new array of the dtype and memory order of `log_probs`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported, or an argument has another type than above.
+    ValueError
+        If a shape or value is not as above, C is 0, or `grad_out` cannot be written in place or apart.
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+
+    References
+    ----------
+    S. Kullback and R. A. Leibler, On Information and Sufficiency, Annals of Mathematical Statistics 22 (1951), 79-86.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import crossent as xe
+    >>> loss, grad = xe.kl_div(np.log([[0.5, 0.5]]), [[0.75, 0.25]], return_grad=True)
+    >>> print(f"{loss:.6f}")
+    0.130812
+    >>> print(grad)
+    [[-0.75 -0.25]]
+    """
+    return evaluate(_checked(log_probs, target, log_target, axis, reduction, denominator), return_grad, grad_out)
+
+
+def kl_div_backward(
+    grad_output: ArrayLike,
+    log_probs: ArrayLike,
+    target: ArrayLike,
+    *,
+    log_target: bool = False,
+    axis: int | None = None,
+    reduction: ReductionKL = "batchmean",
+    denominator: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient through `kl_div`.
+
+    The vector-Jacobian product of ``kl_div(log_probs, target, ...)`` for the upstream gradient ``g``, with respect to
+    the log-probabilities, which are free variables here and not tied to a sum.
+
+    The formula for the target ``t``::
+
+        out = -g * t / denominator
+        out = -g * exp(t) / denominator    with `log_target`
+
+    Parameters
+    ----------
+    grad_output : array_like
+        ``g``, in the shape of the loss: the shape of `log_probs`, without `axis` if that is given, for ``"none"``, else
+        a scalar; any of the dtypes of `log_probs`.
+    log_probs, target, log_target, axis, reduction, denominator
+        As for `kl_div`.
+    out : ndarray, optional
+        Receives the result: the shape and dtype of `log_probs`, any strides. May be exactly an input of that shape and
+        dtype.
+
+    Returns
+    -------
+    ndarray in the shape of `log_probs`
+        `out` if it was given; else a new array of the dtype and memory order of `log_probs`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `kl_div`; ValueError also if `grad_output` has another shape than the loss.
+
+    References
+    ----------
+    S. Kullback and R. A. Leibler, On Information and Sufficiency, Annals of Mathematical Statistics 22 (1951), 79-86:
+    the derivative of the divergence.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.kl_div_backward(2.0, [[-1.0, -0.5]], [[0.75, 0.25]]))
+    [[-1.5 -0.5]]
+    """
+    return backward(_checked(log_probs, target, log_target, axis, reduction, denominator), grad_output, out)
+
+
+def _checked(log_probs: Any, target: Any, log_target: Any, axis: Any, reduction: Any, denominator: Any) -> Call:
+    inputs = {"log_probs": log_probs, "target": target}
+    log_probs = floating("log_probs", log_probs)
+    shape = log_probs.shape
+    if axis is not None:
+        axis = class_axis("log_probs", log_probs, axis)
+        shape = rows_of(shape, axis)
+    target = floating("target", target)
+    same_shape("target", target, log_probs.shape)
+    log_target = bool(log_target)
+    if not log_target:
+        within("target", target, 0.0, 1.0)
+    reduction = one_of("reduction", reduction, REDUCTIONS_KL)
+    divisor = mean_denominator(denominator, reduction)
+    if reduction == "batchmean":
+        reduction, divisor = "mean", float(math.prod(shape if axis is not None else shape[:1]))
+    return Call(_core.kl_div, (log_probs, target, log_target, axis, reduction, divisor), inputs, shape)

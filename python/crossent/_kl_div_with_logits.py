@@ -1,0 +1,231 @@
+"""Divergence of two softmax distributions, a student's and a teacher's, and its gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+
+from . import _core
+from ._losses import REDUCTIONS_KL, Call, backward, evaluate
+from ._validate import (
+    divergence_and_beta,
+    floating,
+    loss_axis,
+    mean_denominator,
+    one_of,
+    positive,
+    row_weights,
+    rows_of,
+    same_shape,
+)
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from ._losses import Array, Divergence, Loss, ReductionKL
+
+    class _Options(TypedDict, total=False):
+        axis: int | None
+        temperature: float
+        divergence: Divergence
+        beta: float
+        sample_weight: ArrayLike | None
+        reduction: ReductionKL
+        denominator: float | None
+
+
+@overload
+def kl_div_with_logits(
+    logits: ArrayLike, teacher_logits: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[_Options]
+) -> Loss: ...
+@overload
+def kl_div_with_logits(
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
+    *,
+    return_grad: Literal[True],
+    grad_out: Array | None = None,
+    **options: Unpack[_Options],
+) -> tuple[Loss, Array]: ...
+def kl_div_with_logits(
+    logits: Any,
+    teacher_logits: Any,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    divergence: str = "forward",
+    beta: float = 0.5,
+    sample_weight: Any = None,
+    reduction: str = "batchmean",
+    denominator: float | None = None,
+    return_grad: bool = False,
+    grad_out: Array | None = None,
+) -> Any:
+    """Divergence of the softmax of `logits` and that of `teacher_logits`, in nats.
+
+    One loss per row, never negative, and exactly 0 for equal rows. `logits`, the first argument, is the student, which
+    the gradient is for; the teacher is a constant.
+
+    The formula for rows ``x`` and ``z`` of logits and teacher logits, with the temperature ``T`` and the row's weight
+    ``v``; ``KL(a || b) = sum_c a[c] * log(a[c] / b[c])``::
+
+        s = softmax(x / T),  t = softmax(z / T),  m = beta * t + (1 - beta) * s
+        "forward":  loss = v * KL(t || s)
+        "reverse":  loss = v * KL(s || t)
+        "js":       loss = v * (beta * KL(t || m) + (1 - beta) * KL(s || m))
+
+    There is no factor ``T^2``, which `distillation_loss` has. ``"mean"`` and ``"batchmean"`` are the same: they divide
+    the sum of the losses by the sum of ``v``.
+
+    Parameters
+    ----------
+    logits : array_like, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
+    teacher_logits : array_like in the shape of `logits`
+        Any of the dtypes of `logits`.
+    axis : int, optional
+        The class axis. The default is 1, or 0 for 1-D logits.
+    temperature : float, default 1.0
+        Finite and > 0; divides both logits.
+    divergence : {"forward", "reverse", "js"}, default "forward"
+        Which divergence: the forward or reverse one of Kullback and Leibler, or the one of Jensen and Shannon.
+    beta : float, default 0.5
+        The share of the teacher in the mixture of ``"js"``: in (0, 1). Without effect, in [0, 1], otherwise.
+    sample_weight : array_like, optional
+        A weight per row, finite and >= 0, in the shape of `logits` without the class axis or broadcastable to it; any
+        of the dtypes of `logits`. The default is ones.
+    reduction : {"none", "mean", "sum", "batchmean"}, default "batchmean"
+        What becomes of the losses of the rows.
+    denominator : float, optional
+        Finite and > 0: replaces the denominator of ``"mean"``, as gradient accumulation over several batches needs.
+    return_grad : bool, default False
+        Whether the gradient with respect to `logits` is returned too. With ``reduction="none"`` it is that of the sum.
+    grad_out : ndarray, optional
+        Receives the gradient: the shape and dtype of `logits`, any strides. May be `logits` itself, or
+        `teacher_logits` of that dtype. Needs `return_grad`.
+
+    Returns
+    -------
+    loss : NumPy scalar, or ndarray in the shape of `logits` without the class axis with ``reduction="none"``
+        Float32, or float64 for float64 `logits`. ``"mean"`` is NaN where its denominator is 0, as for an empty batch.
+    grad : ndarray in the shape of `logits`
+        With `return_grad` only: `grad_out`, or a new array of the dtype and memory order of `logits`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported, or an argument has another type than above.
+    ValueError
+        If a shape or value is not as above, C is 0, or `grad_out` cannot be written in place or apart.
+    numpy.exceptions.AxisError
+        If `axis` is out of range.
+
+    References
+    ----------
+    S. Kullback and R. A. Leibler, On Information and Sufficiency, Annals of Mathematical Statistics 22 (1951), 79-86.
+    J. Lin, Divergence Measures Based on the Shannon Entropy, IEEE Transactions on Information Theory 37 (1991),
+    145-151.
+    R. Agarwal et al., On-Policy Distillation of Language Models, ICLR 2024, arXiv:2306.13649 (the weight `beta`).
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> loss, grad = xe.kl_div_with_logits([[0.0, 0.0]], [[0.0, float("-inf")]], return_grad=True)
+    >>> print(f"{loss:.6f}")
+    0.693147
+    >>> print(grad)
+    [[-0.5  0.5]]
+    """
+    call = _checked(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
+    return evaluate(call, return_grad, grad_out)
+
+
+def kl_div_with_logits_backward(
+    grad_output: ArrayLike,
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    divergence: Divergence = "forward",
+    beta: float = 0.5,
+    sample_weight: ArrayLike | None = None,
+    reduction: ReductionKL = "batchmean",
+    denominator: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient through `kl_div_with_logits`.
+
+    The vector-Jacobian product of ``kl_div_with_logits(logits, teacher_logits, ...)`` for the upstream gradient ``g``,
+    with respect to the logits of the student.
+
+    The formula, in the terms of `kl_div_with_logits`::
+
+        "forward":  out[c] = g * v / T * (s[c] - t[c]) / denominator
+        "reverse":  out[c] = g * v / T * s[c] * (log(s[c] / t[c]) - KL(s || t)) / denominator
+        "js":       out[c] = g * v / T * (1 - beta) * s[c] * (log(s[c] / m[c]) - KL(s || m)) / denominator
+
+    Parameters
+    ----------
+    grad_output : array_like
+        ``g``, in the shape of the loss: the shape of `logits` without the class axis for ``"none"``, else a scalar; any
+        of the dtypes of `logits`.
+    logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator
+        As for `kl_div_with_logits`.
+    out : ndarray, optional
+        Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or `teacher_logits`
+        of that dtype.
+
+    Returns
+    -------
+    ndarray in the shape of `logits`
+        `out` if it was given; else a new array of the dtype and memory order of `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        As `kl_div_with_logits`; ValueError also if `grad_output` has another shape than the loss.
+
+    References
+    ----------
+    G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531, equation 2
+    (forward); the others are derivatives of the formulas of `kl_div_with_logits`.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.kl_div_with_logits_backward(2.0, [[0.0, 0.0]], [[0.0, float("-inf")]]))
+    [[-1.  1.]]
+    """
+    call = _checked(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
+    return backward(call, grad_output, out)
+
+
+def _checked(
+    logits: Any,
+    teacher_logits: Any,
+    axis: Any,
+    temperature: Any,
+    divergence: Any,
+    beta: Any,
+    sample_weight: Any,
+    reduction: Any,
+    denominator: Any,
+) -> Call:
+    inputs = {"logits": logits, "teacher_logits": teacher_logits, "sample_weight": sample_weight}
+    logits = floating("logits", logits)
+    axis = loss_axis("logits", logits, axis)
+    rows = rows_of(logits.shape, axis)
+    teacher = floating("teacher_logits", teacher_logits)
+    same_shape("teacher_logits", teacher, logits.shape)
+    temperature = positive("temperature", temperature)
+    divergence, beta = divergence_and_beta(divergence, beta)
+    if sample_weight is not None:
+        sample_weight = row_weights(sample_weight, rows, logits.dtype)
+    reduction = one_of("reduction", reduction, REDUCTIONS_KL)
+    divisor = mean_denominator(denominator, reduction)
+    if reduction == "batchmean":
+        reduction = "mean"
+    arguments = (logits, teacher, axis, temperature, divergence, beta, sample_weight, reduction, divisor)
+    return Call(_core.kl_div_with_logits, arguments, inputs, rows)
