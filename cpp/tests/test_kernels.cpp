@@ -1,8 +1,6 @@
 // The C++ API end to end: the same bits in every layout and orientation, and the golden hash of a small corpus.
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -12,23 +10,11 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels.hpp"
+#include "corpus.hpp"
 
 namespace crossent {
 
 namespace {
-
-// Logits from integers alone, so that no library function of this machine is in them. With a wide spread, some are as
-// good as masked.
-template <class T> std::vector<T> logits(index n, std::uint64_t seed, int spread) {
-  std::vector<T> x(static_cast<std::size_t>(n));
-  for (T& v : x) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    v = static_cast<T>(static_cast<double>(static_cast<std::int64_t>(seed) >> 30) * 0x1p-33 * spread);
-    if (spread == 100 && seed >> 60 == 5) v = static_cast<T>(-1e30);
-  }
-  return x;
-}
 
 template <class T> struct result {
   T value;
@@ -83,14 +69,6 @@ result<T> compute(const std::vector<T>& x, index rows, index classes, index row_
   return res;
 }
 
-std::uint64_t fnv(std::uint64_t h, const void* data, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) h = (h ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
-  return h;
-}
-template <class T> std::uint64_t fnv(std::uint64_t h, const std::vector<T>& v) { return fnv(h, v.data(), v.size() * sizeof(T)); }
-
-const index class_counts[] = {1, 2, 3, 10, 15, 16, 17, 63, 64, 65, 127, 128, 129, 1000, 1024, 1025, 2100, 5000};
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("the same bits in every layout, orientation and thread count", T, float, double) {
@@ -107,37 +85,6 @@ TEST_CASE_TEMPLATE("the same bits in every layout, orientation and thread count"
         CHECK(c_order == compute(x, rows, classes, 3, 3 * rows, option, temperature, 3));
         CHECK(c_order == compute(x, rows, classes, classes + 1, 1, option, temperature, 2));      // unaligned rows
       }
-    }
-  }
-}
-
-TEST_CASE_TEMPLATE("the float64 sums of a block have the same bits along and across", T, float, double) {
-  // Float32 results hide nearly all of what an order of addition does, so the sums are compared before rounding.
-  const dtype_kernels& k = sizeof(T) == 4 ? kernels().f32 : kernels().f64;
-  const dtype type = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
-  const index rows = 16, item = static_cast<index>(sizeof(T));
-  for (const int spread : {4, 30, 100}) {
-    for (const index classes : class_counts) {
-      const std::vector<T> x = logits<T>(rows * classes, static_cast<std::uint64_t>(classes), spread);
-      std::vector<T> turned(x.size());
-      const char *along[16], *across[16];
-      for (index r = 0; r < rows; ++r) {
-        along[r] = reinterpret_cast<const char*>(&x[static_cast<std::size_t>(r * classes)]);
-        across[r] = reinterpret_cast<const char*>(&turned[static_cast<std::size_t>(r)]);
-        for (index c = 0; c < classes; ++c)
-          turned[static_cast<std::size_t>(c * rows + r)] = x[static_cast<std::size_t>(r * classes + c)];
-      }
-      const index blocks = (classes + block_classes - 1) / block_classes;
-      const std::size_t n = static_cast<std::size_t>(rows * blocks);
-      const auto sums = [&](const source& s) {
-        std::vector<double> v(6 * n);
-        k.statistics(s, 0, blocks, {}, {&v[0], &v[n], &v[2 * n], &v[3 * n], &v[4 * n], &v[5 * n]});
-        if (blocks == 1) std::fill_n(&v[3 * n], n, 0.0);   // `plain` is not needed then
-        return v;
-      };
-      const auto a = sums({along, rows, classes, item, type, false}), b = sums({across, rows, classes, rows * item, type, true});
-      INFO("classes " << classes << " spread " << spread);
-      CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0);
     }
   }
 }

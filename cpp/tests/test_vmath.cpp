@@ -47,6 +47,25 @@ template <class T> struct worst {
   }
 };
 
+// phi and phi_star without cancellation: a series up to 1, where the terms of the closed form are of the size of the result
+// or larger; beyond it at most two bits are lost.
+long double phi(long double d) {
+  if (std::fabs(d) < 1) {   // sum (k - 1) d^k / k!
+    long double power = d, sum = 0;
+    for (int k = 2; k < 40; ++k) sum += (power *= d / k) * (k - 1);
+    return sum;
+  }
+  return std::isinf(d) && d < 0 ? 1 : std::exp(d) * (d - 1) + 1;
+}
+long double phi_star(long double d) {
+  if (std::fabs(d) < 1) {   // sum (-d)^k / k!
+    long double power = -d, sum = 0;
+    for (int k = 2; k < 40; ++k) sum += power *= -d / k;
+    return sum;
+  }
+  return std::isinf(d) ? std::fabs(d) : std::exp(-d) + (d - 1);
+}
+
 using exact_function = long double (*)(long double);
 struct function {
   const char* name;
@@ -58,13 +77,15 @@ const function functions[] = {
     {"expm1", &dtype_kernels::expm1, [](long double x) { return std::expm1(x); }},
     {"log", &dtype_kernels::log, [](long double x) { return std::log(x); }},
     {"log1p", &dtype_kernels::log1p, [](long double x) { return std::log1p(x); }},
+    {"phi", &dtype_kernels::phi, phi},
+    {"phi_star", &dtype_kernels::phi_star, phi_star},
 };
 
 // The levels with FMA are held to 1 ULP, the baseline to 2.
 double bar() { return std::strcmp(kernels().name, "baseline") == 0 ? 2.0 : 1.0; }
 
 template <class T> void report(const char* name, const worst<T>& w, double limit) {
-  std::printf("  %-8s %-6s %-7s %.4f ULP at %a\n", kernels().name, sizeof(T) == 4 ? "float" : "double", name, w.ulps,
+  std::printf("  %-8s %-6s %-8s %.4f ULP at %a\n", kernels().name, sizeof(T) == 4 ? "float" : "double", name, w.ulps,
               static_cast<double>(w.at));
   CHECK_MESSAGE(w.ulps <= limit, std::string(name));
   CHECK_MESSAGE(w.wrong == 0, std::string(name));
@@ -158,7 +179,7 @@ TEST_CASE_TEMPLATE("the exponential of the kernels is within 0.75 ULP", T, float
 
 TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {
   const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
-  const T tiny = std::numeric_limits<T>::denorm_min();
+  const T tiny = std::numeric_limits<T>::denorm_min(), largest = std::numeric_limits<T>::max();
   const struct {
     const char* name;
     std::vector<T> x, y;
@@ -166,6 +187,10 @@ TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {
       {"exp", {T(0), -T(0), inf, -inf, nan, tiny, T(1e9), T(-1e9)}, {1, 1, inf, 0, nan, 1, inf, 0}},
       {"expm1", {T(0), -T(0), inf, -inf, nan, tiny, T(-1e9)}, {0, -T(0), inf, -1, nan, tiny, -1}},
       {"log", {T(1), T(0), -T(0), inf, T(-1), -inf, nan}, {0, -inf, -inf, inf, nan, nan, nan}},
+      {"phi", {T(0), -T(0), inf, -inf, nan, tiny, -tiny, T(1), T(1e9), T(-1e9)}, {0, 0, inf, 1, nan, 0, 0, 1, inf, 1}},
+      {"phi_star",
+       {T(0), -T(0), inf, -inf, nan, tiny, -tiny, T(1e9), T(-1e9), largest, -largest},
+       {0, 0, inf, inf, nan, 0, 0, T(1e9), inf, largest, inf}},
       {"log1p", {T(0), -T(0), T(-1), inf, T(-2), -inf, nan, tiny}, {0, -T(0), -inf, inf, nan, nan, nan, tiny}},
   };
   for (const auto& c : cases) {
@@ -175,6 +200,32 @@ TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {
       INFO(c.name << "(" << c.x[i] << ") = " << y[i]);
       CHECK(((std::isnan(y[i]) && std::isnan(c.y[i])) || (y[i] == c.y[i] && std::signbit(y[i]) == std::signbit(c.y[i]))));
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("what a class adds to a divergence is never negative", T, float, double) {
+  std::vector<T> x;
+  if constexpr (sizeof(T) == 4) {
+    for (std::uint64_t b = 0; b < (1ull << 32); b += 1021) {
+      const std::uint32_t bits = static_cast<std::uint32_t>(b);
+      float v;
+      std::memcpy(&v, &bits, sizeof v);
+      x.push_back(v);
+    }
+  } else {
+    x = double_samples();
+  }
+  // Every size from the smallest subnormal on: squares leave the range.
+  for (int e = std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits; e < 1; ++e)
+    for (int i = 0; i < 32; ++i)
+      for (const double sign : {1.0, -1.0}) x.push_back(static_cast<T>(sign * std::ldexp(1 + i / 32.0, e)));
+  std::vector<T> y(x.size());
+  for (const char* name : {"phi", "phi_star"}) {
+    REQUIRE(vmath(name, sizeof(T) == 4 ? dtype::float32 : dtype::float64, x.data(), y.data(), static_cast<index>(x.size())));
+    index wrong = 0;
+    for (std::size_t i = 0; i < x.size(); ++i)
+      wrong += std::isnan(x[i]) ? !std::isnan(y[i]) : !(y[i] >= 0) || std::signbit(y[i]);
+    CHECK_MESSAGE(wrong == 0, std::string(name));
   }
 }
 

@@ -26,17 +26,17 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> star) {
   const pack<T> near = fma(square, level, fma(square, level_low, square_low * level));
 
   // Half of everything, as 2^n may be beyond the range.
-  pack<T> beta_low, alpha_low, sum_low, error;
+  pack<T> beta_low, alpha_low, sum_low, linear_low, total_low;
   const pack<T> beta = two_sum(in, -one, beta_low), alpha = two_sum(-z, -one, alpha_low);
   const pack<T> p = if_less(zero, star, r.half, beta * r.half);
   const pack<T> h2 = r.h * r.h, a = half * h2;
   const pack<T> b = fma(h2 * r.h, q, fma(half, product_error(r.h, r.h, h2), fma(r.h, r.lost, -r.c)));
   const pack<T> sum = two_sum(if_less(zero, star, half * alpha, half), p, sum_low);
-  const pack<T> pg = p * r.g;
-  const pack<T> low = if_less(zero, star, half * alpha_low, fma(beta_low * r.half, r.g, beta_low * r.half));
-  const pack<T> rest = fma(p, a, fma(p, b, (sum_low + product_error(p, r.g, pg)) + low));
-  const pack<T> total = two_sum(sum, pg, error);
-  pack<T> far = total + (error + rest);
+  const pack<T> pg = p * r.g, pa = p * a;
+  const pack<T> low = if_less(zero, star, half * alpha_low, fma(beta_low * r.half, r.g + a, beta_low * r.half));
+  const pack<T> rest = fma(p, b, (sum_low + product_error(p, r.g, pg)) + (low + product_error(p, a, pa)));
+  const pack<T> linear = two_sum(sum, pg, linear_low), total = two_sum(linear, pa, total_low);
+  pack<T> far = total + (total_low + (linear_low + rest));
   far = if_equal(absolute(total), set1(k::infinity), total, far);
   far = far + far;
 
