@@ -56,6 +56,7 @@ def tests(session: nox.Session) -> None:
     session.install(".[demo,test]")
     session.run("python", "tests/run_levels.py", *session.posargs)
     session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent")
+    session.run("python", "-m", "doctest", "docs/derivation.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 
