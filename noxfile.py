@@ -61,6 +61,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
+    session.install(".[test]", "-r", "tests/peers/requirements.txt")
+    session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def large(session: nox.Session) -> None:
+    """Arrays of more than 2^31 elements: needs about 6 GB."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "tests/large/more_than_32_bits.py", *session.posargs)
+
+
+@nox.session
 def asan(session: nox.Session) -> None:
     """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
     workflow(session, "asan")

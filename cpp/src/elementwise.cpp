@@ -63,13 +63,18 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
               const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
-  const element_array inputs[element_block::arrays] = {element_array(x), element_array(target), element_array(options.weight),
-                                                       element_array(options.pos_weight), element_array(options.grad_output)};
-  const element_array grad_to(grad);
   const bool each = loss.data != nullptr && options.reduction == reduction::none;
+  // A scalar upstream gradient goes into the scale: one rounding less per element.
+  const bool one_upstream = options.grad_output.data != nullptr && options.reduction != reduction::none;
+  const element_array inputs[element_block::arrays] = {
+      element_array(x), element_array(target), element_array(options.weight), element_array(options.pos_weight),
+      one_upstream ? element_array() : element_array(options.grad_output)};
+  const element_array grad_to(grad);
   const element_array loss_to = each ? element_array(loss) : element_array();
   const index count = inputs[0].positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   const double denominator = options.denominator > 0 ? options.denominator : static_cast<double>(count);
+  const double upstream = one_upstream ? load_number(options.grad_output.data, options.grad_output.type) : 1;
+  const double scale = options.reduction == reduction::mean ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
   std::vector<double> sums(static_cast<std::size_t>(summed ? blocks : 0));
 
@@ -87,7 +92,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
       if (loss_to.data) b.loss = loss_at ? loss_at : buffer.loss;
       if (grad_to.data) b.grad = grad_at ? grad_at : buffer.grad;
       if (summed) b.sum = &sums[static_cast<std::size_t>(k)];
-      b.scale = options.reduction == reduction::mean ? 1 / denominator : 1;
+      b.scale = scale;
       b.log_floor = options.log_floor;
       b.label_smoothing = options.label_smoothing;
       kernel(b);

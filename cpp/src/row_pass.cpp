@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 
 #include "half.hpp"
 
@@ -53,6 +52,7 @@ void start(const row_operation& op, row_group& g, index first, index count) {
 
 void reserve(const row_operation& op, row_group& g, index rows, index blocks) {
   g.blocks = blocks;
+  g.in.reset(new row_reading[op.inputs.size()]);
   for (std::size_t k = 0; k < op.inputs.size(); ++k)
     if (op.inputs[k].statistics) g.in[k].statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
 }
@@ -133,7 +133,7 @@ int row_operation::read(const view& v, int axis, double temperature, bool statis
 
 void row_operation::leave_out(row_group& g, index row) const {
   if (across) return;
-  for (row_reading& in : g.in) in.x[row] = nullptr;
+  for (std::size_t k = 0; k < inputs.size(); ++k) g.in[k].x[row] = nullptr;
 }
 
 void describe(row_operation& op, const view& x, int axis, double temperature, const mutable_view& out) {

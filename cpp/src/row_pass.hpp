@@ -1,6 +1,7 @@
 // How an operation on rows runs: groups of rows over threads, or, where there are few long rows, runs of class blocks.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "kernels.hpp"
@@ -48,12 +49,10 @@ struct alignas(64) row_reading {
   row_state state() { return {max, tail, offset, shift, unit, block}; }
 };
 
-constexpr int max_inputs = 4;
-
 // Up to 64 rows in flight, with what is known of them.
 struct alignas(64) row_group {
   index first = 0, count = 0, blocks = 1;
-  row_reading in[max_inputs];
+  std::unique_ptr<row_reading[]> in;   // one per input
   char* out[group_rows] = {};
   double factor[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
 

@@ -68,14 +68,16 @@ template <class T> struct probability {
 
   template <class O> probability(const distribution_rows& r, const scaling& t, index row, O o)
       : term(per_row<T>(r.shift, row, o), t), offset(per_row<T>(r.offset, row, o)), factor(per_row<T>(r.factor, row, o)) {}
+  // p v. The terms are biased: only the last product can be subnormal, and rounds once.
+  pack<T> times(pack<T> x, pack<T> v) const { return (term(x - offset) * v) * factor; }
   pack<T> operator()(pack<T> x) const { return term(x - offset) * factor; }
 };
 
-// The larger of s and t, for the price of one exponential: d > 0 says that it is t.
+// The larger of s and t times v, for the price of one exponential: d > 0 says that it is t.
 template <class T> struct larger_probability {
   probability<T> student, teacher;
 
-  pack<T> operator()(pack<T> d, pack<T> s, pack<T> t) const {
+  pack<T> times(pack<T> d, pack<T> s, pack<T> t, pack<T> v) const {
     const pack<T> zero = set1<T>(0);
     const auto choose = [&](pack<T> yes, pack<T> no) { return if_less(zero, d, yes, no); };
     probability<T> p = student;
@@ -83,7 +85,7 @@ template <class T> struct larger_probability {
     p.term.lowest = choose(teacher.term.lowest, p.term.lowest);
     p.offset = choose(teacher.offset, p.offset);
     p.factor = choose(teacher.factor, p.factor);
-    return p(choose(t, s));
+    return p.times(choose(t, s), v);
   }
 };
 
@@ -112,7 +114,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
       const pack<T> zero = set1<T>(0), one = set1<T>(1), d = ratio(x[0], x[1]);
       if (kind != divergence::js) {
         const pack<T> star = kind == divergence::forward ? if_less(zero, d, one, zero) : if_less(zero, d, zero, one);
-        const pack<T> term = larger_of(d, x[0], x[1]) * phi_or_star(-absolute(d), star);
+        const pack<T> term = larger_of.times(d, x[0], x[1], phi_or_star(-absolute(d), star));
         return parts<T, 2>{{term, zero}};
       }
       // KL(p || m) adds p phi*(log p/m) where p > m, and m phi(log p/m) elsewhere.
@@ -150,13 +152,13 @@ void write_divergence(const source& student, const source& teacher, const source
       const pack<T> d = ratio(x[0], x[1]);
       pack<T> g;
       if (kind == divergence::forward) {   // s - t
-        const pack<T> part = larger_of(d, x[0], x[1]) * expm1(-absolute(d));
+        const pack<T> part = larger_of.times(d, x[0], x[1], expm1(-absolute(d)));
         g = if_less(zero, d, part, -part);
       } else {                             // s (log s/t - KL(s || t)), or the same of s/m
-        const pack<T> s = larger_of.student(x[0]);
-        const pack<T> log_s = kind == divergence::reverse ? -d : mixture_ratios<T>(d, mixed, rest).student;
-        g = if_equal(s, zero, zero, s * (log_s - inner));
-        if (kind == divergence::js) g = g * rest;
+        const bool js = kind == divergence::js;
+        const pack<T> log_s = js ? mixture_ratios<T>(d, mixed, rest).student : -d;
+        const pack<T> v = js ? (log_s - inner) * rest : log_s - inner;
+        g = if_equal(larger_of.student(x[0]), zero, zero, larger_of.student.times(x[0], v));
       }
       g = if_equal(larger_of.student.factor, zero, zero, g);
       if (!with_hard) return g;

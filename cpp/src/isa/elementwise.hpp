@@ -44,7 +44,10 @@ template <class T> struct binary_cross_entropy_with_logits_element {
     // Products and a sum, not an fma: the same bits for (-x, 1 - y).
     r.loss = weighted(w, weighted(yes, larger(-x[0], zero) + l) + weighted(no, larger(x[0], zero) + l));
     if (with_grad) {
-      const pack<T> near = one / (one + e), far = e * near;   // sigmoid(|x|), sigmoid(-|x|)
+      // sigmoid(|x|) and sigmoid(-|x|), with the rounding errors of 1 + e and of the quotient.
+      const pack<T> sum = one + e, sum_low = e - (sum - one), quotient = one / sum;
+      const pack<T> rest = fma(-quotient, sum, one) - quotient * sum_low;
+      const pack<T> near = fma(quotient, rest, quotient), far = e * near;
       r.grad = weighted(w, weighted(no, if_less(zero, x[0], near, far)) - weighted(yes, if_less(zero, x[0], far, near)));
     }
     return r;

@@ -30,7 +30,12 @@ void information_sums(information kind, const source& p, const source& q, index 
       switch (kind) {
         case information::entropy: return {{times(a, -log(a)), zero}};
         case information::cross_entropy: return {{times(a, -log(b)), zero}};
-        case information::kl_divergence: return {{divergence_part(a, b, log_quotient(a, b)), a - b}};
+        case information::kl_divergence: {
+          // p log(p/q) - p + q and p - q where p and q are near; elsewhere q may be all that there is in either.
+          const doubles d = log_quotient(a, b), half = set1(0.5), direct = times(a, d);
+          const auto near = [&](doubles yes, doubles no) { return if_less(a, half * b, no, if_less(b, half * a, no, yes)); };
+          return {{near(divergence_part(a, b, d), direct), near(a - b, zero)}};
+        }
         case information::js_divergence: {
           const doubles half = set1(0.5), sum = a + b, m = half * sum, x_ab = (a - b) / sum;
           const doubles part = divergence_part(a, m, log1p(x_ab)) + divergence_part(b, m, log1p(-x_ab));

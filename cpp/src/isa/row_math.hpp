@@ -104,7 +104,8 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
 }
 
 template <class T> void spread(index rows, double* factor, double* shift) {
-  constexpr double largest = static_cast<double>(constants<T>::exponent_bias) - static_cast<double>(bias<T>);
+  // Terms stay 2^16 below the end of the range: a divergence multiplies them by logarithms.
+  constexpr double largest = static_cast<double>(constants<T>::exponent_bias) - static_cast<double>(bias<T>) - 16;
   using k = constants<double>;
   const doubles bias_pack = set1(static_cast<double>(bias<T>)), unbias = exp2_whole(-bias_pack);
   for (index i = 0; i < rows; i += 8) {

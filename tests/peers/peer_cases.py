@@ -1,0 +1,281 @@
+"""Random calls of the library: drawing, shrinking and printing them.
+
+A case is one call with all its arguments. `repr(case)` is Python, so that a failure can be kept as a test.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import ml_dtypes
+import numpy as np
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES = tuple(map(np.dtype, (np.float16, BFLOAT16, np.float32, np.float64)))
+NORMALISERS = ("softmax", "log_softmax", "logsumexp")
+INDEX_LOSSES = ("cross_entropy", "nll_loss", "perplexity")
+ROW_LOSSES = (*INDEX_LOSSES, "kl_div_with_logits", "distillation_loss")
+POINTWISE = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")
+INFORMATION = ("entropy", "information_cross_entropy", "kl_divergence", "js_divergence", "entropy_with_logits")
+FUNCTIONS = (*NORMALISERS, "softmax_backward", "log_softmax_backward", *ROW_LOSSES, *POINTWISE, *INFORMATION)
+
+
+@dataclass
+class Case:
+    """`arrays` are the positional arguments. With `upstream`, the gradient is that of <function>_backward."""
+
+    function: str
+    arrays: dict
+    options: dict = field(default_factory=dict)
+    upstream: np.ndarray | None = None
+
+    @property
+    def first(self):
+        return next(iter(self.arrays.values()))
+
+    @property
+    def axis(self):
+        """The class axis counted from 0; None for elementwise losses."""
+        axis, ndim = self.options.get("axis"), self.first.ndim
+        if axis is None:
+            if self.function in POINTWISE:
+                return None
+            last = self.function in (*NORMALISERS, *INFORMATION) or self.function.endswith("_backward")
+            axis = -1 if last else min(1, ndim - 1)
+        return axis % ndim
+
+    @property
+    def reduction(self):
+        return self.options.get("reduction", "batchmean" if self.function.startswith("kl_div_") or
+                                self.function == "kl_div" else "mean")
+
+    def __repr__(self):
+        arrays = ", ".join(f'"{name}": {source(x)}' for name, x in self.arrays.items())
+        options = ", ".join(f'"{name}": {source(x)}' for name, x in self.options.items())
+        upstream = "" if self.upstream is None else f", {source(self.upstream)}"
+        return f'Case("{self.function}", {{{arrays}}}, {{{options}}}{upstream})'
+
+
+def source(x):
+    """Python for an argument; arrays in C order."""
+    if not isinstance(x, np.ndarray):
+        return repr(x)
+    values = repr(x.astype(np.float64).tolist() if x.dtype in DTYPES else x.tolist())
+    values = values.replace("inf", "np.inf").replace("nan", "np.nan")
+    shape = f".reshape{x.shape}" if x.size == 0 else ""
+    return f'np.array({values}, "{x.dtype.name}"){shape}'
+
+
+# ---- Drawing ---------------------------------------------------------------------------------------------------------
+
+CLASSES = (1, 2, 3, 5, 8, 10, 16, 17, 33, 100)
+
+
+def draw_shape(rng, shapes=None):
+    """(shape, class axis)."""
+    if shapes:
+        shape = shapes[rng.integers(len(shapes))]
+        return shape, min(1, len(shape) - 1)
+    c, n = int(rng.choice(CLASSES)), int(rng.choice((0, 1, 2, 3, 5, 8), p=(.04, .2, .2, .2, .2, .16)))
+    others = (n, *rng.integers(1, 4, rng.choice(3, p=(.6, .2, .2))).tolist())
+    if rng.random() < .1:
+        return (c,), 0
+    axis = 1 if rng.random() < .5 else int(rng.integers(len(others) + 1))
+    return (*others[:axis], c, *others[axis:]), axis
+
+
+def draw_logits(rng, shape, axis, dtype, masks=True):
+    x = rng.normal(0, rng.choice((.1, 1, 3, 10)), shape) + rng.choice((0, 0, 0, 50, -300))
+    kind = rng.random()
+    if kind < .1:
+        x[...] = x.flat[0] if x.size else 0
+    elif kind < .2 and x.size:
+        np.moveaxis(x, axis, 0)[0] += 20
+    elif kind < .3 and masks:
+        np.moveaxis(x, axis, -1)[..., 1:][rng.random(x.size // x.shape[axis] * (x.shape[axis] - 1)).reshape(
+            np.moveaxis(x, axis, -1)[..., 1:].shape) < .4] = -np.inf
+    return x.astype(dtype)
+
+
+def draw_probabilities(rng, shape, axis, dtype, zeros=True):
+    """Rows of probabilities: normalised, one-hot, with zeros, or any numbers in [0, 1]."""
+    x = rng.normal(0, rng.choice((1, 3)), shape)
+    p = np.exp(x - x.max(axis=axis, keepdims=True, initial=-9)) if axis is not None else rng.random(shape)
+    if axis is not None:
+        p /= p.sum(axis=axis, keepdims=True)
+        kind = rng.random()
+        if kind < .15:
+            p = rng.random(shape)
+        elif kind < .3 and zeros:
+            p = (p == p.max(axis=axis, keepdims=True, initial=0)).astype(float)
+    if zeros and rng.random() < .2:
+        p[rng.random(shape) < .3] = 0
+    return p.astype(np.float32).astype(dtype)  # a float64 target of float32 logits is read as float32
+
+
+def coarse(rng, shape, low=0.):
+    """Numbers that every dtype holds exactly."""
+    return np.asarray(rng.integers(low * 8, 17, shape) / 8)
+
+
+def other_dtype(rng, dtype):
+    return dtype if rng.random() < .7 else DTYPES[rng.integers(4)]
+
+
+def layout(rng, x):
+    """The same values in another memory layout."""
+    kind = rng.integers(8)
+    if x.ndim == 0 or kind < 3:
+        return x
+    if kind < 5:
+        order = rng.permutation(x.ndim)
+        return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    axis = int(rng.integers(x.ndim))
+    if kind == 5:
+        return np.flip(np.ascontiguousarray(np.flip(x, axis)), axis)
+    if kind == 6:
+        return np.repeat(x, 2, axis)[(slice(None),) * axis + (slice(None, None, 2),)]
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
+    """A random case. `only` keeps these options; `plain` leaves rare features out that some libraries lack."""
+    shape, axis = draw_shape(rng, shapes)
+    dtype = dtypes[rng.integers(len(dtypes))]
+    rows, c = shape[:axis] + shape[axis + 1:], shape[axis]
+    arrays, options, pointwise = {}, {}, function in POINTWISE
+
+    def maybe(name, chance, value):
+        if (not only or name in only) and rng.random() < chance:
+            options[name] = value()
+
+    second = other_dtype(rng, dtype)
+    if function in (*NORMALISERS, "entropy_with_logits"):
+        arrays["x" if function in NORMALISERS else "logits"] = draw_logits(rng, shape, axis, dtype)
+    elif function.endswith("_backward"):
+        p = draw_probabilities(rng, shape, axis, dtype, zeros=False)
+        with np.errstate(divide="ignore"):
+            p = p if function == "softmax_backward" else np.log(p.astype(np.float64)).astype(dtype)
+        arrays = {"grad_output": coarse(rng, shape, -2).astype(second), "probs": p}
+    elif function in INFORMATION:
+        arrays["p"] = draw_probabilities(rng, shape, axis, dtype)
+        if function != "entropy":
+            arrays["q"] = draw_probabilities(rng, shape, axis, second, zeros=rng.random() < .2)
+        maybe("base", .3, lambda: float(rng.choice((2, 10, 1.5))))
+    elif function in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        y = draw_probabilities(rng, shape, None, second)
+        y = np.round(y).astype(rng.choice((bool, np.int8, second))) if rng.random() < .4 else y
+        if function == "binary_cross_entropy":
+            p = rng.uniform(.001, .99, shape).astype(dtype)
+            same = (rng.random(shape) < .05) & ((y == 0) | (y == 1))
+            arrays = {"probs": np.where(same, y.astype(dtype), p), "target": y}
+        else:
+            arrays = {"logits": draw_logits(rng, shape, axis, dtype, masks=False), "target": y}
+            maybe("pos_weight", .3, lambda: coarse(rng, shape[-1:]))
+            maybe("label_smoothing", .2, lambda: float(rng.choice((.1, .5, 1.))))
+        maybe("weight", .3, lambda: coarse(rng, shape if rng.random() < .5 else shape[-1:]))
+    elif function == "kl_div":
+        lp = np.log(draw_probabilities(rng, shape, axis, np.float64, zeros=False)).astype(dtype)
+        t = draw_probabilities(rng, shape, axis, second)
+        arrays = {"log_probs": lp, "target": t}
+        if not only and rng.random() < .4:
+            options["log_target"] = True
+            arrays["target"] = np.log(np.maximum(t.astype(np.float64), 1e-4)).astype(np.float32).astype(second)
+    else:
+        arrays["log_probs" if function == "nll_loss" else "logits"] = draw_logits(
+            rng, shape, axis, dtype, masks=function in ("cross_entropy", "perplexity") and not plain)
+        if function in ("kl_div_with_logits", "distillation_loss"):
+            teacher = draw_logits(rng, shape, axis, np.float32, masks=False)
+            arrays["teacher_logits"] = teacher.astype(second)
+            maybe("divergence", .6, lambda: str(rng.choice(("reverse", "js"))))
+            if options.get("divergence") == "js":
+                maybe("beta", .5, lambda: float(rng.choice((.1, .5, .75))))
+        soft = "probabilities" in only if only else rng.random() < .4
+        if function in ("cross_entropy", "distillation_loss") and soft:
+            masked = function == "cross_entropy" and np.isneginf(arrays["logits"].astype(np.float32)).any()
+            if masked:
+                arrays["logits"] = np.maximum(arrays["logits"], np.asarray(-9, dtype))
+            arrays["target"] = draw_probabilities(rng, shape, axis, second)
+        elif function in INDEX_LOSSES or (function == "distillation_loss" and rng.random() < .7):
+            arrays["target"] = target = rng.integers(0, c, rows).astype(rng.choice((np.int64, np.int32, np.uint8)))
+            if function in ("cross_entropy", "perplexity"):
+                where = np.expand_dims(target.astype(int), axis)
+                np.put_along_axis(arrays["logits"], where, np.asarray(1, dtype), axis)
+            maybe("ignore_index", .4, lambda: int(rng.integers(0, c)))
+        with_target = "target" in arrays
+        if function != "perplexity":
+            maybe("sample_weight", .25, lambda: coarse(rng, rows))
+            if with_target:
+                maybe("weight", .3, lambda: coarse(rng, (c,)))
+            if with_target and function != "nll_loss" and not np.isneginf(arrays["logits"].astype(np.float32)).any():
+                maybe("label_smoothing", .3, lambda: float(rng.choice((.1, .5, 1.))))
+            if function == "distillation_loss" and with_target:
+                maybe("alpha", .6, lambda: float(rng.choice((0., .25, .9, 1.))))
+            if function == "distillation_loss":
+                maybe("scale_by_temperature", .3, lambda: False)
+    if function in ("softmax", "log_softmax", "softmax_backward", "log_softmax_backward",
+                    "kl_div_with_logits", "distillation_loss"):
+        maybe("temperature", .4, lambda: float(rng.choice((.5, 2., 3., 10.))))
+    if function == "kl_div":
+        maybe("axis", .5, lambda: axis)
+    elif not pointwise and (axis != Case(function, arrays).axis or rng.random() < .3):
+        options["axis"] = axis - len(shape) if rng.random() < .5 else axis
+    upstream = None
+    if function in (*ROW_LOSSES, *POINTWISE) and function != "perplexity":
+        kinds = ("none", "mean", "sum") + (("batchmean",) if function.startswith("kl_div") else ())
+        options["reduction"] = str(rng.choice(kinds))
+        if options["reduction"] == "mean":
+            maybe("denominator", .2, lambda: float(rng.choice((.5, 3., 1000.))))
+        if rng.random() < .4:
+            whole = pointwise and "axis" not in options
+            upstream = coarse(rng, (shape if whole else rows) if options["reduction"] == "none" else ()).astype(
+                other_dtype(rng, dtype))
+    elif function == "logsumexp" and rng.random() < .8:
+        upstream = coarse(rng, rows, -2).astype(other_dtype(rng, dtype))
+    arrays = {name: layout(rng, np.asarray(x)) for name, x in arrays.items()}
+    return Case(function, arrays, options, upstream)
+
+
+# ---- Shrinking -------------------------------------------------------------------------------------------------------
+
+def smaller(case):
+    """Simpler cases: fewer options, rows and classes, rounder values, C order."""
+    for name in case.options:
+        yield replace(case, options={k: v for k, v in case.options.items() if k != name})
+    if case.upstream is not None and case.upstream.ndim == 0:
+        yield replace(case, upstream=None)
+    shape, axis = case.first.shape, case.axis
+    rows = None if axis is None else shape[:axis] + shape[axis + 1:]
+    for a, n in enumerate(shape):
+        for keep in ([slice(0, n // 2), slice(n // 2, n)] if n > 1 else []):
+            def cut(x):
+                if not isinstance(x, np.ndarray):
+                    return x
+                if x.shape == shape:
+                    return x[(slice(None),) * a + (keep,)]
+                if rows is not None and a != axis and x.shape == rows:
+                    return x[(slice(None),) * (a - (a > axis)) + (keep,)]
+                if (a == axis or (axis is None and a == len(shape) - 1)) and x.shape == (n,):
+                    return x[keep]
+                return x
+            yield Case(case.function, {k: cut(x) for k, x in case.arrays.items()},
+                       {k: cut(x) for k, x in case.options.items()}, cut(case.upstream))
+    for name, x in case.arrays.items():
+        for simple in (np.array(x, order="C"), np.round(x.astype(np.float64), 1).astype(x.dtype),
+                       *([x.astype(np.float32)] if x.dtype in DTYPES[:2] else [])):
+            if not (simple.dtype == x.dtype and simple.strides == x.strides
+                    and np.array_equal(simple.astype(float), x.astype(float), equal_nan=True)):
+                yield replace(case, arrays={**case.arrays, name: simple})
+
+
+def shrink(case, fails, effort=400):
+    """The smallest case found for which `fails(case)` still holds."""
+    again = True
+    while again and effort > 0:
+        again = False
+        for candidate in smaller(case):
+            effort -= 1
+            if fails(candidate):
+                case, again = candidate, True
+                break
+    return case
