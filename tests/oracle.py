@@ -6,6 +6,7 @@ the only care needed is that `1 - p` of the likeliest class is taken from the ot
 do not hold 1 - 1e-300.
 """
 
+import ml_dtypes
 import mpmath
 import numpy as np
 from mpmath import mp, mpf
@@ -22,7 +23,9 @@ class Row:
     """
 
     def __init__(self, x, temperature=1.0):
-        values, self.inverse, counts = np.unique(np.asarray(x), return_inverse=True, return_counts=True)
+        # float64 holds every entry of the other dtypes exactly.
+        values, self.inverse, counts = np.unique(
+            np.asarray(x).astype(np.float64), return_inverse=True, return_counts=True)
         t = mpf(float(temperature))
         top = mpf(float(values[-1]))
         self.maximum = top / t
@@ -60,18 +63,21 @@ def exact(array):
     return out
 
 
-# ---- Losses over class indices ---------------------------------------------------------------------------------------
+# ---- Cross-entropy ---------------------------------------------------------------------------------------------------
 
 
 def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None):
     """Per row: (a, b, v * w[y]), with a the coefficient of -log p[y] alone and b (C,) the smoothing part of each class;
-    None for a row that counts for nothing."""
+    None for a row that counts for nothing. With class probabilities, an (N, C) target, b is all there is: (0, b, v)."""
     w = [mpf(1)] * c if weight is None else exact(weight)
     v = [mpf(1)] * n if sample_weight is None else exact(sample_weight)
     e = mpf(float(label_smoothing))
     spread = [e / c * w_c for w_c in w] if e else None
     rows = []
     for i in range(n):
+        if np.ndim(target) == 2:
+            rows.append((ZERO, [v[i] * w_c * ((1 - e) * q + e / c) for w_c, q in zip(w, exact(target[i]))], v[i]))
+            continue
         y = int(target[i])
         if ignore_index is not None and y == ignore_index:
             rows.append(None)
@@ -85,6 +91,11 @@ def dot(coefficient, value):
     return coefficient * value if coefficient else ZERO
 
 
+def class_of(target, i):
+    """Where the first coefficient of row i belongs; with class probabilities it is 0, and so is the class."""
+    return 0 if np.ndim(target) == 2 else int(target[i])
+
+
 def cross_entropy_rows(logits, target, **options):
     """(N,) exact losses of the rows."""
     n, c = logits.shape
@@ -94,7 +105,7 @@ def cross_entropy_rows(logits, target, **options):
         if entry is None or not (entry[0] or (entry[1] and any(entry[1]))):
             continue
         log_p = Row(logits[i]).log_softmax()
-        losses[i] = dot(entry[0], -log_p[int(target[i])])
+        losses[i] = dot(entry[0], -log_p[class_of(target, i)])
         if entry[1]:
             losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p))
     return losses
@@ -109,7 +120,7 @@ def nll_loss_rows(log_probs, target, **options):
 
 
 def denominator(n, c, target, **options):
-    """The mean's own denominator: the sum of v * w[y] over the rows that are not ignored."""
+    """The mean's own denominator: the sum of v * w[y] over the rows that are not ignored; of v with probabilities."""
     return mp.fsum(entry[2] for entry in coefficients(n, c, target, **options) if entry is not None)
 
 
@@ -131,7 +142,7 @@ def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_de
     for i, entry in enumerate(coefficients(n, c, target, **options)):
         if entry is None or not factor[i] or not (entry[0] or (entry[1] and any(entry[1]))):
             continue
-        row, y = Row(logits[i]), int(target[i])
+        row, y = Row(logits[i]), class_of(target, i)
         p, q = row.softmax(), row.one_minus_softmax()
         b = [s * factor[i] for s in entry[1]] if entry[1] else [ZERO] * c
         b[y] += entry[0] * factor[i]
@@ -186,9 +197,13 @@ def log_softmax_backward(grad_output, log_probs, temperature=1.0):
 # ---- Error measure ---------------------------------------------------------------------------------------------------
 
 
+def format_of(dtype):
+    return ml_dtypes.finfo(dtype) if dtype == ml_dtypes.bfloat16 else np.finfo(dtype)
+
+
 def ulp(z, dtype):
-    """Spacing of `dtype` at the exact z, never below its least subnormal (2^-149, 2^-1074)."""
-    info = np.finfo(dtype)
+    """Spacing of `dtype` at the exact z, never below its least subnormal (2^-149, 2^-1074; halves 2^-24, 2^-133)."""
+    info = format_of(dtype)
     least = int(info.minexp) - int(info.nmant)
     exponent = int(mp.frexp(z)[1]) - int(info.nmant) - 1 if z else least
     return mp.ldexp(mpf(1), max(exponent, least))
@@ -196,7 +211,7 @@ def ulp(z, dtype):
 
 def error(actual, wanted, dtype, scale=None):
     """|actual - wanted| in units of ulp(scale), scale being the exact value unless given."""
-    info = np.finfo(dtype)
+    info = format_of(dtype)
     largest = mpf(float(info.max))
     if mp.isnan(wanted):
         return ZERO if np.isnan(actual) else mp.inf

@@ -2,7 +2,19 @@
 
 import numpy as np
 import pytest
-from bad_calls import FIRST, FORWARD, LOSSES, SENTINEL, VALID, assert_raises, buffer_of, result_shape
+from bad_calls import (
+    ALL_LOSSES,
+    DISTILLATION,
+    FIRST,
+    FORWARD,
+    LOSSES,
+    SENTINEL,
+    VALID,
+    WITH_AXIS,
+    assert_raises,
+    buffer_of,
+    result_shape,
+)
 
 import crossent as xe
 
@@ -23,7 +35,7 @@ def test_dtype_of_the_first_argument(name, kind):
 
 @pytest.mark.parametrize("argument", ("weight", "sample_weight"))
 @pytest.mark.parametrize("kind", BAD_FLOATS)
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES + DISTILLATION)
 def test_dtype_of_weights(name, kind, argument):
     shape = 3 if argument == "weight" else 2
     assert_raises(name, TypeError, argument, **{argument: BAD_FLOATS[kind].reshape(-1)[:shape]})
@@ -54,7 +66,7 @@ def test_float_target_where_only_indices_are_taken(name, target):
 
 
 @pytest.mark.parametrize("axis", ((0,), (0, 1), 1.0, "1", [1]), ids=repr)
-@pytest.mark.parametrize("name", VALID)
+@pytest.mark.parametrize("name", WITH_AXIS)
 def test_type_of_axis(name, axis):
     assert_raises(name, TypeError, "axis", axis=axis)
 
@@ -80,23 +92,23 @@ def test_type_of_numbers(argument):
 
 
 @pytest.mark.parametrize("axis", (2, -3, 100))
-@pytest.mark.parametrize("name", VALID)
+@pytest.mark.parametrize("name", WITH_AXIS)
 def test_axis_out_of_range(name, axis):
     assert_raises(name, np.exceptions.AxisError, "axis", axis=axis)
 
 
-@pytest.mark.parametrize("name", VALID)
+@pytest.mark.parametrize("name", [name for name in WITH_AXIS if not name.startswith("kl_div") or "logits" in name])
 def test_no_axes(name):
     assert_raises(name, np.exceptions.AxisError, FIRST[name], **{FIRST[name]: 1.0})
 
 
 @pytest.mark.parametrize("target", ([2], [2, 0, 1], [[2, 0]], [[2], [0]], 2, []), ids=repr)
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES + DISTILLATION)
 def test_shape_of_target(name, target):
     assert_raises(name, ValueError, "target", target=np.array(target, int))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES + DISTILLATION)
 def test_shape_of_weights(name):
     for bad in (1.0, [1.0, 1.0], np.ones((1, 3)), np.ones((3, 1)), []):
         assert_raises(name, ValueError, "weight", weight=bad)
@@ -117,12 +129,13 @@ def test_shape_of_grad_output_of_normalisers(name):
         assert_raises(name, ValueError, "grad_output", grad_output=bad)
 
 
-@pytest.mark.parametrize("name", ("cross_entropy_backward", "nll_loss_backward"))
+@pytest.mark.parametrize("name", [name for name in ALL_LOSSES if name.endswith("_backward")])
 def test_shape_of_grad_output_of_losses(name):
     for bad in (np.ones(2), np.ones(1), np.ones((2, 3))):
         assert_raises(name, ValueError, "grad_output", grad_output=bad, reduction="mean")
         assert_raises(name, ValueError, "grad_output", grad_output=bad, reduction="sum")
-    for bad in (1.0, np.ones(1), np.ones(3), np.ones((2, 1)), np.ones((2, 3))):
+    rows = name in LOSSES + DISTILLATION or name == "kl_div_with_logits_backward"
+    for bad in (1.0, np.ones(1), np.ones(3), np.ones((2, 1)), np.ones((2, 3) if rows else 2)):
         assert_raises(name, ValueError, "grad_output", grad_output=bad, reduction="none")
 
 
@@ -135,14 +148,15 @@ def test_no_classes(name):
 
 
 @pytest.mark.parametrize("value", (-1e-300, -1.0, np.nan, np.inf, -np.inf))
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES + DISTILLATION)
 def test_value_of_weights(name, value):
     assert_raises(name, ValueError, "weight", weight=[1.0, value, 1.0])
     assert_raises(name, ValueError, "sample_weight", sample_weight=[1.0, value])
 
 
 @pytest.mark.parametrize("value", (-0.1, 1.0000001, np.nan, np.inf, -np.inf))
-@pytest.mark.parametrize("name", ("cross_entropy", "cross_entropy_backward"))
+@pytest.mark.parametrize("name", ("cross_entropy", "cross_entropy_backward", *DISTILLATION,
+                                  "binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_backward"))
 def test_value_of_label_smoothing(name, value):
     """pytorch#134767: negative smoothing."""
     assert_raises(name, ValueError, "label_smoothing", label_smoothing=value)
@@ -150,22 +164,27 @@ def test_value_of_label_smoothing(name, value):
 
 @pytest.mark.parametrize("value", (0, 0.0, -1.0, np.nan, np.inf, -np.inf))
 def test_value_of_temperature_and_denominator(value):
-    for name in ("softmax", "log_softmax", "softmax_backward", "log_softmax_backward"):
+    for name in ("softmax", "log_softmax", "softmax_backward", "log_softmax_backward", *DISTILLATION,
+                 "kl_div_with_logits", "kl_div_with_logits_backward"):
         assert_raises(name, ValueError, "temperature", temperature=value)
-    for name in LOSSES:
-        assert_raises(name, ValueError, "denominator", denominator=value)
+    for name in ALL_LOSSES:
+        assert_raises(name, ValueError, "denominator", denominator=value, reduction="mean")
 
 
 @pytest.mark.parametrize("reduction", ("none", "sum"))
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ALL_LOSSES)
 def test_denominator_without_mean(name, reduction):
-    upstream = {"grad_output": np.ones(2)} if name.endswith("backward") and reduction == "none" else {}
+    shape = 2 if name in LOSSES + DISTILLATION or "kl_div_with" in name else (2, 3)
+    upstream = {"grad_output": np.ones(shape)} if name.endswith("backward") and reduction == "none" else {}
     assert_raises(name, ValueError, "denominator", denominator=2.0, reduction=reduction, **upstream)
 
 
-@pytest.mark.parametrize("reduction", ("batchmean", "Mean", "", None, 0))
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("reduction", ("batchmean", "exp_mean", "Mean", "", None, 0))
+@pytest.mark.parametrize("name", ALL_LOSSES)
 def test_unknown_reduction(name, reduction):
+    """batchmean is for the Kullback-Leibler losses only, exp_mean for nobody."""
+    if reduction == "batchmean" and name.startswith("kl_div"):
+        reduction = "batch_mean"
     assert_raises(name, ValueError, "reduction", reduction=reduction)
 
 

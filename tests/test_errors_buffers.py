@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bad_calls import FIRST, FORWARD, LOSSES, SENTINEL, VALID, X, assert_raises, buffer_of, result_shape
+from bad_calls import DISTILLATION, FIRST, INDEXED, LOSSES, SENTINEL, VALID, X, assert_raises, buffer_of, result_shape
 
 import crossent as xe
 
@@ -10,7 +10,7 @@ import crossent as xe
 
 
 @pytest.mark.parametrize("value", (3, -1, -100, 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)))
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES + DISTILLATION)
 def test_target_out_of_range(name, value):
     """The message has the position, the value and the number of classes."""
     for says in ("1", str(value), "3"):
@@ -20,7 +20,7 @@ def test_target_out_of_range(name, value):
 @pytest.mark.parametrize("value", (3, 255, 2**63 - 1, 2**63, 2**64 - 100, 2**64 - 1))
 def test_unsigned_target_out_of_range(value):
     """Never wrapped: 2^64 - 100 is not -100."""
-    for name in LOSSES:
+    for name in LOSSES + DISTILLATION:
         assert_raises(name, IndexError, str(value), target=np.array([0, value], np.uint64))
 
 
@@ -42,7 +42,7 @@ def test_first_bad_target_in_c_order_is_reported():
 
 
 @pytest.mark.parametrize("position", (0, 1, 499_999, 777_777, 999_998, 999_999))
-@pytest.mark.parametrize("name", FORWARD)
+@pytest.mark.parametrize("name", INDEXED)
 def test_one_bad_target_in_a_million(name, position, dtype):
     x, target = np.zeros((1_000_000, 2), dtype), np.ones(1_000_000, np.int32)
     target[position] = 2
@@ -58,7 +58,7 @@ def test_one_bad_target_in_a_million(name, position, dtype):
 
 def test_bad_target_in_place():
     """The logits are the buffer: they must come out of it unharmed."""
-    for name in FORWARD:
+    for name in INDEXED:
         x = X.copy()
         with pytest.raises(IndexError):
             getattr(xe, name)(x, [0, 3], return_grad=True, grad_out=x)
@@ -100,7 +100,7 @@ def test_output_that_overlaps_an_input(name):
         assert_raises(name, ValueError, argument, **{first: x, argument: out})
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES + DISTILLATION)
 def test_output_that_overlaps_weights_or_target(name):
     argument, _ = buffer_of(name)
     store = np.full(12, 0.25)

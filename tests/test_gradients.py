@@ -53,6 +53,39 @@ def test_losses(smoothing, reduction, name, x):
     np.testing.assert_allclose(fused, slope(lambda v: np.sum(loss(v, TARGET, **options)), x), atol=1e-8)
 
 
+PAIRS = {
+    "cross_entropy": (xe.cross_entropy, "probabilities",
+                      {"weight": [0.5, 2.0, 1.0, 0.1], "sample_weight": [0.5, 2.0, 0.3], "label_smoothing": 0.2}),
+    **{divergence: (xe.kl_div_with_logits, "teacher", {"divergence": divergence, "temperature": 1.7, "beta": 0.3,
+                                                      "sample_weight": [0.5, 2.0, 0.3]})
+       for divergence in ("forward", "reverse", "js")},
+    "distillation_loss": (xe.distillation_loss, "teacher", {"temperature": 1.7, "ignore_index": 3, "alpha": 0.3,
+                                                            "weight": [0.5, 2.0, 1.0, 0.1]}),
+    "binary_cross_entropy": (xe.binary_cross_entropy, "probabilities", {"weight": [0.5, 2.0, 1.0, 0.1]}),
+    "binary_cross_entropy_with_logits": (xe.binary_cross_entropy_with_logits, "probabilities", {
+        "weight": [0.5, 2.0, 1.0, 0.1], "pos_weight": [0.1, 1.0, 3.0, 2.0], "label_smoothing": 0.2}),
+    "kl_div": (xe.kl_div, "probabilities", {}), "kl_div rows": (xe.kl_div, "probabilities", {"axis": 1}),
+    "kl_div log_target": (xe.kl_div, "teacher", {"log_target": True}),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
+def test_losses_of_two_distributions(reduction, name, x, rng):
+    loss, second, options = PAIRS[name]
+    other = rng.uniform(0.1, 0.9, x.shape) if second == "probabilities" else rng.normal(0, 1.5, x.shape)
+    if name == "binary_cross_entropy":
+        x = 0.5 + np.tanh(x) / 4  # away from 0 and 1, where the derivatives grow
+    positional = (x, other, TARGET) if name == "distillation_loss" else (x, other)
+    call = lambda v, **more: loss(v, *positional[1:], reduction=reduction, **options, **more)
+    upstream = rng.normal(0, 1, np.shape(call(x)))
+    wanted = slope(lambda v: np.sum(upstream * call(v)), x)
+    backward = getattr(xe, loss.__name__ + "_backward")
+    np.testing.assert_allclose(backward(upstream, *positional, reduction=reduction, **options), wanted, atol=1e-8)
+    fused = call(x, return_grad=True)[1]
+    np.testing.assert_allclose(fused, slope(lambda v: np.sum(call(v)), x), atol=1e-8)
+
+
 @pytest.mark.parametrize("axis", (0, 1))
 @pytest.mark.parametrize("temperature", (1.0, 0.6))
 def test_softmax_and_log_softmax(temperature, axis, x, rng):

@@ -73,7 +73,7 @@ void cross_entropy_part::weigh_probabilities(row_group& g) const {
     g.hard.others[i] = rest;
     const char* row = g.in[probabilities_].x[i];
     g.hard.top_probability[i] =
-        row ? load_number(row + static_cast<index>(g.hard.top_class[i]) * q.class_stride, q.type) : 0;
+        row ? load_rounded(row + static_cast<index>(g.hard.top_class[i]) * q.class_stride, q.type, op_.type) : 0;
   }
 }
 

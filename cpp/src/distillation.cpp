@@ -30,7 +30,7 @@ class distillation_operation : public row_operation {
   }
 
   void finish(row_group& g) override {
-    soft->finish(g, g.hard.row_weight, g.upstream, soft_upstream->divisor());
+    soft->finish(g, soft_upstream->divisor());
     if (soft_losses != nullptr) std::copy_n(g.soft.loss, g.count, soft_losses + g.first);
     if (!hard) return;
     hard->finish(g);
@@ -69,18 +69,19 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
     return indices.data != nullptr ? cross_entropy(logits, indices, options, loss, grad, e)
                                    : cross_entropy(logits, probabilities, options, loss, grad, e);
   const double t = divergence.temperature;
-  const double soft_share = how.scale_by_temperature ? how.alpha * (t * t) : how.alpha, hard_share = 1 - how.alpha;
+  const double power = how.scale_by_temperature ? t * t : 1, soft_share = how.alpha * power, hard_share = 1 - how.alpha;
 
   distillation_operation op;
   describe(op, logits, options.axis, t, grad);
   const int teacher = op.read(teacher_logits, options.axis, t);
   const index rows = op.inputs[0].array.rows.rows();
-  const targets y(indices, rows, options, op.classes, e);
+  const targets y(indices, rows, options, op.classes, op.type, e);
   const double soft_denominator = y.denominator(options, e, false), hard_denominator = y.denominator(options, e);
-  const upstream soft_upstream(options.grad_output, soft_denominator), hard_upstream(options.grad_output, hard_denominator);
+  const upstream soft_upstream(options.grad_output, op.type, soft_denominator);
+  const upstream hard_upstream(options.grad_output, op.type, hard_denominator);
   op.rows = &y;
   op.soft_upstream = &soft_upstream;
-  op.soft = std::make_unique<divergence_part>(op, 0, teacher, divergence, soft_share);
+  op.soft = std::make_unique<divergence_part>(op, 0, teacher, divergence, how.alpha, power);
   const bool with_hard = hard_share > 0;
   if (with_hard) {
     const int hard_logits = t == 1 ? 0 : op.read(logits, options.axis, 1.0);

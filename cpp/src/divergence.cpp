@@ -22,7 +22,7 @@ class divergence_operation : public row_operation {
       if (g.hard.row_weight[i] == 0) leave_out(g, i);
   }
   void finish(row_group& g) override {
-    part->finish(g, g.hard.row_weight, g.upstream, coefficients->divisor());
+    part->finish(g, coefficients->divisor());
     if (losses != nullptr) std::copy_n(g.soft.loss, g.count, losses + g.first);
   }
   void write(row_group& g, index begin, index end) override {
@@ -40,12 +40,12 @@ void kl_div_with_logits(const view& logits, const view& teacher_logits, const di
   describe(op, logits, options.axis, divergence.temperature, grad);
   const int teacher = op.read(teacher_logits, options.axis, divergence.temperature);
   const index rows = op.inputs[0].array.rows.rows();
-  const targets weights({}, rows, options, op.classes, e);
+  const targets weights({}, rows, options, op.classes, op.type, e);
   const double denominator = weights.denominator(options, e);
-  const upstream coefficients(options.grad_output, denominator);
+  const upstream coefficients(options.grad_output, op.type, denominator);
   op.weights = &weights;
   op.coefficients = &coefficients;
-  op.part = std::make_unique<divergence_part>(op, 0, teacher, divergence, 1.0);
+  op.part = std::make_unique<divergence_part>(op, 0, teacher, divergence, 1.0, 1.0);
 
   const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
   op.losses = losses.get();

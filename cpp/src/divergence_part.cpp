@@ -18,37 +18,40 @@ double sum_of_blocks(const double* x, index n) {
 
 }  // namespace
 
-void divergence_part::distribution(row_reading& in, index count, dtype type, const double* scale, double* shift,
-                                   double* factor) const {
-  kernels().softmax_factor(count, in.state(), scale, factor);
-  if (scale != nullptr)
-    for (index i = 0; i < count; ++i)
-      if (scale[i] == 0) factor[i] = 0;
-  std::copy_n(in.shift, count, shift);
-  kernels(type).spread(count, factor, shift);
+void divergence_part::distribution(row_reading& in, const row_group& g, dtype type, const row_coefficient& scale,
+                                   double* shift, double* factor) const {
+  kernels().softmax_factor(g.count, in.state(), scale, factor);
+  for (index i = 0; i < g.count; ++i) {
+    const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
+    if (!off && g.soft.gap[i] != g.soft.gap[i]) factor[i] = g.soft.gap[i];
+  }
+  std::copy_n(in.shift, g.count, shift);
+  kernels(type).spread(g.count, factor, shift);
 }
 
-void divergence_part::finish(row_group& g, const double* row_weight, const double* upstream, double divisor) const {
-  auto& s = g.soft;
-  row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
-  kernels().log_sum(g.count, teacher_rows.state(), s.gap);
-  kernels().log_sum(g.count, student_rows.state(), s.loss);
-  for (index i = 0; i < g.count; ++i) s.gap[i] -= s.loss[i];
+row_coefficient divergence_part::gradient_scale(const row_group& g) const {
+  return {g.upstream, g.hard.row_weight, {share_, power_}, {g.soft.divisor, options_.temperature}};
+}
 
-  distribution(student_rows, g.count, op_.type, nullptr, s.student_shift, s.student_factor);
-  distribution(teacher_rows, g.count, op_.type, nullptr, s.teacher_shift, s.teacher_factor);
+void divergence_part::finish(row_group& g, double divisor) const {
+  auto& s = g.soft;
+  const double* row_weight = g.hard.row_weight;
+  row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
+  kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap);
+
+  distribution(student_rows, g, op_.type, {}, s.student_shift, s.student_factor);
+  distribution(teacher_rows, g, op_.type, {}, s.teacher_shift, s.teacher_factor);
   std::vector<double> sums(static_cast<std::size_t>(2 * g.count * g.blocks));
   double *value = sums.data(), *inner = value + g.count * g.blocks;
   op_.kernel().divergence_sums(student(g), teacher(g), 0, g.blocks, rows(g), value, inner);
+  s.divisor = divisor;
   for (index i = 0; i < g.count; ++i) {
-    const double divergence_of_row = sum_of_blocks(value + i * g.blocks, g.blocks);
-    s.inner[i] = options_.kind == divergence::js ? sum_of_blocks(inner + i * g.blocks, g.blocks) : divergence_of_row;
-    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * divergence_of_row;
-    s.scale[i] = upstream[i] == 0 || row_weight[i] == 0 ? 0 : upstream[i] * row_weight[i] / divisor * scale_;
+    s.inner[i] = sum_of_blocks(inner + i * g.blocks, g.blocks);
+    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(value + i * g.blocks, g.blocks);
   }
   if (op_.out.data == nullptr) return;
-  distribution(student_rows, g.count, op_.type, s.scale, s.student_shift, s.student_factor);
-  distribution(teacher_rows, g.count, op_.type, s.scale, s.teacher_shift, s.teacher_factor);
+  distribution(student_rows, g, op_.type, gradient_scale(g), s.student_shift, s.student_factor);
+  distribution(teacher_rows, g, op_.type, gradient_scale(g), s.teacher_shift, s.teacher_factor);
 }
 
 divergence_rows divergence_part::rows(const row_group& g) const {
@@ -76,9 +79,9 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
       from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
       to[i] = reinterpret_cast<char*>(out + i);
       if (i < g.count && in.x[i] != nullptr)
-        x[k][i] = load_number(in.x[i] + static_cast<index>(classes[i]) * a.class_stride, a.type);
+        x[k][i] = load_rounded(in.x[i] + static_cast<index>(classes[i]) * a.class_stride, a.type, op_.type);
     }
-    distribution(in, g.count, dtype::float64, g.soft.scale, shift[k], factor[k]);
+    distribution(in, g, dtype::float64, gradient_scale(g), shift[k], factor[k]);
   }
   divergence_rows r = rows(g);
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);

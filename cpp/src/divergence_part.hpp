@@ -9,12 +9,12 @@ namespace crossent {
 
 class divergence_part {
  public:
-  // student, teacher: the numbers of the inputs, read at the temperature. scale: of the gradient, beside 1/temperature.
-  divergence_part(row_operation& op, int student, int teacher, const divergence_options& options, double scale)
-      : op_(op), student_(student), teacher_(teacher), options_(options), scale_(scale / options.temperature) {}
+  // student, teacher: the numbers of the inputs, read at the temperature. The loss counts `share` * `power` times.
+  divergence_part(row_operation& op, int student, int teacher, const divergence_options& options, double share, double power)
+      : op_(op), student_(student), teacher_(teacher), options_(options), share_(share), power_(power) {}
 
-  // upstream: gradient with respect to row_weight * loss * divisor; 0: none
-  void finish(row_group&, const double* row_weight, const double* upstream, double divisor) const;
+  // With the row weights in `hard` and the gradient with respect to weight * loss * divisor in `upstream` (0: none).
+  void finish(row_group&, double divisor) const;
   divergence_rows rows(const row_group&) const;
   source student(const row_group& g) const { return op_.input(g, student_); }
   source teacher(const row_group& g) const { return op_.input(g, teacher_); }
@@ -22,13 +22,14 @@ class divergence_part {
   void gradient_at(row_group&, const double* classes, double* out) const;
 
  private:
-  // p_c = e_c factor, times `scale` where given (0 where that is 0), as kernels of `type` take it.
-  void distribution(row_reading&, index count, dtype type, const double* scale, double* shift, double* factor) const;
+  // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
+  void distribution(row_reading&, const row_group&, dtype type, const row_coefficient&, double* shift, double* factor) const;
+  row_coefficient gradient_scale(const row_group&) const;
 
   row_operation& op_;
   int student_, teacher_;
   const divergence_options& options_;
-  double scale_;
+  double share_, power_;
 };
 
 }  // namespace crossent

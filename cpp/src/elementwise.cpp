@@ -73,7 +73,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const element_array loss_to = each ? element_array(loss) : element_array();
   const index count = inputs[0].positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   const double denominator = options.denominator > 0 ? options.denominator : static_cast<double>(count);
-  const double upstream = one_upstream ? load_number(options.grad_output.data, options.grad_output.type) : 1;
+  const double upstream = one_upstream ? load_rounded(options.grad_output.data, options.grad_output.type, type) : 1;
   const double scale = options.reduction == reduction::mean ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
   std::vector<double> sums(static_cast<std::size_t>(summed ? blocks : 0));
@@ -120,9 +120,19 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
             const mutable_view& grad, const execution& e) {
   const dtype_kernels& k = kernels(log_probs.type);
   const element_kernel kernel = options.log_target ? k.kl_div_log : k.kl_div;
-  if (options.axis < 0 || options.reduction != reduction::none) return evaluate(kernel, log_probs, target, options, loss, grad, e);
-  // The losses of rows; the gradient is still one of elements.
-  if (loss.data != nullptr) kl_div_rows(log_probs, target, options.log_target, options.axis, loss, e);
+  if (options.axis < 0) return evaluate(kernel, log_probs, target, options, loss, grad, e);
+  // The losses of rows, which are reduced as such; the gradient is still one of elements.
+  if (loss.data != nullptr && options.reduction == reduction::none) {
+    kl_div_rows(log_probs, target, options.log_target, options.axis, loss, e);
+  } else if (loss.data != nullptr) {
+    const default_environment environment;
+    const row_array x(log_probs, options.axis);
+    index shape = x.rows.rows(), stride = 8;
+    std::vector<double> losses(static_cast<std::size_t>(shape));
+    kl_div_rows(log_probs, target, options.log_target, options.axis, {losses.data(), dtype::float64, 1, &shape, &stride}, e);
+    const double count = static_cast<double>(shape) * static_cast<double>(log_probs.shape[options.axis]);
+    store_loss(losses.data(), shape, options.reduction, options.denominator > 0 ? options.denominator : count, loss, e);
+  }
   if (grad.data != nullptr) evaluate(kernel, log_probs, target, options, {}, grad, e);
 }
 

@@ -11,10 +11,19 @@ namespace {
 
 constexpr index cached_classes = 1 << 14;   // of the rows of a group
 
-// out = the measure of each row, in float64, divided by `unit`.
-void measure_rows(information kind, const view& p, const view& q, int axis, double unit, const mutable_view& out,
+double unit_of(double base) {
+  if (!(base > 0)) return 1;
+  double log_base;
+  kernels(dtype::float64).log(&base, &log_base, 1);
+  return log_base;
+}
+
+// out = the measure of each row, in float64, divided by log(base) where base > 0.
+void measure_rows(information kind, const view& p, const view& q, int axis, double base, const mutable_view& out,
                   const execution& e) {
   const default_environment environment;
+  const double unit = unit_of(base);
+  const bool single = arithmetic(p.type) == dtype::float32;   // q is then what it is in float32
   const index classes = p.shape[axis], blocks = (classes + block_classes - 1) / block_classes;
   const row_array a(p, axis), b(q, axis), to(out, -1);
   const index rows = a.rows.rows(), lanes = kernels().f64.lanes;
@@ -33,8 +42,8 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
       for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
       b.rows.offsets(first, n, offset);
       for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
-      kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across},
-                                 {pb, n, classes, b.class_stride, b.type, across}, 0, blocks, value, rest);
+      kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across, single},
+                                 {pb, n, classes, b.class_stride, b.type, across, single}, 0, blocks, value, rest);
       to.rows.offsets(first, n, offset);
       for (index i = 0; i < n; ++i) {
         double total = 0;
@@ -45,20 +54,13 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   });
 }
 
-double unit_of(double base) {
-  if (!(base > 0)) return 1;
-  double log_base;
-  kernels(dtype::float64).log(&base, &log_base, 1);
-  return log_base;
-}
-
 class entropy_operation : public row_operation {
  public:
   row_array result;
 
   void finish(row_group& g) override {
     row_reading& x = g.in[0];
-    kernels().softmax_factor(g.count, x.state(), nullptr, g.factor);
+    kernels().softmax_factor(g.count, x.state(), {}, g.factor);
     kernels().log_sum(g.count, x.state(), g.value);
     kernel().spread(g.count, g.factor, x.shift);
     std::vector<double> part(static_cast<std::size_t>(g.count * g.blocks));
@@ -76,21 +78,21 @@ class entropy_operation : public row_operation {
 }  // namespace
 
 void entropy(const view& p, int axis, double base, const mutable_view& out, const execution& e) {
-  measure_rows(information::entropy, p, p, axis, unit_of(base), out, e);
+  measure_rows(information::entropy, p, p, axis, base, out, e);
 }
 void information_cross_entropy(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
-  measure_rows(information::cross_entropy, p, q, axis, unit_of(base), out, e);
+  measure_rows(information::cross_entropy, p, q, axis, base, out, e);
 }
 void kl_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
-  measure_rows(information::kl_divergence, p, q, axis, unit_of(base), out, e);
+  measure_rows(information::kl_divergence, p, q, axis, base, out, e);
 }
 void js_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
-  measure_rows(information::js_divergence, p, q, axis, unit_of(base), out, e);
+  measure_rows(information::js_divergence, p, q, axis, base, out, e);
 }
 
 void kl_div_rows(const view& log_probs, const view& target, bool log_target, int axis, const mutable_view& out,
                  const execution& e) {
-  measure_rows(log_target ? information::kl_div_log : information::kl_div, log_probs, target, axis, 1, out, e);
+  measure_rows(log_target ? information::kl_div_log : information::kl_div, log_probs, target, axis, 0, out, e);
 }
 
 void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& e) {

@@ -24,6 +24,7 @@ struct source {
   index class_stride;   // bytes
   dtype type;
   bool across;
+  bool single = false;  // for kernels of float64: rounded to float32 first
 };
 
 struct sink {
@@ -103,6 +104,13 @@ struct cross_entropy_rows {
   double* top_gradient;             // of the class of the maximum, with smoothing or class probabilities
 };
 
+// upstream * weight * multiplier / divisor, rounded once; 0 where upstream or weight is.
+struct row_coefficient {
+  const double* upstream = nullptr;   // nullptr: ones
+  const double* weight = nullptr;     // nullptr: ones
+  double multiplier[2] = {1, 1}, divisor[2] = {1, 1};
+};
+
 // One of the two rows of a divergence: p_c = e_c factor.
 struct distribution_rows {
   const double* max = nullptr;
@@ -117,7 +125,7 @@ struct divergence_rows {
   scaling t;
   distribution_rows student, teacher;
   const double* gap = nullptr;     // log_sum of the teacher - that of the student
-  const double* inner = nullptr;   // of a gradient: KL(s || t) (reverse), KL(s || m) (js)
+  const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
@@ -189,9 +197,11 @@ struct dtype_kernels {
 struct kernel_table {
   const char* name;
   dtype_kernels f32, f64;
-  // Of each row: the factor of softmax (times `scale`, where given), log1p(tail), and logsumexp.
-  void (*softmax_factor)(index rows, const row_state&, const double* scale, double* out);
+  // Of each row: the factor of softmax times a coefficient, log1p(tail), and logsumexp.
+  void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out);
   void (*log_sum)(index rows, const row_state&, double* out);
+  // log_sum of a - log_sum of b, accurate beside 1.
+  void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out);
   void (*logsumexp)(index rows, const row_state&, double* out);
   void (*cross_entropy)(const cross_entropy_rows&);
   // Two sums per block, of which the measure is the sum.

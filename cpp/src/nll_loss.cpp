@@ -27,9 +27,9 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   const index classes = log_probs.shape[options.axis];
   const row_array x(log_probs, options.axis);
   const index rows = x.rows.rows();
-  const targets y(target, rows, options, classes, e);
+  const targets y(target, rows, options, classes, arithmetic(log_probs.type), e);
   const double denominator = y.denominator(options, e);
-  const upstream coefficients(options.grad_output, denominator);
+  const upstream coefficients(options.grad_output, arithmetic(log_probs.type), denominator);
 
   // All that is read is read first: the gradient may lie on the log-probabilities.
   const std::unique_ptr<double[]> losses(new double[static_cast<std::size_t>(rows)]);

@@ -16,7 +16,9 @@ class softmax_operation : public row_operation {
   void finish(row_group& g) override {
     row_reading& x = g.in[0];
     if (upstream.given()) upstream.load(g.first, g.count, g.upstream);
-    kernels().softmax_factor(g.count, x.state(), upstream.given() ? g.upstream : nullptr, g.factor);
+    row_coefficient coefficient;
+    if (upstream.given()) coefficient.upstream = g.upstream;
+    kernels().softmax_factor(g.count, x.state(), coefficient, g.factor);
     if (upstream.given()) {
       // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
       for (index i = 0; i < g.count; ++i)
@@ -111,7 +113,7 @@ void logsumexp_backward(const view& grad_output, const view& x, int axis, const 
   const default_environment environment;
   softmax_operation op;
   describe(op, x, axis, 1.0, out);
-  op.upstream = row_values(grad_output);
+  op.upstream = row_values(grad_output, op.type);
   run_rows(op, e);
 }
 

@@ -181,4 +181,9 @@ double load_number(const void* from, dtype type) {
   }
 }
 
+double load_rounded(const void* from, dtype type, dtype arithmetic) {
+  const double v = load_number(from, type);
+  return arithmetic == dtype::float32 ? static_cast<double>(static_cast<float>(v)) : v;
+}
+
 }  // namespace crossent

@@ -69,7 +69,7 @@ struct alignas(64) row_group {
 
   // Of a divergence.
   struct alignas(64) {
-    double loss[group_rows] = {}, gap[group_rows] = {}, inner[group_rows] = {}, scale[group_rows] = {};
+    double loss[group_rows] = {}, gap[group_rows] = {}, inner[group_rows] = {}, divisor = 1;
     double student_shift[group_rows] = {}, student_factor[group_rows] = {};
     double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {};
   } soft;
@@ -110,5 +110,7 @@ void run_rows(row_operation&, const execution&);
 // A number into an array of the dtype, and from it.
 void store_number(void* to, dtype, double value);
 double load_number(const void* from, dtype);
+// The same, rounded to what the call computes in.
+double load_rounded(const void* from, dtype, dtype arithmetic);
 
 }  // namespace crossent

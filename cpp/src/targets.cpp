@@ -59,10 +59,11 @@ void row_values::load(index first, index count, double* out) const {
   }
   index offset[group_rows];
   rows_.offsets(first, count, offset);
-  for (index i = 0; i < count; ++i) out[i] = load_number(data_ + offset[i], type_);
+  for (index i = 0; i < count; ++i) out[i] = load_rounded(data_ + offset[i], type_, arithmetic_);
 }
 
-targets::targets(const index_view& target, index rows, const row_loss_options& options, index classes, const execution& e)
+targets::targets(const index_view& target, index rows, const row_loss_options& options, index classes, dtype arithmetic,
+                 const execution& e)
     : data_(static_cast<const char*>(target.data)),
       type_(target.type),
       count_(rows),
@@ -74,7 +75,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       weights_(static_cast<const char*>(options.weight.data)),
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
-      sample_weight_(options.sample_weight) {
+      sample_weight_(options.sample_weight, arithmetic) {
   if (data_ == nullptr) {
     counted_ = rows;
     return;

@@ -10,14 +10,15 @@ namespace crossent {
 class row_values {
  public:
   row_values() = default;
-  explicit row_values(const view& v)
-      : data_(static_cast<const char*>(v.data)), type_(v.type), rows_(v.ndim, v.shape, v.strides, -1) {}
+  // Rounded to what the call computes in.
+  row_values(const view& v, dtype arithmetic)
+      : data_(static_cast<const char*>(v.data)), type_(v.type), arithmetic_(arithmetic), rows_(v.ndim, v.shape, v.strides, -1) {}
   bool given() const { return data_ != nullptr; }
   void load(index first, index count, double* out) const;
 
  private:
   const char* data_ = nullptr;
-  dtype type_ = dtype::float64;
+  dtype type_ = dtype::float64, arithmetic_ = dtype::float64;
   row_layout rows_;
 };
 
@@ -26,8 +27,8 @@ class targets {
  public:
   static constexpr index ignored = -1;
 
-  // target.data == nullptr: rows have no class. Throws target_error.
-  targets(const index_view& target, index rows, const row_loss_options&, index classes, const execution&);
+  // target.data == nullptr: rows have no class. arithmetic: of the logits. Throws target_error.
+  targets(const index_view& target, index rows, const row_loss_options&, index classes, dtype arithmetic, const execution&);
 
   // count <= group_rows. y: the class, or `ignored`; class_weight: w[y], 1 without classes; row_weight: v, 0 for rows that
   // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
@@ -64,7 +65,7 @@ class targets {
 class upstream {
  public:
   // divisor: 1 where there is no mean. A mean over nothing has no gradient.
-  upstream(const view& grad_output, double divisor) : grad_output_(grad_output), divisor_(divisor) {}
+  upstream(const view& grad_output, dtype arithmetic, double divisor) : grad_output_(grad_output, arithmetic), divisor_(divisor) {}
   // g[i] = grad_output of row first + i, 0 where the row weight is. count <= group_rows.
   void load(index first, index count, const double* row_weight, double* g) const;
   double divisor() const { return divisor_ == 0 ? 1 : divisor_; }

@@ -68,8 +68,11 @@ template <class T> struct probability {
 
   template <class O> probability(const distribution_rows& r, const scaling& t, index row, O o)
       : term(per_row<T>(r.shift, row, o), t), offset(per_row<T>(r.offset, row, o)), factor(per_row<T>(r.factor, row, o)) {}
-  // p v. The terms are biased: only the last product can be subnormal, and rounds once.
-  pack<T> times(pack<T> x, pack<T> v) const { return (term(x - offset) * v) * factor; }
+  // p v, 0 where p is (NaN where the row is). The terms are biased: only the last product can be subnormal, and rounds once.
+  pack<T> times(pack<T> x, pack<T> v) const {
+    const pack<T> e = term(x - offset);
+    return if_equal(e, set1<T>(0), e * factor, (e * v) * factor);
+  }
   pack<T> operator()(pack<T> x) const { return term(x - offset) * factor; }
 };
 
@@ -89,19 +92,25 @@ template <class T> struct larger_probability {
   }
 };
 
-// log(t/m) and log(s/m) for m = beta t + (1 - beta) s, from d: whichever of e^d, e^-d is small.
+// log(t/m) and log(s/m) for m = beta t + (1 - beta) s, from d: -log1p((1 - beta) expm1(-d)) and -log1p(beta expm1(d)). Where
+// e^|d| leaves the range, the logarithm of the smaller of s and t is -|d| beside that of the larger.
 template <class T> struct mixture_ratios {
   pack<T> teacher, student;
 
   mixture_ratios(pack<T> d, pack<T> beta, pack<T> rest) {
-    const pack<T> zero = set1<T>(0), share = if_less(zero, d, rest, beta);
-    const pack<T> near = log1p(share * expm1(-absolute(d)));   // log(m / larger) <= 0
-    const pack<T> far = -absolute(d) - near;                   // log(smaller / m)
-    teacher = if_less(zero, d, -near, far);
-    student = if_less(zero, d, far, -near);
+    const pack<T> zero = set1<T>(0), size = absolute(d), limit = set1<T>(64);
+    const pack<T> larger_share = if_less(zero, d, rest, beta), smaller_share = if_less(zero, d, beta, rest);
+    const pack<T> mixed = fma(larger_share, exp(-size), smaller_share);   // m / larger; log1p is for where it is near 1
+    const pack<T> of_larger = -if_less(mixed, set1<T>(T(0.5)), log(mixed), log1p(larger_share * expm1(-size)));
+    const pack<T> of_smaller = -log1p(smaller_share * expm1(at_most(size, limit)));
+    const pack<T> smaller = if_less(limit, size, of_larger - size, of_smaller);
+    teacher = if_less(zero, d, of_larger, smaller);
+    student = if_less(zero, d, smaller, of_larger);
   }
 };
 
+// `inner` is sum s log(s/t), or of s/m, as it stands: an error that the log-ratios of a row have in common leaves the
+// gradient with it.
 template <class T>
 void divergence_sums(const source& student, const source& teacher, index begin, index end, const divergence_rows& p,
                      double* value, double* inner) {
@@ -115,7 +124,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
       if (kind != divergence::js) {
         const pack<T> star = kind == divergence::forward ? if_less(zero, d, one, zero) : if_less(zero, d, zero, one);
         const pack<T> term = larger_of.times(d, x[0], x[1], phi_or_star(-absolute(d), star));
-        return parts<T, 2>{{term, zero}};
+        return parts<T, 2>{{term, kind == divergence::reverse ? larger_of.student.times(x[0], -d) : zero}};
       }
       // KL(p || m) adds p phi*(log p/m) where p > m, and m phi(log p/m) elsewhere.
       const mixture_ratios<T> ratios(d, beta, rest);
@@ -126,7 +135,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
         return if_equal(m, zero, zero, v);
       };
       const pack<T> of_student = part(s, ratios.student);
-      return parts<T, 2>{{fma(beta, part(t, ratios.teacher), rest * of_student), of_student}};
+      return parts<T, 2>{{fma(beta, part(t, ratios.teacher), rest * of_student), larger_of.student.times(x[0], ratios.student)}};
     };
   });
 }
@@ -154,11 +163,11 @@ void write_divergence(const source& student, const source& teacher, const source
       if (kind == divergence::forward) {   // s - t
         const pack<T> part = larger_of.times(d, x[0], x[1], expm1(-absolute(d)));
         g = if_less(zero, d, part, -part);
-      } else {                             // s (log s/t - KL(s || t)), or the same of s/m
+      } else {                             // s (log s/t - sum s log s/t), or the same of s/m
         const bool js = kind == divergence::js;
         const pack<T> log_s = js ? mixture_ratios<T>(d, mixed, rest).student : -d;
         const pack<T> v = js ? (log_s - inner) * rest : log_s - inner;
-        g = if_equal(larger_of.student(x[0]), zero, zero, larger_of.student.times(x[0], v));
+        g = larger_of.student.times(x[0], v);
       }
       g = if_equal(larger_of.student.factor, zero, zero, g);
       if (!with_hard) return g;
@@ -175,10 +184,7 @@ void entropy_sums(const source& x, index begin, index end, const distribution_ro
   sum_blocks<T, 1>({x}, begin, end, {out}, [&](index row, index, auto o) {
     const probability<T> prob(p, scaling{}, row, o);
     const pack<T> max = per_row<T>(p.max, row, o);
-    return [=](const pack<T>* v, index, index) {
-      const pack<T> zero = set1<T>(0);
-      return parts<T, 1>{{if_equal(v[0], set1(-constants<T>::infinity), zero, prob(v[0]) * (max - v[0]))}};
-    };
+    return [=](const pack<T>* v, index, index) { return parts<T, 1>{{prob.times(v[0], max - v[0])}}; };
   });
 }
 

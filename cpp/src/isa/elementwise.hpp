@@ -8,6 +8,7 @@ namespace {
 
 template <class T> struct element_result {
   pack<T> loss, grad;
+  pack<T> weight;   // 0: the element does not count, whatever flows back to it
 };
 
 // coefficient * value, 0 where the coefficient is.
@@ -24,6 +25,7 @@ template <class T> struct binary_cross_entropy_element {
   element_result<T> operator()(const pack<T>* x, bool with_grad) const {
     const pack<T> one = set1<T>(1), p = x[0], yes = x[1], no = one - yes, w = x[2];
     element_result<T> r;
+    r.weight = w;
     r.loss = weighted(w, weighted(yes, -at_least(log(p), floor)) + weighted(no, -at_least(log1p(-p), floor)));
     if (with_grad) r.grad = weighted(w, weighted(no, one / (one - p)) - weighted(yes, one / p));
     return r;
@@ -41,6 +43,7 @@ template <class T> struct binary_cross_entropy_with_logits_element {
     const pack<T> yes = x[3] * fma(x[1], keep, spread), no = fma(one - x[1], keep, spread);
     const pack<T> e = exp(-absolute(x[0])), l = log1p(e);
     element_result<T> r;
+    r.weight = if_equal(yes + no, zero, zero, w);
     // Products and a sum, not an fma: the same bits for (-x, 1 - y).
     r.loss = weighted(w, weighted(yes, larger(-x[0], zero) + l) + weighted(no, larger(x[0], zero) + l));
     if (with_grad) {
@@ -57,7 +60,7 @@ template <class T> struct binary_cross_entropy_with_logits_element {
 // x: log-probability, target probability
 template <class T> struct kl_div_element {
   explicit kl_div_element(const element_block&) {}
-  element_result<T> operator()(const pack<T>* x, bool) const { return {weighted(x[1], log(x[1]) - x[0]), -x[1]}; }
+  element_result<T> operator()(const pack<T>* x, bool) const { return {weighted(x[1], log(x[1]) - x[0]), -x[1], set1<T>(1)}; }
 };
 
 // x: log-probability, logarithm of the target probability
@@ -65,7 +68,7 @@ template <class T> struct kl_div_log_element {
   explicit kl_div_log_element(const element_block&) {}
   element_result<T> operator()(const pack<T>* x, bool) const {
     const pack<T> t = exp(x[1]);
-    return {weighted(t, x[1] - x[0]), -t};
+    return {weighted(t, x[1] - x[0]), -t, set1<T>(1)};
   }
 };
 
@@ -88,12 +91,13 @@ template <class T, template <class> class Element> void elementwise(const elemen
         else x[k] = left >= lanes ? load<T>(in[k] + i * size_of<T>) : load_partial<T>(in[k] + i * size_of<T>, left, T(0));
       }
       element_result<T> r = element(x, grad != nullptr);
+      if (grad) r.grad = if_equal(r.weight, zero, zero, weighted(x[arrays - 1] * scale, r.grad));
       if (left >= lanes) {
         if (loss) store(loss + i * size_of<T>, r.loss);
-        if (grad) store(grad + i * size_of<T>, weighted(x[arrays - 1] * scale, r.grad));
+        if (grad) store(grad + i * size_of<T>, r.grad);
       } else {
         if (loss) store_partial(loss + i * size_of<T>, left, r.loss);
-        if (grad) store_partial(grad + i * size_of<T>, left, weighted(x[arrays - 1] * scale, r.grad));
+        if (grad) store_partial(grad + i * size_of<T>, left, r.grad);
         r.loss = if_equal(first_lanes<T>(left), zero, zero, r.loss);
       }
       return parts<T, 1>{{r.loss}};

@@ -37,7 +37,8 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> star) {
   const pack<T> rest = fma(p, b, (sum_low + product_error(p, r.g, pg)) + (low + product_error(p, a, pa)));
   const pack<T> linear = two_sum(sum, pg, linear_low), total = two_sum(linear, pa, total_low);
   pack<T> far = total + (total_low + (linear_low + rest));
-  far = if_equal(absolute(total), set1(k::infinity), total, far);
+  far = if_equal(total, set1(k::infinity), total, far);   // the errors of an infinite sum are NaN
+  far = if_equal(p, set1(k::infinity), p, far);
   far = far + far;
 
   pack<T> y = if_equal(r.n, zero, near, far);

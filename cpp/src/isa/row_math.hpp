@@ -125,16 +125,37 @@ CROSSENT_INLINE doubles loss_tail(const row_state& s, index i) {
                   load<double>(s.tail + i));
 }
 
-void softmax_factor(index rows, const row_state& s, const double* scale, double* out) {
-  const doubles one = set1(1.0);
+void softmax_factor(index rows, const row_state& s, const row_coefficient& c, double* out) {
+  const doubles one = set1(1.0), zero = set1(0.0);
+  const bool plain = c.upstream == nullptr && c.weight == nullptr;
+  const auto exact = [](double v) { return wide{set1(v), set1(0.0)}; };
+  const wide multiplier = exact(c.multiplier[0]) * exact(c.multiplier[1]), divisor = exact(c.divisor[0]) * exact(c.divisor[1]);
   for (index i = 0; i < rows; i += 8) {
-    const doubles v = scale ? load<double>(scale + i) : one;
-    store(out + i, v * (load<double>(s.unit + i) / (one + loss_tail(s, i))));
+    const doubles unit = load<double>(s.unit + i), tail = loss_tail(s, i);
+    if (plain) {
+      store(out + i, unit / (one + tail));
+      continue;
+    }
+    const doubles g = c.upstream ? load<double>(c.upstream + i) : one, v = c.weight ? load<double>(c.weight + i) : one;
+    const wide p = wide{unit, zero} / (wide{one, zero} + wide{tail, zero});
+    const wide product = (wide{g, zero} * wide{v, zero}) * (multiplier * p) / divisor;
+    const doubles rounded = product.high + product.low;
+    store(out + i, if_equal(g, zero, zero, if_equal(v, zero, zero, rounded)));
   }
 }
 
 void log_sum(index rows, const row_state& s, double* out) {
   for (index i = 0; i < rows; i += 8) store(out + i, log1p(loss_tail(s, i)));
+}
+
+// Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
+void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out) {
+  const doubles one = set1(1.0), half = set1(0.5);
+  for (index i = 0; i < rows; i += 8) {
+    const doubles ta = loss_tail(a, i), tb = loss_tail(b, i), pa = one + ta, pb = one + tb;
+    const doubles near = log1p((ta - tb) / pb), far = log1p(ta) - log1p(tb);
+    store(out + i, if_less(pa, half * pb, far, if_less(pb, half * pa, far, near)));
+  }
 }
 
 void logsumexp(index rows, const row_state& s, double* out) {

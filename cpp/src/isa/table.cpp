@@ -80,6 +80,7 @@ const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = {
     kernels_of<double>(),
     softmax_factor,
     log_sum,
+    log_sum_gap,
     logsumexp,
     cross_entropy,
     information_sums,

@@ -31,8 +31,10 @@ CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* to, i
 }
 
 // n numbers `stride` bytes apart, as T.
-template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step) {
+template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step, bool single = false) {
   const auto same = [](auto v) { return v; };
+  if (single && type == dtype::float64)
+    return read_each<T, double>(from, stride, n, to, to_step, [](double v) { return static_cast<float>(v); });
   switch (type) {
     case dtype::float32:
       if (stride == 4 && to_step == 1) read_each<T, float>(from, 4, n, to, 1, same);   // known steps make vector code
@@ -83,14 +85,16 @@ template <class T> void scatter(const T* from, index from_step, index n, char* t
 
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
+template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.single; }
+template <class T> CROSSENT_INLINE bool is_native(const sink& s) { return s.type == native<T>; }
 template <class T, class S> CROSSENT_INLINE bool direct_along(const S& s) {
-  return s.type == native<T> && s.class_stride == size_of<T>;
+  return is_native<T>(s) && s.class_stride == size_of<T>;
 }
 
 template <class T> CROSSENT_INLINE const char* load_along(const source& s, index row, run r, T* buffer) {
   const char* from = s.rows[row] + r.begin * s.class_stride;
   if (direct_along<T>(s)) return from;
-  gather(from, s.class_stride, s.type, r.n, buffer, 1);
+  gather(from, s.class_stride, s.type, r.n, buffer, 1, s.single);
   return reinterpret_cast<const char*>(buffer);
 }
 
@@ -124,15 +128,16 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
   const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
   if (neighbours<T>(rows, s.type)) {
     const char* from = rows[0] + r.begin * s.class_stride;
-    if (s.type == native<T>) return {from, s.class_stride};
-    for (index i = 0; i < r.n; ++i) gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1);
+    if (is_native<T>(s)) return {from, s.class_stride};
+    for (index i = 0; i < r.n; ++i)
+      gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1, s.single);
     return packed;
   }
   for (index l = 0; l < lanes; ++l) {
     const char* from = rows[l] + r.begin * s.class_stride;
-    if (s.type == native<T>)
+    if (is_native<T>(s))
       for (index i = 0; i < r.n; ++i) buffer[i * lanes + l] = load_one<T>(from + i * s.class_stride);
-    else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes);
+    else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes, s.single);
   }
   return packed;
 }
