@@ -16,8 +16,8 @@ from oracle_divergence import DIVERGENCES, kl_div_rows
 import crossent as xe
 
 LIMIT = 4
-# A class of the forward gradient is one product, s expm1(d). Of the others it is s (log(s/t) - sum s log(s/t)): s and the
-# logarithm take about 2 ulp each, the sum and the difference half of one each, and the two products another: below 8.
+# A class of the forward gradient is one product, s expm1(d). Of the others it is s (log(s/t) - sum s log(s/t)): s and
+# the logarithm take about 2 ulp each, the sum and the difference half of one each, two products another: below 8.
 GRADIENT_LIMIT = {"forward": 4, "reverse": 8, "js": 8}
 LEAST = {np.float32: 2e-9, np.float64: 1e-18}
 RELATIVE = {np.float32: 1e-5, np.float64: 1e-12}

@@ -1,7 +1,8 @@
 """Every loss of the table in family.py, in every dtype, option, reduction and layout, against exact arithmetic.
 
 Losses: 4 ulp of the exact value, or of the larger terms where a loss is defined as their difference (kl_div). Gradient
-entries: 4 ulp of the larger of their two terms (8 where GRADIENT_LIMIT says why); in float16 and bfloat16, which are float32 results rounded once, 1 ulp.
+entries: 4 ulp of the larger of their two terms, 8 where GRADIENT_LIMIT says why; in float16 and bfloat16, which are
+float32 results rounded once, 1 ulp.
 A layout must not change a bit of a row, so that one comparison with exact numbers holds for all of them.
 """
 

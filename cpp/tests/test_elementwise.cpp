@@ -193,6 +193,15 @@ TEST_CASE("the first number out of range is found in any place") {
         }
 }
 
+TEST_CASE("the first of many numbers out of range is found, whichever thread is first") {
+  std::vector<float> x(1 << 16, 0.5f);
+  for (std::size_t i = 2048; i < x.size(); i += 1024) x[i] = 2;
+  const index shape[] = {static_cast<index>(x.size())}, strides[] = {4};
+  index wrong = 0;
+  for (int i = 0; i < 40; ++i) wrong += first_outside({x.data(), dtype::float32, 1, shape, strides}, 0, 1, {2, nullptr}) != 2048;
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("numbers out of range in odd shapes") {
   const float x[] = {0.5f, 2, 0.5f};
   const index none[] = {0, 5}, any[] = {20, 4}, many[] = {70, 1000}, zero[] = {0, 0}, three[] = {2, 3, 5}, back[] = {0, -4, 0};

@@ -35,11 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crossent", description="Maximum-likelihood losses on NumPy arrays.")
     commands = parser.add_subparsers(dest="command", required=True)
     demo_parser = commands.add_parser(
-        "demo", help="train classifiers, compare them with scikit-learn, distil, smooth labels, measure (a minute)"
+        "demo", help="train classifiers, compare with scikit-learn, distil, smooth labels, measure (a minute)"
     )
-    demo_parser.add_argument(
-        "--out", type=Path, default=Path("crossent-demo"), help="folder for the report and the figures (default: %(default)s)"
-    )
+    out_help = "folder for the report and the figures (default: %(default)s)"
+    demo_parser.add_argument("--out", type=Path, default=Path("crossent-demo"), help=out_help)
     commands.add_parser("info", help="print the version, the instruction set and the threads")
     options = parser.parse_args(arguments)
     try:

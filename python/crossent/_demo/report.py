@@ -92,8 +92,8 @@ def print_distillation(console: Console, result: distillation.Result) -> None:
             signs = {t: students.gain(t)[which].sign for t in students.distilled}
             console.print(f"  {students.images:,} images: {name} {changes('T', signs)}")
     console.print(
-        f"Sizes and the {distillation.STUDENT_STEPS:,} steps were chosen after trial runs on the same test images; the gain "
-        "depends on them, and in trials of 150 steps T = 4 lost."
+        f"Sizes and the {distillation.STUDENT_STEPS:,} steps were chosen after trial runs on the same test images; the "
+        "gain depends on them, and in trials of 150 steps T = 4 lost."
     )
     console.print()
 
