@@ -43,7 +43,8 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> star) {
 
   pack<T> y = if_equal(r.n, zero, near, far);
   y = if_less(z, lowest, if_less(zero, star, alpha, one), y);
-  return if_less(highest, z, set1(k::infinity), y);
+  y = if_less(highest, z, set1(k::infinity), y);
+  return if_equal(z, z, y, z);   // the scale of a NaN may be anything
 }
 
 template <class T> CROSSENT_INLINE pack<T> phi(pack<T> d) { return phi_or_star(d, set1<T>(0)); }
