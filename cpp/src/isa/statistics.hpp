@@ -222,8 +222,8 @@ CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, cons
 
 template <class T>
 void statistics(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
-  if (t.is_one) statistics_of<T, false>(s, begin, end, t, out);
-  else statistics_of<T, true>(s, begin, end, t, out);
+  if (CROSSENT_SMALL || !t.is_one) statistics_of<T, true>(s, begin, end, t, out);
+  else statistics_of<T, CROSSENT_SMALL>(s, begin, end, t, out);
 }
 
 }  // namespace

@@ -23,10 +23,13 @@
 // Long and called from many kernels: once in the object, not once in each of them.
 #define CROSSENT_ONCE static __attribute__((noinline))
 // In line where it pays; at the baseline level, of four registers to a pack and no FMA, the object stays small instead.
+// There kernels for T = 1 are left out too: with 1/T = 1 the others give the same bits.
 #if defined(__x86_64__) && !defined(__FMA__)
 #define CROSSENT_HOT CROSSENT_ONCE
+#define CROSSENT_SMALL true
 #else
 #define CROSSENT_HOT CROSSENT_INLINE
+#define CROSSENT_SMALL false
 #endif
 
 namespace crossent {

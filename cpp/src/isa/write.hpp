@@ -39,8 +39,8 @@ CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, ind
 template <class T>
 void write_exp(const source& s, const source* q, const sink& to, index begin, index end, const scaling& t, const row_scale& p) {
   if (q != nullptr) write_exp_of<T, false, true, 2>({s, *q}, to, begin, end, t, p);
-  else if (!t.is_one) write_exp_of<T, true, false, 1>({s}, to, begin, end, t, p);
-  else if (p.beta == nullptr) write_exp_of<T, false, false, 1>({s}, to, begin, end, t, p);
+  else if (!t.is_one || (CROSSENT_SMALL && p.beta == nullptr)) write_exp_of<T, true, false, 1>({s}, to, begin, end, t, p);
+  else if (p.beta == nullptr) write_exp_of<T, CROSSENT_SMALL, false, 1>({s}, to, begin, end, t, p);
   else write_exp_of<T, false, true, 1>({s}, to, begin, end, t, p);
 }
 
