@@ -49,7 +49,8 @@ template <class T> struct binary_cross_entropy_with_logits_element {
     if (with_grad) {
       // sigmoid(|x|) and sigmoid(-|x|), with the rounding errors of 1 + e and of the quotient.
       const pack<T> sum = one + e, sum_low = e - (sum - one), quotient = one / sum;
-      const pack<T> rest = fma(-quotient, sum, one) - quotient * sum_low;
+      const pack<T> product = quotient * sum;
+      const pack<T> rest = ((one - product) - product_error(quotient, sum, product)) - quotient * sum_low;
       const pack<T> near = fma(quotient, rest, quotient), far = e * near;
       r.grad = weighted(w, weighted(no, if_less(zero, x[0], near, far)) - weighted(yes, if_less(zero, x[0], far, near)));
     }
