@@ -106,4 +106,11 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   store_number(loss.data, loss.type, total);
 }
 
+// The divergence alone is a distillation without targets.
+void kl_div_with_logits(const view& logits, const view& teacher_logits, const divergence_options& divergence,
+                        const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
+                        const execution& e) {
+  distillation_loss(logits, teacher_logits, {}, {}, {1.0, false}, divergence, options, loss, grad, e);
+}
+
 }  // namespace crossent

@@ -1,5 +1,4 @@
-// The divergence of two rows of logits as a part of an operation: alone in divergence.cpp, beside cross-entropy in
-// distillation.cpp.
+// The divergence of two rows of logits as a part of an operation: alone or beside cross-entropy, in distillation.cpp.
 #pragma once
 
 #include "row_pass.hpp"
