@@ -26,13 +26,9 @@ void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
   auto& h = g.hard;
   y_.load(g.first, g.count, h.y, h.class_weight, h.row_weight, all_rows);
   upstream_.load(g.first, g.count, h.row_weight, h.upstream);
-  const row_array& x = op_.inputs[static_cast<std::size_t>(logits_)].array;
-  for (index i = 0; i < g.count; ++i) {
-    h.upstream[i] *= scale_;
-    const bool there = h.row_weight[i] != 0;
-    h.target[i] = there ? load_number(g.in[logits_].x[i] + h.y[i] * x.class_stride, x.type) : 0;
-    if (!there) op_.leave_out(g, i);
-  }
+  for (index i = 0; i < g.count; ++i) h.upstream[i] *= scale_;
+  for (index i = 0; i < g.count; ++i)
+    if (h.row_weight[i] == 0) op_.leave_out(g, i);
 }
 
 double cross_entropy_part::fold_deviation(row_group& g, index row, const double* part, const double* mass) const {
@@ -86,6 +82,7 @@ void cross_entropy_part::finish(row_group& g) const {
   }
   if (smoothed()) smooth(g);
   if (probabilities_ >= 0) weigh_probabilities(g);
+  load_class(op_.inputs[static_cast<std::size_t>(logits_)].array, g.count, x.x, h.y, h.row_weight, h.target);
   cross_entropy_rows r{};
   r.count = g.count;
   r.precise = op_.type == dtype::float64;
@@ -107,12 +104,13 @@ void cross_entropy_part::finish(row_group& g) const {
     r.top_probability = h.top_probability;
   }
   r.loss = h.loss;
-  r.factor = h.factor;
+  r.factor = op_.out.data == nullptr ? nullptr : h.factor;
   r.beta = h.beta;
   r.gamma = h.gamma;
   r.target_gradient = h.target_gradient;
   r.top_gradient = h.top_gradient;
   kernels().cross_entropy(r);
+  if (op_.out.data == nullptr) return;
   std::copy_n(x.shift, g.count, h.shift);
   op_.kernel().spread(g.count, h.factor, h.shift);
 }
@@ -125,6 +123,8 @@ row_scale cross_entropy_part::scale_of(const row_group& g) const {
   if (smoothed() || probabilities_ >= 0) s.beta = g.hard.beta;
   if (probabilities_ >= 0) s.gamma = g.hard.gamma;
   if (!packed_weight_.empty()) s.weight = packed_weight_.data();
+  s.block_offset = g.in[logits_].block_stats().offset;
+  s.block_shift = g.in[logits_].block_stats().shift;
   return s;
 }
 

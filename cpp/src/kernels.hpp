@@ -25,7 +25,13 @@ struct source {
   dtype type;
   bool across;
   bool single = false;  // for kernels of float64: rounded to float32 first
+  // Room for the terms of `statistics`, in the arithmetic type, that `write_exp` finds again; nullptr: it computes them
+  // again. kept_classes(classes) numbers for each row, aligned to 64 bytes.
+  void* terms = nullptr;
 };
+
+// Terms kept along lie in rows of whole groups of 128 classes; across, in whole tiles as the lanes compute them.
+constexpr index kept_classes(index classes) { return (classes + 127) / 128 * 128; }
 
 struct sink {
   char* const* rows;
@@ -48,7 +54,7 @@ struct block_statistics {
   double* shift;      // the exponent of the largest term
   double* plain;      // sum of the terms; not written where a row is one block
   double* excluded;   // the same without the terms equal to the maximum in the first group of classes that holds it
-  double* ties;       // how many those are
+  double* ties;       // how many those are; both only of a block whose maximum is above those of the blocks before it
 };
 
 // What a row comes to: p_c = exp((x_c - offset)/T) 2^-shift unit / (1 + tail).
@@ -69,6 +75,9 @@ struct row_scale {
   const double* beta = nullptr;    // absent: no second term
   const double* gamma = nullptr;   // with class probabilities q
   const void* weight = nullptr;    // (classes,) in the arithmetic dtype; absent: ones
+  // Of the blocks that the terms were kept of, as in block_statistics.
+  const double* block_offset = nullptr;
+  const double* block_shift = nullptr;
 };
 
 // Sums over a block with the coefficients b_c = weight_c q_c.
@@ -97,7 +106,7 @@ struct cross_entropy_rows {
   const double* others;             // the same without the class of the maximum
   const double* top_probability;    // q of that class
   double* loss;
-  double* factor;                   // for row_scale
+  double* factor;                   // for row_scale; nullptr: no gradient is wanted
   double* beta;
   double* gamma;
   double* target_gradient;          // class indices: of the class y

@@ -35,31 +35,23 @@ class row_layout {
 
   // offsets[i] = the offset in bytes of row first + i
   void offsets(index first, index count, index* out) const {
-    index at[max_axes] = {}, offset = 0;
-    for (int d = axes_ - 1; d >= 0; --d) {
-      at[d] = first % size_[d];
-      first /= size_[d];
-      offset += at[d] * stride_[d];
-    }
-    for (index i = 0; i < count; ++i) {
-      out[i] = offset;
-      for (int d = axes_ - 1; d >= 0; --d) {
-        offset += stride_[d];
-        if (++at[d] < size_[d]) break;
-        offset -= stride_[d] * size_[d];
-        at[d] = 0;
-      }
-    }
+    for_each_stretch(first, count, [&](index offset, index n, index stride) {
+      for (index i = 0; i < n; ++i) out[i] = offset + i * stride;
+      out += n;
+    });
   }
 
   // f(offset, n, stride) for the stretches of evenly spaced positions that [first, first + count) is made of.
   template <class F> void for_each_stretch(index first, index count, F f) const {
-    if (axes_ == 0) return f(index{0}, count, index{0});
+    if (axes_ <= 1) return f(first * inner_stride(), count, inner_stride());
     const int last = axes_ - 1;
     while (count > 0) {
-      const index at = first % size_[last], n = size_[last] - at < count ? size_[last] - at : count;
-      index offset;
-      offsets(first, 1, &offset);
+      index rest = first, offset = 0;
+      for (int d = last; d >= 0; --d) {
+        offset += rest % size_[d] * stride_[d];
+        rest /= size_[d];
+      }
+      const index left = size_[last] - first % size_[last], n = left < count ? left : count;
       f(offset, n, stride_[last]);
       first += n;
       count -= n;

@@ -11,6 +11,7 @@ namespace crossent {
 namespace {
 
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
+constexpr index kept_bytes = 1 << 19;         // of terms that are kept instead: what a second-level cache has room for
 constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
 
 index last_level_cache() {
@@ -72,7 +73,12 @@ void fold(const row_operation& op, row_group& g) {
 void run_groups(row_operation& op, index rows, index group, int threads, const execution& e) {
   const index blocks = block_count(op.classes);
   const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(threads)]);
-  for (int i = 0; i < threads; ++i) reserve(op, groups[static_cast<std::size_t>(i)], group, blocks);
+  const index kept = group * kept_classes(op.classes) * item_size(op.type);
+  for (int i = 0; i < threads; ++i) {
+    row_group& g = groups[static_cast<std::size_t>(i)];
+    reserve(op, g, group, blocks);
+    if (op.keep && kept <= kept_bytes) g.terms.reset(std::aligned_alloc(64, static_cast<std::size_t>(kept)));
+  }
   parallel_for((rows + group - 1) / group, group * op.classes, threads, e, [&](index begin, index end, int worker) {
     row_group& g = groups[static_cast<std::size_t>(worker)];
     for (index k = begin; k < end; ++k) {
@@ -168,17 +174,36 @@ void store_number(void* to, dtype type, double value) {
   }
 }
 
-double load_number(const void* from, dtype type) {
-  const auto get = [&](auto v) {
-    std::memcpy(&v, from, sizeof v);
-    return v;
+namespace {
+
+// f(number) for a type that reads one number of the dtype.
+template <class F> auto with_float_type(dtype type, F&& f) {
+  const auto get = [](auto zero, auto convert) {
+    return [=](const void* from) {
+      auto v = zero;
+      std::memcpy(&v, from, sizeof v);
+      return static_cast<double>(convert(v));
+    };
   };
+  const auto same = [](auto v) { return v; };
   switch (type) {
-    case dtype::float64: return get(double{});
-    case dtype::float32: return static_cast<double>(get(float{}));
-    case dtype::float16: return static_cast<double>(from_float16(get(std::uint16_t{})));
-    default: return static_cast<double>(from_bfloat16(get(std::uint16_t{})));
+    case dtype::float64: return f(get(double{}, same));
+    case dtype::float32: return f(get(float{}, same));
+    case dtype::float16: return f(get(std::uint16_t{}, from_float16));
+    default: return f(get(std::uint16_t{}, from_bfloat16));
   }
+}
+
+}  // namespace
+
+double load_number(const void* from, dtype type) {
+  return with_float_type(type, [&](auto number) { return number(from); });
+}
+
+void load_class(const row_array& a, index count, const char* const* rows, const index* y, const double* row_weight, double* out) {
+  with_float_type(a.type, [&](auto number) {
+    for (index i = 0; i < count; ++i) out[i] = row_weight[i] != 0 ? number(rows[i] + y[i] * a.class_stride) : 0;
+  });
 }
 
 double load_rounded(const void* from, dtype type, dtype arithmetic) {

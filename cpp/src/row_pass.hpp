@@ -1,6 +1,7 @@
 // How an operation on rows runs: groups of rows over threads, or, where there are few long rows, runs of class blocks.
 #pragma once
 
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -53,6 +54,7 @@ struct alignas(64) row_reading {
 struct alignas(64) row_group {
   index first = 0, count = 0, blocks = 1;
   std::unique_ptr<row_reading[]> in;   // one per input
+  std::unique_ptr<void, void (*)(void*)> terms{nullptr, std::free};   // of the first input, where the operation keeps them
   char* out[group_rows] = {};
   double factor[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
 
@@ -89,10 +91,11 @@ class row_operation {
   std::vector<row_input> inputs;
   row_array out;                 // out.data == nullptr: nothing is written
   bool across = false, stream = false;
+  bool keep = false;             // the terms of the first input, for write_exp
 
   source input(const row_group& g, int k) const {
     const row_array& a = inputs[static_cast<std::size_t>(k)].array;
-    return {g.in[k].x, g.count, classes, a.class_stride, a.type, across};
+    return {g.in[k].x, g.count, classes, a.class_stride, a.type, across, false, k == 0 ? g.terms.get() : nullptr};
   }
   sink output(const row_group& g) const { return {g.out, out.class_stride, out.type, stream}; }
   const scaling& scale(int k) const { return inputs[static_cast<std::size_t>(k)].t; }
@@ -112,5 +115,7 @@ void store_number(void* to, dtype, double value);
 double load_number(const void* from, dtype);
 // The same, rounded to what the call computes in.
 double load_rounded(const void* from, dtype, dtype arithmetic);
+// out[i] = class y[i] of row i of the array, at rows[i]; 0 where row_weight[i] is.
+void load_class(const row_array&, index count, const char* const* rows, const index* y, const double* row_weight, double* out);
 
 }  // namespace crossent

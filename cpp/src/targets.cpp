@@ -20,11 +20,11 @@ template <class I> I load_one(const char* from) {
   return v;
 }
 
-// Reads n indices; a value that no class has becomes bad_class, never a wrapped number.
+// Reads n indices, `stride` bytes apart; a value that no class has becomes bad_class, never a wrapped number.
 template <class I>
-void read_as(const char* data, const index* offset, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
+void read_as(const char* data, index stride, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
   for (index i = 0; i < n; ++i) {
-    const I v = load_one<I>(data + offset[i]);
+    const I v = load_one<I>(data + i * stride);
     bool in_range, ignored;
     if constexpr (std::is_signed_v<I>) {
       ignored = v == ignore;
@@ -33,7 +33,8 @@ void read_as(const char* data, const index* offset, index n, index classes, bool
       ignored = ignore >= 0 && v == static_cast<std::uint64_t>(ignore);
       in_range = v < static_cast<std::uint64_t>(classes);
     }
-    y[i] = has_ignore && ignored ? targets::ignored : in_range ? static_cast<index>(v) : bad_class;
+    const index bad = in_range ? static_cast<index>(v) : bad_class;
+    y[i] = has_ignore && ignored ? targets::ignored : bad;
   }
 }
 
@@ -57,9 +58,9 @@ void row_values::load(index first, index count, double* out) const {
     std::fill_n(out, count, 1.0);
     return;
   }
-  index offset[group_rows];
-  rows_.offsets(first, count, offset);
-  for (index i = 0; i < count; ++i) out[i] = load_rounded(data_ + offset[i], type_, arithmetic_);
+  rows_.for_each_stretch(first, count, [&](index offset, index n, index stride) {
+    for (index i = 0; i < n; ++i) *out++ = load_rounded(data_ + offset + i * stride, type_, arithmetic_);
+  });
 }
 
 targets::targets(const index_view& target, index rows, const row_loss_options& options, index classes, dtype arithmetic,
@@ -90,10 +91,11 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
 double targets::weight_at(index c) const { return load_number(weights_ + c * weight_stride_, weight_type_); }
 
 void targets::read(index first, index count, index* y) const {
-  index offset[chunk];
-  rows_.offsets(first, count, offset);
   with_int_type(type_, [&](auto zero) {
-    read_as<decltype(zero)>(data_, offset, count, classes_, has_ignore_, ignore_, y);
+    rows_.for_each_stretch(first, count, [&](index offset, index n, index stride) {
+      read_as<decltype(zero)>(data_ + offset, stride, n, classes_, has_ignore_, ignore_, y);
+      y += n;
+    });
   });
 }
 
@@ -136,10 +138,12 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
     return;
   }
   read(first, count, y);
-  for (index i = 0; i < count; ++i) {
-    class_weight[i] = y[i] == ignored ? 0.0 : weight(y[i]);
-    if (y[i] == ignored || (class_weight[i] == 0 && !smoothed_ && !all)) row_weight[i] = 0;
-  }
+  const bool zero_counts = smoothed_ || all;   // rows whose class has weight 0
+  for (index i = 0; i < count; ++i) class_weight[i] = y[i] == ignored ? 0.0 : 1.0;
+  if (weights_ != nullptr)
+    for (index i = 0; i < count; ++i) class_weight[i] = y[i] == ignored ? 0.0 : weight_at(y[i]);
+  for (index i = 0; i < count; ++i)
+    row_weight[i] = y[i] == ignored || (class_weight[i] == 0 && !zero_counts) ? 0.0 : row_weight[i];
 }
 
 double targets::denominator(const row_loss_options& options, const execution& e, bool class_weights) const {
@@ -165,8 +169,8 @@ double targets::denominator(const row_loss_options& options, const execution& e,
 
 void upstream::load(index first, index count, const double* row_weight, double* g) const {
   grad_output_.load(first, count, g);
-  for (index i = 0; i < count; ++i)
-    if (row_weight[i] == 0 || divisor_ == 0) g[i] = 0;
+  const bool none = divisor_ == 0;
+  for (index i = 0; i < count; ++i) g[i] = none || row_weight[i] == 0 ? 0.0 : g[i];
 }
 
 double reduced(double total, enum reduction how, double denominator) {

@@ -50,7 +50,10 @@ def literal(value, double):
 
 
 def show(name, f, weight, lo, hi, degrees):
+    """Prints one polynomial per type: float, double; a degree of None leaves the type out."""
     for double, degree in zip((False, True), degrees):
+        if degree is None:
+            continue
         c, error = remez(f, weight, lo, hi, degree)
         print(f"{name} {'double' if double else 'float'}: degree {degree}, error 2^{float(log(error, 2)):.1f}")
         print("  {" + ", ".join(literal(v, double) for v in c) + "}")
@@ -58,9 +61,10 @@ def show(name, f, weight, lo, hi, degrees):
 
 if __name__ == "__main__":
     # e^h = 1 + h + h^2 q(h) on |h| <= ln2 / 2 (a little more, for rounding to the nearest multiple of ln2)
-    edge = log(2) / 2 * mpf("1.0001")
+    edge, edge_of_eighths = log(2) / 2 * mpf("1.0001"), log(2) / 16 * mpf("1.001")
     q = lambda h: (expm1(h) - h) / h**2 if abs(h) > mpf("1e-20") else mpf(1) / 2 + h / 6
-    show("exp q", q, lambda h: h**2 / exp(h), -edge, edge, (4, 9))
+    show("exp q, steps of 1/8", q, lambda h: h**2 / exp(h), -edge_of_eighths, edge_of_eighths, (2, None))
+    show("exp q, steps of 1", q, lambda h: h**2 / exp(h), -edge, edge, (None, 9))
     show("expm1 q", q, lambda h: abs(h**2 / expm1(h)) if h else mpf(0), -edge, edge, (5, 10))
     # log(1 + f) = 2 atanh(s), s = f / (2 + f), = 2s + s z p(z), z = s^2, for 1 + f in [sqrt(1/2), sqrt(2)]
     edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
@@ -72,5 +76,16 @@ if __name__ == "__main__":
     for name, double, digits in lengths:
         high = mpf(int(log(2) * 2**digits + mpf("0.5"))) / 2**digits
         print(f"ln2 {name}: {literal(high, double)}, {literal(log(2) - high, double)}")
+    for name, digits in (("float", 24), ("float, no FMA", 14)):
+        high = mpf(int(log(2) / 8 * 2**digits + mpf("0.5"))) / 2**digits
+        print(f"ln2 / 8 {name}: {literal(high, False)}, {literal(log(2) / 8 - high, False)}")
     for double in (False, True):
         print("log2 e:", literal(1 / log(2), double))
+    print("8 log2 e:", literal(8 / log(2), False))
+    # 2^(i/8) rounded to float, as its bits less those of 1 and less i at the place where the shifted n has it; and the
+    # logarithm of what the rounding left out.
+    eighths = [struct.unpack("f", struct.pack("f", float(mpf(2) ** (mpf(i) / 8))))[0] for i in range(8)]
+    bits = [struct.unpack("I", struct.pack("f", v))[0] - 0x3F800000 - (i << 20) for i, v in enumerate(eighths)]
+    print("eighths:", ", ".join(f"{b & 0xFFFFFFFF:#010x}" for b in bits))
+    rest = [literal(log(mpf(2) ** (mpf(i) / 8) / mpf(v)), False) for i, v in enumerate(eighths)]
+    print("eighths_low:", ", ".join(rest))

@@ -28,6 +28,22 @@ CROSSENT_INLINE half_register high_half(pack<float>::reg v) {
 #endif
 }
 
+// (GCC 12 takes two conversions and a shuffle for a whole AVX-512 register.)
+CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
+#if defined(__AVX512F__)
+  return _mm512_cvtps_pd(v);
+#else
+  return __builtin_convertvector(v, pack<double>::reg);
+#endif
+}
+CROSSENT_INLINE half_register to_floats(pack<double>::reg v) {
+#if defined(__AVX512F__)
+  return _mm512_cvtpd_ps(v);
+#else
+  return __builtin_convertvector(v, half_register);
+#endif
+}
+
 using doubles = pack<double>;
 
 struct two_packs {
@@ -40,8 +56,8 @@ CROSSENT_INLINE two_packs widen(pack<float> a) {
   pack<double> d[2];
   for (int k = 0; k < registers; ++k) {
     // Register k of the floats fills two registers of the doubles.
-    d[2 * k / registers].r[2 * k % registers] = __builtin_convertvector(low_half(a.r[k]), pack<double>::reg);
-    d[(2 * k + 1) / registers].r[(2 * k + 1) % registers] = __builtin_convertvector(high_half(a.r[k]), pack<double>::reg);
+    d[2 * k / registers].r[2 * k % registers] = to_doubles(low_half(a.r[k]));
+    d[(2 * k + 1) / registers].r[(2 * k + 1) % registers] = to_doubles(high_half(a.r[k]));
   }
   w.low = d[0];
   w.high = d[1];
@@ -53,7 +69,7 @@ CROSSENT_INLINE pack<float> narrow(two_packs w) {
   const pack<double> d[2] = {w.low, w.high};
   alignas(pack_bytes) half_register half[2 * registers];
   for (int k = 0; k < 2 * registers; ++k)
-    half[k] = __builtin_convertvector(d[k / registers].r[k % registers], half_register);
+    half[k] = to_floats(d[k / registers].r[k % registers]);
   return load<float>(half);
 }
 
@@ -61,12 +77,12 @@ CROSSENT_INLINE pack<float> narrow(two_packs w) {
 CROSSENT_INLINE pack<double> widen_sum(pack<float> a) {
   pack<double> w;
   if constexpr (registers == 1) {
-    w.r[0] = __builtin_convertvector(low_half(a.r[0]) + high_half(a.r[0]), pack<double>::reg);
+    w.r[0] = to_doubles(low_half(a.r[0]) + high_half(a.r[0]));
   } else {
     for (int k = 0; k < registers / 2; ++k) {
       const pack<float>::reg sum = a.r[k] + a.r[k + registers / 2];
-      w.r[2 * k] = __builtin_convertvector(low_half(sum), pack<double>::reg);
-      w.r[2 * k + 1] = __builtin_convertvector(high_half(sum), pack<double>::reg);
+      w.r[2 * k] = to_doubles(low_half(sum));
+      w.r[2 * k + 1] = to_doubles(high_half(sum));
     }
   }
   return w;
@@ -90,30 +106,23 @@ template <class T> CROSSENT_INLINE void store_from(double* to, pack<T> p) {
   }
 }
 
+// f over all lanes: l and l + W/2, l and l + W/4, .., in quarters of a pack, which every level has registers for.
+template <class T, class F> CROSSENT_INLINE T fold_lanes(pack<T> p, F f) {
+  typedef T quarter __attribute__((vector_size(16)));
+  alignas(pack_bytes) quarter q[4];
+  store(q, p);
+  quarter v = f(f(q[0], q[2]), f(q[1], q[3]));
+  if constexpr (sizeof(T) == 4) v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+  if constexpr (sizeof(T) == 4) v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
+  else v = f(v, __builtin_shufflevector(v, v, 1, 0));
+  return v[0];
+}
+
 template <class T> CROSSENT_INLINE T largest_lane(pack<T> p) {
-  alignas(pack_bytes) T lane[pack<T>::lanes];
-  store(lane, p);
-  for (int half = pack<T>::lanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lane[i] = lane[i + half] > lane[i] ? lane[i + half] : lane[i];
-  return lane[0];
+  return fold_lanes(p, [](auto a, auto b) { return b > a ? b : a; });
 }
-
-// The sum of the eight lanes as a tree: l and l+4, l and l+2, l and l+1.
-CROSSENT_INLINE double sum_lanes(pack<double> p) {
-  alignas(pack_bytes) double lane[8];
-  store(lane, p);
-  for (int half = 4; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-  return lane[0];
-}
-
-// The same of a pack of small whole numbers, where order does not matter.
-template <class T> CROSSENT_INLINE double sum_of_lanes(pack<T> p) {
-  alignas(pack_bytes) T lane[pack<T>::lanes];
-  store(lane, p);
-  T sum = 0;
-  for (T v : lane) sum += v;
-  return static_cast<double>(sum);
+template <class T> CROSSENT_INLINE T sum_lanes(pack<T> p) {
+  return fold_lanes(p, [](auto a, auto b) { return a + b; });
 }
 
 // 1 in the first n lanes, 0 in the others.

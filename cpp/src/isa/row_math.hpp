@@ -214,6 +214,7 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
       total = a + eps * weight_sum;
     }
     store(r.loss + i, if_equal(v, zero, zero, v * loss));
+    if (r.factor == nullptr) continue;
 
     const number scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it

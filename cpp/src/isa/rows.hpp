@@ -27,6 +27,7 @@ template <class T> constexpr T bias = static_cast<T>(constants<T>::subnormal_sca
 template <class T, bool scaled> struct exponential {
   pack<T> magic, lowest, high, low;
 
+  exponential() = default;
   exponential(pack<T> shift, const scaling& s)
       : magic(magic_of(shift)),
         lowest(lowest_exponent(shift)),
@@ -58,54 +59,49 @@ template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const 
   return r;
 }
 
-template <class T> struct terms {
-  pack<T> plain, excluded;
-};
-
-template <class T> CROSSENT_INLINE terms<T> operator+(terms<T> a, terms<T> b) {
-  return {a.plain + b.plain, a.excluded + b.excluded};
-}
-
 // f(first) + .. + f(first + n - 1) by a binary tree, depth first, so that little is live at a time.
 template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0) {
   if constexpr (n == 1) return f(first);
   else return tree<n / 2>(f, first) + tree<n / 2>(f, first + n / 2);
 }
 
-// The lane sums of up to 8 packs: term(at(j)), j < count. Where `masked`, also without the terms whose logit equals max,
-// which are counted in `ties`.
-template <bool masked, class T, class At, class Term>
-CROSSENT_INLINE terms<T> sum_group(At at, index count, const Term& term, pack<T> max, pack<T>& ties) {
+// The lane sums of `packs` packs, a power of two: term(at(j)) by the tree of a group, whose other terms are 0.
+template <int packs, class T, class At, class Term> CROSSENT_INLINE pack<T> sum_group(At at, const Term& term) {
+  pack<T> t[packs];
+  for (index j = 0; j < packs; ++j) t[j] = term(at(j));
+  return tree<packs>([&](index j) { return t[j]; });
+}
+
+// A sum with and without the terms whose logit equals the maximum, which are counted in `ties`.
+template <class T> struct terms {
+  pack<T> plain, excluded;
+};
+template <class T> CROSSENT_INLINE terms<T> operator+(terms<T> a, terms<T> b) {
+  return {a.plain + b.plain, a.excluded + b.excluded};
+}
+template <int packs, class T, class At, class Term>
+CROSSENT_INLINE terms<T> sum_group(At at, const Term& term, pack<T> max, pack<T>& ties) {
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  const auto evaluate = [&](index j) {
-    const pack<T> x = at(j), t = term(x);
-    if constexpr (masked) {
-      ties = ties + if_equal(x, max, one, zero);
-      return terms<T>{t, if_equal(x, max, zero, t)};
-    } else {
-      return t;
-    }
-  };
-  using sum = decltype(evaluate(0));
-  sum t[group_packs], s;
-  const auto known = [&](index j) { return t[j]; };
-  if (count == group_packs) {
-    for (index j = 0; j < group_packs; ++j) t[j] = evaluate(j);
-    s = tree<group_packs>(known);
-  } else {
-    for (index j = 0; j < count; ++j) t[j] = evaluate(j);
-    if (count > 1)
-      for (index j = count; j < group_packs; ++j) t[j] = sum{};
-    s = count == 1 ? t[0] : count == 2 ? t[0] + t[1] : count <= 4 ? tree<4>(known) : tree<group_packs>(known);
+  terms<T> t[packs];
+  for (index j = 0; j < packs; ++j) {
+    const pack<T> x = at(j), e = term(x);
+    ties = ties + if_equal(x, max, one, zero);
+    t[j] = {e, if_equal(x, max, zero, e)};
   }
-  if constexpr (masked) return s;
-  else return {s, s};
+  return tree<packs>([&](index j) { return t[j]; });
+}
+
+// f(n) with n as a constant: the power of two that `count` packs are rounded up to.
+template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
+  return count > 4 ? f(std::integral_constant<int, 8>{}) : count > 2 ? f(std::integral_constant<int, 4>{})
+         : count > 1 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 1>{});
 }
 
 // Float64 sums in lanes; compensated for float64 terms.
 template <class T> struct accumulator;
 template <> struct accumulator<float> {
   pack<double> high = set1(0.0);
+  CROSSENT_INLINE void put(accumulator& a, pack<float> v) { a.high = a.high + widen_sum(v); }
   CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) { a.high = a.high + v; return a; }
   CROSSENT_INLINE pack<double> total(accumulator a) { return a.high; }
   CROSSENT_INLINE accumulator join(accumulator a, accumulator b) { return add(a, b.high); }
@@ -113,6 +109,7 @@ template <> struct accumulator<float> {
 };
 template <> struct accumulator<double> {
   pack<double> high = set1(0.0), low = set1(0.0);
+  CROSSENT_INLINE void put(accumulator& a, pack<double> v) { a = add(a, v); }
   CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) {
     pack<double> error;
     a.high = two_sum(a.high, v, error);

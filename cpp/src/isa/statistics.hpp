@@ -11,105 +11,173 @@ template <class T> CROSSENT_INLINE pack<T> moved_by(pack<T> x, pack<T> offset) {
   return if_equal(x, offset, set1<T>(0), x - offset);
 }
 
-// ---- Along -----------------------------------------------------------------------------------------------------------
-
-// Packs of a contiguous run of classes; behind its end, -inf.
-template <class T> struct contiguous {
-  const char* data;
-  index full, packs;
-  pack<T> last;
-
-  contiguous(const char* x, index n) : data(x), full(n / pack<T>::lanes), packs(full), last(set1(-constants<T>::infinity)) {
-    if (const index rest = n % pack<T>::lanes) {
-      last = load_partial<T>(data + full * pack_bytes, rest, -constants<T>::infinity);
-      ++packs;
-    }
-  }
-  CROSSENT_INLINE pack<T> whole(const contiguous& c, index j) { return load<T>(c.data + j * pack_bytes); }
-  CROSSENT_INLINE pack<T> at(const contiguous& c, index j) { return j < c.full ? whole(c, j) : c.last; }
-};
-
-// The maximum of each group of packs, and of all.
-template <class T> CROSSENT_INLINE T block_max(const contiguous<T>& x, pack<T>* group_max) {
-  using packs = contiguous<T>;
-  pack<T> top = set1(-constants<T>::infinity);
-  for (index j = 0, g = 0; j < x.packs; j += group_packs, ++g) {
-    pack<T> m = set1(-constants<T>::infinity);
-    if (j + group_packs <= x.full) {
-      pack<T> t[4];
-      for (int i = 0; i < 4; ++i) {
-        t[i] = larger(packs::whole(x, j + 2 * i), larger(packs::whole(x, j + 2 * i + 1), m));
-        prefetch(x.data + (j + 2 * i) * pack_bytes + block_classes * size_of<T>);
-        prefetch(x.data + (j + 2 * i + 1) * pack_bytes + block_classes * size_of<T>);
-      }
-      m = larger(larger(t[0], t[1]), larger(t[2], t[3]));
-    } else {
-      for (index i = j; i < x.packs; ++i) m = larger(packs::at(x, i), m);
-    }
-    group_max[g] = m;
-    top = larger(m, top);
-  }
-  return largest_lane(top);
+// Where the terms of row i are kept.
+template <class T> CROSSENT_INLINE char* kept_row(const source& s, index i) {
+  constexpr index lanes = pack<T>::lanes;
+  char* to = static_cast<char*>(s.terms);
+  return to + (s.across ? (i / lanes * s.classes * lanes + i % lanes) : i * kept_classes(s.classes)) * size_of<T>;
 }
 
-template <class T, bool scaled>
-CROSSENT_INLINE void statistics_along(const char* data, index n, const scaling& s, const block_statistics& out, index entry) {
-  using packs = contiguous<T>;
-  packs x(data, n);
-  pack<T> group_max[block_groups_max];
-  const T max = block_max(x, group_max);
-  index max_group = 0;
-  while (!any_equal(group_max[max_group], set1(max))) ++max_group;
+// ---- Along -----------------------------------------------------------------------------------------------------------
 
-  const reference<T> ref = reference_of(set1(max), s);
-  alignas(pack_bytes) T moved[block_classes];
-  pack<T> top = set1(max);
-  if (ref.offset.r[0][0] != 0) {   // far out: a copy of the block, moved to its maximum
-    for (index j = 0; j < x.packs; ++j) store(moved + j * pack<T>::lanes, moved_by(packs::at(x, j), ref.offset));
-    x = packs(reinterpret_cast<const char*>(moved), x.packs * pack<T>::lanes);
-    top = set1<T>(0);
+constexpr index group_bytes = group_packs * pack_bytes;
+
+// A block of a row on its way through two passes: its maxima are seen (`see`), which gives the reference of its terms
+// (`refer`), then its terms are summed (`sum`).
+template <class T, bool scaled, bool keep> struct block_pass {
+  const char* data = nullptr;
+  char* kept = nullptr;                                // where terms are kept
+  index entry = 0, packs = 0, whole = 0, groups = 0;   // `whole` of the groups lie in memory, the last one may be in `rest`
+  bool first = false;                                  // of its row
+  T max = 0;
+  pack<T> rest[group_packs], group_max[block_groups_max], sums[block_groups_max];
+  reference<T> ref;
+  exponential<T, scaled> term;
+  alignas(pack_bytes) T buffer[block_classes];
+
+  void open(const source& s, index row, index block, bool is_first, index to_entry) {
+    constexpr index lanes = pack<T>::lanes;
+    const run r = block_run(block, s.classes);
+    data = load_along(s, row, r, buffer);
+    if (keep) kept = kept_row<T>(s, row) + r.begin * size_of<T>;
+    entry = to_entry;
+    first = is_first;
+    packs = (r.n + lanes - 1) / lanes;
+    groups = (packs + group_packs - 1) / group_packs;
+    whole = r.n / (group_packs * lanes);
+    if (whole == groups) return;
+    const char* last = data + whole * group_bytes;
+    index n = r.n - whole * group_packs * lanes;
+    for (index j = 0; j < group_packs; ++j, n -= lanes)
+      rest[j] = n >= lanes ? load<T>(last + j * pack_bytes)
+                : n > 0    ? load_partial<T>(last + j * pack_bytes, n, -constants<T>::infinity)
+                           : set1(-constants<T>::infinity);
+  }
+  const char* group(index g) const { return g < whole ? data + g * group_bytes : reinterpret_cast<const char*>(rest); }
+
+  // The maximum of group g, at `from`; asks for the memory one block on.
+  CROSSENT_INLINE void see(block_pass& b, index g, const char* from) {
+    pack<T> m = set1(-constants<T>::infinity);
+    for (index j = 0; j < group_packs; ++j) {
+      m = larger(load<T>(from + j * pack_bytes), m);
+      prefetch(b.data + g * group_bytes + j * pack_bytes + block_classes * size_of<T>);
+    }
+    b.group_max[g] = m;
   }
 
-  const exponential<T, scaled> term(set1(bias<T>) - ref.shift, s);
-  accumulator<T> plain, excluded;
-  pack<T> ties = set1<T>(0);
-  const auto add = [&](const terms<T>& t) {
-    if constexpr (sizeof(T) == 4) {
-      plain = plain.add(plain, widen_sum(t.plain));
-      excluded = excluded.add(excluded, widen_sum(t.excluded));
-    } else {
-      plain = plain.add(plain, t.plain);
-      excluded = excluded.add(excluded, t.excluded);
+  void refer(const scaling& s) {
+    pack<T> top = group_max[0];
+    for (index g = 1; g < groups; ++g) top = larger(group_max[g], top);
+    max = largest_lane(top);
+    ref = reference_of(set1(max), s);
+    term = exponential<T, scaled>(set1(bias<T>) - ref.shift, s);
+    if (ref.offset.r[0][0] != 0) move();
+  }
+  // Far out: a copy of the block, moved to its maximum.
+  void move() {
+    for (index g = 0; g < groups; ++g)
+      for (index j = 0; j < group_packs; ++j)
+        store(buffer + (g * group_packs + j) * pack<T>::lanes, moved_by(load<T>(group(g) + j * pack_bytes), ref.offset));
+    data = reinterpret_cast<const char*>(buffer);
+    whole = groups;
+  }
+
+  // The sums of the groups, while the maxima of the block after this one are seen: so memory is read as steadily as terms
+  // are computed.
+  CROSSENT_INLINE void sum(block_pass& b, block_pass& next) {
+    const exponential<T, scaled> e = b.term;
+    const auto term = [&](index g, const char* from, index j) {
+      const pack<T> t = e(load<T>(from + j * pack_bytes));
+      if (keep) store(b.kept + g * group_bytes + j * pack_bytes, t);
+      return t;
+    };
+    index g = 0, seen = 0;
+    for (const index both = b.whole < next.whole ? b.whole : next.whole; g < both; ++g, ++seen) {
+      next.see(next, g, next.data + g * group_bytes);
+      const char* from = b.data + g * group_bytes;
+      b.sums[g] = tree<group_packs>([&](index j) { return term(g, from, j); });
+    }
+    for (; seen < next.groups; ++seen) next.see(next, seen, next.group(seen));
+    for (; g < b.groups; ++g) {
+      const char* from = b.group(g);
+      const auto at = [&](index j) { return term(g, from, j); };
+      b.sums[g] = with_group_size(b.packs - g * group_packs, [&](auto size) { return tree<decltype(size)::value>(at); });
+    }
+  }
+  double total() const {
+    accumulator<T> all;
+    for (index g = 0; g < groups; ++g) all.put(all, sums[g]);
+    return all.sum_lanes_of(all);
+  }
+  // Leaves the maximum out of the sums; returns how often it is there.
+  double exclude() {
+    index top_group = 0;   // the first that holds it; without branches, which would be mispredicted
+    for (index g = groups - 1; g >= 0; --g) top_group = any_equal(group_max[g], set1(max)) ? g : top_group;
+    const pack<T> top = moved_by(set1(max), ref.offset);
+    const char* from = group(top_group);
+    pack<T> ties = set1<T>(0);
+    sums[top_group] = tree<group_packs>([&](index j) {
+      const pack<T> x = load<T>(from + j * pack_bytes);
+      ties = ties + if_equal(x, top, set1<T>(1), set1<T>(0));
+      return if_equal(x, top, set1<T>(0), term(x));
+    });
+    return sum_lanes(ties);
+  }
+};
+
+template <class T, bool scaled, bool keep>
+CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
+  const index blocks = (s.classes + block_classes - 1) / block_classes;
+  block_pass<T, scaled, keep> pass[2];
+  index row = 0, block = begin;
+  const auto open_next = [&](block_pass<T, scaled, keep>& b) {
+    while (row < s.count && s.rows[row] == nullptr) ++row;
+    b.groups = b.whole = 0;
+    if (row == s.count) return;
+    b.open(s, row, block, block == begin, row * blocks + block);
+    if (++block == end) {
+      block = begin;
+      ++row;
     }
   };
-  for (index j = 0, g = 0; j < x.packs; j += group_packs, ++g) {
-    const index count = x.packs - j < group_packs ? x.packs - j : group_packs;
-    const auto at = [&](index i) { return packs::at(x, j + i); };
-    const auto whole = [&](index i) { return packs::whole(x, j + i); };
-    if (g == max_group) add(sum_group<true, T>(at, count, term, top, ties));
-    else if (j + group_packs <= x.full) add(sum_group<false, T>(whole, group_packs, term, top, ties));
-    else add(sum_group<false, T>(at, count, term, top, ties));
+  open_next(pass[0]);
+  for (index g = 0; g < pass[0].groups; ++g) pass[0].see(pass[0], g, pass[0].group(g));
+  if (pass[0].groups > 0) pass[0].refer(t);
+  T row_max = 0;
+  for (int k = 0; pass[k].groups > 0; k ^= 1) {
+    block_pass<T, scaled, keep>&b = pass[k], &next = pass[k ^ 1];
+    open_next(next);
+    b.sum(b, next);
+    if (next.groups > 0) next.refer(t);   // before what is left to do here, which waits for long sums
+    out.max[b.entry] = b.max;
+    out.offset[b.entry] = b.ref.offset.r[0][0];
+    out.shift[b.entry] = b.ref.shift.r[0][0];
+    out.plain[b.entry] = b.total();
+    if (!b.first && !(b.max > row_max)) continue;   // the maximum of the row is not here
+    row_max = b.max;
+    out.ties[b.entry] = b.exclude();
+    out.excluded[b.entry] = b.total();
   }
-  out.max[entry] = max;
-  out.offset[entry] = ref.offset.r[0][0];
-  out.shift[entry] = ref.shift.r[0][0];
-  out.plain[entry] = plain.sum_lanes_of(plain);
-  out.excluded[entry] = excluded.sum_lanes_of(excluded);
-  out.ties[entry] = sum_of_lanes(ties);
 }
 
 // ---- Across ----------------------------------------------------------------------------------------------------------
 
 // One value per row into every blocks-th entry.
-template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, pack<T> v) {
-  alignas(pack_bytes) double lane[16];
-  store_from(lane, v);
-  for (index l = 0; l < count; ++l) to[l * blocks] = lane[l];
-}
 template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, const pack<double>* v) {
   alignas(pack_bytes) double lane[16];
-  for (int k = 0; k < pack<T>::lanes / 8; ++k) store(lane + 8 * k, v[k]);
+  const bool direct = blocks == 1 && count == pack<T>::lanes;
+  for (int k = 0; k < pack<T>::lanes / 8; ++k) store((direct ? to : lane) + 8 * k, v[k]);
+  if (direct) return;
   for (index l = 0; l < count; ++l) to[l * blocks] = lane[l];
+}
+template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, pack<T> v) {
+  if constexpr (sizeof(T) == 8) {
+    put<T>(to, blocks, count, &v);
+  } else {
+    const two_packs w = widen(v);
+    const pack<double> both[2] = {w.low, w.high};
+    put<T>(to, blocks, count, both);
+  }
 }
 
 // The lane sums of a tile: for each of 8 class lanes, one accumulator per 8 rows.
@@ -135,7 +203,29 @@ template <class T> struct tile_sums {
   }
 };
 
-template <class T, bool scaled>
+// The terms of n classes, up to a group, added as the definition of a row wants it.
+template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack<T>* e, index n) {
+  constexpr index lanes = pack<T>::lanes;
+  const auto lane = [&](index l) {
+    const auto at = [&](index j) { return e[l + j * lanes]; };
+    if (l + lanes >= n) return at(0);
+    const auto have = [&](index j) { return l + j * lanes < n ? at(j) : set1<T>(0); };
+    if (l + 2 * lanes >= n) return at(0) + at(1);
+    return l + 4 * lanes >= n ? tree<4>(have) : tree<8>(have);
+  };
+  for (index l = 0; l < 8 && l < n; ++l) {
+    pack<T> sum = lane(l);
+    if constexpr (sizeof(T) == 4)
+      if (l + 8 < n) sum = sum + lane(l + 8);
+    sums.add(sums, static_cast<int>(l), sum);
+  }
+}
+
+// Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
+// not follow by itself.
+constexpr index tiles_ahead = 4;
+
+template <class T, bool scaled, bool keep>
 CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
                                        const block_statistics& out, index entry, index blocks) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
@@ -148,8 +238,11 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
     const index end = r.n - c < group_classes ? r.n : c + group_classes;
     pack<T> m = set1(-constants<T>::infinity);
-    for (index i = c; i < end; ++i) m = larger(logit(i), m);
-    max_group = if_less(max, m, set1(static_cast<T>(g)), max_group);
+    for (index i = c; i < end; ++i) {
+      m = larger(logit(i), m);
+      prefetch(x.data + i * x.stride + tiles_ahead * pack_bytes);
+    }
+    if (g > 0) max_group = if_less(max, m, set1(static_cast<T>(g)), max_group);
     max = larger(m, max);
   }
   const reference<T> ref = reference_of(max, s);
@@ -161,31 +254,34 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   }
 
   const exponential<T, scaled> term(set1(bias<T>) - ref.shift, s);
-  const int class_lanes = static_cast<int>(r.n < lanes ? r.n : lanes);
+  const pack<T> zero = set1<T>(0), one = set1<T>(1);
+  char* kept = keep ? kept_row<T>(rows, row) + r.begin * pack_bytes : nullptr;
   tile_sums<T> plain, excluded;
-  pack<T> ties = set1<T>(0);
+  pack<T> ties = zero, e[group_classes];
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
     const index n = r.n - c < group_classes ? r.n - c : group_classes;
     // A row whose maximum is in another group compares with NaN: nothing is equal.
     const pack<T> here = if_equal(max_group, set1(static_cast<T>(g)), top, set1(constants<T>::nan));
-    const bool masked = any_equal(max_group, set1(static_cast<T>(g)));
-    const auto lane_terms = [&](int l) -> terms<T> {
-      if (l >= n) return {set1<T>(0), set1<T>(0)};
-      const index packs = (n - l + lanes - 1) / lanes;
-      const auto at = [&](index j) { return logit(c + l + j * lanes); };
-      return masked ? sum_group<true, T>(at, packs, term, here, ties) : sum_group<false, T>(at, packs, term, here, ties);
-    };
-    for (int l = 0; l < 8 && l < class_lanes; ++l) {
-      terms<T> t = lane_terms(l);
-      if constexpr (sizeof(T) == 4) {
-        if (l + 8 < class_lanes) {
-          const terms<T> u = lane_terms(l + 8);
-          t = {t.plain + u.plain, t.excluded + u.excluded};
-        }
+    if (only_block) {
+      for (index i = 0; i < n; ++i) {
+        const pack<T> v = logit(c + i), t = term(v);
+        if (keep) store(kept + (c + i) * pack_bytes, t);
+        ties = ties + if_equal(v, here, one, zero);
+        e[i] = if_equal(v, here, zero, t);
       }
-      if (!only_block) plain.add(plain, l, t.plain);
-      excluded.add(excluded, l, t.excluded);
+    } else {
+      for (index i = 0; i < n; ++i) {
+        e[i] = term(logit(c + i));
+        if (keep) store(kept + (c + i) * pack_bytes, e[i]);
+      }
+      add_terms(plain, e, n);
+      for (index i = 0; i < n; ++i) {
+        const pack<T> v = logit(c + i);
+        ties = ties + if_equal(v, here, one, zero);
+        e[i] = if_equal(v, here, zero, e[i]);
+      }
     }
+    add_terms(excluded, e, n);
   }
   pack<double> total[2];
   excluded.total(excluded, total);
@@ -200,30 +296,26 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   put<T>(out.ties + entry, blocks, count, ties);
 }
 
-template <class T, bool scaled>
+template <class T, bool scaled, bool keep>
 CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
   if (s.across) {
     for_each_tile<T>(s, [&](index i, index count) {
       for (index b = begin; b < end; ++b)
-        statistics_across<T, scaled>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
+        statistics_across<T, scaled, keep>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
     });
     return;
   }
-  alignas(pack_bytes) T buffer[block_classes];
-  for (index i = 0; i < s.count; ++i) {
-    if (s.rows[i] == nullptr) continue;
-    for (index b = begin; b < end; ++b) {
-      const run r = block_run(b, s.classes);
-      statistics_along<T, scaled>(load_along(s, i, r, buffer), r.n, t, out, i * blocks + b);
-    }
-  }
+  statistics_along<T, scaled, keep>(s, begin, end, t, out);
 }
 
 template <class T>
 void statistics(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
-  if (CROSSENT_SMALL || !t.is_one) statistics_of<T, true>(s, begin, end, t, out);
-  else statistics_of<T, CROSSENT_SMALL>(s, begin, end, t, out);
+  if (CROSSENT_SMALL || !t.is_one)
+    s.terms ? statistics_of<T, true, true>(s, begin, end, t, out) : statistics_of<T, true, false>(s, begin, end, t, out);
+  else
+    s.terms ? statistics_of<T, CROSSENT_SMALL, true>(s, begin, end, t, out)
+            : statistics_of<T, CROSSENT_SMALL, false>(s, begin, end, t, out);
 }
 
 }  // namespace

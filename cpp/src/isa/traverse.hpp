@@ -29,15 +29,16 @@ template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, 
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
 // out = entry(x, c, n) with x[k] a pack of source k, of the classes c .. c + n - 1 of one row (along), or of class c of a
-// tile of rows (across). make(row, orientation) gives the entry function of a row, or of the tile that starts there.
+// tile of rows (across). make(row, block, orientation) gives the entry function for a row, or for the tile that starts
+// there.
 template <class T, int arrays, class Make>
 CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) T in[arrays][block_classes * lanes];
   alignas(pack_bytes) T out[block_classes * lanes];
   for_each_tile<T>(s[0], [&](index i, index count) {
-    const auto entry = make(i, orientation<true>{});
     for (index b = begin; b < end; ++b) {
+      const auto entry = make(i, b, orientation<true>{});
       const run r = block_run(b, s[0].classes);
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
@@ -58,8 +59,8 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
   alignas(pack_bytes) T in[arrays][block_classes];
   alignas(pack_bytes) T out[block_classes];
   for (index i = 0; i < s[0].count; ++i) {
-    const auto entry = make(i, orientation<false>{});
     for (index b = begin; b < end; ++b) {
+      const auto entry = make(i, b, orientation<false>{});
       const run r = block_run(b, s[0].classes);
       char* y = open_along(to, i, r, out);
       if (s[0].rows[i] == nullptr) {

@@ -85,19 +85,67 @@ template <class T> CROSSENT_INLINE T load_one(const void* from) {
 }
 template <class T> CROSSENT_INLINE void store_one(void* to, T v) { __builtin_memcpy(to, &v, sizeof v); }
 
+// All bits set in the first n lanes.
+template <class T> CROSSENT_INLINE pack<T> first_lanes_mask(std::ptrdiff_t n) {
+  typedef typename bits_of<T>::type uint;
+  alignas(pack_bytes) static constexpr uint one[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  pack<T> p;
+  for (int k = 0; k < registers; ++k) {
+    typename pack<T>::ureg lane;
+    __builtin_memcpy(&lane, one + k * native_bytes / static_cast<int>(sizeof(T)), sizeof lane);
+    p.r[k] = (typename pack<T>::reg)(lane < static_cast<uint>(n));
+  }
+  return p;
+}
+
 // The first n lanes from memory, the others `fill`.
 template <class T> CROSSENT_INLINE pack<T> load_partial(const void* from, std::ptrdiff_t n, T fill) {
+#if defined(__AVX512F__)
+  const unsigned first = (1u << n) - 1;
+  pack<T> p = set1(fill);
+  if constexpr (sizeof(T) == 4) p.r[0] = _mm512_mask_loadu_ps(p.r[0], static_cast<__mmask16>(first), from);
+  else p.r[0] = _mm512_mask_loadu_pd(p.r[0], static_cast<__mmask8>(first), from);
+  return p;
+#elif defined(__AVX2__)
+  const pack<T> mask = first_lanes_mask<T>(n);
+  pack<T> p = set1(fill);
+  for (int k = 0; k < 2; ++k) {
+    const char* at = static_cast<const char*>(from) + k * native_bytes;
+    if constexpr (sizeof(T) == 4) {
+      const __m256 v = _mm256_maskload_ps(reinterpret_cast<const float*>(at), (__m256i)mask.r[k]);
+      p.r[k] = _mm256_blendv_ps(p.r[k], v, mask.r[k]);
+    } else {
+      const __m256d v = _mm256_maskload_pd(reinterpret_cast<const double*>(at), (__m256i)mask.r[k]);
+      p.r[k] = _mm256_blendv_pd(p.r[k], v, mask.r[k]);
+    }
+  }
+  return p;
+#else
   alignas(pack_bytes) T lane[pack<T>::lanes];
   for (int i = 0; i < pack<T>::lanes; ++i)
     lane[i] = i < n ? load_one<T>(static_cast<const char*>(from) + i * static_cast<int>(sizeof(T))) : fill;
   return load<T>(lane);
+#endif
 }
 
 // The first n lanes only.
 template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n, pack<T> p) {
+#if defined(__AVX512F__)
+  const unsigned first = (1u << n) - 1;
+  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(to, static_cast<__mmask16>(first), p.r[0]);
+  else _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first), p.r[0]);
+#elif defined(__AVX2__)
+  const pack<T> mask = first_lanes_mask<T>(n);
+  for (int k = 0; k < 2; ++k) {
+    char* at = static_cast<char*>(to) + k * native_bytes;
+    if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(reinterpret_cast<float*>(at), (__m256i)mask.r[k], p.r[k]);
+    else _mm256_maskstore_pd(reinterpret_cast<double*>(at), (__m256i)mask.r[k], p.r[k]);
+  }
+#else
   alignas(pack_bytes) T lane[pack<T>::lanes];
   store(lane, p);
   for (int i = 0; i < n; ++i) store_one(static_cast<char*>(to) + i * static_cast<int>(sizeof(T)), lane[i]);
+#endif
 }
 
 // A store that goes around the caches; `to` is aligned to 64 bytes. stream_fence() before the data is handed on.
@@ -272,6 +320,10 @@ template <class T> CROSSENT_INLINE pack<T> from_bits(bits<T> b) {
   for (int k = 0; k < registers; ++k) a.r[k] = (typename pack<T>::reg)b.r[k];
   return a;
 }
+template <class T> CROSSENT_INLINE bits<T> operator+(bits<T> a, bits<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  return a;
+}
 template <class T> CROSSENT_INLINE bits<T> operator+(bits<T> a, typename pack<T>::uint b) {
   for (int k = 0; k < registers; ++k) a.r[k] += b;
   return a;
@@ -291,6 +343,40 @@ template <class T> CROSSENT_INLINE bits<T> operator<<(bits<T> a, int n) {
 template <class T> CROSSENT_INLINE bits<T> operator>>(bits<T> a, int n) {
   for (int k = 0; k < registers; ++k) a.r[k] >>= n;
   return a;
+}
+
+// The bits of table[i mod 8], of 4 bytes each, for 16 integers i.
+template <class V> CROSSENT_INLINE bits<float> lookup(bits<float> i, const V (&table)[8]) {
+  static_assert(sizeof(V) == 4);
+  bits<float> out;
+#if defined(__AVX512F__)
+  __m256i t;
+  __builtin_memcpy(&t, table, sizeof t);
+  out.r[0] = (pack<float>::ureg)_mm512_permutexvar_epi32((__m512i)i.r[0], _mm512_broadcast_i64x4(t));
+#elif defined(__AVX2__)
+  __m256i t;
+  __builtin_memcpy(&t, table, sizeof t);
+  for (int k = 0; k < 2; ++k) out.r[k] = (pack<float>::ureg)_mm256_permutevar8x32_epi32(t, (__m256i)i.r[k]);
+#elif defined(__x86_64__)   // from either half of the table, the other giving 0
+  __m128i t[2];
+  __builtin_memcpy(t, table, sizeof t);
+  const __m128i first_bytes = _mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+  const __m128i byte = _mm_set1_epi32(0x03020100);
+  for (int k = 0; k < 4; ++k) {
+    const __m128i at = _mm_add_epi8(_mm_shuffle_epi8((__m128i)((i.r[k] & 7) << 2), first_bytes), byte);
+    const __m128i low = _mm_shuffle_epi8(t[0], _mm_add_epi8(at, _mm_set1_epi8(0x70)));
+    const __m128i high = _mm_shuffle_epi8(t[1], _mm_sub_epi8(at, _mm_set1_epi8(16)));
+    out.r[k] = (pack<float>::ureg)_mm_or_si128(low, high);
+  }
+#else
+  uint8x16x2_t t;
+  __builtin_memcpy(&t, table, sizeof t);
+  for (int k = 0; k < 4; ++k) {
+    const pack<float>::ureg at = (i.r[k] & 7) * 0x04040404u + 0x03020100u;
+    out.r[k] = (pack<float>::ureg)vqtbl2q_u8(t, (uint8x16_t)at);
+  }
+#endif
+  return out;
 }
 
 // The rounding error of p = fl(a * b). Without FMA: products of numbers cut to half their bits, which are exact.

@@ -23,7 +23,10 @@ template <> struct constants<float> {
   static constexpr float log2_e = 0x1.715476p+0f;
   static constexpr float ln2_high = has_fma ? 0x1.62e43p-1f : 0x1.63p-1f;
   static constexpr float ln2_low = has_fma ? -0x1.05c61p-29f : -0x1.bd0106p-13f;
-  static constexpr float exp_q[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.1239e2p-7f, 0x1.6a243p-10f};
+  static constexpr float exp_steps = 8, steps_per_unit = 0x1.715476p+3f;
+  static constexpr float step_high = has_fma ? 0x1.62e43p-4f : 0x1.63p-4f;   // ln2 / 8
+  static constexpr float step_low = has_fma ? -0x1.05c61p-32f : -0x1.bd0106p-16f;
+  static constexpr float exp_q[] = {0x1p-1f, 0x1.555c7ap-3f, 0x1.55483cp-5f};
   static constexpr float expm1_q[] = {
       0x1p-1f, 0x1.555554p-3f, 0x1.5554b2p-5f, 0x1.11118ap-7f, 0x1.6d71f8p-10f, 0x1.a032bep-13f};
   static constexpr float log_p[] = {0x1.555554p-1f, 0x1.999a7ap-2f, 0x1.2438d2p-2f, 0x1.e2f72p-3f};
@@ -45,6 +48,7 @@ template <> struct constants<double> {
   static constexpr double log2_e = 0x1.71547652b82fep+0;
   static constexpr double ln2_high = has_fma ? 0x1.62e42fefa39ep-1 : 0x1.62e42fefa0000p-1;
   static constexpr double ln2_low = has_fma ? 0x1.e6af278ece601p-50 : 0x1.cf79abc9e3b3ap-40;
+  static constexpr double exp_steps = 1;
   static constexpr double exp_q[] = {
       0x1.000000000000ap-1, 0x1.55555555554fap-3, 0x1.555555555087dp-5, 0x1.1111111127bdap-7, 0x1.6c16c18429fa9p-10,
       0x1.a01a012a5a13cp-13, 0x1.a0199a0c8d29ap-16, 0x1.71df254f29085p-19, 0x1.28ad72bb053d9p-22,
@@ -76,38 +80,65 @@ template <class T> CROSSENT_INLINE pack<T> exp2_whole(pack<T> e) {
   return from_bits<T>(to_bits<T>(e + set1<T>(k::round + static_cast<T>(k::exponent_bias))) << k::mantissa_bits);
 }
 
-// e^(x + error) 2^shift for `magic` = magic_of(shift), where the exponent of the result is in range.
+// ---- The exponential of the kernels ----------------------------------------------------------------------------------
 //
-// Reduction: x log2(e) is rounded to the whole number n by adding `magic`, whose low bits then are the exponent field of
-// the scale 2^(n + shift): one addition serves the rounding, the shift and the bias. A field of 0 makes the scale, and so
-// the result, exactly 0: that is where `lowest_exponent` clamps. g = x - n ln2 is exact however large x is: there is no
-// maximum to subtract first, and no rounding error of that subtraction to lose the result by.
-//
-// Accuracy: (1 + g) 2^n is exact when g has no bits below the last of 1, so the few that a small x has there go into the
-// correction c. Then the only rounding that counts is the last one: within 0.75 ULP (measured: docs/design.md).
-template <class T> CROSSENT_HOT pack<T> exp_scaled(pack<T> x, pack<T> error, pack<T> magic) {
-  using k = constants<T>;
-  const pack<T> coarse = (x + set1<T>(3)) - set1<T>(3);   // a multiple of 1/4 of the last place of 1, or x itself
-  const pack<T> t = fma(x, set1(k::log2_e), magic);
-  const pack<T> n = t - magic;
-  const pack<T> g = fma(n, set1(-k::ln2_high), coarse);
-  const pack<T> c = fma(n, set1(k::ln2_low), (coarse - x) - error);
-  const pack<T> h = g - c;
-  const pack<T> w = fma(h * h, polynomial(h, k::exp_q), -c);
-  const pack<T> scale = from_bits<T>(to_bits<T>(t) << k::mantissa_bits);
-  return fma(w, scale, fma(g, scale, scale));
-}
-template <class T> CROSSENT_INLINE pack<T> exp_scaled(pack<T> x, pack<T> magic) {
-  return exp_scaled(x, set1<T>(0), magic);
-}
+// exp_scaled(x, error, magic) is e^(x + error) 2^shift for `magic` = magic_of(shift), where the exponent of the result is
+// in range: x log2(e) is rounded to a whole number n of steps by adding `magic`, whose low bits then are the exponent field
+// of the scale 2^(n/steps + shift): one addition serves the rounding, the shift and the bias. A field of 0 makes the scale,
+// and so the result, exactly 0: that is where `lowest_exponent` clamps. g = x - n ln2/steps is exact however large x is:
+// there is no maximum to subtract first, and no rounding error of that subtraction to lose the result by.
+
 template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> shift) {
   using k = constants<T>;
-  return shift + set1<T>(k::round + static_cast<T>(k::exponent_bias));
+  return fma(shift, set1(k::exp_steps), set1<T>(k::round + k::exp_steps * static_cast<T>(k::exponent_bias)));
 }
+
+// Float: steps of 1/8. The scale is 2^(n/8) rounded to float: exponent and mantissa in one addition of integers, from a
+// table of mantissas less what the shifted n has put there. What the rounding left out is added to what is left of x, of
+// which so little remains that the last rounding is nearly the only one (0.54 ULP, measured: docs/design.md).
+constexpr std::uint32_t eighths[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
+                                      0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
+constexpr float eighths_low[8] = {0x0p+0f,          -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,
+                                  0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c306p-27f, -0x1.a5217cp-28f};
+
+CROSSENT_INLINE pack<float> exp_rest(pack<float> x, pack<float> magic, pack<float> t, pack<float> low) {
+  using k = constants<float>;
+  const pack<float> n = t - magic;
+  const pack<float> g = fma(n, set1(-k::step_high), x);
+  const pack<float> h = g + fma(n, set1(-k::step_low), low);
+  const pack<float> p = fma(h * h, polynomial(h, k::exp_q), h);
+  const pack<float> scale = from_bits<float>((to_bits<float>(t) << 20) + lookup(to_bits<float>(t), eighths));
+  return fma(scale, p, scale);
+}
+CROSSENT_HOT pack<float> exp_scaled(pack<float> x, pack<float> magic) {
+  const pack<float> t = fma(x, set1(constants<float>::steps_per_unit), magic);
+  return exp_rest(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_low)));
+}
+CROSSENT_HOT pack<float> exp_scaled(pack<float> x, pack<float> error, pack<float> magic) {
+  const pack<float> t = fma(x, set1(constants<float>::steps_per_unit), magic);
+  return exp_rest(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_low)) + error);
+}
+
+// Double: steps of 1. (1 + g) 2^n is exact when g has no bits below the last of 1, so the few that a small x has there go
+// into the correction c: within 0.75 ULP (measured). No level but AVX-512 has a table of doubles at hand.
+CROSSENT_HOT pack<double> exp_scaled(pack<double> x, pack<double> error, pack<double> magic) {
+  using k = constants<double>;
+  const pack<double> coarse = (x + set1(3.0)) - set1(3.0);   // a multiple of 1/4 of the last place of 1, or x itself
+  const pack<double> t = fma(x, set1(k::log2_e), magic);
+  const pack<double> n = t - magic;
+  const pack<double> g = fma(n, set1(-k::ln2_high), coarse);
+  const pack<double> c = fma(n, set1(k::ln2_low), (coarse - x) - error);
+  const pack<double> h = g - c;
+  const pack<double> w = fma(h * h, polynomial(h, k::exp_q), -c);
+  const pack<double> scale = from_bits<double>(to_bits<double>(t) << k::mantissa_bits);
+  return fma(w, scale, fma(g, scale, scale));
+}
+CROSSENT_INLINE pack<double> exp_scaled(pack<double> x, pack<double> magic) { return exp_scaled(x, set1(0.0), magic); }
+
 // The x at which exp_scaled reaches 0: clamp to it before.
 template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> shift) {
   using k = constants<T>;
-  return (shift + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-k::ln2_high);
+  return (shift + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-(k::ln2_high + k::ln2_low));
 }
 
 // e^(x + error), the error being a rounding error of x.
@@ -132,7 +163,7 @@ template <class T> struct reduction {
 
   explicit reduction(pack<T> x) {
     using k = constants<T>;
-    const pack<T> magic = magic_of(set1<T>(-1));
+    const pack<T> magic = set1<T>(k::round + static_cast<T>(k::exponent_bias - 1));
     const pack<T> t = fma(x, set1(k::log2_e), magic);
     n = t - magic;
     g = fma(n, set1(-k::ln2_high), x);
