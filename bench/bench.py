@@ -1,176 +1,153 @@
-"""What crossent makes of the machine: each cell against the memory ceiling of the same run. See README.md."""
+"""crossent against the memory of the machine and against other libraries. See README.md."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
 import platform
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import machine
+import once
+import report
+from cells import CELLS, GROUPS
+from peers import ENTRIES, key
 
 import crossent as xe
-from crossent._demo.measure import (
-    Buffers,
-    Task,
-    ceiling,
-    ceiling_tasks,
-    forward,
-    free_memory,
-    gradient,
-    in_place,
-    interleave,
-    last_level_cache,
-    random_logits,
-    seconds,
-)
 
-# The arithmetic cap, in GB/s per thread: where the memory is faster, the exponentials are the limit.
-CAPS = {("float32", "read"): 20.0, ("float32", "copy"): 26.0, ("float32", "update"): 26.0}
-
-
-@dataclass(frozen=True)
-class Cell:
-    name: str
-    what: str  # one of OPERATIONS
-    shape: tuple[int, ...]
-    ceiling: str  # "read", "copy" or "update"
-    bar: float  # the share of the (capped) ceiling to reach
-    dtype: str = "float32"
-
-
-LM, MID, TINY, SEG = (1024, 128_256), (65_536, 1000), (1_000_000, 10), (8, 21, 512, 512)
-
-CELLS = [
-    Cell("fwd-lm", "forward", LM, "read", 0.85),
-    Cell("fwd-mid", "forward", MID, "read", 0.80),
-    Cell("fwd-tiny", "forward", TINY, "read", 0.60),
-    Cell("fwd-seg", "forward", SEG, "read", 0.75),
-    Cell("grad-lm", "gradient", LM, "copy", 0.75),
-    Cell("grad-mid", "gradient", MID, "copy", 0.70),
-    Cell("grad-tiny", "gradient", TINY, "copy", 0.55),
-    Cell("grad-seg", "gradient", SEG, "copy", 0.65),
-    Cell("grad-inplace", "in place", LM, "update", 0.70),
-    Cell("lsm", "log_softmax", (2048, 32_000), "copy", 0.80),
-]
-
-
-def log_softmax(b: Buffers) -> float:
-    return seconds(xe.log_softmax, b.logits, out=b.output)
-
-
-OPERATIONS: dict[str, Callable[[Buffers], float]] = {
-    "forward": forward, "gradient": gradient, "in place": in_place, "log_softmax": log_softmax
-}  # fmt: skip
-
-
-def bytes_moved(cell: Cell, b: Buffers) -> int:
-    """Logits, targets and outputs, once each."""
-    target = 0 if cell.what == "log_softmax" else b.target.nbytes
-    output = 0 if cell.what == "forward" else b.output.nbytes
-    return b.logits.nbytes + target + output
-
-
-def affordable(size: int) -> int:
-    """How many arrays of `size` bytes fit, with room to spare."""
-    return int(0.6 * free_memory() / size)
-
-
-def make_sets(cell: Cell, quick: bool) -> list[Buffers]:
-    """As many sets of equal arrays as it takes to be well beyond the last-level cache, where memory allows."""
-    rows = cell.shape[0] // 4 if quick else cell.shape[0]
-    row_bytes = math.prod(cell.shape[1:]) * np.dtype(cell.dtype).itemsize
-    rows = max(1, min(rows, affordable(2 * row_bytes)))
-    logits = random_logits((rows, *cell.shape[1:]), cell.dtype)
-    target = np.random.default_rng(1).integers(cell.shape[1], size=(rows, *cell.shape[2:]))
-    wanted = math.ceil(1.5 * last_level_cache() / logits.nbytes)
-    copies = [logits.copy() for _ in range(min(wanted - 1, affordable(2 * logits.nbytes)))]
-    # Outputs are written once here: the page faults of fresh memory are not what is measured.
-    output = np.empty_like if cell.what == "forward" else np.copy
-    return [Buffers(x, target.copy(), output(x)) for x in [logits, *copies]]
-
-
-def measure(cell: Cell, sets: list[Buffers], threads: int, rounds: int) -> dict[str, object]:
-    task = Task("crossent", bytes_moved(cell, sets[0]), OPERATIONS[cell.what])
-    with xe.num_threads(threads):
-        rates = interleave([task, *ceiling_tasks(cell.ceiling, sets[0].logits, threads)], sets, rounds)
-    best = ceiling(rates, cell.ceiling)
-    capped = np.minimum(rates[best], CAPS[cell.dtype, cell.ceiling] * 1e9 * threads)
-    share_capped = float(np.median(rates["crossent"] / capped))
-    return {
-        **asdict(cell),
-        "shape": sets[0].logits.shape,  # smaller than the cell's where --quick or the memory asks for it
-        "sets": len(sets),
-        "threads": threads,
-        "gb_per_s": float(np.median(rates["crossent"])) / 1e9,
-        "ceiling_gb_per_s": float(np.median(rates[best])) / 1e9,
-        "ceiling_kernel": best,
-        "share": float(np.median(rates["crossent"] / rates[best])),
-        "share_capped": share_capped,
-        "reached": share_capped >= cell.bar,
-        "rates_gb_per_s": {name: [round(float(r) / 1e9, 3) for r in values] for name, values in rates.items()},
-    }
-
-
-HEADER = (
-    f"{'cell':<13}{'threads':>7}{'GB/s':>8}  {'ceiling':<18}{'GB/s':>6}{'share':>8}{'capped':>8}{'bar':>6}  verdict"
-)
-
-
-def line(r: dict[str, object]) -> str:
-    return (
-        f"{r['name']:<13}{r['threads']:>7}{r['gb_per_s']:>8.1f}  {r['ceiling_kernel']:<18}"
-        f"{r['ceiling_gb_per_s']:>6.1f}{r['share']:>8.2f}{r['share_capped']:>8.2f}{r['bar']:>6.2f}  "
-        f"{'reached' if r['reached'] else 'falls short'}"
-    )
+HERE = Path(__file__).resolve().parent
+SLOW_TO_COMPILE = "torch.compile"  # left out of --quick: its compilations take minutes
 
 
 def parse() -> argparse.Namespace:
+    names = [cell.name for cell in CELLS] + list(once.NAMES)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", help="comma-separated names; default: all of " + ",".join(c.name for c in CELLS))
-    parser.add_argument("--threads", help="comma-separated thread counts; default: 1 and all")
+    parser.add_argument("--cells", help="comma-separated; default: all but wheel and build. " + ", ".join(names))
+    parser.add_argument("--threads", help="comma-separated thread counts; default: 1 and all, with --quick all")
     parser.add_argument("--rounds", type=int, help="measured rounds per cell; default: 9, with --quick 3")
-    parser.add_argument("--quick", action="store_true", help="a quarter of the rows and few rounds: a first look")
-    parser.add_argument("--json", type=Path, help="also write everything measured to this file")
+    parser.add_argument("--quick", action="store_true", help="a minute for a first look: less data, no torch.compile")
+    parser.add_argument("--peers", help="comma-separated names or their beginnings, or none; default: all. "
+                        + ", ".join(key(entry.name) for entry in ENTRIES))  # fmt: skip
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for bench.json and the pictures")
+    parser.add_argument("--json", type=Path, help="where to write everything measured, instead of bench.json in --out")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--from", dest="earlier", type=Path, nargs="+", help="measure nothing: join these JSON files")
     options = parser.parse_args()
 
-    names = options.cells.split(",") if options.cells else [cell.name for cell in CELLS]
-    known = {cell.name: cell for cell in CELLS}
-    if unknown := set(names) - set(known):
+    chosen = options.cells.split(",") if options.cells else [name for name in names if name not in once.BUILDS]
+    options.cells = [name for group in chosen for name in GROUPS.get(group, [group])]
+    if unknown := set(options.cells) - set(names):
         parser.error(f"unknown cells: {', '.join(sorted(unknown))}")
-    options.cells = [known[name] for name in names]
-
     most = xe.get_num_threads()
-    options.threads = [int(n) for n in options.threads.split(",")] if options.threads else sorted({1, most})
+    everyday = [most] if options.quick else sorted({1, most})
+    options.threads = [int(n) for n in options.threads.split(",")] if options.threads else everyday
     if not all(1 <= n <= most for n in options.threads):
         parser.error(f"--threads must be between 1 and {most}, what crossent would use here")
     if options.rounds is None:
         options.rounds = 3 if options.quick else 9
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    options.budget = 0.2 if options.quick else 5.0
+    options.peers = select_peers(parser, options)
     return options
+
+
+def select_peers(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
+    if options.peers is None:
+        return [e.name for e in ENTRIES if not (options.quick and e.name.startswith(SLOW_TO_COMPILE))]
+    asked = [] if options.peers == "none" else options.peers.split(",")
+    for name in asked:
+        if not any(key(entry.name).startswith(name) for entry in ENTRIES):
+            parser.error(f"unknown peer: {name}")
+    return [entry.name for entry in ENTRIES if any(key(entry.name).startswith(name) for name in asked)]
+
+
+def run_worker(threads: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What a process that has `threads` processors measures: first what it says about itself, then the cells."""
+    settings = {name: getattr(options, name) for name in ("cells", "rounds", "quick", "budget", "peers")}
+    command = [sys.executable, str(HERE / "worker.py"), json.dumps({"threads": threads, **settings})]
+    # Libraries that look here take no more threads than they are given processors.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield json.loads(line)
+    if process.returncode != 0:
+        print(f"bench.py: the process with {threads} threads ended with {process.returncode}", file=sys.stderr)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "processor": machine.processor(),
+        "platform": platform.platform(),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "rounds": options.rounds,
+        "quick": options.quick,
+        "runs": [],
+        "cells": [],
+    }
+    start = time.perf_counter()
+    for threads in options.threads:
+        lines = run_worker(threads, options)
+        if (about := next(lines, None)) is None:
+            continue
+        result["runs"].append(about)
+        describe(about, result)
+        for cell in lines:
+            result["cells"].append(cell)
+            print(report.line(cell), flush=True)
+    for cell in once.measure(options.cells, options.quick):
+        result["cells"].append(cell)
+        print(report.line(cell), flush=True)
+    result["seconds"] = round(time.perf_counter() - start, 1)
+    return result
+
+
+def describe(about: dict[str, Any], result: dict[str, Any]) -> None:
+    config = about["crossent"]
+    if len(result["runs"]) == 1:
+        print(f"{result['processor']}, last-level cache {about['last_level_cache'] >> 20} MiB; {config['isa']}, "
+              f"{config['compiler']}; medians of {result['rounds']} rounds")  # fmt: skip
+        print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
+    print(report.HEADER)
+
+
+def join(paths: list[Path]) -> dict[str, Any]:
+    """One report of several; what a later one has of a cell replaces what an earlier one has."""
+    reports = [json.loads(path.read_text()) for path in paths]
+    cells = {(cell["name"], cell.get("threads")): cell for one in reports for cell in one["cells"]}
+    order = [cell.name for cell in CELLS] + list(once.NAMES)
+    ordered = sorted(cells.values(), key=lambda cell: (cell.get("threads", 0), order.index(cell["name"])))
+    return {**reports[-1], "runs": [run for one in reports for run in one["runs"]], "cells": ordered}
 
 
 def main() -> None:
     options = parse()
-    config = xe.config()
-    print(f"crossent {config['version']}, {config['isa']}, {config['compiler']}, NumPy {np.__version__}")
-    print(f"{platform.platform()}, last-level cache {last_level_cache() >> 20} MiB; medians of {options.rounds} rounds")
-    print(HEADER)
-    results = []
-    for cell in options.cells:
-        sets = make_sets(cell, options.quick)
-        for threads in options.threads:
-            results.append(measure(cell, sets, threads, options.rounds))
-            print(line(results[-1]), flush=True)
-        del sets  # before the next cell's are made
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        report = {"config": config, "platform": platform.platform(), "numpy": np.__version__, "cells": results}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    if options.earlier:
+        result = join(options.earlier)
+        print(report.HEADER, *map(report.line, result["cells"]), sep="\n")
+    else:
+        result = measure(options)
+    for note in report.notes(result["cells"]):
+        print(note)
+    path = options.json or options.out / "bench.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(report.markdown(result))
+    try:
+        import figures
+    except ImportError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
+    else:
+        for picture in figures.draw(result, options.out):
+            print(picture)
 
 
 if __name__ == "__main__":

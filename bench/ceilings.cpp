@@ -70,13 +70,19 @@ enum class kernel { plain, prefetch, streams, memcpy, nontemporal };
     for (size i = 0; i < n; i += line)                                                  \
       *reinterpret_cast<vec*>(to + i) = *reinterpret_cast<const vec*>(from + i) ^ zero; \
   }                                                                                     \
+  target void combine_##name(const word* a, const word* b, word* to, size n) {          \
+    for (size i = 0; i < n; i += line)                                                  \
+      *reinterpret_cast<vec*>(to + i) =                                                 \
+          *reinterpret_cast<const vec*>(a + i) ^ *reinterpret_cast<const vec*>(b + i);  \
+  }                                                                                     \
   constexpr passes name = {{read_##name<false>, read_##name<true>},                     \
-                           {update_##name<false>, update_##name<true>}, copy_##name};
+                           {update_##name<false>, update_##name<true>}, copy_##name, combine_##name};
 
 struct passes {
   word (*read[2])(const word*, size n, size distance, size step);  // without and with prefetch
   void (*update[2])(word*, size n, size distance, size step, word zero);
   void (*copy)(const word*, word*, size n, word zero);
+  void (*combine)(const word*, const word*, word*, size n);
 };
 
 CEILINGS_WIDTH(baseline, )
@@ -94,23 +100,27 @@ const passes& widest() {
 }
 
 #ifdef __SSE2__
+__m128i load(const word* p) { return _mm_load_si128(reinterpret_cast<const __m128i*>(p)); }
+
 // Stores that go past the caches, to `lanes` pages at a time; four are what glibc does in a large memcpy.
-template <size lanes>
-void copy_nontemporal(const word* from, word* to, size n) {
+// With `two`, what is stored is the combination of two inputs.
+template <size lanes, bool two>
+void store_nontemporal(const word* a, const word* b, word* to, size n) {
   for (size base = 0; base < n; base += lanes * page)
     for (size i = 0; i < page; i += line)
       for (size s = 0; s < lanes; ++s)
         for (size j = 0; j < line; j += 2) {
           const size at = base + s * page + i + j;
-          _mm_stream_si128(reinterpret_cast<__m128i*>(to + at),
-                           _mm_load_si128(reinterpret_cast<const __m128i*>(from + at)));
+          const __m128i value = two ? _mm_xor_si128(load(a + at), load(b + at)) : load(a + at);
+          _mm_stream_si128(reinterpret_cast<__m128i*>(to + at), value);
         }
   _mm_sfence();
 }
 #else
-template <size>
-void copy_nontemporal(const word* from, word* to, size n) {
-  std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(word));
+template <size, bool two>
+void store_nontemporal(const word* a, const word* b, word* to, size n) {
+  if (two) widest().combine(a, b, to, n);
+  else std::memcpy(to, a, static_cast<std::size_t>(n) * sizeof(word));
 }
 #endif
 
@@ -128,8 +138,14 @@ void update_share(kernel k, word* p, size n, word zero) {
 void copy_share(kernel k, const word* from, word* to, size n, word zero) {
   if (k == kernel::memcpy) std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(word));
   else if (k == kernel::plain) widest().copy(from, to, n, zero);
-  else if (k == kernel::streams) copy_nontemporal<streams>(from, to, n);
-  else copy_nontemporal<1>(from, to, n);
+  else if (k == kernel::streams) store_nontemporal<streams, false>(from, from, to, n);
+  else store_nontemporal<1, false>(from, from, to, n);
+}
+
+void combine_share(kernel k, const word* a, const word* b, word* to, size n) {
+  if (k == kernel::plain) widest().combine(a, b, to, n);
+  else if (k == kernel::streams) store_nontemporal<streams, true>(a, b, to, n);
+  else store_nontemporal<1, true>(a, b, to, n);
 }
 
 // ---- Threads, time and buffers -------------------------------------------------------------------------------------
@@ -186,6 +202,8 @@ using names = std::map<std::string, kernel>;
 const names read_kernels = {{"plain", kernel::plain}, {"prefetch", kernel::prefetch}, {"streams", kernel::streams}};
 const names copy_kernels = {{"plain", kernel::plain}, {"memcpy", kernel::memcpy},
                             {"nontemporal", kernel::nontemporal}, {"streams", kernel::streams}};
+const names combine_kernels = {{"plain", kernel::plain}, {"nontemporal", kernel::nontemporal},
+                               {"streams", kernel::streams}};
 
 kernel parse(const names& known, const std::string& name, int threads) {
   if (threads < 1) throw py::value_error("threads must be at least 1");
@@ -227,6 +245,19 @@ double copy_buffer(const py::buffer& src, const py::buffer& dst, int threads, co
   return timed(n, threads, [&](size first, size count) { copy_share(k, p + first, q + first, count, zero); });
 }
 
+double combine_buffers(const py::buffer& a, const py::buffer& b, const py::buffer& dst, int threads,
+                       const std::string& name) {
+  const kernel k = parse(combine_kernels, name, threads);
+  const span first_input = contiguous(a, false), second_input = contiguous(b, false), to = contiguous(dst, true);
+  if (first_input.bytes != to.bytes || second_input.bytes != to.bytes)
+    throw py::value_error("the buffers must have the same size");
+  const size skip = to_line(to), n = whole_words(to, skip);
+  const word *p = words(first_input, skip), *q = words(second_input, skip);
+  word* r = words(to, skip);
+  const py::gil_scoped_release release;
+  return timed(n, threads, [&](size first, size count) { combine_share(k, p + first, q + first, r + first, count); });
+}
+
 py::tuple keys(const names& known) {
   py::list list;
   for (const auto& entry : known) list.append(entry.first);
@@ -238,8 +269,11 @@ py::tuple keys(const names& known) {
 PYBIND11_MODULE(_ceilings, module) {
   module.doc() = "One pass over memory with a named kernel, in seconds; see bench/ceilings.cpp.";
   module.attr("kernels") = py::dict(py::arg("read") = keys(read_kernels), py::arg("copy") = keys(copy_kernels),
-                                    py::arg("update") = keys(read_kernels));
+                                    py::arg("update") = keys(read_kernels),
+                                    py::arg("combine") = keys(combine_kernels));
   module.def("read", &read_buffer, py::arg("buffer"), py::arg("threads"), py::arg("kernel"));
   module.def("copy", &copy_buffer, py::arg("src"), py::arg("dst"), py::arg("threads"), py::arg("kernel"));
   module.def("update", &update_buffer, py::arg("buffer"), py::arg("threads"), py::arg("kernel"));
+  module.def("combine", &combine_buffers, py::arg("a"), py::arg("b"), py::arg("dst"), py::arg("threads"),
+             py::arg("kernel"));
 }

@@ -1,0 +1,176 @@
+"""What is measured: the cells, their bars, their arrays."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+import crossent as xe
+from crossent._demo.measure import Buffers, aligned_empty, free_memory, last_level_cache, random_logits
+
+SMOOTHING, TEMPERATURE = 0.1, 2.0  # of the cells `soft` and `distil`
+
+
+@dataclass(frozen=True)
+class Cell:
+    name: str
+    loss: str  # "cross_entropy", "soft", "binary", "distillation" or "log_softmax"
+    mode: str  # "forward", "gradient" (into `grad_out`), "fresh" (gradient in a new array), "in place" or "output"
+    shape: tuple[int, ...]
+    ceiling: str | None  # one of crossent._demo.measure.CEILINGS
+    share: float | None  # bar: of the (capped) ceiling
+    ratio: float | None  # bar: against the fastest peer
+    dtype: str = "float32"
+    mask: float | None = None  # the value of nine classes in ten; then the bar is SLOWDOWN against no mask
+    calls: int = 1  # timed together
+    latency: float | None = None  # bar: seconds of one call
+
+    @property
+    def axis(self) -> int:
+        """The class axis."""
+        return min(1, len(self.shape) - 1)
+
+    @property
+    def two_inputs(self) -> bool:
+        return self.loss in ("soft", "binary", "distillation")
+
+    @property
+    def arrays(self) -> int:
+        """How many arrays of the size of the logits the operation has to touch."""
+        return 1 + self.two_inputs + (self.mode not in ("forward", "in place"))
+
+    @property
+    def cap(self) -> float:
+        """The arithmetic cap, in bytes/s per thread: where memory is faster, the exponentials are the limit."""
+        reads_only = self.ceiling == "read"
+        if self.dtype == "float32":
+            return 20e9 if reads_only else 26e9
+        if self.dtype == "float64":
+            return 11e9 if reads_only else 14e9
+        return 10e9 if reads_only else 12e9
+
+
+SLOWDOWN = 1.2
+QUICK_BYTES = 16 << 20  # of the logits with --quick
+LM, MID, TINY, SEG, FEW = (1024, 128_256), (65_536, 1000), (1_000_000, 10), (8, 21, 512, 512), (8, 128_256)
+CE = "cross_entropy"
+
+CELLS = [
+    Cell("fwd-lm", CE, "forward", LM, "read", 0.85, 2),
+    Cell("grad-lm", CE, "gradient", LM, "copy", 0.75, 5),
+    Cell("grad-fresh", CE, "fresh", LM, "copy", 0.35, 3),
+    Cell("grad-inplace", CE, "in place", LM, "update", 0.70, 6),
+    Cell("masked-100", CE, "forward", LM, "read", None, None, mask=-100.0),
+    Cell("masked-1e4", CE, "forward", LM, "read", None, None, mask=-1e4),
+    Cell("masked-inf", CE, "forward", LM, "read", None, None, mask=-math.inf),
+    Cell("fwd-mid", CE, "forward", MID, "read", 0.80, 2),
+    Cell("grad-mid", CE, "gradient", MID, "copy", 0.70, 5),
+    Cell("fwd-tiny", CE, "forward", TINY, "read", 0.60, 5),
+    Cell("grad-tiny", CE, "gradient", TINY, "copy", 0.55, 6),
+    Cell("fwd-seg", CE, "forward", SEG, "read", 0.75, 4),
+    Cell("grad-seg", CE, "gradient", SEG, "copy", 0.65, 6),
+    Cell("fwd-bf16", CE, "forward", LM, "read", 0.55, 2.5, "bfloat16"),
+    Cell("grad-bf16", CE, "gradient", LM, "copy", 0.55, 5, "bfloat16"),
+    Cell("fwd-f16", CE, "forward", LM, "read", 0.55, 2.5, "float16"),
+    Cell("grad-f16", CE, "gradient", LM, "copy", 0.55, 5, "float16"),
+    Cell("fwd-f64", CE, "forward", LM, "read", 0.75, 2.5, "float64"),
+    Cell("grad-f64", CE, "gradient", LM, "copy", 0.75, 5, "float64"),
+    Cell("soft", "soft", "gradient", (2048, 32_000), "2 reads + 1 write", 0.65, 4),
+    Cell("lsm", "log_softmax", "output", (2048, 32_000), "copy", 0.80, 2),
+    Cell("bce", "binary", "forward", (1 << 24,), "2 reads", 0.60, 2),
+    Cell("bce-grad", "binary", "gradient", (1 << 24,), "2 reads + 1 write", 0.60, 4),
+    Cell("distil", "distillation", "gradient", (1024, 32_000), "2 reads + 1 write", 0.55, 5),
+    Cell("fwd-few", CE, "forward", FEW, "read", 0.60, 2),
+    Cell("grad-few", CE, "gradient", FEW, "copy", 0.50, 1.5),
+    Cell("small", CE, "fresh", (32, 10), None, None, 4, calls=200, latency=5e-6),
+]
+GROUPS = {"masked": [cell.name for cell in CELLS if cell.mask is not None]}
+
+
+def dtype_of(cell: Cell) -> np.dtype:
+    if cell.dtype == "bfloat16":
+        import ml_dtypes  # noqa: F401  NumPy knows the name from here on
+
+    return np.dtype(cell.dtype)
+
+
+@functools.lru_cache(maxsize=1)  # several cells in a row have the same logits
+def shared_logits(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return random_logits(shape, dtype)
+
+
+def make_target(cell: Cell, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    if cell.loss == "binary":
+        target = aligned_empty(shape, dtype)
+        target[...] = rng.integers(2, size=shape, dtype=np.uint8)
+        return target
+    if cell.two_inputs:
+        target = random_logits(shape, dtype, seed=1)
+        return xe.softmax(target, out=target) if cell.loss == "soft" else target
+    indices = rng.integers(shape[cell.axis], size=shape[: cell.axis] + shape[cell.axis + 1 :])
+    return indices - indices % 10 if cell.mask is not None else indices  # every tenth class is not masked
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def make_buffers(cell: Cell, make_logits: Callable[..., np.ndarray] = random_logits) -> Buffers:
+    dtype, shape = dtype_of(cell), cell.shape
+    logits = make_logits(shape, dtype)
+    if cell.mask is not None:
+        logits = copied(logits)
+        logits[:, np.arange(shape[1]) % 10 != 0] = cell.mask
+    return Buffers(logits, make_target(cell, shape, dtype), make_output(cell, logits))
+
+
+def make_output(cell: Cell, logits: np.ndarray) -> np.ndarray:
+    """Written once here: the page faults of fresh memory are not what is measured."""
+    return np.empty(0, logits.dtype) if cell.mode == "forward" else copied(logits)
+
+
+def make_sets(cell: Cell, quick: bool) -> list[Buffers]:
+    """As many sets of equal arrays as it takes to be well beyond the last-level cache, where memory allows."""
+    row_bytes = math.prod(cell.shape[1:]) * dtype_of(cell).itemsize
+    rows = cell.shape[0]
+    if quick:
+        rows = min(rows, max(8 if len(cell.shape) == 2 else 1, QUICK_BYTES // row_bytes))
+    # Room for what peers need at a time: their scratch, their saved activations, their gradients.
+    rows = max(1, min(rows, int(0.6 * free_memory() / (10 * row_bytes))))
+    first = make_buffers(replace(cell, shape=(rows, *cell.shape[1:])), shared_logits)
+    if cell.ceiling is None:
+        return [first]
+    wanted = math.ceil(2 * last_level_cache() / first.logits.nbytes)
+    affordable = int(0.2 * free_memory() / (3 * first.logits.nbytes))
+    others = [copied(first.logits) for _ in range(min(wanted - 1, affordable))]
+    return [first, *(Buffers(x, copied(first.target), make_output(cell, x)) for x in others)]
+
+
+def cached_cells(cell: Cell) -> tuple[Cell, Cell]:
+    """The same operation on data in the L2 cache, and on a quarter of that: about 512 KiB, at least four rows."""
+    size = (512 << 10) // (cell.arrays * dtype_of(cell).itemsize)
+    if cell.loss == "binary":
+        big: tuple[int, ...] = (size,)
+        quarter: tuple[int, ...] = (size // 4,)
+    elif len(cell.shape) > 2:
+        positions = size // cell.shape[1] // 64 * 16
+        big, quarter = (1, cell.shape[1], 4 * positions), (1, cell.shape[1], positions)
+    else:
+        classes = min(cell.shape[1], 32_768, size // 4)
+        rows = size // classes // 4
+        big, quarter = (4 * rows, classes), (rows, classes)
+    return replace(cell, shape=big), replace(cell, shape=quarter)
+
+
+def bytes_moved(cell: Cell, b: Buffers) -> int:
+    """Logits, targets and outputs, once each."""
+    output = 0 if cell.mode == "forward" else b.logits.nbytes
+    target = 0 if cell.loss == "log_softmax" else b.target.nbytes
+    return b.logits.nbytes + target + output

@@ -1,0 +1,118 @@
+"""The results as a table on the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Result = dict[str, Any]  # what worker.py or once.py measured of a cell
+WORDS = {True: "reached", False: "falls short", None: "not compared"}
+DISTURBED = 0.1  # processors that other programs kept busy while a cell was measured
+STAR = f"* other programs kept more than {DISTURBED} processors busy: measure again before you believe it"
+HEADER = (
+    f"{'cell':<13}{'T':>3}{'ms':>10}{'GB/s':>7}  {'memory':<12}{'GB/s':>6}{'L2':>7}{'share':>7}{'capped':>7}"
+    f"{'bar':>7}  {'':<13}{'ratio':>7}{'bar':>6}  {'':<14}fastest peer"
+)
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    return "" if value is None else format(value, form)
+
+
+def share_part(r: Result) -> tuple[str, str, str]:
+    """What is compared with the first bar, the bar, and the verdict."""
+    verdict = "" if r.get("reached_share") is None else WORDS[r["reached_share"]]
+    if "value" in r:
+        return f"{r['value']:.2f} {r['unit']}", f"{r['limit']} {r['unit']}", verdict
+    if r.get("slowdown") is not None:
+        return f"{r['slowdown']:.2f}x time", f"{r['slowdown_bar']}x", verdict
+    if r.get("latency") is not None:
+        return f"{1e3 * r['ms']:.1f} us", f"{1e6 * r['latency']:.0f} us", verdict
+    return number(r.get("share_capped")), number(r.get("share")), verdict
+
+
+def ratio_part(r: Result) -> tuple[str, str, str]:
+    if r.get("ratio") is None:
+        return "", "", ""
+    return number(r["ratio_to_fastest"], ".1f"), f"{r['ratio']:g}x", WORDS[r["reached_ratio"]]
+
+
+def disturbed(r: Result) -> bool:
+    return (r.get("others") or 0.0) > DISTURBED
+
+
+def line(r: Result) -> str:
+    if "not_measured" in r:
+        return f"{r['name']:<13}{r['threads']:>3}  not measured: {r['not_measured']}"
+    value, bar, verdict = share_part(r)
+    if "value" in r:
+        return f"{r['name']:<13}{'':>3}{value:>17}{'':>41}{bar:>14}  {verdict}"
+    ratio, ratio_bar, ratio_verdict = ratio_part(r)
+    name = r["name"] + "*" * disturbed(r)
+    return (
+        f"{name:<13}{r['threads']:>3}{r['ms']:>10.3f}{r['gb_per_s']:>7.2f}  {r.get('ceiling_kernel', ''):<12}"
+        f"{number(r.get('ceiling_gb_per_s'), '.1f'):>6}{number(r.get('arithmetic_gb_per_s'), '.1f'):>7}"
+        f"{number(r.get('share_of_ceiling')):>7}{value.split(' ')[0]:>7}{bar:>7}  {verdict:<13}"
+        f"{ratio:>7}{ratio_bar:>6}  {ratio_verdict:<14}{r.get('fastest_peer') or ''}"
+    ).rstrip()
+
+
+def notes(results: list[Result]) -> list[str]:
+    """What to know about the table; why peers were left out, one line for each reason, with the cells."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for r in results:
+        for peer, why in r.get("not_compared", {}).items():
+            cells.setdefault((peer, why), []).append(r["name"])
+    star = [STAR] * any(map(disturbed, results))
+    return star + [
+        f"{peer}: {why}" + (f" ({', '.join(sorted(set(names)))})" if len(set(names)) < 8 else "")
+        for (peer, why), names in cells.items()
+    ]
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def peer_names(results: list[Result]) -> list[str]:
+    """In the order of the first cell that has them all, or nearly."""
+    names: dict[str, None] = {}
+    for r in sorted(results, key=lambda r: -len(r.get("peer_ms", {}))):
+        names |= dict.fromkeys(r.get("peer_ms", {}))
+    return list(names)
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The whole report: one table against the bars and one of all peers for each number of threads."""
+    run = report["runs"][0]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    text = [
+        f"{report['processor']}, {run['crossent']['isa']}, {run['crossent']['compiler']}, last-level cache"
+        f" {run['last_level_cache'] >> 20} MiB, {report['platform']}. {versions}. Medians of {report['rounds']} rounds."
+    ]
+    measured = [r for r in report["cells"] if "not_measured" not in r]
+    for threads in sorted({r["threads"] for r in measured if "threads" in r}):
+        own = [r for r in measured if r.get("threads") == threads]
+        text.append(f"### {threads} thread{'s' if threads > 1 else ''}")
+        header = "cell,ms,GB/s,memory,GB/s,L2,share,capped,bar,,ratio,bar,,fastest peer".split(",")
+        rows = []
+        for r in own:
+            memory = [r.get("ceiling_kernel", ""), number(r.get("ceiling_gb_per_s"), ".1f")]
+            shares = [number(r.get("arithmetic_gb_per_s"), ".1f"), number(r.get("share_of_ceiling")), *share_part(r)]
+            peers = [*ratio_part(r), r.get("fastest_peer") or ""]
+            own_part = [r["name"] + r"\*" * disturbed(r), f"{r['ms']:.3f}", f"{r['gb_per_s']:.2f}"]
+            rows.append([*own_part, *memory, *shares, *peers])
+        text.append(markdown_table(header, rows))
+        names = peer_names(own)
+        if names:
+            text.append("Milliseconds of one call:")
+            compared = [r for r in own if r.get("peer_ms")]
+            rows = [
+                [r["name"], f"{r['ms']:.3f}", *(number(r["peer_ms"].get(name), ".3f") for name in names)]
+                for r in compared
+            ]
+            text.append(markdown_table(["cell", "crossent", *names], rows))
+        text += ["\n".join("* " + why.replace("* ", r"\* ", 1) for why in notes(own))] * bool(notes(own))
+    if once := [r for r in measured if "value" in r]:
+        text.append(markdown_table(["cell", "", "bar", ""], [[r["name"], *share_part(r)] for r in once]))
+    return "\n\n".join(text) + "\n"

@@ -1,0 +1,245 @@
+"""Measures cells at one number of threads, in a process confined to as many processors. bench.py starts it.
+
+It writes one JSON object per line: first about the process, then one per cell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import machine
+
+if __name__ == "__main__":  # before anything is imported that starts threads
+    OPTIONS = json.loads(sys.argv[1])
+    PROCESSORS = machine.pin(OPTIONS["threads"])
+
+import gc  # noqa: E402
+import importlib.metadata  # noqa: E402
+import platform  # noqa: E402
+import time  # noqa: E402
+import warnings  # noqa: E402
+from dataclasses import asdict, dataclass, replace  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+import peers  # noqa: E402
+from cells import CELLS, SLOWDOWN, Cell, bytes_moved, cached_cells, make_buffers, make_sets  # noqa: E402
+from peers import ENTRIES, Call, Entry, Peer, disagreement, first_rows  # noqa: E402
+from peers_crossent import Crossent  # noqa: E402
+
+import crossent as xe  # noqa: E402
+from crossent._demo.measure import (  # noqa: E402
+    Buffers,
+    Task,
+    ceiling,
+    ceiling_tasks,
+    interleave,
+    last_level_cache,
+    ratios,
+)
+
+PAUSE, QUICK_PAUSE = 0.01, 0.003  # seconds; the threads of libgomp spin for some milliseconds after their work
+DISTRIBUTIONS = "crossent numpy torch jax jaxlib optax scipy scikit-learn ml_dtypes".split()
+
+
+@dataclass(frozen=True)
+class Plan:
+    threads: int
+    rounds: int
+    quick: bool
+    budget: float  # seconds for each task of a cell
+    peers: list[Entry]  # asked for
+    loaded: dict[str, Peer]
+    missing: dict[str, str]  # and why
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def described(cell: Cell) -> dict[str, Any]:
+    """Its fields; the mask in words, because JSON has no infinity."""
+    return asdict(cell) | ({} if cell.mask is None else {"mask": str(cell.mask)})
+
+
+def reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:200]
+
+
+def load_peers(entries: list[Entry]) -> tuple[dict[str, Peer], dict[str, str]]:
+    loaded, missing = {}, {}
+    for entry in entries:
+        try:
+            loaded[entry.name] = peers.load(entry)
+        except Exception as error:  # a library that cannot be imported is missing, whatever it raises
+            missing[entry.name] = reason(error)
+    return loaded, missing
+
+
+def task_of(name: str, calls: list[Call], sets: list[Buffers], cell: Cell) -> Task:
+    by_set = {id(b): call for b, call in zip(sets, calls, strict=True)}
+    return Task(name, bytes_moved(cell, sets[0]), lambda b: peers.seconds(by_set[id(b)], cell.calls))
+
+
+def prepare_peers(cell: Cell, sets: list[Buffers], plan: Plan, expected: tuple[Any, Any]) -> tuple[list[Task], dict]:
+    """The tasks of the peers that compute the same, and for the others why they are not compared."""
+    tasks, excluded = [], {}
+    for entry in ENTRIES:
+        if cell.ratio is None or not entry.supports(cell):
+            continue
+        if entry not in plan.peers:
+            excluded[entry.name] = "not asked for"
+        elif entry.name in plan.missing:
+            excluded[entry.name] = "missing: " + plan.missing[entry.name]
+        else:
+            peer = plan.loaded[entry.name]
+            try:
+                calls = peer.prepare(cell, sets, plan.threads)
+                theirs = first_rows(peer, calls[0], sets[0].logits.shape)
+            except Exception as error:  # of any library: the cell goes on without it
+                excluded[entry.name] = "failed: " + reason(error)
+                continue
+            if difference := disagreement(cell, expected, theirs):
+                excluded[entry.name] = "disagrees: " + difference
+            else:
+                tasks.append(task_of(entry.name, calls, sets, cell))
+    return tasks, excluded
+
+
+def arithmetic_ceiling(cell: Cell) -> float:
+    """Bytes/s of one thread over data in the L2 cache: of the difference between a size and a quarter of it."""
+    big, quarter = (replace(c, calls=1) for c in cached_cells(cell))
+    sets = [make_buffers(c) for c in (big, quarter)]
+    calls = [Crossent().prepare(cell, [b], 1)[0] for b in sets]
+    moved = bytes_moved(big, sets[0]) - bytes_moved(quarter, sets[1])
+    with xe.num_threads(1):
+        times = np.array([[peers.seconds(call, 1) for call in calls] for _ in range(200)])
+    return moved / float(np.subtract(*np.median(times, axis=0)))
+
+
+def reference(cell: Cell, plan: Plan) -> Task:
+    """The same cell without its mask, on buffers of its own."""
+    plain = replace(cell, mask=None)
+    own = make_sets(plain, plan.quick)[:1]
+    call = Crossent().prepare(plain, own, plan.threads)[0]
+    return Task("no mask", bytes_moved(plain, own[0]), lambda b: peers.seconds(call, 1))
+
+
+def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
+    sets = make_sets(cell, plan.quick)
+    ours = Crossent().prepare(cell, sets, plan.threads)
+    expected = first_rows(Crossent(), ours[0], sets[0].logits.shape)
+    tasks, excluded = prepare_peers(cell, sets, plan, expected)
+    compared = [task.name for task in tasks]
+    tasks.insert(0, task_of("crossent", ours, sets, cell))
+    if cell.ceiling:
+        tasks += ceiling_tasks(cell.ceiling, sets[0].logits, plan.threads)
+    if cell.mask is not None:
+        tasks.append(reference(cell, plan))
+    pause = (QUICK_PAUSE if plan.quick else PAUSE) if plan.threads > 1 else 0.0
+    at_once = 1 if plan.quick else len(sets)
+    others = machine.Others()
+    rates = interleave(tasks, sets, plan.rounds, at_once=at_once, pause=pause, budget=plan.budget)
+    moved = {task.name: task.bytes for task in tasks}
+    result = {
+        **described(cell),
+        "shape": list(sets[0].logits.shape),  # fewer rows than the cell's where --quick or the memory asks for it
+        "sets": len(sets),
+        "threads": plan.threads,
+        "others": others.processors(),
+        "bytes": moved["crossent"],
+        "ms": 1e3 * moved["crossent"] / float(np.median(rates["crossent"])),
+        "gb_per_s": float(np.median(rates["crossent"])) / 1e9,
+        **against_ceiling(cell, rates, plan.threads),
+        **against_peers(cell, rates, compared, excluded, moved["crossent"]),
+        "rounds_ms": {name: [round(1e3 * moved[name] / r, 5) for r in values] for name, values in rates.items()},
+        "round_bytes": moved,
+    }
+    if cell.mask is not None:
+        slowdown = float(np.median(ratios(rates["no mask"], rates["crossent"])))
+        result |= {"slowdown": slowdown, "slowdown_bar": SLOWDOWN, "reached_share": slowdown <= SLOWDOWN}
+    if cell.latency is not None:
+        result["reached_share"] = result["ms"] <= 1e3 * cell.latency
+    return result
+
+
+def against_ceiling(cell: Cell, rates: dict[str, np.ndarray], threads: int) -> dict[str, Any]:
+    if cell.ceiling is None:
+        return {}
+    best = ceiling(rates, cell.ceiling)
+    capped = np.minimum(rates[best], cell.cap * threads)
+    share = float(np.median(ratios(rates["crossent"], capped)))
+    return {
+        "ceiling_kernel": best.split("/")[1],
+        "ceiling_gb_per_s": float(np.median(rates[best])) / 1e9,
+        "cap_gb_per_s": cell.cap * threads / 1e9,
+        "arithmetic_gb_per_s": arithmetic_ceiling(cell) * threads / 1e9,
+        "share_of_ceiling": float(np.median(ratios(rates["crossent"], rates[best]))),
+        "share_capped": share,
+        "reached_share": None if cell.share is None else share >= cell.share,
+    }
+
+
+def against_peers(
+    cell: Cell, rates: dict[str, np.ndarray], compared: list[str], excluded: dict[str, str], moved: int
+) -> dict[str, Any]:
+    """How much faster crossent is. A bar is reached only if every peer that has the operation was compared."""
+    if cell.ratio is None:
+        return {}
+    factor = {name: float(np.median(ratios(rates["crossent"], rates[name]))) for name in compared}
+    fastest = min(factor, key=lambda name: factor[name], default=None)
+    reached = None
+    if fastest is not None and (factor[fastest] < cell.ratio or not excluded):
+        reached = factor[fastest] >= cell.ratio
+    return {
+        "peer_ms": {name: 1e3 * moved / float(np.median(rates[name])) for name in compared},
+        "peer_ratio": factor,
+        "not_compared": excluded,
+        "fastest_peer": fastest,
+        "ratio_to_fastest": None if fastest is None else factor[fastest],
+        "reached_ratio": reached,
+    }
+
+
+def main() -> None:
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints
+    warnings.simplefilter("ignore")
+    asked = [entry for entry in ENTRIES if entry.name in OPTIONS["peers"]]
+    loaded, missing = load_peers(asked)
+    limits = {key: OPTIONS[key] for key in ("threads", "rounds", "quick", "budget")}
+    plan = Plan(**limits, peers=asked, loaded=loaded, missing=missing)
+    about = {
+        "threads": plan.threads,
+        "processors": PROCESSORS,
+        "crossent": xe.config(),
+        "versions": versions(),
+        "python": platform.python_version(),
+        "last_level_cache": last_level_cache(),
+        "missing": missing,
+    }
+    print(json.dumps(about), file=out, flush=True)
+    with xe.num_threads(plan.threads):
+        for cell in CELLS:
+            if cell.name not in OPTIONS["cells"]:
+                continue
+            start = time.perf_counter()
+            try:
+                result = measure(cell, plan)
+            except ImportError as error:  # ml_dtypes, for bfloat16
+                result = {**described(cell), "threads": plan.threads, "not_measured": reason(error)}
+            result["seconds"] = round(time.perf_counter() - start, 1)
+            print(json.dumps(result), file=out, flush=True)
+            gc.collect()
+
+
+if __name__ == "__main__":
+    main()
