@@ -117,8 +117,8 @@ def sweep(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmark table; what follows `--` goes to bench/bench.py (`nox -s bench -- --quick`)."""
-    session.install(".")
+    """The benchmark table, all peers included; what follows `--` goes to bench/bench.py (`nox -s bench -- --quick`)."""
+    session.install(".", "-r", "bench/requirements.txt")
     session.run("python", "bench/bench.py", *session.posargs)
 
 
