@@ -32,7 +32,6 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   const default_environment environment;
   cross_entropy_operation op;
   describe(op, logits, options.axis, 1.0, grad);
-  op.keep = grad.data != nullptr;
   const index rows = op.inputs[0].array.rows.rows();
   const targets y(indices, rows, options, op.classes, op.type, e);
   const double denominator = y.denominator(options, e);

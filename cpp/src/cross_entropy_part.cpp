@@ -123,8 +123,6 @@ row_scale cross_entropy_part::scale_of(const row_group& g) const {
   if (smoothed() || probabilities_ >= 0) s.beta = g.hard.beta;
   if (probabilities_ >= 0) s.gamma = g.hard.gamma;
   if (!packed_weight_.empty()) s.weight = packed_weight_.data();
-  s.block_offset = g.in[logits_].block_stats().offset;
-  s.block_shift = g.in[logits_].block_stats().shift;
   return s;
 }
 

@@ -25,13 +25,7 @@ struct source {
   dtype type;
   bool across;
   bool single = false;  // for kernels of float64: rounded to float32 first
-  // Room for the terms of `statistics`, in the arithmetic type, that `write_exp` finds again; nullptr: it computes them
-  // again. kept_classes(classes) numbers for each row, aligned to 64 bytes.
-  void* terms = nullptr;
 };
-
-// Terms kept along lie in rows of whole groups of 128 classes; across, in whole tiles as the lanes compute them.
-constexpr index kept_classes(index classes) { return (classes + 127) / 128 * 128; }
 
 struct sink {
   char* const* rows;
@@ -75,9 +69,6 @@ struct row_scale {
   const double* beta = nullptr;    // absent: no second term
   const double* gamma = nullptr;   // with class probabilities q
   const void* weight = nullptr;    // (classes,) in the arithmetic dtype; absent: ones
-  // Of the blocks that the terms were kept of, as in block_statistics.
-  const double* block_offset = nullptr;
-  const double* block_shift = nullptr;
 };
 
 // Sums over a block with the coefficients b_c = weight_c q_c.

@@ -31,8 +31,6 @@ class softmax_operation : public row_operation {
     s.offset = g.in[0].offset;
     s.shift = g.in[0].shift;
     s.factor = g.factor;
-    s.block_offset = g.in[0].block_stats().offset;
-    s.block_shift = g.in[0].block_stats().shift;
     kernel().write_exp(input(g, 0), nullptr, output(g), begin, end, scale(0), s);
   }
 };
@@ -92,7 +90,6 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
   const default_environment environment;
   softmax_operation op;
-  op.keep = true;
   describe(op, x, axis, temperature, out);
   run_rows(op, e);
 }
@@ -115,7 +112,6 @@ void logsumexp(const view& x, int axis, const mutable_view& out, const execution
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
   softmax_operation op;
-  op.keep = true;
   describe(op, x, axis, 1.0, out);
   op.upstream = row_values(grad_output, op.type);
   run_rows(op, e);

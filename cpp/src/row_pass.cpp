@@ -11,7 +11,6 @@ namespace crossent {
 namespace {
 
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
-constexpr index kept_bytes = 1 << 19;         // of terms that are kept instead: what a second-level cache has room for
 constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
 
 index last_level_cache() {
@@ -36,19 +35,21 @@ index choose_group(const row_operation& op, index rows, int threads) {
 }
 
 void start(const row_operation& op, row_group& g, index first, index count) {
-  index offset[group_rows];
+  const auto point = [&](const row_array& a, auto** row) {
+    a.rows.for_each_stretch(first, count, [&](index offset, index n, index stride) {
+      for (index i = 0; i < n; ++i) row[i] = a.data + offset + i * stride;
+      row += n;
+    });
+  };
   g.first = first;
   g.count = count;
   for (std::size_t k = 0; k < op.inputs.size(); ++k) {
-    const row_array& a = op.inputs[k].array;
     const char** x = g.in[k].x;
-    a.rows.offsets(first, count, offset);
-    for (index i = 0; i < count; ++i) x[i] = a.data + offset[i];
+    point(op.inputs[k].array, x);
     for (index i = count; i < group_rows && i % pack_rows != 0; ++i) x[i] = x[count - 1];
   }
   if (op.out.data == nullptr) return;
-  op.out.rows.offsets(first, count, offset);
-  for (index i = 0; i < count; ++i) g.out[i] = op.out.data + offset[i];
+  point(op.out, g.out);
 }
 
 void reserve(const row_operation& op, row_group& g, index rows, index blocks) {
@@ -73,12 +74,7 @@ void fold(const row_operation& op, row_group& g) {
 void run_groups(row_operation& op, index rows, index group, int threads, const execution& e) {
   const index blocks = block_count(op.classes);
   const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(threads)]);
-  const index kept = group * kept_classes(op.classes) * item_size(op.type);
-  for (int i = 0; i < threads; ++i) {
-    row_group& g = groups[static_cast<std::size_t>(i)];
-    reserve(op, g, group, blocks);
-    if (op.keep && kept <= kept_bytes) g.terms.reset(std::aligned_alloc(64, static_cast<std::size_t>(kept)));
-  }
+  for (int i = 0; i < threads; ++i) reserve(op, groups[static_cast<std::size_t>(i)], group, blocks);
   parallel_for((rows + group - 1) / group, group * op.classes, threads, e, [&](index begin, index end, int worker) {
     row_group& g = groups[static_cast<std::size_t>(worker)];
     for (index k = begin; k < end; ++k) {

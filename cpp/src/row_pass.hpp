@@ -1,7 +1,6 @@
 // How an operation on rows runs: groups of rows over threads, or, where there are few long rows, runs of class blocks.
 #pragma once
 
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -54,7 +53,6 @@ struct alignas(64) row_reading {
 struct alignas(64) row_group {
   index first = 0, count = 0, blocks = 1;
   std::unique_ptr<row_reading[]> in;   // one per input
-  std::unique_ptr<void, void (*)(void*)> terms{nullptr, std::free};   // of the first input, where the operation keeps them
   char* out[group_rows] = {};
   double factor[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
 
@@ -91,11 +89,10 @@ class row_operation {
   std::vector<row_input> inputs;
   row_array out;                 // out.data == nullptr: nothing is written
   bool across = false, stream = false;
-  bool keep = false;             // the terms of the first input, for write_exp
 
   source input(const row_group& g, int k) const {
     const row_array& a = inputs[static_cast<std::size_t>(k)].array;
-    return {g.in[k].x, g.count, classes, a.class_stride, a.type, across, false, k == 0 ? g.terms.get() : nullptr};
+    return {g.in[k].x, g.count, classes, a.class_stride, a.type, across};
   }
   sink output(const row_group& g) const { return {g.out, out.class_stride, out.type, stream}; }
   const scaling& scale(int k) const { return inputs[static_cast<std::size_t>(k)].t; }

@@ -82,7 +82,7 @@ template <class T> void sum_products(const source& grad, const source* probs, do
 template <class T, class F>
 CROSSENT_INLINE void write_pairs(const source& grad, const source& other, const sink& to, const double* sum, F f) {
   const index blocks = (grad.classes + block_classes - 1) / block_classes;
-  write_blocks<T, 2>({grad, other}, to, 0, blocks, [&](index i, index, auto o) {
+  write_blocks<T, 2>({grad, other}, to, 0, blocks, [&](index i, auto o) {
     const pack<T> s = per_row<T>(sum, i, o);
     return [=](const pack<T>* x, index, index) { return f(x[0], x[1], s); };
   });

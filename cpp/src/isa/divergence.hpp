@@ -145,7 +145,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
 template <class T>
 void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
                       const divergence_rows& p, const row_scale* hard) {
-  write_blocks<T, 3>({student, teacher, q ? *q : student}, to, begin, end, [&](index row, index, auto o) {
+  write_blocks<T, 3>({student, teacher, q ? *q : student}, to, begin, end, [&](index row, auto o) {
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o);

@@ -11,22 +11,14 @@ template <class T> CROSSENT_INLINE pack<T> moved_by(pack<T> x, pack<T> offset) {
   return if_equal(x, offset, set1<T>(0), x - offset);
 }
 
-// Where the terms of row i are kept.
-template <class T> CROSSENT_INLINE char* kept_row(const source& s, index i) {
-  constexpr index lanes = pack<T>::lanes;
-  char* to = static_cast<char*>(s.terms);
-  return to + (s.across ? (i / lanes * s.classes * lanes + i % lanes) : i * kept_classes(s.classes)) * size_of<T>;
-}
-
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
 constexpr index group_bytes = group_packs * pack_bytes;
 
 // A block of a row on its way through two passes: its maxima are seen (`see`), which gives the reference of its terms
 // (`refer`), then its terms are summed (`sum`).
-template <class T, bool scaled, bool keep> struct block_pass {
+template <class T, bool scaled> struct block_pass {
   const char* data = nullptr;
-  char* kept = nullptr;                                // where terms are kept
   index entry = 0, packs = 0, whole = 0, groups = 0;   // `whole` of the groups lie in memory, the last one may be in `rest`
   bool first = false;                                  // of its row
   T max = 0;
@@ -39,7 +31,6 @@ template <class T, bool scaled, bool keep> struct block_pass {
     constexpr index lanes = pack<T>::lanes;
     const run r = block_run(block, s.classes);
     data = load_along(s, row, r, buffer);
-    if (keep) kept = kept_row<T>(s, row) + r.begin * size_of<T>;
     entry = to_entry;
     first = is_first;
     packs = (r.n + lanes - 1) / lanes;
@@ -86,21 +77,16 @@ template <class T, bool scaled, bool keep> struct block_pass {
   // are computed.
   CROSSENT_INLINE void sum(block_pass& b, block_pass& next) {
     const exponential<T, scaled> e = b.term;
-    const auto term = [&](index g, const char* from, index j) {
-      const pack<T> t = e(load<T>(from + j * pack_bytes));
-      if (keep) store(b.kept + g * group_bytes + j * pack_bytes, t);
-      return t;
-    };
     index g = 0, seen = 0;
     for (const index both = b.whole < next.whole ? b.whole : next.whole; g < both; ++g, ++seen) {
       next.see(next, g, next.data + g * group_bytes);
       const char* from = b.data + g * group_bytes;
-      b.sums[g] = tree<group_packs>([&](index j) { return term(g, from, j); });
+      b.sums[g] = tree<group_packs>([&](index j) { return e(load<T>(from + j * pack_bytes)); });
     }
     for (; seen < next.groups; ++seen) next.see(next, seen, next.group(seen));
     for (; g < b.groups; ++g) {
       const char* from = b.group(g);
-      const auto at = [&](index j) { return term(g, from, j); };
+      const auto at = [&](index j) { return e(load<T>(from + j * pack_bytes)); };
       b.sums[g] = with_group_size(b.packs - g * group_packs, [&](auto size) { return tree<decltype(size)::value>(at); });
     }
   }
@@ -125,12 +111,12 @@ template <class T, bool scaled, bool keep> struct block_pass {
   }
 };
 
-template <class T, bool scaled, bool keep>
+template <class T, bool scaled>
 CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
-  block_pass<T, scaled, keep> pass[2];
+  block_pass<T, scaled> pass[2];
   index row = 0, block = begin;
-  const auto open_next = [&](block_pass<T, scaled, keep>& b) {
+  const auto open_next = [&](block_pass<T, scaled>& b) {
     while (row < s.count && s.rows[row] == nullptr) ++row;
     b.groups = b.whole = 0;
     if (row == s.count) return;
@@ -145,7 +131,7 @@ CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, c
   if (pass[0].groups > 0) pass[0].refer(t);
   T row_max = 0;
   for (int k = 0; pass[k].groups > 0; k ^= 1) {
-    block_pass<T, scaled, keep>&b = pass[k], &next = pass[k ^ 1];
+    block_pass<T, scaled>&b = pass[k], &next = pass[k ^ 1];
     open_next(next);
     b.sum(b, next);
     if (next.groups > 0) next.refer(t);   // before what is left to do here, which waits for long sums
@@ -225,7 +211,7 @@ template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack
 // not follow by itself.
 constexpr index tiles_ahead = 4;
 
-template <class T, bool scaled, bool keep>
+template <class T, bool scaled>
 CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
                                        const block_statistics& out, index entry, index blocks) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
@@ -255,7 +241,6 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
 
   const exponential<T, scaled> term(set1(bias<T>) - ref.shift, s);
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  char* kept = keep ? kept_row<T>(rows, row) + r.begin * pack_bytes : nullptr;
   tile_sums<T> plain, excluded;
   pack<T> ties = zero, e[group_classes];
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
@@ -264,16 +249,12 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
     const pack<T> here = if_equal(max_group, set1(static_cast<T>(g)), top, set1(constants<T>::nan));
     if (only_block) {
       for (index i = 0; i < n; ++i) {
-        const pack<T> v = logit(c + i), t = term(v);
-        if (keep) store(kept + (c + i) * pack_bytes, t);
+        const pack<T> v = logit(c + i);
         ties = ties + if_equal(v, here, one, zero);
-        e[i] = if_equal(v, here, zero, t);
+        e[i] = if_equal(v, here, zero, term(v));
       }
     } else {
-      for (index i = 0; i < n; ++i) {
-        e[i] = term(logit(c + i));
-        if (keep) store(kept + (c + i) * pack_bytes, e[i]);
-      }
+      for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
       add_terms(plain, e, n);
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
@@ -296,26 +277,23 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   put<T>(out.ties + entry, blocks, count, ties);
 }
 
-template <class T, bool scaled, bool keep>
+template <class T, bool scaled>
 CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
   if (s.across) {
     for_each_tile<T>(s, [&](index i, index count) {
       for (index b = begin; b < end; ++b)
-        statistics_across<T, scaled, keep>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
+        statistics_across<T, scaled>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
     });
     return;
   }
-  statistics_along<T, scaled, keep>(s, begin, end, t, out);
+  statistics_along<T, scaled>(s, begin, end, t, out);
 }
 
 template <class T>
 void statistics(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
-  if (CROSSENT_SMALL || !t.is_one)
-    s.terms ? statistics_of<T, true, true>(s, begin, end, t, out) : statistics_of<T, true, false>(s, begin, end, t, out);
-  else
-    s.terms ? statistics_of<T, CROSSENT_SMALL, true>(s, begin, end, t, out)
-            : statistics_of<T, CROSSENT_SMALL, false>(s, begin, end, t, out);
+  if (CROSSENT_SMALL || !t.is_one) statistics_of<T, true>(s, begin, end, t, out);
+  else statistics_of<T, CROSSENT_SMALL>(s, begin, end, t, out);
 }
 
 }  // namespace

@@ -29,16 +29,15 @@ template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, 
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
 // out = entry(x, c, n) with x[k] a pack of source k, of the classes c .. c + n - 1 of one row (along), or of class c of a
-// tile of rows (across). make(row, block, orientation) gives the entry function for a row, or for the tile that starts
-// there.
+// tile of rows (across). make(row, orientation) gives the entry function of a row, or of the tile that starts there.
 template <class T, int arrays, class Make>
 CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) T in[arrays][block_classes * lanes];
   alignas(pack_bytes) T out[block_classes * lanes];
   for_each_tile<T>(s[0], [&](index i, index count) {
+    const auto entry = make(i, orientation<true>{});
     for (index b = begin; b < end; ++b) {
-      const auto entry = make(i, b, orientation<true>{});
       const run r = block_run(b, s[0].classes);
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
@@ -59,8 +58,8 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
   alignas(pack_bytes) T in[arrays][block_classes];
   alignas(pack_bytes) T out[block_classes];
   for (index i = 0; i < s[0].count; ++i) {
+    const auto entry = make(i, orientation<false>{});
     for (index b = begin; b < end; ++b) {
-      const auto entry = make(i, b, orientation<false>{});
       const run r = block_run(b, s[0].classes);
       char* y = open_along(to, i, r, out);
       if (s[0].rows[i] == nullptr) {
@@ -111,11 +110,11 @@ template <class T, int sums> CROSSENT_INLINE parts<T, sums> operator+(parts<T, s
 
 // Up to eight terms, added by the tree of a group; a missing one is 0.
 template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F term, index count) {
-  parts<T, sums> t[group_packs];
-  for (index j = 0; j < count; ++j) t[j] = term(j);
-  for (index j = count; j < group_packs; ++j)
-    for (int k = 0; k < sums; ++k) t[j].v[k] = set1<T>(0);
-  return tree<group_packs>([&](index j) { return t[j]; });
+  parts<T, sums> zero;
+  for (int k = 0; k < sums; ++k) zero.v[k] = set1<T>(0);
+  return with_group_size(count, [&](auto size) {
+    return tree<decltype(size)::value>([&](index j) { return j < count ? term(j) : zero; });
+  });
 }
 
 // out[k][row * blocks + block] = sum over the classes of term(x, c, n).v[k], in the order of the row's definition.
@@ -134,7 +133,17 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
       const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums];
-      for (index g = 0; g < packs; g += group_packs) {
+      const auto put = [&](const parts<T, sums>& group) {
+        for (int k = 0; k < sums; ++k) total[k].put(total[k], group.v[k]);
+      };
+      index g = 0;
+      for (; (g + group_packs) * lanes <= r.n; g += group_packs)
+        put(tree<group_packs>([&](index j) {
+          pack<T> x[arrays];
+          for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + (g + j) * pack_bytes);
+          return term(x, r.begin + (g + j) * lanes, lanes);
+        }));
+      if (g < packs) {
         const auto at = [&](index j) {
           const index c = (g + j) * lanes, left = r.n - c;
           pack<T> x[arrays];
@@ -147,11 +156,7 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
           for (int k = 0; k < sums; ++k) t.v[k] = if_equal(first_lanes<T>(left), set1<T>(0), set1<T>(0), t.v[k]);
           return t;
         };
-        const parts<T, sums> group = add_group<T, sums>(at, packs - g < group_packs ? packs - g : group_packs);
-        for (int k = 0; k < sums; ++k) {
-          if constexpr (sizeof(T) == 4) total[k] = total[k].add(total[k], widen_sum(group.v[k]));
-          else total[k] = total[k].add(total[k], group.v[k]);
-        }
+        put(add_group<T, sums>(at, packs - g));
       }
       for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = total[k].sum_lanes_of(total[k]);
     }
