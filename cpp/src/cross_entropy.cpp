@@ -33,15 +33,15 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   cross_entropy_operation op;
   describe(op, logits, options.axis, 1.0, grad);
   const index rows = op.inputs[0].array.rows.rows();
-  const targets y(indices, rows, options, op.classes, op.type, e);
-  const double denominator = y.denominator(options, e);
-  const upstream coefficients(options.grad_output, op.type, denominator);
+  const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
+  const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));
   op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0);
 
   const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
   op.losses = losses.get();
   run_rows(op, e);
-  store_loss(losses.get(), rows, options.reduction, denominator, loss, e);
+  y.throw_if_bad();
+  store_loss(losses.get(), rows, options.reduction, y.denominator(options, e), loss, e);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   describe(op, logits, options.axis, t, grad);
   const int teacher = op.read(teacher_logits, options.axis, t);
   const index rows = op.inputs[0].array.rows.rows();
-  const targets y(indices, rows, options, op.classes, op.type, e);
+  const targets y(indices, rows, options, op.classes, op.type, true, e);
   const double soft_denominator = y.denominator(options, e, false), hard_denominator = y.denominator(options, e);
   const upstream soft_upstream(options.grad_output, op.type, soft_denominator);
   const upstream hard_upstream(options.grad_output, op.type, hard_denominator);

@@ -27,7 +27,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   const index classes = log_probs.shape[options.axis];
   const row_array x(log_probs, options.axis);
   const index rows = x.rows.rows();
-  const targets y(target, rows, options, classes, arithmetic(log_probs.type), e);
+  const targets y(target, rows, options, classes, arithmetic(log_probs.type), true, e);
   const double denominator = y.denominator(options, e);
   const upstream coefficients(options.grad_output, arithmetic(log_probs.type), denominator);
 

@@ -23,18 +23,15 @@ template <class I> I load_one(const char* from) {
 // Reads n indices, `stride` bytes apart; a value that no class has becomes bad_class, never a wrapped number.
 template <class I>
 void read_as(const char* data, index stride, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
+  const bool may_ignore = has_ignore && (std::is_signed_v<I> || ignore >= 0);
   for (index i = 0; i < n; ++i) {
     const I v = load_one<I>(data + i * stride);
-    bool in_range, ignored;
-    if constexpr (std::is_signed_v<I>) {
-      ignored = v == ignore;
-      in_range = v >= 0 && v < classes;
-    } else {
-      ignored = ignore >= 0 && v == static_cast<std::uint64_t>(ignore);
-      in_range = v < static_cast<std::uint64_t>(classes);
-    }
-    const index bad = in_range ? static_cast<index>(v) : bad_class;
-    y[i] = has_ignore && ignored ? targets::ignored : bad;
+    bool ignored;
+    if constexpr (std::is_signed_v<I>) ignored = v == ignore;
+    else ignored = v == static_cast<std::uint64_t>(ignore);
+    // A negative number is a large one without its sign.
+    const bool in_range = static_cast<std::uint64_t>(v) < static_cast<std::uint64_t>(classes);
+    y[i] = may_ignore && ignored ? targets::ignored : in_range ? static_cast<index>(v) : bad_class;
   }
 }
 
@@ -64,7 +61,7 @@ void row_values::load(index first, index count, double* out) const {
 }
 
 targets::targets(const index_view& target, index rows, const row_loss_options& options, index classes, dtype arithmetic,
-                 const execution& e)
+                 bool writes, const execution& e)
     : data_(static_cast<const char*>(target.data)),
       type_(target.type),
       count_(rows),
@@ -77,15 +74,13 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
       sample_weight_(options.sample_weight, arithmetic) {
-  if (data_ == nullptr) {
-    counted_ = rows;
-    return;
-  }
+  if (data_ == nullptr) return;
   if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
     smoothed_ = false;
     for (index c = 0; c < classes && !smoothed_; ++c) smoothed_ = weight_at(c) > 0;
   }
-  check(e);
+  const bool counts = options.reduction == reduction::none || options.reduction == reduction::sum || options.denominator > 0;
+  if (writes || (!counts && (weights_ != nullptr || sample_weight_.given()))) check(e);
 }
 
 double targets::weight_at(index c) const { return load_number(weights_ + c * weight_stride_, weight_type_); }
@@ -99,29 +94,37 @@ void targets::read(index first, index count, index* y) const {
   });
 }
 
+// All targets before anything else is done.
 void targets::check(const execution& e) {
-  std::atomic<index> counted{0};
-  std::atomic<index> first_bad{std::numeric_limits<index>::max()};
   const index chunks = (rows() + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
-    index y[chunk], there = 0;
+    index y[chunk];
     for (index k = begin; k < end; ++k) {
       const index first = k * chunk, n = std::min(chunk, rows() - first);
       read(first, n, y);
-      index bad = n;
-      for (index i = n - 1; i >= 0; --i) {
-        there += y[i] != ignored;
-        if (y[i] == bad_class) bad = i;
-      }
-      if (bad == n) continue;
-      index seen = first_bad.load();
-      while (first + bad < seen && !first_bad.compare_exchange_weak(seen, first + bad)) {
-      }
+      see(first, n, y);
     }
-    counted += there;
   });
-  counted_ = counted.load();
-  const index row = first_bad.load();
+  checked_ = true;
+  throw_if_bad();
+}
+
+// Counts the rows that are ignored and remembers the first bad one; may be called from several threads.
+void targets::see(index first, index count, const index* y) const {
+  index absent = 0, bad = count;
+  for (index i = count - 1; i >= 0; --i) {
+    absent += y[i] == ignored;
+    if (y[i] == bad_class) bad = i;
+  }
+  if (absent > 0) ignored_rows_.fetch_add(absent, std::memory_order_relaxed);
+  if (bad == count) return;
+  index seen = first_bad_.load();
+  while (first + bad < seen && !first_bad_.compare_exchange_weak(seen, first + bad)) {
+  }
+}
+
+void targets::throw_if_bad() const {
+  const index row = first_bad_.load();
   if (row == std::numeric_limits<index>::max()) return;
   index offset;
   rows_.offsets(row, 1, &offset);
@@ -138,19 +141,20 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
     return;
   }
   read(first, count, y);
+  if (!checked_) see(first, count, y);
   const bool zero_counts = smoothed_ || all;   // rows whose class has weight 0
-  for (index i = 0; i < count; ++i) class_weight[i] = y[i] == ignored ? 0.0 : 1.0;
+  for (index i = 0; i < count; ++i) class_weight[i] = y[i] < 0 ? 0.0 : 1.0;   // a bad one is not read either
   if (weights_ != nullptr)
-    for (index i = 0; i < count; ++i) class_weight[i] = y[i] == ignored ? 0.0 : weight_at(y[i]);
+    for (index i = 0; i < count; ++i) class_weight[i] = y[i] < 0 ? 0.0 : weight_at(y[i]);
   for (index i = 0; i < count; ++i)
-    row_weight[i] = y[i] == ignored || (class_weight[i] == 0 && !zero_counts) ? 0.0 : row_weight[i];
+    row_weight[i] = y[i] < 0 || (class_weight[i] == 0 && !zero_counts) ? 0.0 : row_weight[i];
 }
 
 double targets::denominator(const row_loss_options& options, const execution& e, bool class_weights) const {
   if (options.reduction == reduction::none || options.reduction == reduction::sum) return 1;
   if (options.denominator > 0) return options.denominator;
   const bool weighted = class_weights && weights_ != nullptr && data_ != nullptr;
-  if (!weighted && !sample_weight_.given()) return static_cast<double>(counted_);
+  if (!weighted && !sample_weight_.given()) return static_cast<double>(rows() - ignored_rows_.load());
   std::vector<double> weights(static_cast<std::size_t>(rows()));
   const index chunks = (rows() + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {

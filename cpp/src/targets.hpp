@@ -1,6 +1,9 @@
 // What a loss knows about its rows before it sees a logit: class indices, weights, coefficients.
 #pragma once
 
+#include <atomic>
+#include <limits>
+
 #include "layout.hpp"
 #include "parallel.hpp"
 
@@ -27,8 +30,12 @@ class targets {
  public:
   static constexpr index ignored = -1;
 
-  // target.data == nullptr: rows have no class. arithmetic: of the logits. Throws target_error.
-  targets(const index_view& target, index rows, const row_loss_options&, index classes, dtype arithmetic, const execution&);
+  // target.data == nullptr: rows have no class. arithmetic: of the logits. Throws target_error where the call `writes` to an
+  // array of the caller's, or the denominator is a sum over the targets: else they are seen as they are loaded, all of them,
+  // and `throw_if_bad` and `denominator` come after that.
+  targets(const index_view& target, index rows, const row_loss_options&, index classes, dtype arithmetic, bool writes,
+          const execution&);
+  void throw_if_bad() const;
 
   // count <= group_rows. y: the class, or `ignored`; class_weight: w[y], 1 without classes; row_weight: v, 0 for rows that
   // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
@@ -45,6 +52,7 @@ class targets {
   double weight_at(index c) const;
   void read(index first, index count, index* y) const;
   void check(const execution&);
+  void see(index first, index count, const index* y) const;
 
   const char* data_;
   int_dtype type_;
@@ -58,7 +66,8 @@ class targets {
   dtype weight_type_;
   index weight_stride_;
   row_values sample_weight_;
-  index counted_ = 0;   // rows that are not ignored
+  bool checked_ = false;
+  mutable std::atomic<index> ignored_rows_{0}, first_bad_{std::numeric_limits<index>::max()};
 };
 
 // What flows back into each row: grad_output over the denominator of the mean.

@@ -52,7 +52,7 @@ template <class T> void sum_products(const source& grad, const source* probs, do
   const auto second = [&](pack<T> p) { return probs ? p : set1<T>(1); };
   if (grad.across) {
     for_each_tile<T>(grad, [&](index i, index count) {
-      product_sums<T> sums[lanes];
+      product_sums<T> sums[lanes] = {};
       for (index b = 0; b < blocks; ++b)
         for_each_pair<T>(grad, other, i, block_run(b, grad.classes),
                          [&](index c, pack<T> g, pack<T> p) { sums[c % lanes].add(sums[c % lanes], g, second(p)); });
@@ -68,7 +68,7 @@ template <class T> void sum_products(const source& grad, const source* probs, do
     return;
   }
   for (index i = 0; i < grad.count; ++i) {
-    product_sums<T> s;
+    product_sums<T> s{};
     for (index b = 0; b < blocks; ++b)
       for_each_pair<T>(grad, other, i, block_run(b, grad.classes),
                        [&](index, pack<T> g, pack<T> p) { s.add(s, g, second(p)); });

@@ -82,7 +82,7 @@ template <class T, template <class> class Element> void elementwise(const elemen
   char* loss = static_cast<char*>(b.loss);
   char* grad = static_cast<char*>(b.grad);
   const index packs = (b.n + lanes - 1) / lanes;
-  accumulator<T> total;
+  accumulator<T> total{};
   for (index g = 0; g < packs; g += group_packs) {
     const auto at = [&](index j) {
       const index i = (g + j) * lanes, left = b.n - i;

@@ -253,7 +253,7 @@ void cross_entropy(const cross_entropy_rows& r) {
 }
 
 void sum(index n, const double* x, double* high, double* low) {
-  accumulator<double> s;
+  accumulator<double> s{};
   index i = 0;
   for (; i + 8 <= n; i += 8) s = s.add(s, load<double>(x + i));
   if (i < n) s = s.add(s, load_partial<double>(x + i, n - i, 0.0));

@@ -97,10 +97,10 @@ template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
          : count > 1 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 1>{});
 }
 
-// Float64 sums in lanes; compensated for float64 terms.
+// Float64 sums in lanes; compensated for float64 terms. {} is 0.
 template <class T> struct accumulator;
 template <> struct accumulator<float> {
-  pack<double> high = set1(0.0);
+  pack<double> high;
   CROSSENT_INLINE void put(accumulator& a, pack<float> v) { a.high = a.high + widen_sum(v); }
   CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) { a.high = a.high + v; return a; }
   CROSSENT_INLINE pack<double> total(accumulator a) { return a.high; }
@@ -108,7 +108,7 @@ template <> struct accumulator<float> {
   CROSSENT_INLINE double sum_lanes_of(accumulator a) { return sum_lanes(a.high); }
 };
 template <> struct accumulator<double> {
-  pack<double> high = set1(0.0), low = set1(0.0);
+  pack<double> high, low;
   CROSSENT_INLINE void put(accumulator& a, pack<double> v) { a = add(a, v); }
   CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) {
     pack<double> error;

@@ -91,7 +91,7 @@ template <class T, bool scaled> struct block_pass {
     }
   }
   double total() const {
-    accumulator<T> all;
+    accumulator<T> all{};
     for (index g = 0; g < groups; ++g) all.put(all, sums[g]);
     return all.sum_lanes_of(all);
   }
@@ -189,8 +189,9 @@ template <class T> struct tile_sums {
   }
 };
 
-// The terms of n classes, up to a group, added as the definition of a row wants it.
-template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack<T>* e, index n) {
+// The terms of n classes, up to a group, added to `sums` as the definition of a row wants it, or, of the first group, put
+// there.
+template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack<T>* e, index n, bool first) {
   constexpr index lanes = pack<T>::lanes;
   const auto lane = [&](index l) {
     const auto at = [&](index j) { return e[l + j * lanes]; };
@@ -199,7 +200,10 @@ template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack
     if (l + 2 * lanes >= n) return at(0) + at(1);
     return l + 4 * lanes >= n ? tree<4>(have) : tree<8>(have);
   };
-  for (index l = 0; l < 8 && l < n; ++l) {
+  for (index l = 0; l < 8; ++l) {
+    if (first)
+      for (auto& part : sums.lane[l]) part = {};
+    if (l >= n) continue;
     pack<T> sum = lane(l);
     if constexpr (sizeof(T) == 4)
       if (l + 8 < n) sum = sum + lane(l + 8);
@@ -255,14 +259,14 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
       }
     } else {
       for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
-      add_terms(plain, e, n);
+      add_terms(plain, e, n, c == 0);
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
         ties = ties + if_equal(v, here, one, zero);
         e[i] = if_equal(v, here, zero, e[i]);
       }
     }
-    add_terms(excluded, e, n);
+    add_terms(excluded, e, n, c == 0);
   }
   pack<double> total[2];
   excluded.total(excluded, total);

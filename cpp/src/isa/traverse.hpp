@@ -132,7 +132,7 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
       const char* from[arrays];
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
       const index packs = (r.n + lanes - 1) / lanes;
-      accumulator<T> total[sums];
+      accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) {
         for (int k = 0; k < sums; ++k) total[k].put(total[k], group.v[k]);
       };
@@ -174,7 +174,7 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
       const auto term = make(i, b, orientation<true>{});
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
-      tile_sums<T> total[sums];
+      tile_sums<T> total[sums] = {};
       for (index g = 0; g < r.n; g += group_classes) {
         const auto add_lane = [&](index l) {
           const index left = r.n - g - l;
