@@ -1,14 +1,12 @@
-// NumPy arrays to the views of crossent.hpp: pointers, shapes and byte strides, never a copy.
-//
-// The Python layer has checked dtypes, byte orders and shapes; nothing is checked twice here.
+// NumPy arrays as the views of crossent.hpp: pointers, shapes and byte strides, never a copy.
 #pragma once
 
-#include <crossent/crossent.hpp>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
-#include <optional>
+#include <algorithm>
+#include <crossent/crossent.hpp>
+#include <limits>
 #include <type_traits>
 
 namespace crossent::python {
@@ -17,58 +15,109 @@ namespace py = pybind11;
 
 static_assert(std::is_same_v<py::ssize_t, index>, "NumPy's shapes and strides are passed on as they are");
 
-using optional_array = std::optional<py::array>;
+// NumPy's numbers of the dtypes that have one of the core; pybind11 knows no half. bfloat16 has the number that it got
+// when ml_dtypes was imported.
+using numpy = py::detail::npy_api;
+constexpr int numpy_half = 23, numpy_first_of_others = 256;
 
-inline dtype float_type(const py::array& a) {
-  switch (a.itemsize()) {
-    case 2: return a.dtype().kind() == 'f' ? dtype::float16 : dtype::bfloat16;
-    case 4: return dtype::float32;
-    default: return dtype::float64;
+struct shape {
+  int ndim;
+  const index* size;
+
+  bool operator==(const shape& other) const { return ndim == other.ndim && std::equal(size, size + ndim, other.size); }
+};
+
+// An ndarray that somebody else holds, or none.
+class array {
+ public:
+  array() = default;
+  explicit array(PyObject* x) : x_(x) {}
+  explicit operator bool() const { return x_ != nullptr; }
+
+  PyObject* object() const { return x_; }
+  char* data() const { return fields().data; }
+  int ndim() const { return fields().nd; }
+  python::shape shape() const { return {ndim(), fields().dimensions}; }
+  index size(int axis) const { return fields().dimensions[axis]; }
+  const index* strides() const { return fields().strides; }
+  PyObject* dtype() const { return fields().descr; }
+  bool has(int flag) const { return (fields().flags & flag) != 0; }
+  int type_number() const { return py::detail::array_descriptor_proxy(dtype())->type_num; }
+  bool is_native() const {
+    const char order = py::detail::array_descriptor_proxy(dtype())->byteorder;
+    return order == '=' || order == '|';
+  }
+  bool is_integer() const { return type_number() >= numpy::NPY_BYTE_ && type_number() <= numpy::NPY_ULONGLONG_; }
+
+ private:
+  const py::detail::PyArray_Proxy& fields() const { return *py::detail::array_proxy(x_); }
+
+  PyObject* x_ = nullptr;
+};
+
+// An ndarray and not of a class derived from it.
+inline bool is_plain(PyObject* x) { return Py_TYPE(x) == numpy::get().PyArray_Type_; }
+
+inline dtype float_type(array a) {
+  switch (a.type_number()) {
+    case numpy::NPY_FLOAT_: return dtype::float32;
+    case numpy::NPY_DOUBLE_: return dtype::float64;
+    case numpy_half: return dtype::float16;
+    default: return dtype::bfloat16;
   }
 }
 
-inline int_dtype int_type(const py::array& a) {
-  const bool is_signed = a.dtype().kind() == 'i';
-  switch (a.itemsize()) {
-    case 1: return is_signed ? int_dtype::int8 : int_dtype::uint8;
-    case 2: return is_signed ? int_dtype::int16 : int_dtype::uint16;
-    case 4: return is_signed ? int_dtype::int32 : int_dtype::uint32;
-    default: return is_signed ? int_dtype::int64 : int_dtype::uint64;
-  }
+inline int_dtype int_type(array a) {
+  constexpr bool wide = sizeof(long) == 8;
+  static constexpr int_dtype types[] = {
+      int_dtype::int8, int_dtype::uint8, int_dtype::int16, int_dtype::uint16, int_dtype::int32, int_dtype::uint32,
+      wide ? int_dtype::int64 : int_dtype::int32, wide ? int_dtype::uint64 : int_dtype::uint32,
+      int_dtype::int64, int_dtype::uint64};
+  return types[a.type_number() - numpy::NPY_BYTE_];
 }
 
-inline view input(const py::array& a) {
-  return {a.data(), float_type(a), static_cast<int>(a.ndim()), a.shape(), a.strides()};
+// The dtype that a call on `a` computes in, and its largest finite number.
+inline dtype arithmetic(array a) { return float_type(a) == dtype::float64 ? dtype::float64 : dtype::float32; }
+inline double largest(array a) {
+  return arithmetic(a) == dtype::float64 ? std::numeric_limits<double>::max() : double{std::numeric_limits<float>::max()};
 }
 
-inline view input(const optional_array& a) { return a ? input(*a) : view{}; }
-
-inline index_view indices(const py::array& a) {
-  return {a.data(), int_type(a), static_cast<int>(a.ndim()), a.shape(), a.strides()};
+inline view input(array a) { return a ? view{a.data(), float_type(a), a.ndim(), a.shape().size, a.strides()} : view{}; }
+inline index_view indices(array a) { return {a.data(), int_type(a), a.ndim(), a.shape().size, a.strides()}; }
+inline mutable_view output(array a) {
+  return a ? mutable_view{a.data(), float_type(a), a.ndim(), a.shape().size, a.strides()} : mutable_view{};
 }
 
-inline mutable_view output(py::array& a) {
-  return {a.mutable_data(), float_type(a), static_cast<int>(a.ndim()), a.shape(), a.strides()};
-}
-
-inline mutable_view output(optional_array& a) { return a ? output(*a) : mutable_view{}; }
-
-// A shape, with or without one of its axes.
-struct shape_of {
+// The axes of an array but one: those of its rows. Without -1, all are.
+struct rows_of {
   int ndim = 0;
-  index size[64] = {};  // NumPy has at most 64 dimensions
+  index size[64], strides[64];  // NumPy has at most 64 dimensions
 
-  explicit shape_of(const py::array& a, int without = -1) {
-    for (int d = 0; d < static_cast<int>(a.ndim()); ++d)
-      if (d != without) size[ndim++] = a.shape(d);
+  explicit rows_of(array a, int without = -1) {
+    for (int d = 0; d < a.ndim(); ++d) {
+      if (d == without) continue;
+      size[ndim] = a.size(d);
+      strides[ndim++] = a.strides()[d];
+    }
   }
+  operator shape() const { return {ndim, size}; }
+
+  // The array with these axes, where the one left out has length 1.
+  view input(array a) const { return {a.data(), float_type(a), ndim, size, strides}; }
+  mutable_view output(array a) const { return {a.data(), float_type(a), ndim, size, strides}; }
 };
 
 // A number for each position; a 0-d array stands for the same number in every one, at stride 0.
-inline view for_each(const optional_array& a, const shape_of& shape) {
+inline view for_each(const view& a, const shape& positions) {
   static constexpr index no_strides[64] = {};
-  if (a && a->ndim() == 0) return {a->data(), float_type(*a), shape.ndim, shape.size, no_strides};
-  return input(a);
+  if (a.data != nullptr && a.ndim == 0) return {a.data, a.type, positions.ndim, positions.size, no_strides};
+  return a;
 }
+
+py::object new_array(dtype type, const shape& as);   // of float32 or float64, in C order
+py::object new_array(array x, const shape& as);      // of the dtype of x
+py::object new_like(array x);                        // of its shape and memory order, too
+py::object scalar(const void* data, dtype type);     // of a float32 or float64
+py::object scalar_if_0d(py::object x);               // of an array
 
 }  // namespace crossent::python

@@ -1,30 +1,131 @@
-// How every core function is called: without the GIL, and open to Ctrl-C.
+// One call of a core function: its arguments, checked; what it reads and writes; without the GIL, and open to Ctrl-C.
+//
+// A check here lets the ordinary argument pass. Every other one goes to the function of the same name in
+// python/crossent/_validate.py, which converts it or raises; what is wrong beyond doubt goes to a `refuse_` there. No
+// message is made here.
 #pragma once
 
-#include <crossent/crossent.hpp>
-#include <pybind11/pybind11.h>
-
-#include <utility>
+#include "arrays.hpp"
 
 namespace crossent::python {
 
-namespace py = pybind11;
-
-// Runs the handlers of pending signals; the exception one raised stays set on this thread.
-inline bool signal_raised() {
-  py::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
-}
-
-// f(execution) without the GIL, which is held again when anything is thrown from here.
-template <class F>
-auto call(int threads, F&& f) {
-  try {
-    py::gil_scoped_release no_gil;
-    return std::forward<F>(f)(execution{threads, &signal_raised});
-  } catch (const interrupted_error&) {
-    throw py::error_already_set();
+// The positional arguments of a function of the module.
+class arguments {
+ public:
+  arguments(PyObject* const* given, Py_ssize_t count) : given_(given), count_(count) {}
+  PyObject* operator[](int i) const {
+    if (i >= count_) throw py::type_error("an argument of a core function is missing");
+    return given_[i];
   }
+
+ private:
+  PyObject* const* given_;
+  Py_ssize_t count_;
+};
+
+inline py::object as_python(PyObject* x) { return py::reinterpret_borrow<py::object>(x); }
+inline py::object as_python(array x) { return as_python(x.object()); }
+inline py::object as_python(const char* x) { return py::str(x); }
+inline py::object as_python(double x) { return py::float_(x); }
+inline py::object as_python(index x) { return py::int_(x); }
+py::object as_python(const shape& x);
+
+// The module of Python's checks, from import on.
+extern PyObject* checks;
+
+// What Python's `check` makes of these.
+py::object ask_python(const char* check, const py::object* with, std::size_t count);
+template <class... A> py::object ask(const char* check, const A&... a) {
+  const py::object with[] = {as_python(a)...};
+  return ask_python(check, with, sizeof...(a));
 }
+template <class... A> [[noreturn]] void refuse(const char* check, const A&... a) {
+  ask(check, a...);
+  throw std::logic_error(check);  // it should have raised
+}
+
+bool truth(PyObject* x);
+
+// A check of numbers, and the bounds of those that pass it.
+struct number_check {
+  const char* name;
+  double low, high;
+};
+extern const number_check fraction, positive, at_most_zero;
+double number(const number_check& check, const char* name, PyObject* given);
+
+// The position of `given` among the names that there are.
+int one_of(const char* name, PyObject* given, const char* const* names, int count);
+
+// The class axis, counted from 0; the losses have a default.
+int class_axis(const char* name, array x, PyObject* axis);
+int loss_axis(const char* name, array x, PyObject* axis);
+
+void read_ignore_index(PyObject* given, row_loss_options& options);
+py::object ignored_class(const row_loss_options& options);  // an int or None
+
+// What the caller gets, and the same as the core writes it.
+struct result {
+  py::object returned;
+  array written;
+};
+
+class call {
+ public:
+  // Arrays that the core reads. Where only their values are left to check, run() does that.
+  array floating(const char* name, PyObject* given);
+  array floating(const char* name, PyObject* given, const shape& as);
+  array within(const char* name, array x, double low, double high);
+  array class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
+  array class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
+  array binary_target(PyObject* target, array x);
+  array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
+  array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
+  array element_weights(const char* name, PyObject* given, array x);
+  view upstream(PyObject* grad_output, const shape& of_loss);
+
+  // An array of the dtype of x that the core writes, while it reads all that was named before.
+  array output(const char* name, PyObject* out, array x, const shape& as);
+  // The same in the likeness of x; a new one where none was given.
+  result result_like(const char* name, PyObject* out, array x);
+
+  array keep(py::object x);  // until the end of the call
+
+  // f(execution) without the GIL.
+  template <class F> void run(F&& f) {
+    run_any([](void* context, const execution& how) { (*static_cast<std::remove_reference_t<F>*>(context))(how); }, &f);
+  }
+
+ private:
+  struct reading {
+    const char* name;
+    PyObject* given;
+  };
+  struct bounds {
+    const char* name;
+    array x;
+    double low, high;
+  };
+  struct classes {
+    array target;
+    index count;
+    const row_loss_options* options;
+  };
+
+  PyObject* note(const char* name, PyObject* given);
+  bool can_write(PyObject* given, array x, const shape& as) const;
+  void run_any(void (*f)(void*, const execution&), void* context);
+
+  py::object kept_;
+  reading readings_[8];
+  bounds bounds_[4];
+  classes classes_{};
+  double upstream_ = 0;
+  int readings_count_ = 0, bounds_count_ = 0;
+};
+
+// The limit of this thread or context: the last of the tuple that this variable holds.
+extern PyObject* thread_limits;
+execution how_to_run();
 
 }  // namespace crossent::python

@@ -1,4 +1,3 @@
-#include "arrays.hpp"
 #include "call.hpp"
 #include "module.hpp"
 
@@ -7,39 +6,68 @@ namespace {
 
 using measure = void (*)(const view&, const view&, int, double, const mutable_view&, const execution&);
 
-template <measure f>
-void measure_rows(const py::array& p, const py::array& q, int axis, double base, py::array out, int threads) {
-  const view in = input(p), other = input(q);
-  const mutable_view to = output(out);
-  call(threads, [&](const execution& how) { f(in, other, axis, base, to, how); });
+double base_of(PyObject* base) { return base == Py_None ? 0 : ask("logarithm_base", base).cast<double>(); }
+
+// f(out, execution) and what it wrote: a number for each row of x.
+template <class F> py::object for_rows(call& c, array x, int axis, F f) {
+  const py::object out = new_array(arithmetic(x), rows_of(x, axis));
+  c.run([&](const execution& how) { f(output(array(out.ptr())), how); });
+  return scalar_if_0d(out);
 }
 
-void entropy_of(const py::array& p, int axis, double base, py::array out, int threads) {
-  const view in = input(p);
-  const mutable_view to = output(out);
-  call(threads, [&](const execution& how) { entropy(in, axis, base, to, how); });
+py::object compare(measure f, const arguments& given) {
+  enum { first, second, axis, base };
+  call c;
+  const array p = c.floating("p", given[first]);
+  const array q = c.floating("q", given[second], p.shape());
+  c.within("p", p, 0, largest(p));
+  c.within("q", q, 0, largest(p));
+  const int along = class_axis("p", p, given[axis]);
+  const double b = base_of(given[base]);
+  return for_rows(c, p, along, [&](const mutable_view& out, const execution& how) { f(input(p), input(q), along, b, out, how); });
 }
 
-void entropy_with_logits_of(const py::array& logits, int axis, py::array out, int threads) {
-  const view in = input(logits);
-  const mutable_view to = output(out);
-  call(threads, [&](const execution& how) { entropy_with_logits(in, axis, to, how); });
+py::object entropy_of(const arguments& given) {
+  enum { probs, axis, base };
+  call c;
+  const array p = c.floating("p", given[probs]);
+  c.within("p", p, 0, largest(p));
+  const int along = class_axis("p", p, given[axis]);
+  const double b = base_of(given[base]);
+  return for_rows(c, p, along, [&](const mutable_view& out, const execution& how) { entropy(input(p), along, b, out, how); });
 }
 
-index first_outside_of(const py::array& x, double low, double high, int threads) {
-  const view in = input(x);
-  return call(threads, [&](const execution& how) { return first_outside(in, low, high, how); });
+py::object entropy_with_logits_of(const arguments& given) {
+  enum { logits, axis };
+  call c;
+  const array x = c.floating("logits", given[logits]);
+  const int along = class_axis("logits", x, given[axis]);
+  return for_rows(c, x, along, [&](const mutable_view& out, const execution& how) { entropy_with_logits(input(x), along, out, how); });
+}
+
+py::object cross_entropy_of(const arguments& given) { return compare(&information_cross_entropy, given); }
+py::object kl_divergence_of(const arguments& given) { return compare(&kl_divergence, given); }
+py::object js_divergence_of(const arguments& given) { return compare(&js_divergence, given); }
+
+// The position in C order of the first number of an array of the core that is not in [low, high], or -1.
+py::object first_outside_of(const arguments& given) {
+  enum { array_, low, high };
+  const array x(given[array_]);
+  const double least = PyFloat_AsDouble(given[low]), most = PyFloat_AsDouble(given[high]);
+  index first = -1;
+  call().run([&](const execution& how) { first = first_outside(input(x), least, most, how); });
+  return py::int_(first);
 }
 
 }  // namespace
 
-void register_information(py::module_& m) {
-  m.def("entropy", &entropy_of);
-  m.def("information_cross_entropy", &measure_rows<&information_cross_entropy>);
-  m.def("kl_divergence", &measure_rows<&kl_divergence>);
-  m.def("js_divergence", &measure_rows<&js_divergence>);
-  m.def("entropy_with_logits", &entropy_with_logits_of);
-  m.def("first_outside", &first_outside_of);
-}
+PyMethodDef information[] = {
+    method<&entropy_of>("entropy"),
+    method<&cross_entropy_of>("information_cross_entropy"),
+    method<&kl_divergence_of>("kl_divergence"),
+    method<&js_divergence_of>("js_divergence"),
+    method<&entropy_with_logits_of>("entropy_with_logits"),
+    method<&first_outside_of>("first_outside"),
+    {}};
 
 }  // namespace crossent::python

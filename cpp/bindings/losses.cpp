@@ -1,208 +1,274 @@
-#include <string>
-#include <string_view>
+#include <cstring>
 
-#include "arrays.hpp"
 #include "call.hpp"
 #include "module.hpp"
 
 namespace crossent::python {
 namespace {
 
-enum reduction reduction_named(std::string_view name) {
-  if (name == "none") return reduction::none;
-  if (name == "exp_mean") return reduction::exp_mean;
-  return name == "mean" ? reduction::mean : reduction::sum;
+// In the order of the enumerators; the last name, another one for the mean, is known to the divergences only.
+constexpr const char* reductions[] = {"none", "mean", "sum", "batchmean"};
+constexpr const char* divergences[] = {"forward", "reverse", "js"};
+enum reductions_known { common = 3, with_batchmean = 4 };
+
+// Whether it is "batchmean", which has no denominator of the caller's.
+template <class Options>
+bool read_reduction(PyObject* reduction, PyObject* denominator, reductions_known known, Options& options) {
+  const int position = one_of("reduction", reduction, reductions, known);
+  const bool batchmean = position == 3;
+  options.reduction = batchmean ? reduction::mean : static_cast<enum reduction>(position);
+  if (denominator == Py_None) return batchmean;
+  if (batchmean || options.reduction != reduction::mean) refuse("refuse_denominator", reduction);
+  options.denominator = number(positive, "denominator", denominator);
+  return false;
 }
 
-enum divergence divergence_named(std::string_view name) {
-  if (name == "forward") return divergence::forward;
-  return name == "reverse" ? divergence::reverse : divergence::js;
+divergence_options read_divergence(PyObject* temperature, PyObject* divergence, PyObject* beta) {
+  divergence_options options;
+  options.temperature = number(positive, "temperature", temperature);
+  options.kind = static_cast<enum divergence>(one_of("divergence", divergence, divergences, 3));
+  options.beta = number(fraction, "beta", beta);
+  if (options.kind == divergence::js && !(0 < options.beta && options.beta < 1)) refuse("refuse_beta", options.beta);
+  return options;
 }
 
-bool holds_indices(const py::array& a) { return a.dtype().kind() == 'i' || a.dtype().kind() == 'u'; }
-
-// "target[3, 5]" for a row in C order; "target" where there is only one.
-std::string position(const py::array& target, index row) {
-  std::string text;
-  for (int d = static_cast<int>(target.ndim()) - 1; d >= 0; --d) {
-    text = std::to_string(row % target.shape(d)) + (text.empty() ? "" : ", ") + text;
-    row /= target.shape(d);
-  }
-  return text.empty() ? "target" : "target[" + text + "]";
-}
-
-std::string out_of_range(const target_error& error, const py::array& target, index classes, const row_loss_options& options) {
-  std::string text = position(target, error.row) + " is " + error.value + ", outside [0, " + std::to_string(classes) + ")";
-  if (options.has_ignore_index) text += " and not ignore_index (" + std::to_string(options.ignore_index) + ")";
-  return text;
-}
-
-// The reduced loss. The core writes scalars to memory: converted here, they would depend on the caller's floating-point
-// environment.
-struct scalar {
-  float single = 0;
-  double twice = 0;
-  bool is_double;
-
-  explicit scalar(const py::array& x) : is_double(x.itemsize() == sizeof(double)) {}
-  mutable_view view() {
-    if (is_double) return {&twice, dtype::float64, 0, nullptr, nullptr};
-    return {&single, dtype::float32, 0, nullptr, nullptr};
-  }
-  py::object value() const { return is_double ? py::cast(py::make_scalar(twice)) : py::cast(py::make_scalar(single)); }
+// The last two arguments of a loss are return_grad and grad_out, those of its backward function grad_output and out.
+struct direction {
+  bool backward;
+  PyObject *first, *second;
 };
 
-// f(options, loss, gradient, execution) for the options that the losses of rows share.
-template <class F>
-py::object evaluate_rows(const py::array& x, const optional_array& target, int axis, const optional_array& weight,
-                         std::optional<std::int64_t> ignore_index, double label_smoothing, const optional_array& sample_weight,
-                         std::string_view reduction, double denominator, const optional_array& grad_output,
-                         optional_array& losses, optional_array& grad, int threads, F f) {
-  const shape_of rows(x, axis);
-  row_loss_options options;
-  options.axis = axis;
-  options.weight = input(weight);
-  options.has_ignore_index = ignore_index.has_value();
-  options.ignore_index = ignore_index.value_or(0);
-  options.label_smoothing = label_smoothing;
-  options.sample_weight = for_each(sample_weight, rows);
-  options.reduction = reduction_named(reduction);
-  options.denominator = denominator;
-  options.grad_output = for_each(grad_output, rows);
-  scalar total(x);
-  const mutable_view loss_to = options.reduction == reduction::none ? output(losses) : total.view();
-  const mutable_view grad_to = output(grad);
-  try {
-    call(threads, [&](const execution& how) { f(options, loss_to, grad_to, how); });
-    return total.value();
-  } catch (const target_error& error) {
-    throw py::index_error(out_of_range(error, *target, x.shape(axis), options));
+// What a loss ends in: the upstream gradient, where it is written to, and what the caller gets.
+class outcome {
+ public:
+  view upstream;
+  mutable_view loss, grad;
+
+  outcome(call& c, const direction& d, array x, const shape& of_loss, enum reduction how) : type_(arithmetic(x)) {
+    const bool none = how == reduction::none;
+    if (d.backward) {
+      upstream = c.upstream(d.first, none ? of_loss : shape{0, nullptr});
+      grad = gradient(c, "out", d.second, x);
+      return;
+    }
+    if (truth(d.first)) grad = gradient(c, "grad_out", d.second, x);
+    else if (d.second != Py_None) refuse("refuse_grad_out");
+    if (none) losses_ = new_array(type_, of_loss);
+    loss = none ? output(array(losses_.ptr())) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
   }
+
+  py::object returned() const {
+    if (loss.data == nullptr) return grad_;
+    const py::object value = losses_ ? scalar_if_0d(losses_) : scalar(&reduced_, type_);
+    if (!grad_) return value;
+    return py::reinterpret_steal<py::object>(PyTuple_Pack(2, value.ptr(), grad_.ptr()));
+  }
+
+ private:
+  mutable_view gradient(call& c, const char* name, PyObject* out, array x) {
+    const result to = c.result_like(name, out, x);
+    grad_ = to.returned;
+    return output(to.written);
+  }
+
+  dtype type_;
+  double reduced_ = 0;  // or a float: the core writes it, as a conversion here would depend on the caller's environment
+  py::object losses_, grad_;
+};
+
+// Of class indices: cross_entropy, which also takes probabilities, or nll_loss.
+py::object index_loss(const char* name, bool of_logits, const arguments& given, bool backward) {
+  enum { logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator, first, second };
+  call c;
+  row_loss_options options;
+  const array x = c.floating(name, given[logits]);
+  options.axis = loss_axis(name, x, given[axis]);
+  const rows_of rows(x, options.axis);
+  read_ignore_index(given[ignore_index], options);
+  const array y = of_logits ? c.class_target(given[target], x, rows, options) : c.class_indices(given[target], x, rows, options);
+  options.weight = input(c.class_weights(given[weight], x, rows, options.axis));
+  options.sample_weight = for_each(input(c.row_weights(given[sample_weight], x, rows)), rows);
+  options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
+  read_reduction(given[reduction], given[denominator], common, options);
+  outcome out(c, {backward, given[first], given[second]}, x, rows, options.reduction);
+  options.grad_output = for_each(out.upstream, rows);
+  c.run([&](const execution& how) {
+    if (!of_logits) nll_loss(input(x), indices(y), options, out.loss, out.grad, how);
+    else if (y.is_integer()) cross_entropy(input(x), indices(y), options, out.loss, out.grad, how);
+    else cross_entropy(input(x), input(y), options, out.loss, out.grad, how);
+  });
+  return out.returned();
 }
 
-py::object cross_entropy_of(const py::array& logits, const py::array& target, int axis, const optional_array& weight,
-                            std::optional<std::int64_t> ignore_index, double label_smoothing,
-                            const optional_array& sample_weight, std::string_view reduction, double denominator,
-                            const optional_array& grad_output, optional_array losses, optional_array grad, int threads) {
-  const view x = input(logits);
-  const bool by_index = holds_indices(target);
-  const index_view y = by_index ? indices(target) : index_view{};
-  const view q = by_index ? view{} : input(target);
-  return evaluate_rows(logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
-                       grad_output, losses, grad, threads, [&](const auto& options, const auto& loss, const auto& to, const auto& how) {
-                         if (by_index) cross_entropy(x, y, options, loss, to, how);
-                         else cross_entropy(x, q, options, loss, to, how);
-                       });
+py::object cross_entropy_of(const arguments& given, bool backward) { return index_loss("logits", true, given, backward); }
+
+py::object nll_loss_of(const arguments& given, bool backward) { return index_loss("log_probs", false, given, backward); }
+
+py::object perplexity_of(const arguments& given) {
+  enum { logits, target, axis, ignore_index };
+  call c;
+  row_loss_options options;
+  const array x = c.floating("logits", given[logits]);
+  options.axis = loss_axis("logits", x, given[axis]);
+  const rows_of rows(x, options.axis);
+  read_ignore_index(given[ignore_index], options);
+  const array y = c.class_target(given[target], x, rows, options);
+  options.reduction = reduction::exp_mean;
+  outcome out(c, {false, Py_False, Py_None}, x, rows, options.reduction);
+  c.run([&](const execution& how) {
+    if (y.is_integer()) cross_entropy(input(x), indices(y), options, out.loss, {}, how);
+    else cross_entropy(input(x), input(y), options, out.loss, {}, how);
+  });
+  return out.returned();
 }
 
-py::object nll_loss_of(const py::array& log_probs, const py::array& target, int axis, const optional_array& weight,
-                       std::optional<std::int64_t> ignore_index, double label_smoothing, const optional_array& sample_weight,
-                       std::string_view reduction, double denominator, const optional_array& grad_output,
-                       optional_array losses, optional_array grad, int threads) {
-  const view x = input(log_probs);
-  const index_view y = indices(target);
-  return evaluate_rows(log_probs, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
-                       grad_output, losses, grad, threads, [&](const auto& options, const auto& loss, const auto& to, const auto& how) {
-                         nll_loss(x, y, options, loss, to, how);
-                       });
+py::object kl_div_with_logits_of(const arguments& given, bool backward) {
+  enum { logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator, first, second };
+  call c;
+  row_loss_options options;
+  const array x = c.floating("logits", given[logits]);
+  options.axis = loss_axis("logits", x, given[axis]);
+  const rows_of rows(x, options.axis);
+  const array teacher = c.floating("teacher_logits", given[teacher_logits], x.shape());
+  const divergence_options divergence_of = read_divergence(given[temperature], given[divergence], given[beta]);
+  options.sample_weight = for_each(input(c.row_weights(given[sample_weight], x, rows)), rows);
+  read_reduction(given[reduction], given[denominator], with_batchmean, options);
+  outcome out(c, {backward, given[first], given[second]}, x, rows, options.reduction);
+  options.grad_output = for_each(out.upstream, rows);
+  c.run([&](const execution& how) {
+    kl_div_with_logits(input(x), input(teacher), divergence_of, options, out.loss, out.grad, how);
+  });
+  return out.returned();
 }
 
-py::object kl_div_with_logits_of(const py::array& logits, const py::array& teacher_logits, int axis, double temperature,
-                                 std::string_view divergence, double beta, const optional_array& sample_weight,
-                                 std::string_view reduction, double denominator, const optional_array& grad_output,
-                                 optional_array losses, optional_array grad, int threads) {
-  const view x = input(logits), teacher = input(teacher_logits);
-  const divergence_options divergence_of{temperature, divergence_named(divergence), beta};
-  return evaluate_rows(logits, std::nullopt, axis, std::nullopt, std::nullopt, 0, sample_weight, reduction, denominator,
-                       grad_output, losses, grad, threads, [&](const auto& options, const auto& loss, const auto& to, const auto& how) {
-                         kl_div_with_logits(x, teacher, divergence_of, options, loss, to, how);
-                       });
-}
-
-py::object distillation_loss_of(const py::array& logits, const py::array& teacher_logits, const optional_array& target, int axis,
-                                double temperature, double alpha, bool scale_by_temperature, std::string_view divergence,
-                                double beta, const optional_array& weight, std::optional<std::int64_t> ignore_index,
-                                double label_smoothing, const optional_array& sample_weight, std::string_view reduction,
-                                double denominator, const optional_array& grad_output, optional_array losses,
-                                optional_array grad, int threads) {
-  const view x = input(logits), teacher = input(teacher_logits);
-  const bool by_index = target && holds_indices(*target);
-  const index_view y = by_index ? indices(*target) : index_view{};
-  const view q = target && !by_index ? input(*target) : view{};
-  const divergence_options divergence_of{temperature, divergence_named(divergence), beta};
-  const distillation_options how_much{alpha, scale_by_temperature};
-  return evaluate_rows(logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
-                       grad_output, losses, grad, threads, [&](const auto& options, const auto& loss, const auto& to, const auto& how) {
-                         distillation_loss(x, teacher, y, q, how_much, divergence_of, options, loss, to, how);
-                       });
+py::object distillation_loss_of(const arguments& given, bool backward) {
+  enum { logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
+         ignore_index, label_smoothing, sample_weight, reduction, denominator, first, second };
+  call c;
+  row_loss_options options;
+  const array x = c.floating("logits", given[logits]);
+  options.axis = loss_axis("logits", x, given[axis]);
+  const rows_of rows(x, options.axis);
+  const array teacher = c.floating("teacher_logits", given[teacher_logits], x.shape());
+  read_ignore_index(given[ignore_index], options);
+  options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
+  const bool with_target = given[target] != Py_None;
+  const array y = with_target ? c.class_target(given[target], x, rows, options) : array();
+  distillation_options terms;
+  terms.alpha = given[alpha] != Py_None ? number(fraction, "alpha", given[alpha]) : with_target ? 0.5 : 1;
+  if (!with_target) {  // what the cross-entropy alone has would be ignored in silence
+    if (terms.alpha != 1) refuse("refuse_alpha", terms.alpha);
+    if (given[weight] != Py_None) refuse("refuse_without_target", "weight");
+    if (!options.has_ignore_index || options.ignore_index != -100) refuse("refuse_without_target", "ignore_index");
+    if (options.label_smoothing != 0) refuse("refuse_without_target", "label_smoothing");
+  }
+  terms.scale_by_temperature = truth(given[scale_by_temperature]);
+  const divergence_options divergence_of = read_divergence(given[temperature], given[divergence], given[beta]);
+  options.weight = input(c.class_weights(given[weight], x, rows, options.axis));
+  options.sample_weight = for_each(input(c.row_weights(given[sample_weight], x, rows)), rows);
+  read_reduction(given[reduction], given[denominator], common, options);
+  outcome out(c, {backward, given[first], given[second]}, x, rows, options.reduction);
+  options.grad_output = for_each(out.upstream, rows);
+  const bool by_index = with_target && y.is_integer();
+  c.run([&](const execution& how) {
+    distillation_loss(input(x), input(teacher), by_index ? indices(y) : index_view{}, by_index ? view{} : input(y), terms,
+                      divergence_of, options, out.loss, out.grad, how);
+  });
+  return out.returned();
 }
 
 using element_loss = void (*)(const view&, const view&, const element_loss_options&, const mutable_view&, const mutable_view&,
                               const execution&);
 
-template <element_loss f>
-py::object evaluate_elements(const py::array& x, const py::array& target, element_loss_options options,
-                             std::string_view reduction, double denominator, const optional_array& grad_output,
-                             optional_array& losses, optional_array& grad, int threads) {
-  const shape_of elements(x), rows(x, options.axis);
-  options.reduction = reduction_named(reduction);
-  options.denominator = denominator;
-  view upstream = for_each(grad_output, elements);
+py::object element_loss_of(element_loss f, call& c, array x, array target, element_loss_options& options, const direction& d) {
+  const rows_of elements(x), rows(x, options.axis);
+  outcome out(c, d, x, rows, options.reduction);
+  options.grad_output = for_each(out.upstream, elements);
   index strides[64] = {};
-  if (grad_output && options.axis >= 0 && grad_output->ndim() == rows.ndim && grad_output->ndim() > 0) {
-    for (int d = 0, r = 0; d < elements.ndim; ++d)   // of the rows: the same for all that was summed
-      if (d != options.axis) strides[d] = grad_output->strides(r++);
-    upstream = {grad_output->data(), float_type(*grad_output), elements.ndim, elements.size, strides};
+  if (options.axis >= 0 && out.upstream.ndim > 0) {  // of the rows: the same for all that was summed
+    for (int e = 0, r = 0; e < elements.ndim; ++e)
+      if (e != options.axis) strides[e] = out.upstream.strides[r++];
+    options.grad_output = {out.upstream.data, out.upstream.type, elements.ndim, elements.size, strides};
   }
-  options.grad_output = upstream;
-  const view in = input(x), to = input(target);
-  scalar total(x);
-  const mutable_view loss_to = options.reduction == reduction::none ? output(losses) : total.view();
-  const mutable_view grad_to = output(grad);
-  call(threads, [&](const execution& how) { f(in, to, options, loss_to, grad_to, how); });
-  return total.value();
+  c.run([&](const execution& how) { f(input(x), input(target), options, out.loss, out.grad, how); });
+  return out.returned();
 }
 
-py::object binary_cross_entropy_of(const py::array& probs, const py::array& target, const optional_array& weight,
-                                   double log_floor, std::string_view reduction, double denominator,
-                                   const optional_array& grad_output, optional_array losses, optional_array grad, int threads) {
+py::object binary_cross_entropy_of(const arguments& given, bool backward) {
+  enum { probs, target, weight, log_floor, reduction, denominator, first, second };
+  call c;
   element_loss_options options;
-  options.weight = input(weight);
-  options.log_floor = log_floor;
-  return evaluate_elements<&binary_cross_entropy>(probs, target, options, reduction, denominator, grad_output, losses, grad, threads);
+  const array x = c.floating("probs", given[probs]);
+  c.within("probs", x, 0, 1);
+  const array y = c.binary_target(given[target], x);
+  options.weight = input(c.element_weights("weight", given[weight], x));
+  options.log_floor =
+      given[log_floor] == Py_None ? -std::numeric_limits<double>::infinity() : number(at_most_zero, "log_floor", given[log_floor]);
+  read_reduction(given[reduction], given[denominator], common, options);
+  return element_loss_of(&binary_cross_entropy, c, x, y, options, {backward, given[first], given[second]});
 }
 
-py::object binary_cross_entropy_with_logits_of(const py::array& logits, const py::array& target, const optional_array& weight,
-                                               const optional_array& pos_weight, double label_smoothing,
-                                               std::string_view reduction, double denominator, const optional_array& grad_output,
-                                               optional_array losses, optional_array grad, int threads) {
+py::object binary_cross_entropy_with_logits_of(const arguments& given, bool backward) {
+  enum { logits, target, weight, pos_weight, label_smoothing, reduction, denominator, first, second };
+  call c;
   element_loss_options options;
-  options.weight = input(weight);
-  options.pos_weight = input(pos_weight);
-  options.label_smoothing = label_smoothing;
-  return evaluate_elements<&binary_cross_entropy_with_logits>(logits, target, options, reduction, denominator, grad_output, losses,
-                                                              grad, threads);
+  const array x = c.floating("logits", given[logits]);
+  const array y = c.binary_target(given[target], x);
+  options.weight = input(c.element_weights("weight", given[weight], x));
+  options.pos_weight = input(c.element_weights("pos_weight", given[pos_weight], x));
+  options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
+  read_reduction(given[reduction], given[denominator], common, options);
+  return element_loss_of(&binary_cross_entropy_with_logits, c, x, y, options, {backward, given[first], given[second]});
 }
 
-py::object kl_div_of(const py::array& log_probs, const py::array& target, bool log_target, std::optional<int> axis,
-                     std::string_view reduction, double denominator, const optional_array& grad_output, optional_array losses,
-                     optional_array grad, int threads) {
+py::object kl_div_of(const arguments& given, bool backward) {
+  enum { log_probs, target, log_target, axis, reduction, denominator, first, second };
+  call c;
   element_loss_options options;
-  options.log_target = log_target;
-  options.axis = axis.value_or(-1);
-  return evaluate_elements<&kl_div>(log_probs, target, options, reduction, denominator, grad_output, losses, grad, threads);
+  const array x = c.floating("log_probs", given[log_probs]);
+  if (given[axis] != Py_None) options.axis = class_axis("log_probs", x, given[axis]);
+  const array y = c.floating("target", given[target], x.shape());
+  options.log_target = truth(given[log_target]);
+  if (!options.log_target) c.within("target", y, 0, 1);
+  if (read_reduction(given[reduction], given[denominator], with_batchmean, options)) {
+    const rows_of rows(x, options.axis);
+    const int counted = options.axis >= 0 ? rows.ndim : std::min(rows.ndim, 1);
+    options.denominator = 1;
+    for (int d = 0; d < counted; ++d) options.denominator *= static_cast<double>(rows.size[d]);
+  }
+  return element_loss_of(&kl_div, c, x, y, options, {backward, given[first], given[second]});
+}
+
+template <py::object (*f)(const arguments&, bool), bool backward> py::object directed(const arguments& given) {
+  return f(given, backward);
+}
+
+template <py::object (*f)(const arguments&, bool)> PyMethodDef forward(const char* name) {
+  return method<&directed<f, false>>(name);
+}
+
+template <py::object (*f)(const arguments&, bool)> PyMethodDef backward(const char* name) {
+  return method<&directed<f, true>>(name);
 }
 
 }  // namespace
 
-void register_losses(py::module_& m) {
-  m.def("cross_entropy", &cross_entropy_of);
-  m.def("nll_loss", &nll_loss_of);
-  m.def("kl_div_with_logits", &kl_div_with_logits_of);
-  m.def("distillation_loss", &distillation_loss_of);
-  m.def("binary_cross_entropy", &binary_cross_entropy_of);
-  m.def("binary_cross_entropy_with_logits", &binary_cross_entropy_with_logits_of);
-  m.def("kl_div", &kl_div_of);
-}
+PyMethodDef losses[] = {
+    forward<&cross_entropy_of>("cross_entropy"),
+    backward<&cross_entropy_of>("cross_entropy_backward"),
+    forward<&nll_loss_of>("nll_loss"),
+    backward<&nll_loss_of>("nll_loss_backward"),
+    forward<&kl_div_with_logits_of>("kl_div_with_logits"),
+    backward<&kl_div_with_logits_of>("kl_div_with_logits_backward"),
+    forward<&distillation_loss_of>("distillation_loss"),
+    backward<&distillation_loss_of>("distillation_loss_backward"),
+    forward<&binary_cross_entropy_of>("binary_cross_entropy"),
+    backward<&binary_cross_entropy_of>("binary_cross_entropy_backward"),
+    forward<&binary_cross_entropy_with_logits_of>("binary_cross_entropy_with_logits"),
+    backward<&binary_cross_entropy_with_logits_of>("binary_cross_entropy_with_logits_backward"),
+    forward<&kl_div_of>("kl_div"),
+    backward<&kl_div_of>("kl_div_backward"),
+    method<&perplexity_of>("perplexity"),
+    {}};
 
 }  // namespace crossent::python

@@ -1,8 +1,31 @@
 #include "module.hpp"
 
+#include <new>
+
+namespace crossent::python {
+
+PyObject* invoke(function f, const arguments& given) noexcept {
+  try {
+    return f(given).release().ptr();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return nullptr;
+}
+
+}  // namespace crossent::python
+
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
-  crossent::python::register_normalisers(m);
-  crossent::python::register_losses(m);
-  crossent::python::register_information(m);
-  crossent::python::register_process(m);
+  using namespace crossent::python;
+  for (PyMethodDef* functions : {normalisers, losses, information, process})
+    if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
+  thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
+  if (thread_limits == nullptr) throw py::error_already_set();
+  m.attr("thread_limits") = py::handle(thread_limits);
 }

@@ -1,10 +1,21 @@
-#include "arrays.hpp"
 #include "module.hpp"
 
 namespace crossent::python {
 namespace {
 
-py::dict build() {
+py::object use(const arguments& given) {
+  checks = Py_NewRef(given[0]);
+  return py::none();
+}
+
+py::object set_threads(const arguments& given) {
+  set_num_threads(static_cast<int>(PyLong_AsLong(given[0])));
+  return py::none();
+}
+
+py::object threads(const arguments&) { return py::int_(num_threads(how_to_run().threads)); }
+
+py::object build(const arguments&) {
   const build_info built = info();
   py::list levels;
   for (const char* const* level = isa_levels(); *level != nullptr; ++level) levels.append(*level);
@@ -17,17 +28,23 @@ py::dict build() {
   return result;
 }
 
-bool sweep(const char* function, const py::array& x, py::array out) {
-  return vmath(function, float_type(x), x.data(), out.mutable_data(), x.size());
+// A function of vmath over contiguous arrays; whether there is such a function.
+py::object sweep(const arguments& given) {
+  enum { function, from, to };
+  const array x(given[from]), out(given[to]);
+  index n = 1;
+  for (int d = 0; d < x.ndim(); ++d) n *= x.size(d);
+  return py::bool_(vmath(PyUnicode_AsUTF8(given[function]), float_type(x), x.data(), out.data(), n));
 }
 
 }  // namespace
 
-void register_process(py::module_& m) {
-  m.def("set_num_threads", &set_num_threads);
-  m.def("num_threads", &num_threads);
-  m.def("info", &build);
-  m.def("vmath", &sweep);
-}
+PyMethodDef process[] = {
+    method<&use>("use_checks"),
+    method<&set_threads>("set_num_threads"),
+    method<&threads>("num_threads"),
+    method<&build>("info"),
+    method<&sweep>("vmath"),
+    {}};
 
 }  // namespace crossent::python

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import _core, information
+from . import _core, _validate, information
 from ._binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
 from ._binary_cross_entropy_with_logits import (
     binary_cross_entropy_with_logits,
@@ -47,6 +47,7 @@ __all__ = [
 
 __version__: str
 
+_core.use_checks(_validate)
 
 if not TYPE_CHECKING:
 

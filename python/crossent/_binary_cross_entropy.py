@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from . import _core
-from ._losses import Call, backward, evaluate
-from ._validate import (
-    REDUCTIONS,
-    binary_target,
-    floating,
-    mean_denominator,
-    number,
-    one_of,
-    spread,
-    weights,
-    within,
-)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, Loss, Reduction
+    from ._types import Array, Loss, Reduction
 
     class _Options(TypedDict, total=False):
         weight: ArrayLike | None
@@ -118,7 +105,7 @@ def binary_cross_entropy(
     >>> print(xe.binary_cross_entropy([0.0], [1]))
     100.0
     """
-    return evaluate(_checked(probs, target, weight, log_floor, reduction, denominator), return_grad, grad_out)
+    return _core.binary_cross_entropy(probs, target, weight, log_floor, reduction, denominator, return_grad, grad_out)
 
 
 def binary_cross_entropy_backward(
@@ -172,20 +159,6 @@ def binary_cross_entropy_backward(
     >>> print(xe.binary_cross_entropy_backward(1.0, [0.5, 0.75], [1, 0], reduction="sum"))
     [-2.  4.]
     """
-    return backward(_checked(probs, target, weight, log_floor, reduction, denominator), grad_output, out)
-
-
-def _checked(probs: Any, target: Any, weight: Any, log_floor: Any, reduction: Any, denominator: Any) -> Call:
-    inputs = {"probs": probs, "target": target, "weight": weight}
-    probs = floating("probs", probs)
-    within("probs", probs, 0.0, 1.0)
-    target = binary_target(target, probs)
-    if weight is not None:
-        weight = spread("weight", weights("weight", weight, probs.dtype), probs.shape)
-    floor = -math.inf if log_floor is None else number("log_floor", log_floor)
-    if not floor <= 0:
-        raise ValueError(f"log_floor is {floor}: expected a number <= 0 or None")
-    reduction = one_of("reduction", reduction, REDUCTIONS)
-    denominator = mean_denominator(denominator, reduction)
-    arguments = (probs, target, weight, floor, reduction, denominator)
-    return Call(_core.binary_cross_entropy, arguments, inputs, probs.shape)
+    return _core.binary_cross_entropy_backward(
+        probs, target, weight, log_floor, reduction, denominator, grad_output, out
+    )

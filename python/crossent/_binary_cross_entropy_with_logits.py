@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from . import _core
-from ._losses import Call, backward, evaluate
-from ._validate import REDUCTIONS, binary_target, floating, fraction, mean_denominator, one_of, spread, weights
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, Loss, Reduction
+    from ._types import Array, Loss, Reduction
 
     class _Options(TypedDict, total=False):
         weight: ArrayLike | None
@@ -110,8 +108,9 @@ def binary_cross_entropy_with_logits(
     >>> print(xe.binary_cross_entropy_with_logits([0.0, 17.0], [1, 1], reduction="none"))
     [6.93147181e-01 4.13993763e-08]
     """
-    call = _checked(logits, target, weight, pos_weight, label_smoothing, reduction, denominator)
-    return evaluate(call, return_grad, grad_out)
+    return _core.binary_cross_entropy_with_logits(
+        logits, target, weight, pos_weight, label_smoothing, reduction, denominator, return_grad, grad_out
+    )
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -166,29 +165,6 @@ def binary_cross_entropy_with_logits_backward(
     >>> print(xe.binary_cross_entropy_with_logits_backward([1.0, 2.0], [0.0, 0.0], [1, 0], reduction="none"))
     [-0.5  1. ]
     """
-    call = _checked(logits, target, weight, pos_weight, label_smoothing, reduction, denominator)
-    return backward(call, grad_output, out)
-
-
-def _checked(
-    logits: Any,
-    target: Any,
-    weight: Any,
-    pos_weight: Any,
-    label_smoothing: Any,
-    reduction: Any,
-    denominator: Any,
-) -> Call:
-    inputs = {"logits": logits, "target": target, "weight": weight, "pos_weight": pos_weight}
-    logits = floating("logits", logits)
-    shape, dtype = logits.shape, logits.dtype
-    target = binary_target(target, logits)
-    if weight is not None:
-        weight = spread("weight", weights("weight", weight, dtype), shape)
-    if pos_weight is not None:
-        pos_weight = spread("pos_weight", weights("pos_weight", pos_weight, dtype), shape)
-    smoothing = fraction("label_smoothing", label_smoothing)
-    reduction = one_of("reduction", reduction, REDUCTIONS)
-    denominator = mean_denominator(denominator, reduction)
-    arguments = (logits, target, weight, pos_weight, smoothing, reduction, denominator)
-    return Call(_core.binary_cross_entropy_with_logits, arguments, inputs, shape)
+    return _core.binary_cross_entropy_with_logits_backward(
+        logits, target, weight, pos_weight, label_smoothing, reduction, denominator, grad_output, out
+    )

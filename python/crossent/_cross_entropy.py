@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
-from ._losses import Call, backward, evaluate
-from ._validate import (
-    REDUCTIONS,
-    class_indices,
-    class_target,
-    class_weights,
-    floating,
-    fraction,
-    ignored_class,
-    loss_axis,
-    mean_denominator,
-    one_of,
-    row_weights,
-    rows_of,
-)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, IndexLossOptions, Loss, Reduction
+    from ._types import Array, IndexLossOptions, Loss, Reduction
 
     class _Options(IndexLossOptions, total=False):
         label_smoothing: float
@@ -148,10 +132,10 @@ def cross_entropy(
     >>> print(grad)
     [[ 0.25 -0.25]]
     """
-    call = class_loss(
-        "logits", logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator
+    return _core.cross_entropy(
+        logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+        return_grad, grad_out,
     )
-    return evaluate(call, return_grad, grad_out)
 
 
 def cross_entropy_backward(
@@ -211,42 +195,7 @@ def cross_entropy_backward(
     [[ 1.  -1. ]
      [-0.5  0.5]]
     """
-    call = class_loss(
-        "logits", logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator
+    return _core.cross_entropy_backward(
+        logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+        grad_output, out,
     )
-    return backward(call, grad_output, out)
-
-
-def class_loss(
-    name: str,
-    x: Any,
-    target: Any,
-    axis: Any,
-    weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    sample_weight: Any,
-    reduction: Any,
-    denominator: Any,
-) -> Call:
-    """The call of `cross_entropy` on "logits", or of `nll_loss`, which takes class indices only, on "log_probs"."""
-    inputs = {name: x, "target": target, "weight": weight, "sample_weight": sample_weight}
-    x = floating(name, x)
-    axis = loss_axis(name, x, axis)
-    shape, dtype = x.shape, x.dtype
-    rows = rows_of(shape, axis)
-    ignore_index = ignored_class(ignore_index)
-    core: Callable[..., Any]
-    if name == "logits":
-        core, target = _core.cross_entropy, class_target(target, shape, rows, ignore_index)
-    else:
-        core, target = _core.nll_loss, class_indices(target, rows)
-    if weight is not None:
-        weight = class_weights(weight, shape[axis], rows, dtype)
-    if sample_weight is not None:
-        sample_weight = row_weights(sample_weight, rows, dtype)
-    smoothing = fraction("label_smoothing", label_smoothing)
-    reduction = one_of("reduction", reduction, REDUCTIONS)
-    denominator = mean_denominator(denominator, reduction)
-    arguments = (x, target, axis, weight, ignore_index, smoothing, sample_weight, reduction, denominator)
-    return Call(core, arguments, inputs, rows)

@@ -5,30 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
-from ._losses import Call, backward, evaluate
-from ._validate import (
-    REDUCTIONS,
-    class_target,
-    class_weights,
-    divergence_and_beta,
-    floating,
-    fraction,
-    ignored_class,
-    loss_axis,
-    mean_denominator,
-    one_of,
-    positive,
-    row_weights,
-    rows_of,
-    same_shape,
-)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, Divergence, IndexLossOptions, Loss, Reduction
+    from ._types import Array, Divergence, IndexLossOptions, Loss, Reduction
 
     class _Options(IndexLossOptions, total=False):
         temperature: float
@@ -153,11 +136,11 @@ def distillation_loss(
     >>> print(grad)
     [[-0.75  0.75]]
     """
-    call = _checked(
-        *(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta),
-        *(weight, ignore_index, label_smoothing, sample_weight, reduction, denominator),
+    return _core.distillation_loss(
+        logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
+        weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+        return_grad, grad_out,
     )
-    return evaluate(call, return_grad, grad_out)
 
 
 def distillation_loss_backward(
@@ -221,74 +204,8 @@ ignore_index, label_smoothing, sample_weight, reduction, denominator
     >>> print(xe.distillation_loss_backward(2.0, [[0.0, 0.0]], [[0.0, float("-inf")]], [0], temperature=2.0))
     [[-1.5  1.5]]
     """
-    call = _checked(
-        *(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta),
-        *(weight, ignore_index, label_smoothing, sample_weight, reduction, denominator),
+    return _core.distillation_loss_backward(
+        logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
+        weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+        grad_output, out,
     )
-    return backward(call, grad_output, out)
-
-
-def _checked(
-    logits: Any,
-    teacher_logits: Any,
-    target: Any,
-    axis: Any,
-    temperature: Any,
-    alpha: Any,
-    scale_by_temperature: Any,
-    divergence: Any,
-    beta: Any,
-    weight: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-    sample_weight: Any,
-    reduction: Any,
-    denominator: Any,
-) -> Call:
-    inputs = {
-        "logits": logits,
-        "teacher_logits": teacher_logits,
-        "target": target,
-        "weight": weight,
-        "sample_weight": sample_weight,
-    }
-    logits = floating("logits", logits)
-    axis = loss_axis("logits", logits, axis)
-    shape, dtype = logits.shape, logits.dtype
-    rows = rows_of(shape, axis)
-    teacher = floating("teacher_logits", teacher_logits)
-    same_shape("teacher_logits", teacher, shape)
-    ignore_index = ignored_class(ignore_index)
-    smoothing = fraction("label_smoothing", label_smoothing)
-    if target is not None:
-        target = class_target(target, shape, rows, ignore_index)
-        alpha = 0.5 if alpha is None else fraction("alpha", alpha)
-    else:
-        alpha = 1.0 if alpha is None else fraction("alpha", alpha)
-        _refuse_without_target(alpha, weight, ignore_index, smoothing)
-    temperature = positive("temperature", temperature)
-    scale_by_temperature = bool(scale_by_temperature)
-    divergence, beta = divergence_and_beta(divergence, beta)
-    if weight is not None:
-        weight = class_weights(weight, shape[axis], rows, dtype)
-    if sample_weight is not None:
-        sample_weight = row_weights(sample_weight, rows, dtype)
-    reduction = one_of("reduction", reduction, REDUCTIONS)
-    denominator = mean_denominator(denominator, reduction)
-    arguments = (
-        *(logits, teacher, target, axis, temperature, alpha, scale_by_temperature, divergence, beta),
-        *(weight, ignore_index, smoothing, sample_weight, reduction, denominator),
-    )
-    return Call(_core.distillation_loss, arguments, inputs, rows)
-
-
-def _refuse_without_target(alpha: float, weight: Any, ignore_index: int | None, smoothing: float) -> None:
-    """What the cross-entropy alone has would be ignored in silence."""
-    if alpha != 1:
-        raise ValueError(f"alpha is {alpha} without a target: expected 1 or None")
-    if weight is not None:
-        raise ValueError("weight was given without a target: expected it with a target only")
-    if ignore_index != -100:
-        raise ValueError(f"ignore_index is {ignore_index} without a target: expected it with a target only")
-    if smoothing:
-        raise ValueError(f"label_smoothing is {smoothing} without a target: expected it with a target only")

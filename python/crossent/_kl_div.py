@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from . import _core
-from ._losses import REDUCTIONS_KL, Call, backward, evaluate
-from ._validate import class_axis, floating, mean_denominator, one_of, rows_of, same_shape, within
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, Loss, ReductionKL
+    from ._types import Array, Loss, ReductionKL
 
     class _Options(TypedDict, total=False):
         log_target: bool
@@ -115,7 +112,7 @@ def kl_div(
     >>> print(grad)
     [[-0.75 -0.25]]
     """
-    return evaluate(_checked(log_probs, target, log_target, axis, reduction, denominator), return_grad, grad_out)
+    return _core.kl_div(log_probs, target, log_target, axis, reduction, denominator, return_grad, grad_out)
 
 
 def kl_div_backward(
@@ -171,23 +168,4 @@ def kl_div_backward(
     >>> print(xe.kl_div_backward(2.0, [[-1.0, -0.5]], [[0.75, 0.25]]))
     [[-1.5 -0.5]]
     """
-    return backward(_checked(log_probs, target, log_target, axis, reduction, denominator), grad_output, out)
-
-
-def _checked(log_probs: Any, target: Any, log_target: Any, axis: Any, reduction: Any, denominator: Any) -> Call:
-    inputs = {"log_probs": log_probs, "target": target}
-    log_probs = floating("log_probs", log_probs)
-    shape = log_probs.shape
-    if axis is not None:
-        axis = class_axis("log_probs", log_probs, axis)
-        shape = rows_of(shape, axis)
-    target = floating("target", target)
-    same_shape("target", target, log_probs.shape)
-    log_target = bool(log_target)
-    if not log_target:
-        within("target", target, 0.0, 1.0)
-    reduction = one_of("reduction", reduction, REDUCTIONS_KL)
-    divisor = mean_denominator(denominator, reduction)
-    if reduction == "batchmean":
-        reduction, divisor = "mean", float(math.prod(shape if axis is not None else shape[:1]))
-    return Call(_core.kl_div, (log_probs, target, log_target, axis, reduction, divisor), inputs, shape)
+    return _core.kl_div_backward(log_probs, target, log_target, axis, reduction, denominator, grad_output, out)

@@ -5,25 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from . import _core
-from ._losses import REDUCTIONS_KL, Call, backward, evaluate
-from ._validate import (
-    divergence_and_beta,
-    floating,
-    loss_axis,
-    mean_denominator,
-    one_of,
-    positive,
-    row_weights,
-    rows_of,
-    same_shape,
-)
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, Divergence, Loss, ReductionKL
+    from ._types import Array, Divergence, Loss, ReductionKL
 
     class _Options(TypedDict, total=False):
         axis: int | None
@@ -137,8 +125,10 @@ def kl_div_with_logits(
     >>> print(grad)
     [[-0.5  0.5]]
     """
-    call = _checked(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
-    return evaluate(call, return_grad, grad_out)
+    return _core.kl_div_with_logits(
+        logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator,
+        return_grad, grad_out,
+    )
 
 
 def kl_div_with_logits_backward(
@@ -198,34 +188,7 @@ def kl_div_with_logits_backward(
     >>> print(xe.kl_div_with_logits_backward(2.0, [[0.0, 0.0]], [[0.0, float("-inf")]]))
     [[-1.  1.]]
     """
-    call = _checked(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
-    return backward(call, grad_output, out)
-
-
-def _checked(
-    logits: Any,
-    teacher_logits: Any,
-    axis: Any,
-    temperature: Any,
-    divergence: Any,
-    beta: Any,
-    sample_weight: Any,
-    reduction: Any,
-    denominator: Any,
-) -> Call:
-    inputs = {"logits": logits, "teacher_logits": teacher_logits, "sample_weight": sample_weight}
-    logits = floating("logits", logits)
-    axis = loss_axis("logits", logits, axis)
-    rows = rows_of(logits.shape, axis)
-    teacher = floating("teacher_logits", teacher_logits)
-    same_shape("teacher_logits", teacher, logits.shape)
-    temperature = positive("temperature", temperature)
-    divergence, beta = divergence_and_beta(divergence, beta)
-    if sample_weight is not None:
-        sample_weight = row_weights(sample_weight, rows, logits.dtype)
-    reduction = one_of("reduction", reduction, REDUCTIONS_KL)
-    divisor = mean_denominator(denominator, reduction)
-    if reduction == "batchmean":
-        reduction = "mean"
-    arguments = (logits, teacher, axis, temperature, divergence, beta, sample_weight, reduction, divisor)
-    return Call(_core.kl_div_with_logits, arguments, inputs, rows)
+    return _core.kl_div_with_logits_backward(
+        logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator,
+        grad_output, out,
+    )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ._cross_entropy import class_loss
-from ._losses import backward, evaluate
+from . import _core
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, IndexLossOptions, Loss, Reduction
+    from ._types import Array, IndexLossOptions, Loss, Reduction
 
 
 @overload
@@ -81,10 +80,10 @@ def nll_loss(
     >>> print(xe.nll_loss([[-0.5, -1.0], [-2.0, -0.25]], [0, 0]))
     1.25
     """
-    call = class_loss(
-        "log_probs", log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator
+    return _core.nll_loss(
+        log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator,
+        return_grad, grad_out,
     )
-    return evaluate(call, return_grad, grad_out)
 
 
 def nll_loss_backward(
@@ -140,7 +139,7 @@ def nll_loss_backward(
     [[-0.5  0. ]
      [ 0.  -0.5]]
     """
-    call = class_loss(
-        "log_probs", log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator
+    return _core.nll_loss_backward(
+        log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator,
+        grad_output, out,
     )
-    return backward(call, grad_output, out)

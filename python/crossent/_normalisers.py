@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import _core
-from ._outputs import output, result_array
-from ._threads import thread_limit
-from ._validate import class_axis, floating, positive, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -66,7 +60,7 @@ def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Arra
     [[0.5 0.5]
      [1.  0. ]]
     """
-    return _normalise(_core.softmax, x, axis, temperature, out)
+    return _core.softmax(x, axis, temperature, out)
 
 
 def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
@@ -112,7 +106,7 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: 
     >>> print(xe.log_softmax([100.0, 0.0]))
     [-3.72007598e-44 -1.00000000e+02]
     """
-    return _normalise(_core.log_softmax, x, axis, temperature, out)
+    return _core.log_softmax(x, axis, temperature, out)
 
 
 def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None) -> Any:
@@ -160,22 +154,4 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
     >>> print(xe.logsumexp([[1000.0, 1000.0], [0.0, float("-inf")]]))
     [1000.69314718    0.        ]
     """
-    x_given, x = x, floating("x", x)
-    axis = class_axis("x", x, axis)
-    rows = rows_of(x.shape, axis)
-    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rows
-    if out is None:
-        result = plain = np.empty(shape, x.dtype)
-    else:
-        result, plain = out, output("out", out, shape, x.dtype, {"x": x_given})
-    _core.logsumexp(x, axis, plain.squeeze(axis) if keepdims else plain, thread_limit())
-    return result if shape or out is not None else result[()]
-
-
-def _normalise(core: Callable[..., None], x: Any, axis: int, temperature: float, out: Array | None) -> Array:
-    x_given, x = x, floating("x", x)
-    axis = class_axis("x", x, axis)
-    temperature = positive("temperature", temperature)
-    result, plain = result_array(x, out, {"x": x_given})
-    core(x, axis, temperature, plain, thread_limit())
-    return result
+    return _core.logsumexp(x, axis, keepdims, out)

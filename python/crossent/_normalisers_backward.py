@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _core
-from ._outputs import result_array
-from ._threads import thread_limit
-from ._validate import class_axis, floating, positive, rows_of, same_shape
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ._outputs import Array
+    from ._types import Array
 
 
 def softmax_backward(
@@ -62,7 +58,7 @@ def softmax_backward(
     >>> print(xe.softmax_backward([1.0, 0.0], [0.5, 0.5]))
     [ 0.25 -0.25]
     """
-    return _normalise_backward(_core.softmax_backward, grad_output, "probs", probs, axis, temperature, out)
+    return _core.softmax_backward(grad_output, probs, axis, temperature, out)
 
 
 def log_softmax_backward(
@@ -112,7 +108,7 @@ def log_softmax_backward(
     >>> print(xe.log_softmax_backward([1.0, 0.0], xe.log_softmax([0.0, 0.0])))
     [ 0.5 -0.5]
     """
-    return _normalise_backward(_core.log_softmax_backward, grad_output, "log_probs", log_probs, axis, temperature, out)
+    return _core.log_softmax_backward(grad_output, log_probs, axis, temperature, out)
 
 
 def logsumexp_backward(
@@ -161,26 +157,4 @@ def logsumexp_backward(
     >>> print(xe.logsumexp_backward(2.0, [0.0, 0.0]))
     [1. 1.]
     """
-    x_given, x = x, floating("x", x)
-    axis = class_axis("x", x, axis)
-    grad = floating("grad_output", grad_output)
-    rows = rows_of(x.shape, axis)
-    same_shape("grad_output", grad, (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rows)
-    if keepdims:
-        grad = grad.squeeze(axis)
-    result, plain = result_array(x, out, {"grad_output": grad_output, "x": x_given})
-    _core.logsumexp_backward(grad, x, axis, plain, thread_limit())
-    return result
-
-
-def _normalise_backward(
-    core: Callable[..., None], grad_output: Any, name: str, y: Any, axis: int, temperature: float, out: Array | None
-) -> Array:
-    y_given, y = y, floating(name, y)
-    axis = class_axis(name, y, axis)
-    temperature = positive("temperature", temperature)
-    grad = floating("grad_output", grad_output)
-    same_shape("grad_output", grad, y.shape)
-    result, plain = result_array(y, out, {"grad_output": grad_output, name: y_given})
-    core(grad, y, axis, temperature, plain, thread_limit())
-    return result
+    return _core.logsumexp_backward(grad_output, x, axis, keepdims, out)

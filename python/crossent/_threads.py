@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import operator
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from . import _core
 
-# The limits of the `with num_threads(n)` blocks around the caller, innermost last; 0 is "no limit". The stack lives
-# in the context rather than in the object, so one num_threads object may be entered by several threads at once.
-_limits: ContextVar[tuple[int, ...]] = ContextVar("crossent.num_threads", default=(0,))
-
-
-def thread_limit() -> int:
-    """The limit of this thread or context, as the core takes it."""
-    return _limits.get()[-1]
+# The limits of the `with num_threads(n)` blocks around the caller, innermost last: the core reads that one. 0 is "no
+# limit". The stack lives in the context rather than in the object, so one num_threads object may be entered by several
+# threads at once.
+_limits = _core.thread_limits
 
 
 def _count(n: Any) -> int:
@@ -80,7 +75,7 @@ def get_num_threads() -> int:
     ...     xe.get_num_threads()
     1
     """
-    return _core.num_threads(thread_limit())
+    return _core.num_threads()
 
 
 class num_threads:  # noqa: N801  (used as a function: `with num_threads(2):`)

@@ -1,7 +1,9 @@
-"""Checks of arguments, shared by every function: what passes here is a precondition of the core.
+"""Checks of arguments, shared by every function: what the core asks about an argument that is not an ordinary one.
 
-Messages say which argument it is, what it was and what was expected. Arrays of the core's own dtypes pass without a
-copy, whatever their strides; the first line of each check is the path of ordinary calls.
+The core passes ordinary arguments itself (cpp/bindings/checks.cpp) and hands every other one to the check of the same
+name here, which is complete: it returns what the core can take, or raises. A `refuse_` has the words only. Messages say
+which argument it is, what it was and what was expected. Arrays of the core's own dtypes pass without a copy, whatever
+their strides.
 """
 
 from __future__ import annotations
@@ -9,13 +11,12 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from . import _core
-from ._threads import thread_limit
+from ._memory import clashes, overlaps_itself
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,6 @@ FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 LARGEST32 = float(np.finfo(np.float32).max)
 LARGEST64 = float(np.finfo(np.float64).max)
-REDUCTIONS = ("none", "mean", "sum")
-DIVERGENCES = ("forward", "reverse", "js")
 
 # ---- Arrays of floating dtypes ---------------------------------------------------------------------------------------
 
@@ -53,8 +52,6 @@ def floating_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
 
 def floating(name: str, x: object, integers: np.dtype[Any] = FLOAT64) -> Array:
     """`x` as a native array of a floating dtype; integers and bool, python's too, become `integers`."""
-    if type(x) is np.ndarray and (x.dtype is FLOAT32 or x.dtype is FLOAT64 or x.dtype is FLOAT16):
-        return x
     array = as_array(name, x)
     if array.dtype.kind in "biu":
         return array.astype(integers)
@@ -65,17 +62,13 @@ def floating(name: str, x: object, integers: np.dtype[Any] = FLOAT64) -> Array:
 
 
 def converted(x: Array, dtype: np.dtype[Any]) -> Array:
-    if x.dtype is dtype:
-        return x
     with np.errstate(all="ignore"):  # beyond the range of `dtype` numbers become inf or 0, which is what they are there
         return x.astype(dtype, copy=False)
 
 
 def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype that a call on `dtype` computes in, which is that of its losses."""
-    if dtype is FLOAT32:
-        return FLOAT32
-    return FLOAT64 if dtype is FLOAT64 or dtype == FLOAT64 else FLOAT32
+    return FLOAT64 if dtype == FLOAT64 else FLOAT32
 
 
 def largest(dtype: np.dtype[Any]) -> float:
@@ -85,11 +78,20 @@ def largest(dtype: np.dtype[Any]) -> float:
 
 def within(name: str, x: Array, low: float, high: float) -> None:
     """Every value of `x` is in [low, high]; a NaN is not."""
-    first = _core.first_outside(x, low, high, thread_limit())
+    first = _core.first_outside(x, low, high)
     if first >= 0:
-        position = tuple(map(int, np.unravel_index(first, x.shape)))
-        where = f"{name}[{', '.join(map(str, position))}]" if position else name
-        raise ValueError(f"{where} is {x[position]}: expected a finite number in [{low:g}, {high:g}]")
+        refuse_value(name, x, first, low, high)
+
+
+def refuse_value(name: str, x: Array, at: int, low: float, high: float) -> NoReturn:
+    expected = f"expected a finite number in [{low:g}, {high:g}]"
+    raise ValueError(f"{_position(name, x, at)} is {x[np.unravel_index(at, x.shape)]}: {expected}")
+
+
+def _position(name: str, x: Array, at: int) -> str:
+    """What to call the element `at`, counted in C order: "target[3, 5]", or "target" where it is 0-d."""
+    position = np.unravel_index(at, x.shape)
+    return f"{name}[{', '.join(map(str, position))}]" if position else name
 
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
@@ -175,6 +177,15 @@ def binary_target(target: object, x: Array) -> Array:
     return array
 
 
+def refuse_class(target: Array, at: int, value: str, classes: int, ignore_index: int | None) -> NoReturn:
+    ignored = "" if ignore_index is None else f" and not ignore_index ({ignore_index})"
+    raise IndexError(f"{_position('target', target, at)} is {value}, outside [0, {classes}){ignored}")
+
+
+def refuse_without_target(name: str) -> NoReturn:
+    raise ValueError(f"{name} was given without a target: expected it with a target only")
+
+
 def ignored_class(ignore_index: Any) -> int | None:
     if ignore_index is None:
         return None
@@ -214,6 +225,11 @@ def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return array if array.ndim == 0 else spread("sample_weight", array, rows)
 
 
+def element_weights(name: str, x: object, like: Array) -> Array:
+    """`weight` or `pos_weight` in the shape of `like`."""
+    return spread(name, weights(name, x, like.dtype), like.shape)
+
+
 def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:
     """`x` broadcast to `shape`."""
     if x.shape == shape:
@@ -251,24 +267,59 @@ def fraction(name: str, value: object) -> float:
     return result
 
 
-def one_of(name: str, value: object, names: Sequence[str]) -> str:
-    if type(value) is not str or value not in names:
-        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, names))}")
-    return value
+def at_most_zero(name: str, value: object) -> float:
+    result = number(name, value)
+    if not result <= 0:
+        raise ValueError(f"{name} is {result}: expected a number <= 0 or None")
+    return result
 
 
-def mean_denominator(denominator: object, reduction: str) -> float:
-    """`denominator`, which only ``"mean"`` has; 0.0 is the loss's own."""
-    if denominator is None:
-        return 0.0
-    if reduction != "mean":
-        raise ValueError(f"denominator was given with reduction={reduction!r}: expected it with 'mean' only")
-    return positive("denominator", denominator)
+def logarithm_base(value: object) -> float:
+    result = positive("base", value)
+    if result == 1:
+        raise ValueError("base is 1.0: expected a finite number > 0 that is not 1")
+    return result
 
 
-def divergence_and_beta(divergence: object, beta: object) -> tuple[str, float]:
-    divergence, beta = one_of("divergence", divergence, DIVERGENCES), fraction("beta", beta)
-    if divergence == "js" and not 0 < beta < 1:
-        elsewhere = "what other libraries mean by 0 and 1 is divergence='forward' and 'reverse'"
-        raise ValueError(f"beta is {beta} with divergence='js': expected a number in (0, 1); {elsewhere}")
-    return divergence, beta
+def refuse_name(name: str, value: object, names: tuple[str, ...]) -> NoReturn:
+    raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, names))}")
+
+
+def refuse_denominator(reduction: str) -> NoReturn:
+    raise ValueError(f"denominator was given with reduction={reduction!r}: expected it with 'mean' only")
+
+
+def refuse_alpha(alpha: float) -> NoReturn:
+    raise ValueError(f"alpha is {alpha} without a target: expected 1 or None")
+
+
+def refuse_beta(beta: float) -> NoReturn:
+    elsewhere = "what other libraries mean by 0 and 1 is divergence='forward' and 'reverse'"
+    raise ValueError(f"beta is {beta} with divergence='js': expected a number in (0, 1); {elsewhere}")
+
+
+# ---- Outputs ---------------------------------------------------------------------------------------------------------
+
+
+def output(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: dict[str, Any]) -> Array:
+    """`out` as a plain ndarray that can be written while the `inputs` are read."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} is of type {type(out).__name__}: expected an ndarray")
+    plain = out if type(out) is np.ndarray else as_array(name, out)
+    if plain.dtype != dtype:
+        raise TypeError(f"{name} has dtype {plain.dtype}: expected {dtype}, in native byte order")
+    same_shape(name, plain, shape)
+    if not plain.flags.writeable:
+        raise ValueError(f"{name} is read-only: expected a writeable array")
+    if overlaps_itself(plain):
+        raise ValueError(f"{name} has several positions in the same memory: expected an array without overlap")
+    for other, x in inputs.items():
+        if x is not None and x is not out and clashes(plain, np.asarray(x)):
+            raise ValueError(
+                f"{name} shares memory with {other}: expected exactly the same array, to work in place, or one apart"
+            )
+    return plain
+
+
+def refuse_grad_out() -> NoReturn:
+    raise ValueError("grad_out was given without return_grad: expected return_grad=True")

@@ -6,20 +6,15 @@ In nats unless a base is given. They take probabilities as they are, without ren
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import _core
-from ._cross_entropy import class_loss
-from ._threads import thread_limit
-from ._validate import arithmetic, class_axis, floating, largest, positive, rows_of, same_shape, within
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike
 
-    from ._losses import Array, Loss
+    from ._types import Loss
 
 __all__ = ["cross_entropy", "entropy", "entropy_with_logits", "js_divergence", "kl_divergence", "perplexity"]
 
@@ -69,7 +64,7 @@ def entropy(p: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
     >>> print(f"{xe.information.entropy([0.25, 0.25, 0.5, 0.0], base=2):.6f}")
     1.500000
     """
-    return _measure(_core.entropy, axis, base, p)
+    return _core.entropy(p, axis, base)
 
 
 def cross_entropy(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
@@ -115,7 +110,7 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | N
     >>> print(f"{xe.information.cross_entropy([0.5, 0.5], [0.25, 0.75]):.6f}")
     0.836988
     """
-    return _measure(_core.information_cross_entropy, axis, base, p, q)
+    return _core.information_cross_entropy(p, q, axis, base)
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
@@ -163,7 +158,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | N
     >>> print(f"{xe.information.kl_divergence([0.5, 0.5], [0.25, 0.75]):.6f}")
     0.143841
     """
-    return _measure(_core.kl_divergence, axis, base, p, q)
+    return _core.kl_divergence(p, q, axis, base)
 
 
 def js_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
@@ -210,7 +205,7 @@ def js_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | N
     >>> print(f"{xe.information.js_divergence([1.0, 0.0], [0.0, 1.0], base=2):.6f}")
     1.000000
     """
-    return _measure(_core.js_divergence, axis, base, p, q)
+    return _core.js_divergence(p, q, axis, base)
 
 
 def entropy_with_logits(logits: ArrayLike, axis: int = -1) -> Loss:
@@ -253,11 +248,7 @@ def entropy_with_logits(logits: ArrayLike, axis: int = -1) -> Loss:
     >>> print(f"{xe.information.entropy_with_logits([0.0, 0.0, float('-inf')]):.6f}")
     0.693147
     """
-    x = floating("logits", logits)
-    axis = class_axis("logits", x, axis)
-    out = np.empty(rows_of(x.shape, axis), arithmetic(x.dtype))
-    _core.entropy_with_logits(x, axis, out, thread_limit())
-    return _scalar_if_0d(out)
+    return _core.entropy_with_logits(logits, axis)
 
 
 def perplexity(
@@ -297,35 +288,4 @@ def perplexity(
     >>> print(f"{xe.information.perplexity([[0.0, 0.0, 0.0, 0.0]], [2]):.6f}")
     4.000000
     """
-    call = class_loss("logits", logits, target, axis, None, ignore_index, 0.0, None, "mean", None)
-    *arguments, _, denominator = call.arguments
-    result: np.floating[Any] = call.core(*arguments, "exp_mean", denominator, None, None, None, thread_limit())
-    return result
-
-
-def _measure(core: Callable[..., None], axis: Any, base: Any, p: Any, *others: Any) -> Loss:
-    """What `core` says about `p` and, where it takes another distribution, `q`."""
-    p = _distribution("p", p, None)
-    distributions = [p, *(_distribution("q", q, p) for q in others)]
-    axis = class_axis("p", p, axis)
-    base = 0.0 if base is None else positive("base", base)
-    if base == 1:
-        raise ValueError("base is 1.0: expected a finite number > 0 that is not 1")
-    out = np.empty(rows_of(p.shape, axis), arithmetic(p.dtype))
-    core(*distributions, axis, base, out, thread_limit())
-    return _scalar_if_0d(out)
-
-
-def _distribution(name: str, x: object, like: Array | None) -> Array:
-    """`x` as an array of finite numbers >= 0, in the shape and for the arithmetic of another one."""
-    array = floating(name, x)
-    if like is not None:
-        same_shape(name, array, like.shape)
-    dtype = (array if like is None else like).dtype
-    within(name, array, 0.0, largest(dtype))
-    return array
-
-
-def _scalar_if_0d(out: Array) -> Loss:
-    result: Loss = out if out.ndim else out[()]
-    return result
+    return _core.perplexity(logits, target, axis, ignore_index)

@@ -1,0 +1,44 @@
+#include "arrays.hpp"
+
+namespace crossent::python {
+namespace {
+
+PyObject* numpy_dtype(dtype type) {
+  return numpy::get().PyArray_DescrFromType_(type == dtype::float64 ? numpy::NPY_DOUBLE_ : numpy::NPY_FLOAT_);
+}
+
+py::object checked(PyObject* made) {
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+
+// Takes the reference to `dtype`.
+py::object allocate(PyObject* dtype, const shape& as, int flags) {
+  const numpy& api = numpy::get();
+  return checked(api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, as.ndim, as.size, nullptr, nullptr, flags, nullptr));
+}
+
+}  // namespace
+
+py::object new_array(dtype type, const shape& as) { return allocate(numpy_dtype(type), as, 0); }
+
+py::object new_array(array x, const shape& as) { return allocate(Py_NewRef(x.dtype()), as, 0); }
+
+py::object new_like(array x) {
+  const bool c_order = x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_);
+  if (!c_order && !x.has(numpy::NPY_ARRAY_F_CONTIGUOUS_))
+    return py::module_::import("numpy").attr("empty_like")(py::handle(x.object()));
+  return allocate(Py_NewRef(x.dtype()), x.shape(), c_order ? 0 : numpy::NPY_ARRAY_F_CONTIGUOUS_);
+}
+
+py::object scalar(const void* data, dtype type) {
+  const auto descr = py::reinterpret_steal<py::object>(numpy_dtype(type));
+  return checked(numpy::get().PyArray_Scalar_(const_cast<void*>(data), descr.ptr(), nullptr));
+}
+
+py::object scalar_if_0d(py::object x) {
+  const array a(x.ptr());
+  return a.ndim() > 0 ? x : checked(numpy::get().PyArray_Scalar_(a.data(), a.dtype(), a.object()));
+}
+
+}  // namespace crossent::python

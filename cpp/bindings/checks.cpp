@@ -1,0 +1,189 @@
+#include <atomic>
+#include <limits>
+
+#include "call.hpp"
+
+namespace crossent::python {
+namespace {
+
+using std::numeric_limits;
+
+// NumPy's number of bfloat16, once Python has recognised it: NumPy gives a number to one dtype only.
+std::atomic<int> bfloat16_number{numpy_first_of_others - 1};
+
+bool is_floating(PyObject* x) {
+  if (!is_plain(x) || !array(x).is_native()) return false;
+  const int number = array(x).type_number();
+  return number == numpy::NPY_FLOAT_ || number == numpy::NPY_DOUBLE_ || number == numpy_half ||
+         number == bfloat16_number.load(std::memory_order_relaxed);
+}
+
+// Whether x is of the dtype that a call on `like` computes in.
+bool is_arithmetic(PyObject* x, array like) {
+  return is_floating(x) && array(x).type_number() == (arithmetic(like) == dtype::float64 ? numpy::NPY_DOUBLE_ : numpy::NPY_FLOAT_);
+}
+
+// The axis, or -1 where x does not have it or no class along it.
+int usable_axis(array x, long axis) {
+  return 0 <= axis && axis < x.ndim() && x.size(static_cast<int>(axis)) > 0 ? static_cast<int>(axis) : -1;
+}
+
+int ordinary_axis(array x, PyObject* axis) {
+  if (!PyLong_CheckExact(axis)) return -1;
+  int overflow;
+  const long index = PyLong_AsLongAndOverflow(axis, &overflow);
+  return overflow == 0 ? usable_axis(x, index < 0 ? index + x.ndim() : index) : -1;
+}
+
+}  // namespace
+
+PyObject* checks = nullptr;
+
+const number_check fraction{"fraction", 0, 1};
+const number_check positive{"positive", numeric_limits<double>::denorm_min(), numeric_limits<double>::max()};
+const number_check at_most_zero{"at_most_zero", -numeric_limits<double>::infinity(), 0};
+
+py::object ask_python(const char* check, const py::object* with, std::size_t count) {
+  py::tuple arguments(count);
+  for (std::size_t i = 0; i < count; ++i) arguments[i] = with[i];
+  return py::handle(checks).attr(check)(*arguments);
+}
+
+py::object ignored_class(const row_loss_options& options) {
+  return options.has_ignore_index ? as_python(index{options.ignore_index}) : py::object(py::none());
+}
+
+py::object as_python(const shape& x) {
+  py::tuple result(x.ndim);
+  for (int d = 0; d < x.ndim; ++d) result[static_cast<std::size_t>(d)] = x.size[d];
+  return result;
+}
+
+bool truth(PyObject* x) {
+  const int result = PyObject_IsTrue(x);
+  if (result < 0) throw py::error_already_set();
+  return result != 0;
+}
+
+double number(const number_check& check, const char* name, PyObject* x) {
+  double value = numeric_limits<double>::quiet_NaN();
+  int overflow = 0;
+  if (PyFloat_CheckExact(x)) value = PyFloat_AS_DOUBLE(x);
+  else if (PyLong_CheckExact(x)) value = static_cast<double>(PyLong_AsLongAndOverflow(x, &overflow));
+  if (check.low <= value && value <= check.high && overflow == 0) return value;
+  return ask(check.name, name, x).cast<double>();
+}
+
+int one_of(const char* name, PyObject* x, const char* const* names, int count) {
+  for (int i = 0; i < count && PyUnicode_CheckExact(x); ++i)
+    if (PyUnicode_CompareWithASCIIString(x, names[i]) == 0) return i;
+  py::tuple known(count);
+  for (int i = 0; i < count; ++i) known[static_cast<std::size_t>(i)] = names[i];
+  refuse("refuse_name", name, x, known.ptr());
+}
+
+int class_axis(const char* name, array x, PyObject* axis) {
+  const int index = ordinary_axis(x, axis);
+  return index >= 0 ? index : ask("class_axis", name, x, axis).cast<int>();
+}
+
+int loss_axis(const char* name, array x, PyObject* axis) {
+  const int index = axis == Py_None ? usable_axis(x, x.ndim() > 1) : ordinary_axis(x, axis);
+  return index >= 0 ? index : ask("loss_axis", name, x, axis).cast<int>();
+}
+
+void read_ignore_index(PyObject* x, row_loss_options& options) {
+  options.has_ignore_index = x != Py_None;
+  int overflow = 1;
+  if (PyLong_CheckExact(x)) options.ignore_index = PyLong_AsLongLongAndOverflow(x, &overflow);
+  if (options.has_ignore_index && overflow != 0) options.ignore_index = ask("ignored_class", x).cast<std::int64_t>();
+}
+
+PyObject* call::note(const char* name, PyObject* x) {
+  readings_[readings_count_++] = {name, x};
+  return x;
+}
+
+array call::keep(py::object x) {
+  if (!kept_) kept_ = py::list();
+  if (PyList_Append(kept_.ptr(), x.ptr()) != 0) throw py::error_already_set();
+  return array(x.ptr());
+}
+
+array call::floating(const char* name, PyObject* x) {
+  note(name, x);
+  if (is_floating(x)) return array(x);
+  const array converted = keep(ask("floating", name, x));
+  if (converted.type_number() >= numpy_first_of_others) bfloat16_number = converted.type_number();
+  return converted;
+}
+
+array call::floating(const char* name, PyObject* x, const shape& as) {
+  const array result = floating(name, x);
+  if (!(result.shape() == as)) refuse("same_shape", name, result, as);
+  return result;
+}
+
+array call::within(const char* name, array x, double low, double high) {
+  bounds_[bounds_count_++] = {name, x, low, high};
+  return x;
+}
+
+array call::class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
+  note("target", target);
+  array y(target);
+  if (!is_plain(target) || !y.is_native() || !y.is_integer() || !(y.shape() == rows))
+    y = keep(ask("class_indices", target, rows));
+  classes_ = {y, x.size(options.axis), &options};
+  return y;
+}
+
+array call::class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
+  const array q(target);
+  if (is_plain(target) && q.is_integer()) return class_indices(target, x, rows, options);
+  note("target", target);
+  if (is_floating(target) && q.shape() == x.shape() && options.has_ignore_index && options.ignore_index == -100)
+    return within("target", q, 0, 1);
+  const array y = keep(ask("class_target", target, x.shape(), rows, ignored_class(options).ptr()));
+  classes_ = {y, x.size(options.axis), &options};
+  return y;
+}
+
+array call::binary_target(PyObject* target, array x) {
+  note("target", target);
+  if (is_floating(target) && array(target).shape() == x.shape()) return within("target", array(target), 0, 1);
+  return keep(ask("binary_target", target, x));
+}
+
+array call::class_weights(PyObject* weight, array x, const rows_of& rows, int axis) {
+  if (weight == Py_None) return {};
+  note("weight", weight);
+  const index classes = x.size(axis);
+  // Of one row the gradient may go where the weights lie: there Python makes a copy of them.
+  if (rows.ndim > 0 && is_arithmetic(weight, x) && array(weight).shape() == shape{1, &classes})
+    return within("weight", array(weight), 0, largest(x));
+  return keep(ask("class_weights", weight, classes, rows, x.dtype()));
+}
+
+array call::row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
+  if (sample_weight == Py_None) return {};
+  note("sample_weight", sample_weight);
+  if (is_arithmetic(sample_weight, x) && array(sample_weight).shape() == rows)
+    return within("sample_weight", array(sample_weight), 0, largest(x));
+  return keep(ask("row_weights", sample_weight, rows, x.dtype()));
+}
+
+array call::element_weights(const char* name, PyObject* x, array like) {
+  if (x == Py_None) return {};
+  note(name, x);
+  if (is_floating(x) && array(x).shape() == like.shape()) return within(name, array(x), 0, largest(like));
+  return keep(ask("element_weights", name, x, like));
+}
+
+view call::upstream(PyObject* grad_output, const shape& of_loss) {
+  if (of_loss.ndim > 0 || !PyFloat_CheckExact(grad_output)) return input(floating("grad_output", grad_output, of_loss));
+  upstream_ = PyFloat_AS_DOUBLE(grad_output);
+  return {&upstream_, dtype::float64, 0, nullptr, nullptr};
+}
+
+}  // namespace crossent::python

@@ -1,0 +1,60 @@
+// Arrays that a call writes to: one given by the caller must be writable while the inputs are read.
+#include "call.hpp"
+
+namespace crossent::python {
+namespace {
+
+bool is_empty(array x) { return std::find(x.shape().size, x.shape().size + x.ndim(), 0) != x.shape().size + x.ndim(); }
+
+// The bytes from the first to the last of an array that is not empty.
+struct extent {
+  const char *begin, *end;
+
+  explicit extent(array x) : begin(x.data()), end(x.data() + py::reinterpret_borrow<py::dtype>(x.dtype()).itemsize()) {
+    for (int d = 0; d < x.ndim(); ++d) (x.strides()[d] < 0 ? begin : end) += x.strides()[d] * (x.size(d) - 1);
+  }
+};
+
+bool are_apart(array a, array b) {
+  if (is_empty(a) || is_empty(b)) return true;
+  const extent of_a(a), of_b(b);
+  return of_a.end <= of_b.begin || of_b.end <= of_a.begin;
+}
+
+// In place: the core reads an element before it writes there.
+bool are_same(array a, array b) {
+  if (a.data() != b.data() || a.dtype() != b.dtype() || !(a.shape() == b.shape())) return false;
+  for (int d = 0; d < a.ndim(); ++d)
+    if (a.size(d) > 1 && a.strides()[d] != b.strides()[d]) return false;
+  return true;
+}
+
+}  // namespace
+
+// Whether `out` is an ordinary output. What overlaps in part is for Python to look at closely.
+bool call::can_write(PyObject* out, array x, const shape& as) const {
+  if (!is_plain(out)) return false;
+  const array to(out);
+  if (to.type_number() != x.type_number() || !to.is_native() || !(to.shape() == as)) return false;
+  if (!to.has(numpy::NPY_ARRAY_WRITEABLE_)) return false;
+  if (!to.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) && !to.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return false;
+  return std::all_of(readings_, readings_ + readings_count_, [&](const reading& r) {
+    if (r.given == out || PyFloat_CheckExact(r.given)) return true;
+    return is_plain(r.given) && (are_apart(to, array(r.given)) || are_same(to, array(r.given)));
+  });
+}
+
+array call::output(const char* name, PyObject* out, array x, const shape& as) {
+  if (can_write(out, x, as)) return array(out);
+  py::dict inputs;
+  for (int i = 0; i < readings_count_; ++i) inputs[readings_[i].name] = py::handle(readings_[i].given);
+  return keep(ask("output", name, out, as, x.dtype(), inputs.ptr()));
+}
+
+result call::result_like(const char* name, PyObject* out, array x) {
+  if (out != Py_None) return {py::reinterpret_borrow<py::object>(out), output(name, out, x, x.shape())};
+  const py::object created = new_like(x);
+  return {created, array(created.ptr())};
+}
+
+}  // namespace crossent::python
