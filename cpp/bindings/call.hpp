@@ -46,7 +46,7 @@ template <class... A> [[noreturn]] void refuse(const char* check, const A&... a)
 
 bool truth(PyObject* x);
 
-// A check of numbers, and the bounds of those that pass it.
+// A check of numbers, and the bounds of those that are ordinary.
 struct number_check {
   const char* name;
   double low, high;
@@ -112,7 +112,7 @@ class call {
     const row_loss_options* options;
   };
 
-  PyObject* note(const char* name, PyObject* given);
+  void note(const char* name, PyObject* given);
   bool can_write(PyObject* given, array x, const shape& as) const;
   void run_any(void (*f)(void*, const execution&), void* context);
 

@@ -40,7 +40,7 @@ int ordinary_axis(array x, PyObject* axis) {
 PyObject* checks = nullptr;
 
 const number_check fraction{"fraction", 0, 1};
-const number_check positive{"positive", numeric_limits<double>::denorm_min(), numeric_limits<double>::max()};
+const number_check positive{"positive", numeric_limits<double>::min(), numeric_limits<double>::max()};
 const number_check at_most_zero{"at_most_zero", -numeric_limits<double>::infinity(), 0};
 
 py::object ask_python(const char* check, const py::object* with, std::size_t count) {
@@ -99,10 +99,7 @@ void read_ignore_index(PyObject* x, row_loss_options& options) {
   if (options.has_ignore_index && overflow != 0) options.ignore_index = ask("ignored_class", x).cast<std::int64_t>();
 }
 
-PyObject* call::note(const char* name, PyObject* x) {
-  readings_[readings_count_++] = {name, x};
-  return x;
-}
+void call::note(const char* name, PyObject* x) { readings_[readings_count_++] = {name, x}; }
 
 array call::keep(py::object x) {
   if (!kept_) kept_ = py::list();

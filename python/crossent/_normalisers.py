@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Array = NDArray[Any]
+    from ._types import Array
 
 
 def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:

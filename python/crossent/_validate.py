@@ -10,70 +10,18 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from . import _core
+from ._dtypes import arithmetic, as_array, converted, floating, floating_dtype, largest
 from ._memory import clashes, overlaps_itself
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from ._types import Array
 
-    Array = NDArray[Any]
-
-FLOAT16 = np.dtype(np.float16)
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
-LARGEST32 = float(np.finfo(np.float32).max)
-LARGEST64 = float(np.finfo(np.float64).max)
-
-# ---- Arrays of floating dtypes ---------------------------------------------------------------------------------------
-
-
-def as_array(name: str, x: object) -> Array:
-    """`x` as a plain ndarray of whatever dtype, sharing its memory where it has any."""
-    ma = sys.modules.get("numpy.ma")  # a MaskedArray cannot exist before somebody has imported it
-    if ma is not None and isinstance(x, ma.MaskedArray):
-        raise TypeError(f"{name} is a MaskedArray, whose mask would be ignored: expected an array without a mask")
-    return np.asarray(x)
-
-
-def floating_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """The dtype of the core, in native byte order, that `dtype` is; None if there is none."""
-    if dtype.kind == "f":
-        native = dtype.newbyteorder("=")
-        return next((known for known in (FLOAT16, FLOAT32, FLOAT64) if native == known), None)
-    # NumPy has no bfloat16: it is the type of ml_dtypes and nothing else, and exists only if somebody imported that.
-    scalar = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
-    return np.dtype(scalar) if scalar is not None and dtype.type is scalar else None
-
-
-def floating(name: str, x: object, integers: np.dtype[Any] = FLOAT64) -> Array:
-    """`x` as a native array of a floating dtype; integers and bool, python's too, become `integers`."""
-    array = as_array(name, x)
-    if array.dtype.kind in "biu":
-        return array.astype(integers)
-    dtype = floating_dtype(array.dtype)
-    if dtype is None:
-        raise TypeError(f"{name} has dtype {array.dtype}: expected float16, bfloat16 of ml_dtypes, float32 or float64")
-    return array.astype(dtype, copy=False)
-
-
-def converted(x: Array, dtype: np.dtype[Any]) -> Array:
-    with np.errstate(all="ignore"):  # beyond the range of `dtype` numbers become inf or 0, which is what they are there
-        return x.astype(dtype, copy=False)
-
-
-def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype that a call on `dtype` computes in, which is that of its losses."""
-    return FLOAT64 if dtype == FLOAT64 else FLOAT32
-
-
-def largest(dtype: np.dtype[Any]) -> float:
-    """The largest finite number of the arithmetic on `dtype`."""
-    return LARGEST64 if arithmetic(dtype) is FLOAT64 else LARGEST32
+# ---- Values ----------------------------------------------------------------------------------------------------------
 
 
 def within(name: str, x: Array, low: float, high: float) -> None:
@@ -136,7 +84,7 @@ def same_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
 
 def class_indices(target: object, rows: tuple[int, ...]) -> Array:
     """`target` as a native integer array of the rows' shape; their range is the core's to check."""
-    array = target if type(target) is np.ndarray else as_array("target", target)
+    array = as_array("target", target)
     dtype = array.dtype
     if dtype.kind not in "iu":
         raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype")
@@ -152,7 +100,7 @@ def class_indices(target: object, rows: tuple[int, ...]) -> Array:
 
 def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], ignore_index: int | None) -> Array:
     """`target` as class indices or as class probabilities for logits of this `shape`: its dtype says which."""
-    array = target if type(target) is np.ndarray else as_array("target", target)
+    array = as_array("target", target)
     dtype = array.dtype
     if dtype.kind in "iu":
         return class_indices(array, rows)
@@ -232,8 +180,6 @@ def element_weights(name: str, x: object, like: Array) -> Array:
 
 def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:
     """`x` broadcast to `shape`."""
-    if x.shape == shape:
-        return x
     try:
         return np.broadcast_to(x, shape)
     except ValueError:
@@ -305,7 +251,7 @@ def output(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any],
     """`out` as a plain ndarray that can be written while the `inputs` are read."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} is of type {type(out).__name__}: expected an ndarray")
-    plain = out if type(out) is np.ndarray else as_array(name, out)
+    plain = as_array(name, out)
     if plain.dtype != dtype:
         raise TypeError(f"{name} has dtype {plain.dtype}: expected {dtype}, in native byte order")
     same_shape(name, plain, shape)

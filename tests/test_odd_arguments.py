@@ -1,0 +1,246 @@
+"""Ordinary arguments pass in the bindings, all others by way of Python: the same results, the same errors, no leaks."""
+
+import sys
+
+import numpy as np
+import pytest
+from bad_calls import FIRST, FORWARD, INFORMATION, VALID, buffer_of, result_shape
+from support import assert_same_bits, at_offset
+
+import crossent as xe
+from crossent import information
+
+
+class Derived(np.ndarray):
+    pass
+
+
+class Wrapped:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def labelled(array):
+    """Of an equal dtype that is another object."""
+    return array.astype(np.dtype(array.dtype, metadata={"unit": "nat"}))
+
+
+# An array in other forms, of the same values.
+FORMS = {
+    "derived": lambda a: a.view(Derived), "wrapped": Wrapped, "list": np.ndarray.tolist, "read-only": read_only,
+    "labelled": labelled, "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder("S")),
+    "unaligned": lambda a: at_offset(a, 1), "Fortran": np.asfortranarray, "reversed": lambda a: a[::-1].copy()[::-1],
+    "strided": lambda a: np.repeat(a, 3, axis=-1)[..., ::3],
+    "byte-swapped and reversed": lambda a: a.astype(a.dtype.newbyteorder("S"))[::-1].copy()[::-1],
+}
+W3, V2 = np.array([1.0, 0.5, 2.0]), np.array([0.25, 3.0])
+P = VALID["kl_div"]["target"]
+
+
+def arguments_of(name):
+    """Valid arguments, with weights where the function takes them."""
+    if name in INFORMATION_NAMES:
+        return INFORMATION[name.removeprefix("information.")]
+    weights = {}
+    if name.startswith(("cross_entropy", "nll_loss", "distillation_loss")):
+        weights = {"weight": W3, "sample_weight": V2}
+    elif name.startswith("kl_div_with_logits"):
+        weights = {"sample_weight": V2}
+    elif name.startswith("binary"):
+        weights = {"weight": P + 1, **({"pos_weight": P + 2} if "logits" in name else {})}
+    arguments = {**VALID[name], **weights}
+    if isinstance(arguments.get("grad_output"), float):
+        by_element = name.startswith("binary") or name == "kl_div_backward"
+        arguments |= {"grad_output": P + 1 if by_element else V2, "reduction": "none"}
+    return arguments
+
+
+INFORMATION_NAMES = tuple(f"information.{name}" for name in INFORMATION)
+NAMES = (*VALID, *INFORMATION_NAMES)
+ARRAYS = [(name, argument) for name in NAMES for argument, value in arguments_of(name).items()
+          if isinstance(value, np.ndarray)]
+
+
+def results(name, **arguments):
+    """Whatever the function returns or raises."""
+    extra = {"return_grad": True} if name in FORWARD else {}
+    function = getattr(information if name in INFORMATION_NAMES else xe, name.removeprefix("information."))
+    try:
+        returned = function(**arguments, **extra)
+    except Exception as error:
+        return type(error), str(error)
+    return returned if isinstance(returned, tuple) else (returned,)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name, argument", ARRAYS)
+def test_same_results(name, argument, form):
+    arguments = arguments_of(name)
+    odd = {**arguments, argument: FORMS[form](arguments[argument])}
+    for got, wanted in zip(results(name, **odd), results(name, **arguments), strict=True):
+        assert type(got) is type(wanted)
+        assert_same_bits(got, wanted)
+
+
+@pytest.mark.parametrize("form", ("derived", "wrapped"))
+@pytest.mark.parametrize("name, argument", ARRAYS)
+def test_same_errors(name, argument, form):
+    """Bad shapes and bad values, whether the bindings or Python see them first."""
+    arguments = arguments_of(name)
+    good = arguments[argument]
+    bad = [good[:1], good[..., :1], good[None], np.zeros((0, *good.shape[1:]), good.dtype), good > 0, good.astype("c8")]
+    for value in (-1, 7) if good.dtype.kind == "i" else (-1.0, np.nan, np.inf, 1e308):
+        bad.append(good.copy())
+        bad[-1][-1] = value
+    refused = 0
+    for array in bad:
+        wanted = results(name, **{**arguments, argument: array})
+        got = results(name, **{**arguments, argument: FORMS[form](array)})
+        if isinstance(wanted[0], type):
+            refused += 1
+            assert got == wanted
+        else:
+            for g, w in zip(got, wanted, strict=True):
+                assert_same_bits(g, w)
+    assert refused
+
+
+@pytest.mark.parametrize("code", "bhilqBHILQ")
+def test_every_integer_dtype(code):
+    for name in ("cross_entropy", "nll_loss", "distillation_loss"):
+        wanted = results(name, **VALID[name])
+        for dtype in (np.dtype(code), np.dtype(code).newbyteorder("S")):
+            target = VALID[name]["target"].astype(dtype)
+            for got, value in zip(results(name, **{**VALID[name], "target": target}), wanted, strict=True):
+                assert_same_bits(got, value)
+
+
+@pytest.mark.parametrize("name, argument, values", [
+    ("softmax", "temperature", (2, 2.0, np.float32(2), np.int8(2), np.array(2))),
+    ("softmax", "axis", (-1, 1, np.int64(1), np.array(-1), True)),
+    ("logsumexp", "keepdims", (True, 1, np.True_)),
+    ("cross_entropy", "axis", (None, 1, -1, np.uint8(1))),
+    ("cross_entropy", "ignore_index", (2, np.int8(2), np.uint64(2), np.array(2))),
+    ("cross_entropy", "label_smoothing", (0.25, np.float16(0.25), np.array(0.25))),
+    ("cross_entropy", "label_smoothing", (1, 1.0, np.int64(1))),
+    ("cross_entropy", "denominator", (4, 4.0, np.float64(4), np.array(4))),
+    ("cross_entropy", "sample_weight", (2.0, 2, np.float32(2), np.full(1, 2.0), np.full(2, 2.0), [2.0, 2.0])),
+    ("cross_entropy_backward", "grad_output", (3.0, 3, np.float32(3), np.array(3.0), np.array(3.0, ">f4"))),
+    ("binary_cross_entropy", "log_floor", (-1, -1.0, np.float32(-1))),
+    ("binary_cross_entropy", "log_floor", (None, -np.inf, np.float32("-inf"))),
+    ("kl_div_with_logits", "reduction", ("mean", "batchmean", "".join(["me", "an"]))),
+    ("kl_div", "log_target", (False, 0, None, np.False_)),
+    ("distillation_loss", "alpha", (None, 0.5, np.float32(0.5))),
+    ("information.entropy", "base", (2, 2.0, np.int64(2)))])
+def test_same_results_of_other_spellings(name, argument, values):
+    arguments = INFORMATION["entropy"] if name in INFORMATION_NAMES else VALID[name]
+    wanted = results(name, **{**arguments, argument: values[0]})
+    for value in values[1:]:
+        for got, first in zip(results(name, **{**arguments, argument: value}), wanted, strict=True):
+            assert_same_bits(got, first)
+
+
+class Flag(int):
+    """Not a str, a float or an int exactly."""
+
+
+@pytest.mark.parametrize("argument, bad, kind", [
+    ("axis", 2**70, np.exceptions.AxisError), ("axis", -(2**70), np.exceptions.AxisError), ("axis", None, TypeError),
+    ("temperature", 2**70, TypeError), ("temperature", 10**400, TypeError), ("temperature", 5e-324, None),
+    ("temperature", Flag(2), None), ("temperature", True, TypeError), ("temperature", None, TypeError)])
+def test_numbers_beyond_64_bits_and_of_other_types(argument, bad, kind):
+    outcome = results("softmax", **{**VALID["softmax"], argument: bad})
+    assert outcome[0] is kind if kind else isinstance(outcome[0], np.ndarray)
+
+
+@pytest.mark.parametrize("value, kind", [
+    (2**63, ValueError), (-(2**63) - 1, ValueError), (-(2**63), None), (True, TypeError)])
+def test_ignore_index_beyond_64_bits(value, kind):
+    outcome = results("cross_entropy", **VALID["cross_entropy"], ignore_index=value)
+    assert (outcome[0] is kind) if kind else outcome[0] > 0
+
+
+# ---- Outputs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in ("wrapped", "list", "read-only") and
+                                  "byte-swapped" not in form])
+@pytest.mark.parametrize("name", VALID)
+def test_same_results_in_odd_outputs(name, form):
+    argument, _ = buffer_of(name)
+    arguments = VALID[name] if name == "logsumexp" else arguments_of(name)
+    wanted = results(name, **arguments)[-1]
+    out = FORMS[form](np.full(result_shape(name), np.nan))
+    assert results(name, **arguments, **{argument: out})[-1] is out
+    assert_same_bits(out, wanted)
+
+
+@pytest.mark.parametrize("name", [name for name in VALID if name != "logsumexp"])
+def test_outputs_beside_an_input(name):
+    """Up to the byte before it, or from the byte behind it; a byte further is refused, unless the array is the same."""
+    argument, _ = buffer_of(name)
+    arguments = arguments_of(name)
+    wanted = results(name, **arguments)[-1]
+    for step in (1, -1):
+        for offset, refused in ((0, False), (1, True), (47, True), (49, True), (95, True), (96, False)):
+            store = np.zeros(144, np.uint8)
+            x, out = (store[start:start + 48].view(float).reshape(2, 3) for start in (48, offset))
+            x = x[::step, ::step]
+            x[...] = arguments[FIRST[name]]
+            got = results(name, **{**arguments, FIRST[name]: x, argument: out})
+            if refused:
+                assert got[0] is ValueError and argument in got[1]
+            else:
+                assert_same_bits(out, wanted)
+            assert_same_bits(x, arguments[FIRST[name]])
+
+
+def test_output_in_place_through_another_object():
+    for name in VALID:
+        argument, _ = buffer_of(name)
+        first, arguments = FIRST[name], arguments_of(name)
+        if name == "logsumexp":
+            continue
+        wanted = results(name, **arguments)[-1]
+        for view in (np.ndarray.view, lambda a: a.view(Derived), lambda a: a[:], lambda a: a.reshape(1, 2, 3)[0]):
+            x = arguments[first].copy()
+            assert_same_bits(results(name, **{**arguments, first: x, argument: view(x)})[-1], wanted)
+            assert_same_bits(x, wanted)
+
+
+# ---- References ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_reference_is_kept_or_lost(name):
+    """In calls that succeed, by either way, and in calls that fail."""
+    arguments = {key: np.array(value) if isinstance(value, np.ndarray) else value
+                 for key, value in arguments_of(name).items()}
+    first = next(key for key in arguments if key != "grad_output")
+    x = arguments[first]
+    calls = [arguments, {**arguments, first: x.view(Derived)}, {**arguments, first: Wrapped(x)},
+             {**arguments, first: x.astype(object)}, {**arguments, first: x[:, :0]}, {**arguments, first: x + np.nan}]
+    if name in VALID:
+        out = np.zeros(result_shape(name))
+        calls += [{**arguments, buffer_of(name)[0]: out}, {**arguments, buffer_of(name)[0]: out[:1]}]
+    watched = [*filter(lambda value: isinstance(value, np.ndarray), arguments.values()), x.dtype, np.dtype(np.float32)]
+
+    def counts():
+        for call in calls:
+            results(name, **call)
+        return [sys.getrefcount(value) for value in watched]
+
+    counts()
+    before = counts()
+    for _ in range(50):
+        after = counts()
+    assert after == before
