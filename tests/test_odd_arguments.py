@@ -8,7 +8,7 @@ from bad_calls import FIRST, FORWARD, INFORMATION, VALID, buffer_of, result_shap
 from support import assert_same_bits, at_offset
 
 import crossent as xe
-from crossent import information
+from crossent import _core, information
 
 
 class Derived(np.ndarray):
@@ -150,15 +150,17 @@ def test_same_results_of_other_spellings(name, argument, values):
 
 
 class Flag(int):
-    """Not a str, a float or an int exactly."""
+    pass
 
 
 @pytest.mark.parametrize("argument, bad, kind", [
     ("axis", 2**70, np.exceptions.AxisError), ("axis", -(2**70), np.exceptions.AxisError), ("axis", None, TypeError),
     ("temperature", 2**70, TypeError), ("temperature", 10**400, TypeError), ("temperature", 5e-324, None),
-    ("temperature", Flag(2), None), ("temperature", True, TypeError), ("temperature", None, TypeError)])
+    ("temperature", Flag(2), None), ("temperature", True, TypeError), ("temperature", None, TypeError),
+    ("log_floor", -(2**70), TypeError), ("log_floor", 2**70, TypeError), ("log_floor", False, TypeError)])
 def test_numbers_beyond_64_bits_and_of_other_types(argument, bad, kind):
-    outcome = results("softmax", **{**VALID["softmax"], argument: bad})
+    name = "binary_cross_entropy" if argument == "log_floor" else "softmax"
+    outcome = results(name, **{**VALID[name], argument: bad})
     assert outcome[0] is kind if kind else isinstance(outcome[0], np.ndarray)
 
 
@@ -167,6 +169,23 @@ def test_numbers_beyond_64_bits_and_of_other_types(argument, bad, kind):
 def test_ignore_index_beyond_64_bits(value, kind):
     outcome = results("cross_entropy", **VALID["cross_entropy"], ignore_index=value)
     assert (outcome[0] is kind) if kind else outcome[0] > 0
+
+
+def test_denominator_is_not_for_batchmean():
+    for name in ("kl_div", "kl_div_with_logits", "kl_div_backward", "kl_div_with_logits_backward"):
+        got = results(name, **VALID[name], reduction="batchmean", denominator=2.0)
+        assert got[0] is ValueError and "denominator" in got[1] and "'batchmean'" in got[1]
+
+
+@pytest.mark.parametrize("value", (-1e-300, np.nan, np.inf, -np.inf))
+def test_values_of_both_distributions_of_information(value):
+    for name in ("entropy", "cross_entropy", "kl_divergence", "js_divergence"):
+        for argument in INFORMATION[name]:
+            bad = P.copy()
+            bad[1, 2] = value
+            for form in (np.asarray, lambda a: a.view(Derived), np.ndarray.tolist):
+                got = results(f"information.{name}", **{**INFORMATION[name], argument: form(bad)})
+                assert got[0] is ValueError and got[1].startswith(f"{argument}[1, 2] is {value}")
 
 
 # ---- Outputs ---------------------------------------------------------------------------------------------------------
@@ -204,6 +223,53 @@ def test_outputs_beside_an_input(name):
             assert_same_bits(x, arguments[FIRST[name]])
 
 
+@pytest.mark.parametrize("name", [name for name in VALID if name != "logsumexp"])
+def test_output_that_is_an_input_turned_round(name):
+    """The same bytes in the same shape, but not the same array."""
+    argument, _ = buffer_of(name)
+    square = np.full((2, 2), 0.5)
+    arguments = {key: np.array([0, 1]) if value.dtype.kind == "i" else square if value.ndim == 2 else np.ones(2)
+                 for key, value in VALID[name].items() if isinstance(value, np.ndarray)}
+    arguments |= {"grad_output": np.ones((2, 2) if "softmax" in name else ())} if "grad_output" in VALID[name] else {}
+    if name == "logsumexp_backward":
+        arguments["grad_output"] = np.ones(2)
+    first = FIRST[name]
+    for x, out in ((square, square.T), (square.T, square), (square, square[::-1]), (square[::-1], square)):
+        got = results(name, **{**arguments, first: x, argument: out})
+        assert got[0] is ValueError and argument in got[1]
+    assert (square == 0.5).all()
+
+
+def test_ignore_index_is_not_for_probabilities():
+    for name in ("cross_entropy", "cross_entropy_backward", "distillation_loss", "information.perplexity"):
+        arguments = INFORMATION["perplexity"] if name in INFORMATION_NAMES else VALID[name]
+        for target in (P, P.view(Derived), P.astype("f4"), P.tolist()):
+            for ignore_index in (0, -1, None):
+                got = results(name, **{**arguments, "target": target, "ignore_index": ignore_index})
+                assert got[0] is ValueError and "ignore_index" in got[1]
+
+
+def test_output_that_overlaps_class_probabilities():
+    for name in ("cross_entropy", "cross_entropy_backward", "distillation_loss", "distillation_loss_backward"):
+        argument, _ = buffer_of(name)
+        store = np.full(12, 0.25)
+        for target in (store[1:7], store[:6][::-1], store[3:9].view(Derived)):
+            got = results(name, **{**VALID[name], "target": target.reshape(2, 3), argument: store[:6].reshape(2, 3)})
+            assert got[0] is ValueError and argument in got[1] and "target" in got[1]
+
+
+def test_output_in_place_of_the_weights_of_one_row(rng):
+    """One row and its class weights have the same shape."""
+    for classes in (3, 5000):
+        x, w = rng.normal(0, 3, classes), rng.uniform(0.5, 2, classes)
+        for target in (1, rng.dirichlet(np.ones(classes))):
+            wanted = xe.cross_entropy(x, target, weight=w, label_smoothing=0.125, return_grad=True)
+            out = w.copy()
+            loss, grad = xe.cross_entropy(x, target, weight=out, label_smoothing=0.125, return_grad=True, grad_out=out)
+            assert grad is out and loss == wanted[0]
+            assert_same_bits(grad, wanted[1])
+
+
 def test_output_in_place_through_another_object():
     for name in VALID:
         argument, _ = buffer_of(name)
@@ -232,7 +298,8 @@ def test_no_reference_is_kept_or_lost(name):
     if name in VALID:
         out = np.zeros(result_shape(name))
         calls += [{**arguments, buffer_of(name)[0]: out}, {**arguments, buffer_of(name)[0]: out[:1]}]
-    watched = [*filter(lambda value: isinstance(value, np.ndarray), arguments.values()), x.dtype, np.dtype(np.float32)]
+    watched = [*filter(lambda value: isinstance(value, np.ndarray), arguments.values()), x.dtype, np.dtype(np.float32),
+               _core.thread_limits.get()]
 
     def counts():
         for call in calls:
