@@ -15,7 +15,9 @@ py::object checked(PyObject* made) {
 // Takes the reference to `dtype`.
 py::object allocate(PyObject* dtype, const shape& as, int flags) {
   const numpy& api = numpy::get();
-  return checked(api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, as.ndim, as.size, nullptr, nullptr, flags, nullptr));
+  PyObject* made =
+      api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, as.ndim, as.size, nullptr, nullptr, flags, nullptr);
+  return checked(made);
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ inline int_dtype int_type(array a) {
 // The dtype that a call on `a` computes in, and its largest finite number.
 inline dtype arithmetic(array a) { return float_type(a) == dtype::float64 ? dtype::float64 : dtype::float32; }
 inline double largest(array a) {
-  return arithmetic(a) == dtype::float64 ? std::numeric_limits<double>::max() : double{std::numeric_limits<float>::max()};
+  if (arithmetic(a) == dtype::float64) return std::numeric_limits<double>::max();
+  return std::numeric_limits<float>::max();
 }
 
 inline view input(array a) { return a ? view{a.data(), float_type(a), a.ndim(), a.shape().size, a.strides()} : view{}; }
@@ -88,7 +89,7 @@ inline mutable_view output(array a) {
   return a ? mutable_view{a.data(), float_type(a), a.ndim(), a.shape().size, a.strides()} : mutable_view{};
 }
 
-// The axes of an array but one: those of its rows. Without -1, all are.
+// The axes of an array without the class axis: those of its rows. Of no class axis, -1, all are.
 struct rows_of {
   int ndim = 0;
   index size[64], strides[64];  // NumPy has at most 64 dimensions

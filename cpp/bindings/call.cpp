@@ -36,7 +36,8 @@ void call::run_any(void (*f)(void*, const execution&), void* context) {
   } catch (const interrupted_error&) {
     throw py::error_already_set();
   } catch (const target_error& error) {
-    refuse("refuse_class", classes_.target, error.row, error.value.c_str(), classes_.count, ignored_class(*classes_.options).ptr());
+    const py::object ignored = ignored_class(*classes_.options);
+    refuse("refuse_class", classes_.target, error.row, error.value.c_str(), classes_.count, ignored.ptr());
   }
   if (exceeded != nullptr) refuse("refuse_value", exceeded->name, exceeded->x, at, exceeded->low, exceeded->high);
 }

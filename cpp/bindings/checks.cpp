@@ -20,7 +20,7 @@ bool is_floating(PyObject* x) {
 
 // Whether x is of the dtype that a call on `like` computes in.
 bool is_arithmetic(PyObject* x, array like) {
-  return is_floating(x) && array(x).type_number() == (arithmetic(like) == dtype::float64 ? numpy::NPY_DOUBLE_ : numpy::NPY_FLOAT_);
+  return is_floating(x) && float_type(array(x)) == arithmetic(like);
 }
 
 // The axis, or -1 where x does not have it or no class along it.

@@ -24,7 +24,9 @@ py::object compare(measure f, const arguments& given) {
   c.within("q", q, 0, largest(p));
   const int along = class_axis("p", p, given[axis]);
   const double b = base_of(given[base]);
-  return for_rows(c, p, along, [&](const mutable_view& out, const execution& how) { f(input(p), input(q), along, b, out, how); });
+  return for_rows(c, p, along, [&](const mutable_view& out, const execution& how) {
+    f(input(p), input(q), along, b, out, how);
+  });
 }
 
 py::object entropy_of(const arguments& given) {
@@ -34,7 +36,9 @@ py::object entropy_of(const arguments& given) {
   c.within("p", p, 0, largest(p));
   const int along = class_axis("p", p, given[axis]);
   const double b = base_of(given[base]);
-  return for_rows(c, p, along, [&](const mutable_view& out, const execution& how) { entropy(input(p), along, b, out, how); });
+  return for_rows(c, p, along, [&](const mutable_view& out, const execution& how) {
+    entropy(input(p), along, b, out, how);
+  });
 }
 
 py::object entropy_with_logits_of(const arguments& given) {
@@ -42,7 +46,9 @@ py::object entropy_with_logits_of(const arguments& given) {
   call c;
   const array x = c.floating("logits", given[logits]);
   const int along = class_axis("logits", x, given[axis]);
-  return for_rows(c, x, along, [&](const mutable_view& out, const execution& how) { entropy_with_logits(input(x), along, out, how); });
+  return for_rows(c, x, along, [&](const mutable_view& out, const execution& how) {
+    entropy_with_logits(input(x), along, out, how);
+  });
 }
 
 py::object cross_entropy_of(const arguments& given) { return compare(&information_cross_entropy, given); }

@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "call.hpp"
 #include "module.hpp"
 
@@ -76,67 +74,80 @@ class outcome {
   py::object losses_, grad_;
 };
 
-// Of class indices: cross_entropy, which also takes probabilities, or nll_loss.
-py::object index_loss(const char* name, bool of_logits, const arguments& given, bool backward) {
-  enum { logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator, first, second };
-  call c;
+// What a call of a loss of rows begins with.
+struct row_call : call {
   row_loss_options options;
-  const array x = c.floating(name, given[logits]);
-  options.axis = loss_axis(name, x, given[axis]);
-  const rows_of rows(x, options.axis);
-  read_ignore_index(given[ignore_index], options);
-  const array y = of_logits ? c.class_target(given[target], x, rows, options) : c.class_indices(given[target], x, rows, options);
-  options.weight = input(c.class_weights(given[weight], x, rows, options.axis));
-  options.sample_weight = for_each(input(c.row_weights(given[sample_weight], x, rows)), rows);
-  options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
-  read_reduction(given[reduction], given[denominator], common, options);
-  outcome out(c, {backward, given[first], given[second]}, x, rows, options.reduction);
-  options.grad_output = for_each(out.upstream, rows);
+  array x;
+  rows_of rows;
+
+  row_call(const char* name, PyObject* given, PyObject* axis)
+      : x(floating(name, given)), rows(x, options.axis = loss_axis(name, x, axis)) {}
+
+  void read_weight(PyObject* weight) { options.weight = input(class_weights(weight, x, rows, options.axis)); }
+  void read_sample_weight(PyObject* weight) {
+    options.sample_weight = for_each(input(row_weights(weight, x, rows)), rows);
+  }
+};
+
+// y: class indices or probabilities
+void cross_entropy_of_either(array x, array y, const row_loss_options& options, const outcome& out,
+                             const execution& how) {
+  if (y.is_integer()) cross_entropy(input(x), indices(y), options, out.loss, out.grad, how);
+  else cross_entropy(input(x), input(y), options, out.loss, out.grad, how);
+}
+
+// cross_entropy, or nll_loss, which takes class indices only.
+py::object index_loss(const char* name, bool of_logits, const arguments& given, bool backward) {
+  enum { logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+         first, second };
+  row_call c(name, given[logits], given[axis]);
+  read_ignore_index(given[ignore_index], c.options);
+  const array y = of_logits ? c.class_target(given[target], c.x, c.rows, c.options)
+                            : c.class_indices(given[target], c.x, c.rows, c.options);
+  c.read_weight(given[weight]);
+  c.read_sample_weight(given[sample_weight]);
+  c.options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
+  read_reduction(given[reduction], given[denominator], common, c.options);
+  const outcome out(c, {backward, given[first], given[second]}, c.x, c.rows, c.options.reduction);
+  c.options.grad_output = for_each(out.upstream, c.rows);
   c.run([&](const execution& how) {
-    if (!of_logits) nll_loss(input(x), indices(y), options, out.loss, out.grad, how);
-    else if (y.is_integer()) cross_entropy(input(x), indices(y), options, out.loss, out.grad, how);
-    else cross_entropy(input(x), input(y), options, out.loss, out.grad, how);
+    if (of_logits) cross_entropy_of_either(c.x, y, c.options, out, how);
+    else nll_loss(input(c.x), indices(y), c.options, out.loss, out.grad, how);
   });
   return out.returned();
 }
 
-py::object cross_entropy_of(const arguments& given, bool backward) { return index_loss("logits", true, given, backward); }
+py::object cross_entropy_of(const arguments& given, bool backward) {
+  return index_loss("logits", true, given, backward);
+}
 
-py::object nll_loss_of(const arguments& given, bool backward) { return index_loss("log_probs", false, given, backward); }
+py::object nll_loss_of(const arguments& given, bool backward) {
+  return index_loss("log_probs", false, given, backward);
+}
 
 py::object perplexity_of(const arguments& given) {
   enum { logits, target, axis, ignore_index };
-  call c;
-  row_loss_options options;
-  const array x = c.floating("logits", given[logits]);
-  options.axis = loss_axis("logits", x, given[axis]);
-  const rows_of rows(x, options.axis);
-  read_ignore_index(given[ignore_index], options);
-  const array y = c.class_target(given[target], x, rows, options);
-  options.reduction = reduction::exp_mean;
-  outcome out(c, {false, Py_False, Py_None}, x, rows, options.reduction);
-  c.run([&](const execution& how) {
-    if (y.is_integer()) cross_entropy(input(x), indices(y), options, out.loss, {}, how);
-    else cross_entropy(input(x), input(y), options, out.loss, {}, how);
-  });
+  row_call c("logits", given[logits], given[axis]);
+  read_ignore_index(given[ignore_index], c.options);
+  const array y = c.class_target(given[target], c.x, c.rows, c.options);
+  c.options.reduction = reduction::exp_mean;
+  const outcome out(c, {false, Py_False, Py_None}, c.x, c.rows, c.options.reduction);
+  c.run([&](const execution& how) { cross_entropy_of_either(c.x, y, c.options, out, how); });
   return out.returned();
 }
 
 py::object kl_div_with_logits_of(const arguments& given, bool backward) {
-  enum { logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator, first, second };
-  call c;
-  row_loss_options options;
-  const array x = c.floating("logits", given[logits]);
-  options.axis = loss_axis("logits", x, given[axis]);
-  const rows_of rows(x, options.axis);
-  const array teacher = c.floating("teacher_logits", given[teacher_logits], x.shape());
-  const divergence_options divergence_of = read_divergence(given[temperature], given[divergence], given[beta]);
-  options.sample_weight = for_each(input(c.row_weights(given[sample_weight], x, rows)), rows);
-  read_reduction(given[reduction], given[denominator], with_batchmean, options);
-  outcome out(c, {backward, given[first], given[second]}, x, rows, options.reduction);
-  options.grad_output = for_each(out.upstream, rows);
+  enum { logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator,
+         first, second };
+  row_call c("logits", given[logits], given[axis]);
+  const array teacher = c.floating("teacher_logits", given[teacher_logits], c.x.shape());
+  const divergence_options measure = read_divergence(given[temperature], given[divergence], given[beta]);
+  c.read_sample_weight(given[sample_weight]);
+  read_reduction(given[reduction], given[denominator], with_batchmean, c.options);
+  const outcome out(c, {backward, given[first], given[second]}, c.x, c.rows, c.options.reduction);
+  c.options.grad_output = for_each(out.upstream, c.rows);
   c.run([&](const execution& how) {
-    kl_div_with_logits(input(x), input(teacher), divergence_of, options, out.loss, out.grad, how);
+    kl_div_with_logits(input(c.x), input(teacher), measure, c.options, out.loss, out.grad, how);
   });
   return out.returned();
 }
@@ -144,45 +155,42 @@ py::object kl_div_with_logits_of(const arguments& given, bool backward) {
 py::object distillation_loss_of(const arguments& given, bool backward) {
   enum { logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
          ignore_index, label_smoothing, sample_weight, reduction, denominator, first, second };
-  call c;
-  row_loss_options options;
-  const array x = c.floating("logits", given[logits]);
-  options.axis = loss_axis("logits", x, given[axis]);
-  const rows_of rows(x, options.axis);
-  const array teacher = c.floating("teacher_logits", given[teacher_logits], x.shape());
-  read_ignore_index(given[ignore_index], options);
-  options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
+  row_call c("logits", given[logits], given[axis]);
+  const array teacher = c.floating("teacher_logits", given[teacher_logits], c.x.shape());
+  read_ignore_index(given[ignore_index], c.options);
+  c.options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
   const bool with_target = given[target] != Py_None;
-  const array y = with_target ? c.class_target(given[target], x, rows, options) : array();
+  const array y = with_target ? c.class_target(given[target], c.x, c.rows, c.options) : array();
   distillation_options terms;
   terms.alpha = given[alpha] != Py_None ? number(fraction, "alpha", given[alpha]) : with_target ? 0.5 : 1;
   if (!with_target) {  // what the cross-entropy alone has would be ignored in silence
     if (terms.alpha != 1) refuse("refuse_alpha", terms.alpha);
     if (given[weight] != Py_None) refuse("refuse_without_target", "weight");
-    if (!options.has_ignore_index || options.ignore_index != -100) refuse("refuse_without_target", "ignore_index");
-    if (options.label_smoothing != 0) refuse("refuse_without_target", "label_smoothing");
+    if (!c.options.has_ignore_index || c.options.ignore_index != -100) refuse("refuse_without_target", "ignore_index");
+    if (c.options.label_smoothing != 0) refuse("refuse_without_target", "label_smoothing");
   }
   terms.scale_by_temperature = truth(given[scale_by_temperature]);
-  const divergence_options divergence_of = read_divergence(given[temperature], given[divergence], given[beta]);
-  options.weight = input(c.class_weights(given[weight], x, rows, options.axis));
-  options.sample_weight = for_each(input(c.row_weights(given[sample_weight], x, rows)), rows);
-  read_reduction(given[reduction], given[denominator], common, options);
-  outcome out(c, {backward, given[first], given[second]}, x, rows, options.reduction);
-  options.grad_output = for_each(out.upstream, rows);
+  const divergence_options measure = read_divergence(given[temperature], given[divergence], given[beta]);
+  c.read_weight(given[weight]);
+  c.read_sample_weight(given[sample_weight]);
+  read_reduction(given[reduction], given[denominator], common, c.options);
+  const outcome out(c, {backward, given[first], given[second]}, c.x, c.rows, c.options.reduction);
+  c.options.grad_output = for_each(out.upstream, c.rows);
   const bool by_index = with_target && y.is_integer();
   c.run([&](const execution& how) {
-    distillation_loss(input(x), input(teacher), by_index ? indices(y) : index_view{}, by_index ? view{} : input(y), terms,
-                      divergence_of, options, out.loss, out.grad, how);
+    distillation_loss(input(c.x), input(teacher), by_index ? indices(y) : index_view{}, by_index ? view{} : input(y),
+                      terms, measure, c.options, out.loss, out.grad, how);
   });
   return out.returned();
 }
 
-using element_loss = void (*)(const view&, const view&, const element_loss_options&, const mutable_view&, const mutable_view&,
-                              const execution&);
+using element_loss = void (*)(const view&, const view&, const element_loss_options&, const mutable_view&,
+                              const mutable_view&, const execution&);
 
-py::object element_loss_of(element_loss f, call& c, array x, array target, element_loss_options& options, const direction& d) {
+py::object element_loss_of(element_loss f, call& c, array x, array target, element_loss_options& options,
+                           const direction& d) {
   const rows_of elements(x), rows(x, options.axis);
-  outcome out(c, d, x, rows, options.reduction);
+  const outcome out(c, d, x, rows, options.reduction);
   options.grad_output = for_each(out.upstream, elements);
   index strides[64] = {};
   if (options.axis >= 0 && out.upstream.ndim > 0) {  // of the rows: the same for all that was summed
@@ -202,8 +210,8 @@ py::object binary_cross_entropy_of(const arguments& given, bool backward) {
   c.within("probs", x, 0, 1);
   const array y = c.binary_target(given[target], x);
   options.weight = input(c.element_weights("weight", given[weight], x));
-  options.log_floor =
-      given[log_floor] == Py_None ? -std::numeric_limits<double>::infinity() : number(at_most_zero, "log_floor", given[log_floor]);
+  options.log_floor = given[log_floor] == Py_None ? -std::numeric_limits<double>::infinity()
+                                                  : number(at_most_zero, "log_floor", given[log_floor]);
   read_reduction(given[reduction], given[denominator], common, options);
   return element_loss_of(&binary_cross_entropy, c, x, y, options, {backward, given[first], given[second]});
 }

@@ -4,7 +4,10 @@
 namespace crossent::python {
 namespace {
 
-bool is_empty(array x) { return std::find(x.shape().size, x.shape().size + x.ndim(), 0) != x.shape().size + x.ndim(); }
+bool is_empty(array x) {
+  const shape s = x.shape();
+  return std::find(s.size, s.size + s.ndim, 0) != s.size + s.ndim;
+}
 
 // The bytes from the first to the last of an array that is not empty.
 struct extent {
