@@ -1,0 +1,234 @@
+"""Double-double arithmetic on NumPy arrays: a number is an unevaluated sum hi + lo, about 100 bits.
+
+What the exact formulas of float64 results are evaluated in; those of float32 results need plain float64 arrays, and the
+functions below take either, so that each formula is written once. test_reference.py holds all of it against mpmath.
+
+Products are split after Dekker, sums after Knuth; no FMA is needed. Operands stay below 2^990 and, where they carry
+digits, above 2^-900, so that nothing overflows in a split and no low part is subnormal: quantities that may be smaller
+are carried times SCALE.
+"""
+
+import numpy as np
+
+SCALE = 2.0**256
+
+
+class DD:
+    """hi + lo with |lo| <= ulp(hi) / 2, two arrays of one shape."""
+
+    __slots__ = ("hi", "lo")
+    __array_ufunc__ = None  # array - DD is DD.__rsub__, not an array of objects
+
+    def __init__(self, hi, lo=None):
+        self.hi = hi
+        self.lo = np.zeros_like(hi) if lo is None else lo
+
+    def __getitem__(self, index):
+        return DD(self.hi[index], self.lo[index])
+
+    def __neg__(self):
+        return DD(-self.hi, -self.lo)
+
+    def __abs__(self):
+        negative = self.hi < 0
+        return DD(np.abs(self.hi), np.where(negative, -self.lo, self.lo))
+
+    def __add__(self, other):
+        if isinstance(other, DD):
+            s, e = two_sum(self.hi, other.hi)
+            t, f = two_sum(self.lo, other.lo)
+            s, e = fast_two_sum(s, e + t)
+            return DD(*fast_two_sum(s, e + f))
+        s, e = two_sum(self.hi, other)
+        return DD(*fast_two_sum(s, e + self.lo))
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __mul__(self, other):
+        if isinstance(other, DD):
+            p, e = two_product(self.hi, other.hi)
+            return DD(*fast_two_sum(p, e + (self.hi * other.lo + self.lo * other.hi)))
+        p, e = two_product(self.hi, other)
+        return DD(*fast_two_sum(p, e + self.lo * other))
+
+    def __truediv__(self, other):
+        other = other if isinstance(other, DD) else DD(np.asarray(other, np.float64))
+        first = self.hi / other.hi
+        rest = self - other * first
+        second = rest.hi / other.hi
+        rest = rest - other * second
+        return DD(*fast_two_sum(first, second)) + rest.hi / other.hi
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def two_sum(a, b):
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def fast_two_sum(a, b):
+    """For |a| >= |b|."""
+    s = a + b
+    return s, b - (s - a)
+
+
+def split(a):
+    """Two halves of 26 bits."""
+    t = 134217729.0 * a
+    high = t - (t - a)
+    return high, a - high
+
+
+def two_product(a, b):
+    p = a * b
+    (ah, al), (bh, bl) = split(a), split(b)
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+# ---- What takes either kind ------------------------------------------------------------------------------------------
+
+
+def where(condition, a, b):
+    if isinstance(a, DD) or isinstance(b, DD):
+        (a_hi, a_lo), (b_hi, b_lo) = parts(a), parts(b)
+        return DD(np.where(condition, a_hi, b_hi), np.where(condition, a_lo, b_lo))
+    return np.where(condition, a, b)
+
+
+def parts(x):
+    return (x.hi, x.lo) if isinstance(x, DD) else (x, 0.0)
+
+
+def high(x):
+    """The nearest float64."""
+    return x.hi if isinstance(x, DD) else x
+
+
+def maximum(a, b):
+    """Of numbers >= 0, by their high parts: as a scale either of two that differ in the low part will do."""
+    return where(high(a) >= high(b), a, b)
+
+
+def sum_last(x):
+    """Over the last axis, which is dropped."""
+    if not isinstance(x, DD):
+        return x.sum(axis=-1)
+    hi, lo = x.hi, x.lo
+    rest = DD(np.zeros(hi.shape[:-1]))
+    while hi.shape[-1] > 1:
+        half, odd = divmod(hi.shape[-1], 2)
+        if odd:
+            rest = rest + DD(hi[..., -1], lo[..., -1])
+        s, e = two_sum(hi[..., :half], hi[..., half:2 * half])
+        hi, lo = fast_two_sum(s, e + (lo[..., :half] + lo[..., half:2 * half]))
+    return rest + DD(hi[..., 0], lo[..., 0])
+
+
+def exp(x):
+    """SCALE e^x for x up to 300. Below -860 it stays e^-860 (float64: 0 from -745): 2^-1240, less than counts anywhere."""
+    return exponential(x)[0] if isinstance(x, DD) else np.exp(x) * SCALE
+
+
+def expm1(x):
+    """e^x - 1 for x up to 300, with the relative accuracy of the kind also near 0."""
+    if not isinstance(x, DD):
+        return np.expm1(x)
+    value, small, is_small = exponential(x)
+    return where(is_small, small, value * (1 / SCALE) - 1.0)
+
+
+def log1p(x):
+    """One Newton step for log1p(x) = y + log1p((x - expm1(y)) / e^y), from the float64 y; x > -1."""
+    if not isinstance(x, DD):
+        return np.log1p(x)
+    y = np.log1p(x.hi)
+    e = expm1(DD(y))
+    delta = (x - e) / (e + 1.0)
+    return (delta - delta * delta * 0.5) + y
+
+
+def log(x):
+    """Of x >= 0: x = m 2^k with m about 1."""
+    if not isinstance(x, DD):
+        with np.errstate(divide="ignore"):
+            return np.log(x)
+    zero = x.hi == 0
+    x = where(zero, 1.0, x)
+    m, k = np.frexp(x.hi)
+    low = m < np.sqrt(0.5)
+    k = np.where(low, k - 1, k)
+    power = np.ldexp(1.0, -np.clip(k, -1000, 1000)), np.ldexp(1.0, np.clip(k, -1000, 1000) - k)
+    mantissa = DD((x.hi * power[0]) * power[1], (x.lo * power[0]) * power[1])
+    result = log1p(mantissa - 1.0) + LOG_2 * k.astype(np.float64)
+    return where(zero, -np.inf, result)
+
+
+LOG_2 = DD(np.float64(float.fromhex("0x1.62e42fefa39efp-1")), np.float64(float.fromhex("0x1.abc9e3b39803fp-56")))
+
+
+# ---- The exponential -------------------------------------------------------------------------------------------------
+
+STEPS = 256  # e^x = 2^k 2^(j / 256) e^r, |r| <= log(2) / 512
+
+
+def table():
+    """2^(j / 256): square roots of square roots of 2, each by a Newton step from the float64 one."""
+    powers = [DD(np.float64(2.0))]
+    for _ in range(8):
+        root = DD(np.sqrt(powers[-1].hi))
+        powers.append((root + powers[-1] / root) * 0.5)
+    entries = [DD(np.float64(1.0))] * STEPS
+    for j in range(1, STEPS):
+        bit = j & -j
+        entries[j] = entries[j - bit] * powers[9 - bit.bit_length()]
+    return DD(np.array([e.hi for e in entries]), np.array([e.lo for e in entries]))
+
+
+TABLE = table()
+# log(2) / 256 in three parts; the products of the first two, of 33 bits, with an integer of 19 bits are exact.
+STEP_1 = float.fromhex("0x1.62e42fefp-9")
+STEP_2 = float.fromhex("0x1.473de6afp-42")
+STEP_3 = float.fromhex("0x1.3c7673007e5edp-77")
+SIXTH = DD(np.float64(1 / 6), np.float64(float.fromhex("0x1.5555555555555p-57")))
+
+
+def exponential(x):
+    """(SCALE e^x, r + r^2/2 + ..., whether the latter is e^x - 1)."""
+    x = where(x.hi < -860, -860.0, x)
+    n = np.rint(x.hi * (STEPS / LOG_2.hi))
+    r = (DD(x.hi - n * STEP_1, x.lo) - n * STEP_2) - n * STEP_3  # the first difference is exact
+    h = r.hi
+    third = SIXTH + h * (1 / 24 + h * (1 / 120 + h * (1 / 720 + h * (1 / 5040 + h * (1 / 40320)))))
+    small = r + (r * r) * (r * third + 0.5)
+    k = np.floor(n / STEPS)
+    entry = TABLE[(n - STEPS * k).astype(np.intp)]
+    value = entry + entry * small
+    power = ((k.astype(np.int64) + (1023 + 256)) << 52).view(np.float64)
+    return DD(value.hi * power, value.lo * power), small, n == 0
+
+
+# ---- phi -------------------------------------------------------------------------------------------------------------
+
+PHI = [(-1) ** k * (k - 1) / np.prod(np.arange(1.0, k + 1)) for k in range(3, 10)]
+PHI_STAR = [(-1) ** k / np.prod(np.arange(1.0, k + 1)) for k in range(3, 10)]
+
+
+def phi(d):
+    """phi(d) = e^d (d - 1) + 1 where d <= 0, phi*(d) = e^-d - 1 + d where d > 0."""
+    a = abs(d)
+    e = expm1(-a)
+    falls = high(d) <= 0
+    direct = where(falls, -(e * (a + 1.0) + a), e + a)
+    near = high(a) < (2.0**-10 if isinstance(d, DD) else 2.0**-6)
+    if not near.any():
+        return direct
+    h = np.where(near, high(a), 0.0)
+    series = h * np.where(falls, np.polyval(PHI[::-1], h), np.polyval(PHI_STAR[::-1], h))
+    bracket = DD(*fast_two_sum(0.5, series)) if isinstance(d, DD) else 0.5 + series
+    return where(near, a * a * bracket, direct)

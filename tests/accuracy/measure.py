@@ -1,0 +1,114 @@
+"""Errors in ULP of the output dtype, their maxima with the input that gives them, and their quantiles."""
+
+import numpy as np
+from double_double import DD, SCALE, high
+from inputs import DTYPES, FINFO
+
+EXPONENT = np.int64(0x7FF0000000000000)
+
+
+def ulp(z, dtype):
+    """SCALE times the spacing of `dtype` at the exact z / SCALE, never below its least subnormal; z >= 0.
+
+    A power of two may stand for what is a little less, and gets the spacing below it: errors are never flattered.
+    """
+    info = FINFO[dtype]
+    bits = np.maximum(high(z).view(np.int64) - (z.lo <= 0 if isinstance(z, DD) else 1), 0)
+    power = (bits & EXPONENT).view(np.float64)
+    return np.maximum(power * 2.0 ** -int(info.nmant), SCALE * 2.0 ** (int(info.minexp) - int(info.nmant)))
+
+
+class Exact:
+    """SCALE times an exact value, and what its error is measured in: ULP of `scale`, by default of the value itself."""
+
+    def __init__(self, value, scale=None):
+        self.value, self.scale = value, scale
+
+    def unit(self, dtype):
+        return ulp(abs(self.value) if self.scale is None else self.scale, dtype)
+
+    def errors(self, actual, unit):
+        """|actual - exact| / unit; infinite for a NaN, or an infinity that the exact value does not round to."""
+        wide = actual.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            if isinstance(self.value, DD):
+                e = np.abs((wide * SCALE - self.value.hi) - self.value.lo) / unit
+            else:
+                e = np.abs(wide * SCALE - self.value) / unit
+            bad = ~(e < np.inf)
+        if bad.any():
+            exact = high(self.value)[bad] / SCALE
+            info = FINFO[actual.dtype]
+            overflows = np.abs(exact) >= float(info.max) * (1 + float(info.eps) / 4)
+            e[bad] = np.where(overflows & (wide[bad] == np.copysign(np.inf, exact)), 0, np.inf)
+        return e
+
+
+class Sum(Exact):
+    """A sum of two parts of which one is large: 4 units are 1 ULP of the sum and 4 ULP of the small part."""
+
+    def __init__(self, value, part):
+        self.value, self.part = value, part
+
+    def unit(self, dtype):
+        return ulp(abs(self.value), dtype) / 4 + ulp(self.part, dtype)
+
+
+class Relative(Exact):
+    """Errors are relative to the value, or to a least one that is given for each dtype."""
+
+    def __init__(self, value, least):
+        self.value, self.least = value, least
+
+    def unit(self, dtype):
+        return np.maximum(np.abs(high(self.value)), SCALE * self.least[dtype])
+
+
+# ---- Statistics ------------------------------------------------------------------------------------------------------
+
+# Bins of errors: the upper 13 bits of a float32, 16 to each factor of two.
+SHIFT = 19
+BINS = (0x7F800000 >> SHIFT) + 1
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+
+class Errors:
+    """The errors of one operation of one library over any number of batches."""
+
+    def __init__(self):
+        self.histogram = np.zeros(BINS, np.int64)
+        self.maximum, self.at = -1.0, None
+
+    def add(self, errors, describe):
+        """`describe(index)` is called for a new maximum."""
+        flat = errors.ravel()
+        with np.errstate(over="ignore"):
+            bins = flat.astype(np.float32).view(np.int32) >> SHIFT
+        self.histogram += np.bincount(bins, minlength=BINS)
+        worst = int(flat.argmax())
+        if flat[worst] > self.maximum:
+            self.maximum, self.at = float(flat[worst]), describe(np.unravel_index(worst, errors.shape))
+
+    def quantile(self, share):
+        """No less than the quantile, by at most 1/16: the upper end of its bin."""
+        count = np.cumsum(self.histogram)
+        bin = int(np.searchsorted(count, share * count[-1]))
+        return min(float(np.int32((bin + 1 << SHIFT) - 1).view(np.float32)), self.maximum) if bin < BINS - 1 else np.inf
+
+    def summary(self):
+        return {"count": int(self.histogram.sum()), "max": self.maximum, "at": self.at,
+                "quantiles": {str(q): self.quantile(q) for q in QUANTILES}}
+
+
+# ---- Bars ------------------------------------------------------------------------------------------------------------
+
+HALVES = (DTYPES["float16"], DTYPES["bfloat16"])
+# See test_divergence.py and test_family.py: more factors and sums than a gradient of one loss.
+WIDER = {"kl_div_with_logits reverse gradient": 8, "kl_div_with_logits js gradient": 8, "distillation_loss gradient": 8}
+
+
+def bar(name, dtype):
+    """What the error of an output of this dtype may be."""
+    if name.endswith("relative"):
+        return 1e-12 if dtype == np.float64 else 1e-5
+    return 1 if dtype in HALVES else WIDER.get(name, 4)

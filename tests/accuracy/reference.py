@@ -1,0 +1,123 @@
+"""Exact results of whole batches, fast: the formulas of tests/oracle*.py in double-double or, for results of at most
+float32, in float64. test_reference.py proves on every distribution that both differ by less than 2^-9 ULP.
+
+A family is a function from a batch to {operation: Exact}. Values are times SCALE, so that none is too small for its
+digits; `1 - p` is taken from the other classes, as in the oracles.
+"""
+
+import numpy as np
+from double_double import DD, SCALE, exp, high, log1p, maximum, sum_last, where
+from measure import Exact, Sum
+
+MASKED = 1e4  # in place of an infinite gap: e^-1e4 is 0 to any dtype, and 0 times it is 0
+
+
+def widen(x):
+    return DD(x) if x.dtype == np.float64 else x.astype(np.float64)
+
+
+def exactly(number, like):
+    """A python float or an array of floats, as the kind of `like`."""
+    number = np.asarray(number, np.float64)
+    return DD(number) if isinstance(like, DD) else number
+
+
+def column(x):
+    return x[:, None]
+
+
+class Rows:
+    """The softmax of a batch: gap = (max - x) / T, e = e^-gap, tail = their sum without one maximum."""
+
+    def __init__(self, x, temperature=1.0):
+        n = np.arange(len(x))
+        wide = x.astype(np.float64)
+        self.masked, first = np.isneginf(wide), wide.argmax(axis=1)
+        self.maximum = widen(x[n, first])
+        filled = widen(np.where(self.masked, x[n, first][:, None], x))
+        self.at_1 = where(self.masked, MASKED, column(self.maximum) - filled)  # the gap without a temperature
+        one = exactly(1.0, filled)
+        self.per_temperature = one / exactly(temperature, filled)
+        self.gap = self.at_1 if temperature == 1 else where(self.masked, MASKED, self.at_1 * self.per_temperature)
+        self.e = exp(-self.gap)
+        others = np.ones(x.shape, bool)
+        others[n, first] = False
+        self.tail = sum_last(where(others, self.e, 0.0))
+        total = self.tail * (1 / SCALE) + 1.0
+        self.inverse = one / total
+        self.log_total = log1p(self.tail * (1 / SCALE))
+        # of a tiny tail, whose digits are in the scaled one
+        self.scaled_log_total = where(high(self.tail) < SCALE * 2.0**-200, self.tail, self.log_total * SCALE)
+
+    def softmax(self):
+        return self.e * column(self.inverse)
+
+    def one_minus_softmax(self):
+        return (SCALE - self.e + column(self.tail)) * column(self.inverse)
+
+    def minus_log_softmax(self):
+        return where(self.masked, np.inf, self.gap * SCALE + column(self.scaled_log_total))
+
+    def entropy(self):
+        return sum_last(self.e * self.gap) * self.inverse + self.scaled_log_total
+
+
+def cross_entropy(rows, y):
+    """(losses, gradients) of class indices."""
+    n = np.arange(len(y))
+    loss = where(rows.masked[n, y], np.inf, rows.gap[n, y] * SCALE + rows.scaled_log_total)
+    true = np.zeros(rows.masked.shape, bool)
+    true[n, y] = True
+    return loss, where(true, -rows.one_minus_softmax(), rows.softmax())
+
+
+def two_terms(rows, b, total):
+    """(gradient, scale): (A - b) p - b (1 - p) of the coefficients b of -log p, and the larger of its two terms."""
+    first, second = rows.softmax() * (column(total) - b), rows.one_minus_softmax() * b
+    return first - second, maximum(abs(first), abs(second))
+
+
+def of_probabilities(rows, q):
+    """(losses, gradients, scales) of class probabilities, which are 0 where a class is masked."""
+    q = widen(q)
+    total = sum_last(q)
+    loss = sum_last(rows.gap * q) * SCALE + rows.scaled_log_total * total
+    return loss, *two_terms(rows, q, total)
+
+
+SMOOTHING = 0.1
+
+
+def smoothed(rows, y, w, v):
+    """(losses, gradients, scales) of class indices with class and sample weights and label smoothing."""
+    n, c = np.arange(len(y)), len(w)
+    w, v, e = widen(w), widen(v), exactly(SMOOTHING, rows.gap)
+    spread = v * (e / exactly(c, e))
+    true = v * w[y] * (1.0 - e)
+    b = column(spread) * w[None, :]
+    loss = true * (rows.gap[n, y] * SCALE + rows.scaled_log_total)
+    loss = loss + spread * (sum_last(rows.gap * w[None, :]) * SCALE + rows.scaled_log_total * sum_last(w))
+    loss = where(rows.masked.any(axis=1), np.inf, loss)
+    is_true = np.zeros(rows.masked.shape, bool)
+    is_true[n, y] = True
+    b = where(is_true, b + column(true), b)
+    return loss, *two_terms(rows, b, true + spread * sum_last(w))
+
+
+def logits(batch):
+    x, y, temperature = batch.rows["x"], batch.rows["y"], batch.shared["temperature"]
+    rows = Rows(x, temperature)
+    out = {"softmax": Exact(rows.softmax()), "log_softmax": Exact(-rows.minus_log_softmax())}
+    if temperature != 1:
+        return out  # nothing else has one
+    out["logsumexp"] = Sum(rows.maximum * SCALE + rows.scaled_log_total, rows.scaled_log_total)
+    out["logsumexp_backward"] = Exact(rows.softmax() * column(widen(batch.rows["g"])))
+    out["entropy_with_logits"] = Exact(rows.entropy())
+    loss, gradient = cross_entropy(rows, y)
+    out["cross_entropy"], out["cross_entropy gradient"] = Exact(loss), Exact(gradient)
+    for name, (loss, gradient, scale) in (
+            ("probabilities", of_probabilities(rows, batch.rows["q"])),
+            ("smoothed", smoothed(rows, y, batch.shared["w"], batch.rows["v"]))):
+        out[f"cross_entropy {name}"] = Exact(loss)
+        out[f"cross_entropy {name} gradient"] = Exact(gradient, scale)
+    return out
