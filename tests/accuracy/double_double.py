@@ -8,6 +8,8 @@ digits, above 2^-900, so that nothing overflows in a split and no low part is su
 are carried times SCALE.
 """
 
+from math import frexp
+
 import numpy as np
 
 SCALE = 2.0**256
@@ -25,6 +27,9 @@ class DD:
 
     def __getitem__(self, index):
         return DD(self.hi[index], self.lo[index])
+
+    def ravel(self):
+        return DD(self.hi.ravel(), self.lo.ravel())
 
     def __neg__(self):
         return DD(-self.hi, -self.lo)
@@ -52,6 +57,8 @@ class DD:
         if isinstance(other, DD):
             p, e = two_product(self.hi, other.hi)
             return DD(*fast_two_sum(p, e + (self.hi * other.lo + self.lo * other.hi)))
+        if isinstance(other, float) and frexp(other)[0] == 0.5:  # a power of two
+            return DD(self.hi * other, self.lo * other)
         p, e = two_product(self.hi, other)
         return DD(*fast_two_sum(p, e + self.lo * other))
 
@@ -149,8 +156,8 @@ def log1p(x):
         return np.log1p(x)
     y = np.log1p(x.hi)
     e = expm1(DD(y))
-    delta = (x - e) / (e + 1.0)
-    return (delta - delta * delta * 0.5) + y
+    delta = high(x - e) / (1.0 + e.hi)  # 2^-52 of y: float64 is enough for it
+    return DD(*fast_two_sum(y, delta - 0.5 * delta * delta))
 
 
 def log(x):
@@ -215,20 +222,27 @@ def exponential(x):
 
 # ---- phi -------------------------------------------------------------------------------------------------------------
 
-PHI = [(-1) ** k * (k - 1) / np.prod(np.arange(1.0, k + 1)) for k in range(3, 10)]
-PHI_STAR = [(-1) ** k / np.prod(np.arange(1.0, k + 1)) for k in range(3, 10)]
+# phi(z) = e^z (z - 1) + 1 and phi*(-z) = e^z - 1 - z are z^2 times these polynomials, near 0; the constants are 1/2.
+FACTORIALS = np.cumprod(np.arange(1.0, 10))
+PHI, PHI_STAR = np.arange(2.0, 9) / FACTORIALS[2:], 1 / FACTORIALS[2:]
+NEAR = {False: 2.0**-6, True: 2.0**-10}  # where the series serve, of float64 and of DD
 
 
-def phi(d):
-    """phi(d) = e^d (d - 1) + 1 where d <= 0, phi*(d) = e^-d - 1 + d where d > 0."""
-    a = abs(d)
-    e = expm1(-a)
-    falls = high(d) <= 0
-    direct = where(falls, -(e * (a + 1.0) + a), e + a)
-    near = high(a) < (2.0**-10 if isinstance(d, DD) else 2.0**-6)
+def near_0(z):
+    return np.abs(high(z)) < NEAR[isinstance(z, DD)]
+
+
+def series(coefficients, z):
+    h = high(z)
+    rest = h * np.polyval(coefficients[::-1], h)
+    return z * z * (DD(*fast_two_sum(0.5, rest)) if isinstance(z, DD) else 0.5 + rest)
+
+
+def phi(a, e):
+    """(phi(-a), phi*(a)) for a >= 0 and e = expm1(-a)."""
+    falls, rises = -(e * (a + 1.0) + a), e + a
+    near = near_0(a)
     if not near.any():
-        return direct
-    h = np.where(near, high(a), 0.0)
-    series = h * np.where(falls, np.polyval(PHI[::-1], h), np.polyval(PHI_STAR[::-1], h))
-    bracket = DD(*fast_two_sum(0.5, series)) if isinstance(d, DD) else 0.5 + series
-    return where(near, a * a * bracket, direct)
+        return falls, rises
+    z = where(near, -a, 0.0)
+    return where(near, series(PHI, z), falls), where(near, series(PHI_STAR, z), rises)

@@ -5,6 +5,8 @@ A family is a function from a batch to {operation: Exact}. Values are times SCAL
 digits; `1 - p` is taken from the other classes, as in the oracles.
 """
 
+from functools import cached_property
+
 import numpy as np
 from double_double import DD, SCALE, exp, high, log1p, maximum, sum_last, where
 from measure import Exact, Sum
@@ -36,25 +38,27 @@ class Rows:
         self.maximum = widen(x[n, first])
         filled = widen(np.where(self.masked, x[n, first][:, None], x))
         self.at_1 = where(self.masked, MASKED, column(self.maximum) - filled)  # the gap without a temperature
-        one = exactly(1.0, filled)
-        self.per_temperature = one / exactly(temperature, filled)
+        self.per_temperature = 1.0 if temperature == 1 else exactly(1.0, filled) / exactly(temperature, filled)
         self.gap = self.at_1 if temperature == 1 else where(self.masked, MASKED, self.at_1 * self.per_temperature)
         self.e = exp(-self.gap)
         others = np.ones(x.shape, bool)
         others[n, first] = False
         self.tail = sum_last(where(others, self.e, 0.0))
         total = self.tail * (1 / SCALE) + 1.0
-        self.inverse = one / total
+        self.inverse = exactly(1.0, total) / total
         self.log_total = log1p(self.tail * (1 / SCALE))
         # of a tiny tail, whose digits are in the scaled one
         self.scaled_log_total = where(high(self.tail) < SCALE * 2.0**-200, self.tail, self.log_total * SCALE)
 
+    @cached_property
     def softmax(self):
         return self.e * column(self.inverse)
 
+    @cached_property
     def one_minus_softmax(self):
         return (SCALE - self.e + column(self.tail)) * column(self.inverse)
 
+    @property
     def minus_log_softmax(self):
         return where(self.masked, np.inf, self.gap * SCALE + column(self.scaled_log_total))
 
@@ -68,12 +72,12 @@ def cross_entropy(rows, y):
     loss = where(rows.masked[n, y], np.inf, rows.gap[n, y] * SCALE + rows.scaled_log_total)
     true = np.zeros(rows.masked.shape, bool)
     true[n, y] = True
-    return loss, where(true, -rows.one_minus_softmax(), rows.softmax())
+    return loss, where(true, -rows.one_minus_softmax, rows.softmax)
 
 
 def two_terms(rows, b, total):
     """(gradient, scale): (A - b) p - b (1 - p) of the coefficients b of -log p, and the larger of its two terms."""
-    first, second = rows.softmax() * (column(total) - b), rows.one_minus_softmax() * b
+    first, second = rows.softmax * (column(total) - b), rows.one_minus_softmax * b
     return first - second, maximum(abs(first), abs(second))
 
 
@@ -107,11 +111,11 @@ def smoothed(rows, y, w, v):
 def logits(batch):
     x, y, temperature = batch.rows["x"], batch.rows["y"], batch.shared["temperature"]
     rows = Rows(x, temperature)
-    out = {"softmax": Exact(rows.softmax()), "log_softmax": Exact(-rows.minus_log_softmax())}
+    out = {"softmax": Exact(rows.softmax), "log_softmax": Exact(-rows.minus_log_softmax)}
     if temperature != 1:
         return out  # nothing else has one
     out["logsumexp"] = Sum(rows.maximum * SCALE + rows.scaled_log_total, rows.scaled_log_total)
-    out["logsumexp_backward"] = Exact(rows.softmax() * column(widen(batch.rows["g"])))
+    out["logsumexp_backward"] = Exact(rows.softmax * column(widen(batch.rows["g"])))
     out["entropy_with_logits"] = Exact(rows.entropy())
     loss, gradient = cross_entropy(rows, y)
     out["cross_entropy"], out["cross_entropy gradient"] = Exact(loss), Exact(gradient)

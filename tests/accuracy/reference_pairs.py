@@ -1,7 +1,7 @@
 """Exact results of two distributions: divergences of logits, losses and measures of given probabilities."""
 
 import numpy as np
-from double_double import SCALE, exp, expm1, high, log, log1p, maximum, phi, sum_last, where
+from double_double import PHI, SCALE, exp, expm1, high, log, log1p, maximum, near_0, phi, series, sum_last, where
 from inputs import DTYPES
 from measure import Exact, Relative
 from reference import Rows, column, cross_entropy, exactly, widen
@@ -19,46 +19,49 @@ def divergences(batch):
     scaled = (student.at_1 - teacher.at_1) * per_t * SCALE
     scaled = scaled + column(student.scaled_log_total - teacher.scaled_log_total)
     d = scaled * (1 / SCALE)
-    s, p = student.softmax(), teacher.softmax()
+    s, p = student.softmax, teacher.softmax
     per_scale = per_t * (1 / SCALE)
-    first, second = s * teacher.one_minus_softmax() * per_scale, p * student.one_minus_softmax() * per_scale
-    forward = (sum_last(where(high(d) <= 0, s, p) * phi(d)), first - second, maximum(first, second))
-    values = {"forward": forward, "reverse": reverse(s, p, d, scaled, per_t),
-              "js": jensen_shannon(s, p, d, scaled, per_t)}
+    first, second = s * teacher.one_minus_softmax * per_scale, p * student.one_minus_softmax * per_scale
+    rises, size = high(d) > 0, abs(d)
+    e = expm1(-size)
+    phi_falls, phi_rises = phi(size, e)
+    forward = (sum_last(where(rises, p * phi_rises, s * phi_falls)), first - second, maximum(first, second))
+    values = {"forward": forward,
+              "reverse": (sum_last(where(rises, p * phi_falls, s * phi_rises)), *centred(s, -scaled, per_t, x.dtype)),
+              "js": jensen_shannon(s, p, d, e, scaled, per_t, x.dtype)}
     out = {}
     for name, (value, gradient, scale) in values.items():
-        out[f"kl_div_with_logits {name}"] = Exact(value)
+        out[f"kl_div_with_logits {name}"] = Exact(value, maximum(value, exactly(SCALE * LEAST[x.dtype], value)))
         out[f"kl_div_with_logits {name} relative"] = Relative(value, LEAST)
         out[f"kl_div_with_logits {name} gradient"] = Exact(gradient, scale)
     return {**out, **distillation(batch, student, forward)}
 
 
-def centred(s, own, factor):
-    """(gradient, scale): s (own - sum s own) times a factor, of two scaled arrays."""
+def centred(s, own, factor, dtype):
+    """(gradient, scale): s (own - sum s own) times a factor, of two scaled arrays; logarithms of ratios that are below
+    those of the least divergence are measured as these."""
     weighted = s * own * (1 / SCALE)
     inner, size = column(sum_last(weighted)), column(sum_last(abs(weighted)))
+    least = exactly(SCALE * np.sqrt(2 * LEAST[dtype]), s)
     factor = factor * (1 / SCALE)  # last: s alone may be too small without its SCALE, and so may the logarithm
-    return s * (own - inner) * factor, s * maximum(abs(own), size) * factor
+    return s * (own - inner) * factor, s * maximum(maximum(abs(own), size), least) * factor
 
 
-def reverse(s, p, d, scaled, per_t):
-    value = sum_last(where(high(d) < 0, s, p) * phi(-d))
-    return value, *centred(s, -scaled, per_t)
-
-
-def jensen_shannon(s, p, d, scaled, per_t):
+def jensen_shannon(s, p, d, e, scaled, per_t, dtype):
+    """Each class adds beta t log(t/m) + (1 - beta) s log(s/m), which near 0 is m times a sum of phi."""
     beta = exactly(BETA, d)
-    rest = 1.0 - beta
-    e, rises = expm1(-abs(d)), high(d) >= 0
-    to_mixture = -log1p(where(rises, rest * e, beta * e))  # log(t / m) where d >= 0, log(s / m) elsewhere
+    rest, rises, near = 1.0 - beta, high(d) > 0, near_0(d)
+    to_mixture = -log1p(where(rises, rest * e, beta * e))  # log(t / m) where d > 0, log(s / m) elsewhere
     log_t_m, log_s_m = where(rises, to_mixture, d + to_mixture), where(rises, to_mixture - d, to_mixture)
-    m = p * beta + s * rest
-    value = beta * sum_last(where(high(log_t_m) <= 0, m, p) * phi(log_t_m))
-    value = value + rest * sum_last(where(high(log_s_m) <= 0, m, s) * phi(log_s_m))
+    terms = p * log_t_m * beta + s * log_s_m * rest
+    if near.any():
+        m, of_t, of_s = p * beta + s * rest, where(near, log_t_m, 0.0), where(near, log_s_m, 0.0)
+        terms = where(near, m * (series(PHI, of_t) * beta + series(PHI, of_s) * rest), terms)
     # log(s / m) once more, SCALE times: of a tiny d the digits are in the scaled one
     tiny = high(abs(scaled)) < SCALE * 2.0**-200
     to_mixture = where(tiny, abs(scaled) * where(rises, rest, beta), to_mixture * SCALE)
-    return value, *centred(s, where(rises, to_mixture - scaled, to_mixture), rest * per_t)
+    gradient = centred(s, where(rises, to_mixture - scaled, to_mixture), rest * per_t, dtype)
+    return sum_last(terms), *gradient
 
 
 def distillation(batch, student, forward):
@@ -69,7 +72,9 @@ def distillation(batch, student, forward):
     alpha, t = exactly(ALPHA, loss), exactly(temperature, loss)
     share, rest = alpha * t * t, 1.0 - alpha
     scale = maximum(forward[2] * share, abs(gradient) * rest)
-    return {"distillation_loss": Exact(forward[0] * share + loss * rest),
+    value = forward[0] * share + loss * rest
+    least = share * (SCALE * LEAST[batch.rows["x"].dtype])
+    return {"distillation_loss": Exact(value, maximum(value, least)),
             "distillation_loss gradient": Exact(forward[1] * share + gradient * rest, scale)}
 
 

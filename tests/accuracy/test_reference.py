@@ -42,10 +42,6 @@ def assert_relative(actual, wanted, bits):
         assert abs(a - w) <= abs(w) * mpf(2) ** -bits, (a, w)
 
 
-def exact_phi(d):
-    return mp.exp(d) * (d - 1) + 1 if d <= 0 else mp.exp(-d) - 1 + d
-
-
 @pytest.mark.parametrize("size", (1e-12, 1e-6, 2**-10, 1e-3, 2**-6, 0.5, 5, 80, 290))
 def test_exponentials(size, rng):
     h = rng.uniform(-size, size, 100)
@@ -53,8 +49,13 @@ def test_exponentials(size, rng):
     exact = number(x)
     assert_relative(dd.exp(x), [mp.exp(v) * SCALE for v in exact], 94)
     assert_relative(dd.expm1(x), [mpmath.expm1(v) for v in exact], 84)
-    assert_relative(dd.phi(x), [exact_phi(v) for v in exact], 61)
-    assert_relative(dd.phi(h), [exact_phi(v) for v in oracle.exact(h)], 38)
+    for a, bits in ((abs(x), 61), (abs(h), 38)):
+        exact = number(a)
+        falls, rises = dd.phi(a, dd.expm1(-a))
+        assert_relative(falls, [1 - mp.exp(-v) * (1 + v) for v in exact], bits)
+        assert_relative(rises, [mp.exp(-v) - 1 + v for v in exact], bits)
+        z = -a if size < 2**-10 else -a * 1e-6
+        assert_relative(dd.series(dd.PHI, z), [mp.exp(v) * (v - 1) + 1 for v in number(z)], bits)
     positive = pair(rng, np.exp(h) * size)
     assert_relative(dd.log(positive), [mp.log(v) for v in number(positive)], 84)
     assert_relative(dd.log1p(positive), [mpmath.log1p(v) for v in number(positive)], 84)
@@ -106,14 +107,19 @@ def exact_divergences(batch):
     for name in oracle_divergence.DIVERGENCES:
         value, gradient, scale = oracle_divergence.kl_div_rows(
             x, t, temperature=temperature, divergence=name, beta=reference_pairs.BETA)
-        yield f"kl_div_with_logits {name}", value, None
+        yield f"kl_div_with_logits {name}", value, np.maximum(value, mpf(reference_pairs.LEAST[x.dtype]))
         yield f"kl_div_with_logits {name} relative", value, None
+        if name != "forward":
+            student = np.array([oracle.Row(row, temperature).softmax() for row in x])
+            factor = (1 - mpf(reference_pairs.BETA) if name == "js" else 1) / mpf(temperature)
+            scale = np.maximum(scale, student * factor * mpf(np.sqrt(2 * reference_pairs.LEAST[x.dtype])))
         yield f"kl_div_with_logits {name} gradient", gradient, scale
         if name == "forward":
             alpha = mpf(reference_pairs.ALPHA)
             share, rest = alpha * mpf(temperature) ** 2, 1 - alpha
             own, _ = oracle.cross_entropy_grad(x, y)
-            yield "distillation_loss", value * share + oracle.cross_entropy_rows(x, y) * rest, None
+            loss = value * share + oracle.cross_entropy_rows(x, y) * rest
+            yield "distillation_loss", loss, np.maximum(loss, mpf(reference_pairs.LEAST[x.dtype]) * share)
             yield ("distillation_loss gradient", gradient * share + own * rest,
                    np.maximum(scale * share, abs(own) * rest))
 

@@ -1,0 +1,241 @@
+"""docs/accuracy.md from the pieces of a report, and what a run prints."""
+
+import math
+import platform
+
+from inputs import BATCH, DTYPES, arithmetic
+from known import limit_of, why
+from libraries import PEERS
+from measure import bar
+from pieces import PEERS_EVERY, REDUCED
+
+SHOWN = ("cross_entropy", "cross_entropy gradient", "cross_entropy smoothed gradient", "softmax", "log_softmax",
+         "logsumexp", "kl_div_with_logits forward", "kl_div_with_logits forward gradient", "information.entropy")
+INTRODUCTION = """\
+# Accuracy
+
+Errors against exact arithmetic, in ULP: the spacing of the output's dtype at the exact value, 2^-149 (float64: 2^-1074,
+float16: 2^-24, bfloat16: 2^-133) below the normal range. {what}
+
+    python tests/accuracy/report.py --{mode} --peers --markdown docs/accuracy.md
+    python tests/accuracy/figure.py docs/accuracy.svg
+
+* Losses, `softmax` and `log_softmax`: ULP of the value. Losses have the dtype float32, for float64 logits float64.
+* Gradients: ULP of the larger of the two terms of `(A - b) p - b (1 - p)`, where b is the coefficient of -log p in the
+  loss and A the sum of all b. For class indices one of the terms is 0, and that is the ULP of the value. The gradients of
+  the reverse KL and Jensen-Shannon, `kl_div`, the backward functions and the information measures are measured at the
+  larger of their own two terms (`tests/oracle_divergence.py`). Those of the reverse KL, Jensen-Shannon and distillation
+  have more factors, and a bar of 8.
+* `logsumexp`: 4 units are 1 ULP of the result and 4 ULP of log1p(tail); rounding the result alone may take 2 of them.
+* Divergences from logits: relative to the value, or to 2e-9 (float64: 1e-18) below that, with a bar of 1e-5 (1e-12); and
+  for comparison in ULP. (Logarithms of ratios in the gradients of the reverse KL and Jensen-Shannon are measured at
+  least at the square root of twice that.)
+* float16 and bfloat16 gradients and normalisers are float32 results rounded once: a bar of 1.
+  1.001 where the difference of the two terms may be twice the larger one.
+
+The reference is double-double arithmetic for float64 and float64 for the others; `tests/accuracy/test_reference.py`
+holds it against 60 digits on every distribution, to 0.002 ULP. Quantiles are too large by up to 1/16.
+
+Rows for each operation, dtype, distribution and instruction set, by number of classes: {rows}. ({elements} elements for
+binary losses.) Other libraries get one batch of {peers_every}, of {batch} entries each. Distributions:
+`tests/accuracy/inputs.py`. {machine}
+"""
+
+
+def number(x, digits=2):
+    if x is None:
+        return "-"
+    if math.isinf(x):
+        return "∞"
+    return f"{x:.1e}" if x >= 1e4 or 0 < x < 1e-3 else f"{x:.0f}" if x >= 100 else f"{x:.{digits}f}"
+
+
+def table(head, rows):
+    """A Markdown table; nothing without rows."""
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+class Found:
+    """The largest errors over some of the pieces, by operation and library."""
+
+    def __init__(self, pieces):
+        self.results = {}  # (operation, library): [(distribution, summary)]
+        for piece in pieces:
+            for operation, libraries in piece["results"].items():
+                for library, summary in libraries.items():
+                    self.results.setdefault((operation, library), []).append((piece["distribution"], summary))
+        self.operations = sorted({operation for operation, _ in self.results})
+        self.libraries = list(dict.fromkeys(library for _, library in self.results))
+        self.ours = [library for library in self.libraries if library.startswith("crossent")]
+        self.peers = [library for library in PEERS if library in self.libraries]
+
+    def worst(self, operation, libraries):
+        """(summary, distribution, library) of the largest error, or None."""
+        candidates = [(summary, distribution, library) for library in libraries
+                      for distribution, summary in self.results.get((operation, library), ())]
+        return max(candidates, key=lambda c: c[0]["max"], default=None)
+
+    def maximum(self, operation, libraries):
+        worst = self.worst(operation, libraries)
+        return None if worst is None else worst[0]["max"]
+
+    def quantile(self, operation, libraries, q):
+        """The largest of the distributions' quantiles."""
+        found = [summary["quantiles"][q] for library in libraries
+                 for _, summary in self.results.get((operation, library), ())]
+        return max(found, default=None)
+
+
+def result_dtype(operation, dtype):
+    entries = operation.endswith(("gradient", "backward")) or operation in ("softmax", "log_softmax", "logsumexp")
+    return DTYPES[dtype] if entries else arithmetic(DTYPES[dtype])
+
+
+def bar_of(operation, dtype):
+    limit = bar(operation, result_dtype(operation, dtype))
+    return "-" if limit is None else f"{limit:.4g}"
+
+
+def over_the_bar(pieces, excused=False):
+    """{(operation, dtype): [(error, distribution, library, at)]} of our results that are worse than promised; without
+    those that are no worse than known, if these are excused."""
+    over = {}
+    for piece in pieces:
+        dtype = piece["dtype"]
+        for operation, libraries in piece["results"].items():
+            limit = bar(operation, result_dtype(operation, dtype))
+            if limit is None:
+                continue
+            limit = limit_of(operation, dtype, limit) if excused else limit
+            for library, summary in libraries.items():
+                if library.startswith("crossent") and not summary["max"] <= limit:
+                    over.setdefault((operation, dtype), []).append(
+                        (summary["max"], piece["distribution"], library, summary["at"]))
+    return over
+
+
+def describe(over):
+    """A line for each operation and dtype."""
+    for (operation, dtype), found in sorted(over.items()):
+        worst, distribution, library, at = max(found, key=lambda f: f[0])
+        reason = why(operation, dtype)
+        yield (f"{operation}, {dtype}: {number(worst)} at {distribution}, {at['classes']} classes, {library}; over "
+               f"{bar_of(operation, dtype)} in {len({f[1] for f in found})} distributions" + (f": {reason}" if reason else ""))
+
+
+def of(pieces, **keys):
+    return [piece for piece in pieces if all(piece[k] == v for k, v in keys.items())]
+
+
+def summary(pieces):
+    """What a run prints."""
+    for dtype in DTYPES:
+        found = Found(of(pieces, dtype=dtype))
+        for operation in found.operations:
+            limit = bar_of(operation, dtype)
+            parts = [f"{library} {number(found.maximum(operation, [library]))}" for library in found.libraries]
+            yield f"{dtype:8} {operation:48} bar {limit:6} " + "  ".join(parts)
+    yield f"{sum(piece['seconds'] for piece in pieces):.0f} seconds of a core"
+    for title, over in (("over the bar", over_the_bar(pieces)), ("and over what is known", over_the_bar(pieces, True))):
+        yield f"{title}: {len(over)} operations and dtypes"
+        yield from describe(over)
+
+
+# ---- The page --------------------------------------------------------------------------------------------------------
+
+
+def ours(pieces, dtype):
+    found = Found(of(pieces, dtype=dtype))
+    rows = []
+    for operation in found.operations:
+        summary, distribution, _ = found.worst(operation, found.ours)
+        rows.append([
+            operation, bar_of(operation, dtype),
+            *(number(found.maximum(operation, [library])) for library in found.ours),
+            *(number(found.quantile(operation, found.ours, q)) for q in ("0.5", "0.999")),
+            f"{distribution}, {summary['at']['classes']}"])
+    levels = [library.removeprefix("crossent ") for library in found.ours]
+    return table([dtype, "bar", *levels, "median", "99.9 %", "largest at: distribution, classes"], rows)
+
+
+def by_distribution(pieces, dtype):
+    names = list(dict.fromkeys(piece["distribution"] for piece in of(pieces, dtype=dtype)))
+    rows = []
+    for name in names:
+        found = Found(of(pieces, dtype=dtype, distribution=name))
+        rows.append([name, *(number(found.maximum(operation, found.ours)) for operation in SHOWN)])
+    return table([dtype, *SHOWN], rows)
+
+
+def side_by_side(pieces, dtype):
+    """Largest error and 99.9 % quantile of every library."""
+    found = Found(of(pieces, dtype=dtype))
+    rows = []
+    for operation in found.operations:
+        if any((operation, peer) in found.results for peer in found.peers):
+            cells = [f"{number(found.maximum(operation, some))} ({number(found.quantile(operation, some, '0.999'))})"
+                     if found.worst(operation, some) else "-" for some in (found.ours, *([p] for p in found.peers))]
+            rows.append([operation, *cells])
+    return table([dtype, "crossent", *found.peers], rows)
+
+
+def peers_by_distribution(pieces, dtype, operation):
+    rows, peers = [], Found(of(pieces, dtype=dtype)).peers
+    for name in dict.fromkeys(piece["distribution"] for piece in of(pieces, dtype=dtype, family="logits")):
+        found = Found(of(pieces, dtype=dtype, distribution=name))
+        if found.maximum(operation, found.ours) is not None and found.peers:
+            rows.append([name, *(number(found.maximum(operation, some)) for some in (found.ours, *([p] for p in peers)))])
+    return table([f"{operation}, {dtype}", "crossent", *peers], rows)
+
+
+def worst_inputs(pieces):
+    rows = []
+    for dtype in ("float32", "float64"):
+        found = Found(of(pieces, dtype=dtype))
+        for operation in found.operations:
+            if operation in REDUCED:
+                continue
+            summary, distribution, library = found.worst(operation, found.ours)
+            at = summary["at"]
+            given = at.get("input", {}) if at["classes"] <= 3 else {}
+            short = "; ".join(f"{k} = {v}" for k, v in given.items() if k in ("x", "t", "y", "p", "q"))
+            rows.append([operation, dtype, library.removeprefix("crossent "), number(summary["max"], 3), distribution,
+                         *(str(at.get(key, "-")) for key in ("classes", "batch", "row", "entry")), short])
+    return table(["operation", "dtype", "level", "error", "distribution", "classes", "batch", "row", "entry", "input"],
+                 rows)
+
+
+def versions(pieces):
+    known = {library: version for piece in pieces for library, version in piece["libraries"].items()}
+    return ", ".join(f"{name} {version}" for name, version in known.items() if not name.startswith("crossent"))
+
+
+def render(pieces, mode, sizes):
+    over = over_the_bar(pieces)
+    rows = ", ".join(f"{n:,} of {c:,}" for c, n in sizes.items())
+    elements = 10 * (sum(n for c, n in sizes.items() if c <= 128) // 5)
+    what = ("This is the short version, of the rows that are in the tests." if mode == "short" else
+            "This is the full version; a short one is in the tests.")
+    page = [INTRODUCTION.format(what=what, mode=mode, rows=rows, elements=f"{elements:,}", peers_every=PEERS_EVERY,
+                                batch=f"{BATCH:,}", machine=f"Measured on {platform.machine()}.")]
+    page.append("![Error of the float32 loss and gradient against the gap between the two largest logits](accuracy.svg)\n")
+    lines = [f"* {line}" for line in describe(over)]
+    page.append("## Our results\n\n" + ("\n".join(["Over the bar:\n", *lines]) if lines else "None is over the bar.") + "\n")
+    page.append("Quantiles are the largest of those of the distributions.\n")
+    page += [ours(pieces, dtype) for dtype in DTYPES]
+    page.append("## By distribution\n\nThe largest error at any level.\n")
+    page += [by_distribution(pieces, dtype) for dtype in ("float32", "float64")]
+    if versions(pieces):
+        page.append("## Beside other libraries\n\nThe largest error, in ULP of the library's own output dtype, and in "
+                    "brackets the 99.9 % quantile, over all\ndistributions. ∞: NaN or an infinity for a finite value; "
+                    f"-: the library does not have it.\n{versions(pieces)}.\n")
+        page += [side_by_side(pieces, dtype) for dtype in DTYPES]
+        page.append("Where their errors come from: the largest error by distribution.\n")
+        page += [peers_by_distribution(pieces, "float32", name) for name in SHOWN[:2]]
+    page.append("## Where our largest errors are\n\n`inputs.draw` repeats the batch; `--json` has the rows of up to 17 "
+                "classes.\n")
+    page.append(worst_inputs(pieces))
+    return "\n".join(page)

@@ -1,0 +1,90 @@
+"""The short version of the accuracy report, at the level of this process: every operation, dtype and distribution is
+within its bar, or where it is known not to be, within the limit in known.py.
+
+Rows of each, by number of classes: inputs.SHORT, 5,812 in all (11,600 elements of the binary losses). The full version,
+`python tests/accuracy/report.py --full`, has a million, 1,000 of 32,000 classes and 5 of 1,000,000.
+"""
+
+import inputs
+import numpy as np
+import page
+import pytest
+from inputs import SHORT
+from libraries import Here
+from measure import Errors, Exact, bar
+from pieces import PIECES, Piece
+
+
+def test_rows():
+    """The numbers that the text above and docs/accuracy.md give."""
+    assert sum(SHORT.values()) == 5812 and inputs.sizes("binary", "normal", SHORT) == {10: 1160}
+    assert sum(n for c, n in inputs.FULL.items() if c <= 128) == 10**6
+
+
+@pytest.mark.parametrize("family, dtype, distribution", PIECES)
+def test_bars(family, dtype, distribution):
+    results = Piece(family, dtype, distribution).measure(Here(), SHORT)
+    assert results
+    piece = {"family": family, "dtype": dtype, "distribution": distribution, "results": results}
+    assert not page.over_the_bar([piece], excused=True)
+
+
+# ---- The measure itself ----------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_seen(dtype, rng):
+    """A result that is off by 1 to 1,000 units gives that, with its place; so do the quantiles, to 1/16."""
+    wanted = rng.uniform(1, 2, (100, 10)).astype(dtype)
+    units = rng.permutation(np.arange(1000)).reshape(100, 10)
+    exact = Exact(wanted.astype(np.float64) * 2.0**256)
+    actual = wanted + units.astype(dtype) * np.finfo(dtype).eps
+    unit = exact.unit(np.dtype(dtype))
+    above = actual >= 2  # another spacing
+    actual[above] = wanted[above]
+    errors, found = exact.errors(actual, unit), Errors()
+    np.testing.assert_array_equal(errors, np.where(above, 0, units))
+    found.add(errors, lambda index: tuple(map(int, index)))
+    assert found.maximum == 999 and found.at == tuple(np.argwhere(units == 999)[0])
+    assert 499 <= found.quantile(0.5) <= 499 * 17 / 16 and 998 <= found.quantile(0.999) <= 999
+
+
+@pytest.mark.parametrize("actual, exact, error", [
+    (np.nan, 1.0, np.inf), (np.inf, 1.0, np.inf), (np.inf, np.inf, 0), (-np.inf, np.inf, np.inf), (1.0, np.inf, np.inf),
+    (np.inf, 1e39, 0), (-np.inf, -1e39, 0), (np.inf, 3.4e38, np.inf), (0.0, 2.0**-149, 1), (0.0, 2.0**-151, 0.25)])
+def test_infinities_and_subnormals(actual, exact, error):
+    value = Exact(np.array([exact]) * 2.0**256)
+    actual = np.array([actual], np.float32)
+    assert value.errors(actual, value.unit(actual.dtype)) == [error]
+
+
+def test_results_over_the_bar_are_found():
+    """A loss that is the next but four, and one that is NaN."""
+    group = Here()
+
+    class Wrong:
+        def __init__(self, change):
+            self.change = change
+
+        def evaluate(self, family, batch, with_peers):
+            found = group.evaluate(family, batch, with_peers)
+            loss = found["crossent"]["cross_entropy"]
+            loss[len(loss) // 2] = self.change(loss[len(loss) // 2])
+            return found
+
+    def over(change):
+        results = Piece("logits", "float32", "normal").measure(Wrong(change), {10: 200})
+        return page.over_the_bar([{"dtype": "float32", "distribution": "normal", "results": results}])
+
+    assert not over(lambda loss: loss)
+    for change in (lambda loss: loss + 5 * np.spacing(loss), lambda loss: np.float32(np.nan)):
+        found = over(change)
+        assert set(found) == {("cross_entropy", "float32")}
+        assert found["cross_entropy", "float32"][0][3]["row"] == 100
+
+
+def test_bars_are_the_promises():
+    float32, float64, half = (inputs.DTYPES[name] for name in ("float32", "float64", "float16"))
+    assert bar("cross_entropy", float32) == bar("softmax", float64) == bar("cross_entropy gradient", float32) == 4
+    assert bar("cross_entropy gradient", half) == 1
+    assert bar("kl_div_with_logits js relative", float32) == 1e-5
+    assert bar("kl_div_with_logits js relative", float64) == 1e-12
