@@ -1,0 +1,231 @@
+"""Properties that hold for all inputs, by hypothesis. Those that need not hold to the bit have a bound, in ULP, from the
+promise that every result is within LIMIT ULP of the exact one: two results of one exact value differ by twice that.
+"""
+
+import family
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from oracle_parts import arithmetic
+from support import DTYPES, assert_same_bits
+
+import crossent as xe
+from crossent import information
+
+LIMIT = 4
+DIVERGENCES = ("forward", "reverse", "js")
+HALVES = family.FLOATS[:2]
+rows_and_classes = st.tuples(st.integers(1, 6), st.sampled_from((1, 2, 3, 5, 8, 16, 17, 40)))
+operations = pytest.mark.parametrize("operation", family.TABLE, ids=lambda operation: operation.name)
+
+
+def floats(dtype, low, high):
+    """Of a dtype NumPy has, evenly from simple to odd ones."""
+    return st.floats(low, high, width=8 * np.dtype(dtype).itemsize, allow_subnormal=True)
+
+
+def logits(dtype, shape, size=60):
+    return arrays.arrays(dtype, shape, elements=floats(dtype, -size, size))
+
+
+@st.composite
+def batches(draw, size=60, dtypes=DTYPES):
+    """(logits, classes)."""
+    dtype, shape = draw(st.sampled_from(dtypes)), draw(rows_and_classes)
+    return draw(logits(dtype, shape, size)), draw(arrays.arrays(np.int64, shape[0], elements=st.integers(0, shape[1] - 1)))
+
+
+def ulp(z):
+    """Spacing at |z|, an array of the dtype it is for."""
+    return np.spacing(np.abs(z)).astype(np.float64)
+
+
+def assert_near(a, b, ulps):
+    """Within `ulps` of the larger number."""
+    unit = np.maximum(ulp(a), ulp(b))
+    with np.errstate(invalid="ignore"):
+        far = np.abs(a.astype(np.float64) - b.astype(np.float64)) > ulps * unit
+    assert not far.any(), (a[far][0], b[far][0])
+
+
+def row_functions(x, y):
+    """Name: results with an entry for each row, or each row and class."""
+    loss, gradient = xe.cross_entropy(x, y, reduction="none", return_grad=True)
+    return {"softmax": xe.softmax(x), "log_softmax": xe.log_softmax(x), "cross_entropy": loss, "gradient": gradient}
+
+
+# ---- A common constant -----------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_shift(data):
+    """A constant that leaves every logit exact: within twice the promise. Not to the bit, see below."""
+    dtype = data.draw(st.sampled_from(DTYPES))
+    n, c = data.draw(rows_and_classes)
+    x = data.draw(arrays.arrays(np.int32, (n, c), elements=st.integers(-4000, 4000))).astype(dtype) / dtype(64)
+    shift = dtype(data.draw(st.integers(-10_000, 10_000)))
+    assert ((x + shift) - shift == x).all()
+    y = data.draw(arrays.arrays(np.int64, n, elements=st.integers(0, c - 1)))
+    for plain, shifted in zip(row_functions(x, y).values(), row_functions(x + shift, y).values()):
+        assert_near(plain, shifted, 2 * LIMIT)
+    plain, shifted = xe.logsumexp(x), xe.logsumexp(x + shift)
+    far = np.abs((plain.astype(np.longdouble) + shift) - shifted)
+    assert (far <= ulp(plain) + ulp(shifted) + 2 * LIMIT * ulp(dtype(np.log(c)))).all()  # log1p(tail) <= log C
+
+
+@pytest.mark.parametrize("dtype, shift", [(np.float32, 2), (np.float64, 19)], ids=lambda v: getattr(v, "__name__", str(v)))
+def test_a_shift_may_change_the_last_bit(dtype, shift):
+    """The smallest examples. The exponential's argument is reduced without subtracting the maximum first (docs/design.md),
+    so a row and the same row shifted are rounded differently, each within the promise."""
+    x = np.array([[0, 1]], dtype)
+    plain, shifted = (xe.cross_entropy(v, [0], reduction="none") for v in (x, x + dtype(shift)))
+    assert_near(plain, shifted, 2 * LIMIT)
+    exact = np.log1p(np.exp(np.longdouble(1)))
+    for loss in (plain, shifted):
+        assert abs(loss[0] - exact) <= LIMIT * ulp(loss)[0]
+
+
+# ---- The order of the classes ----------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_permutation_of_the_classes(data):
+    x, y = data.draw(batches())
+    order = np.array(data.draw(st.permutations(range(x.shape[1]))))
+    moved = row_functions(np.ascontiguousarray(x[:, order]), np.argsort(order)[y])
+    for name, plain in row_functions(x, y).items():
+        assert_near(plain[:, order] if plain.ndim == 2 else plain, moved[name], 2 * LIMIT)
+    plain, moved = xe.logsumexp(x), xe.logsumexp(x[:, order])
+    assert (np.abs(plain - moved) <= 2 * ulp(np.maximum(abs(plain), abs(moved)))
+            + 2 * LIMIT * ulp(x.dtype.type(np.log(x.shape[1])))).all()
+
+
+# ---- Sums and signs --------------------------------------------------------------------------------------------------
+
+
+def assert_sums_to_0(gradient, sizes, limit):
+    """Entry c is within `limit` ULP of its term of size s_c; ULP are at most eps s_c, or the least subnormal. The exact
+    sum is 0, so the sum of a row is at most limit (eps sum s_c + C least), and half as much again for additions here."""
+    info = np.finfo(gradient.dtype)
+    total = gradient.astype(np.float64).sum(axis=1)
+    allowed = limit * (float(info.eps) * sizes + gradient.shape[1] * float(info.smallest_subnormal))
+    if gradient.dtype == np.float64:
+        allowed = allowed + gradient.shape[1] * float(info.eps) * sizes
+    assert (np.abs(total) <= allowed).all(), (total, allowed)
+
+
+@given(data=st.data())
+def test_gradients_of_a_row_sum_to_0(data):
+    x, y = data.draw(batches())
+    _, gradient = xe.cross_entropy(x, y, reduction="none", return_grad=True)
+    assert_sums_to_0(gradient, np.abs(gradient.astype(np.float64)).sum(axis=1), LIMIT)
+    # (A - b_c) p_c and b_c (1 - p_c) add up to less than 2 A.
+    q = np.abs(data.draw(logits(x.dtype, x.shape, 1)))
+    for target, size in ((q, 2 * q.astype(np.float64).sum(axis=1)), (y, 2.0)):
+        _, gradient = xe.cross_entropy(x, target, reduction="none", label_smoothing=0.25, return_grad=True)
+        assert_sums_to_0(gradient, np.maximum(size, 2 * (0.75 * size / 2 + 0.25)), LIMIT)
+
+
+@given(data=st.data())
+def test_gradients_of_a_divergence_sum_to_0(data):
+    """s (1 - t) and t (1 - s) add up to less than 2; of the others |s log(..)| and s sum s |log(..)| to twice that sum."""
+    x, _ = data.draw(batches(20))
+    teacher, t = data.draw(logits(x.dtype, x.shape, 20)), data.draw(st.sampled_from((0.5, 1.0, 3.0)))
+    s, d = xe.softmax(x.astype(np.float64), temperature=t), (
+        xe.log_softmax(x.astype(np.float64), temperature=t) - xe.log_softmax(teacher.astype(np.float64), temperature=t))
+    for divergence in DIVERGENCES:
+        _, gradient = xe.kl_div_with_logits(x, teacher, temperature=t, divergence=divergence, reduction="none",
+                                            return_grad=True)
+        own = d if divergence == "reverse" else -np.log1p(np.expm1(-d) / 2)
+        sizes = 2.0 if divergence == "forward" else 2 * (s * np.abs(own)).sum(axis=1) + 1e-9
+        assert_sums_to_0(gradient, np.broadcast_to(sizes / t, len(x)), 8)
+
+
+@given(batch=batches(400), smoothing=st.sampled_from((0.0, 1e-9, 0.1, 1.0)))
+def test_cross_entropy_is_not_negative(batch, smoothing):
+    """To 0 where it is less than any number, and never -0."""
+    loss = xe.cross_entropy(*batch, reduction="none", label_smoothing=smoothing)
+    entropy = information.entropy_with_logits(batch[0])
+    for values in (loss, entropy):
+        assert (values >= 0).all() and not np.signbit(values).any()
+    assert (xe.log_softmax(batch[0]) <= 0).all()
+    assert (xe.softmax(batch[0]) <= 1 + LIMIT * np.finfo(batch[0].dtype).eps).all()  # not 1: it is rounded like the rest
+
+
+@given(data=st.data(), divergence=st.sampled_from(DIVERGENCES), temperature=st.sampled_from((0.1, 1.0, 1 / 3, 20.0)))
+def test_divergences_are_not_negative_and_0_for_equal_rows(data, divergence, temperature):
+    dtype, shape = data.draw(st.sampled_from((np.float16, *DTYPES))), data.draw(rows_and_classes)
+    x, teacher = data.draw(logits(dtype, shape, 400)), data.draw(logits(dtype, shape, 400))
+    near = np.nextafter(x, dtype(0))
+    options = {"temperature": temperature, "divergence": divergence, "reduction": "none"}
+    for t in (teacher, near, -x):
+        loss = xe.kl_div_with_logits(x, t, **options)
+        assert (loss >= 0).all() and not np.signbit(loss).any()
+    for equal in (x, x.copy()):
+        loss, gradient = xe.kl_div_with_logits(x, equal, return_grad=True, **options)
+        assert not loss.any() and not np.signbit(loss).any() and not gradient.any()
+
+
+@given(data=st.data())
+def test_binary_losses_are_not_negative(data):
+    dtype, n = data.draw(st.sampled_from(DTYPES)), data.draw(st.integers(1, 40))
+    x, (y, p) = data.draw(logits(dtype, n, 800)), (np.abs(data.draw(logits(dtype, n, 1))) for _ in range(2))
+    for loss in (xe.binary_cross_entropy_with_logits(x, y, reduction="none"),
+                 xe.binary_cross_entropy(p, y, reduction="none")):
+        assert (loss >= 0).all() and not np.signbit(loss).any()
+
+
+@given(data=st.data())
+def test_binary_losses_are_symmetric(data):
+    """BCE(x, y) = BCE(-x, 1 - y), and of probabilities p and 1 - p, to the bit where 1 - y and 1 - p are exact."""
+    dtype, n = data.draw(st.sampled_from(DTYPES)), data.draw(st.integers(1, 40))
+    x = data.draw(logits(dtype, n, 800))
+    y, p = (data.draw(arrays.arrays(np.int32, n, elements=st.integers(0, 2**24))).astype(dtype) / dtype(2**24)
+            for _ in range(2))
+    some = {"reduction": "none", "return_grad": True}
+    for (loss, gradient), (mirrored, opposite) in (
+            (xe.binary_cross_entropy_with_logits(x, y, **some), xe.binary_cross_entropy_with_logits(-x, 1 - y, **some)),
+            (xe.binary_cross_entropy(p, y, **some), xe.binary_cross_entropy(1 - p, 1 - y, **some))):
+        assert_same_bits(loss, mirrored)
+        np.testing.assert_array_equal(gradient, -opposite)  # 0 and -0 are equal
+
+
+# ---- One result, however it is asked for -----------------------------------------------------------------------------
+
+
+@operations
+@given(data=st.data())
+def test_the_fused_gradient_is_that_of_backward(operation, data):
+    """To the bit, in every dtype: fused, and by `_backward` with the gradient 1 of whatever the loss returns."""
+    pair, option = data.draw(st.sampled_from(operation.pairs)), data.draw(st.sampled_from(list(operation.options)))
+    given_arrays, options = operation.arguments(np.random.default_rng(data.draw(st.integers(0, 2**32))), pair, option)
+    function, backward = getattr(xe, operation.function), getattr(xe, operation.function + "_backward")
+    for reduction in operation.reductions:
+        loss, fused = function(*given_arrays, reduction=reduction, return_grad=True, **options)
+        assert_same_bits(loss, function(*given_arrays, reduction=reduction, **options))
+        one = np.ones(np.shape(loss), arithmetic(pair[0]))
+        assert_same_bits(fused, backward(one, *given_arrays, reduction=reduction, **options))
+
+
+@operations
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@given(data=st.data())
+def test_half_precision_is_float32_rounded_once(operation, half, data):
+    option, seed = data.draw(st.sampled_from(list(operation.options))), data.draw(st.integers(0, 2**32))
+    given_arrays, options = operation.arguments(np.random.default_rng(seed), (half, half), option)
+    wide = [a.astype(np.float32) if a.dtype == half else a for a in given_arrays]
+    loss, gradient = getattr(xe, operation.function)(*given_arrays, reduction="none", return_grad=True, **options)
+    wanted = getattr(xe, operation.function)(*wide, reduction="none", return_grad=True, **options)
+    assert_same_bits(loss, wanted[0])
+    with np.errstate(over="ignore"):
+        assert_same_bits(gradient, wanted[1].astype(half))
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@given(data=st.data())
+def test_half_precision_normalisers_are_float32_rounded_once(half, data):
+    x = data.draw(logits(np.float32, data.draw(rows_and_classes), 200)).astype(half)
+    for function in (xe.softmax, xe.log_softmax, xe.logsumexp):
+        assert_same_bits(function(x), function(x.astype(np.float32)).astype(half))

@@ -1,0 +1,115 @@
+"""The caller's floating-point environment, whatever it is, is as it was after a call, and changes no result.
+
+Flags: those that were raised stay raised, and no other is. Rounding and flushing of subnormals, as another library may
+have left them: results keep their bits. test_environment.py has chosen inputs; here hypothesis chooses.
+"""
+
+import family
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import assert_same_bits
+from test_environment import ENVIRONMENTS, LIBM, X86, Changed
+
+import crossent as xe
+from crossent import information
+
+# FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW, FE_UNDERFLOW, FE_INEXACT
+EVERY_FLAG = 0x3D if X86 else 0x1F
+SCALES = (1e-30, 1.0, 30.0, 1e30)  # subnormal and overflowing terms on the way
+seeds = st.integers(0, 2**32)
+
+
+def calls(x, p, g):
+    """Functions without a loss, on logits, probabilities and an upstream gradient."""
+    return {
+        "softmax": lambda: xe.softmax(x), "log_softmax": lambda: xe.log_softmax(x, temperature=0.3),
+        "logsumexp": lambda: xe.logsumexp(x), "softmax_backward": lambda: xe.softmax_backward(g, p),
+        "log_softmax_backward": lambda: xe.log_softmax_backward(g, x),
+        "logsumexp_backward": lambda: xe.logsumexp_backward(g[:, 0], x),
+        "entropy": lambda: information.entropy(p), "information.cross_entropy": lambda: information.cross_entropy(p, p),
+        "kl_divergence": lambda: information.kl_divergence(p, p, base=2),
+        "js_divergence": lambda: information.js_divergence(p, p[::-1]),
+        "entropy_with_logits": lambda: information.entropy_with_logits(x),
+        "perplexity": lambda: information.perplexity(x, [0] * len(x)),
+    }
+
+
+def some_calls(seed, dtype, scale):
+    rng = np.random.default_rng(seed)
+    x = (scale * family.some_logits(rng, np.float64)).astype(dtype)
+    return calls(x, family.some_probabilities(rng, dtype), rng.normal(0, 1, x.shape).astype(dtype))
+
+
+def loss_call(operation, dtype, seed):
+    given_arrays, options = operation.arguments(np.random.default_rng(seed), (dtype, dtype), list(operation.options)[-1])
+    function = getattr(xe, operation.function)
+    return lambda: function(*given_arrays, reduction="none", return_grad=True, **options)
+
+
+def changed_flags(call, raised):
+    """(flags that the call has raised, flags that it has cleared), having found just these raised.
+
+    The interpreter now and then does arithmetic of its own, at a first call for example: what a call raises, it raises
+    every time.
+    """
+    leaked, lost = EVERY_FLAG, 0
+    for _ in range(3):
+        LIBM.feclearexcept(EVERY_FLAG)
+        LIBM.feraiseexcept(raised)
+        before = LIBM.fetestexcept(EVERY_FLAG)  # x86 raises an inexact with an overflow
+        call()
+        after = LIBM.fetestexcept(EVERY_FLAG)
+        leaked, lost = leaked & after & ~before, lost | before & ~after
+    LIBM.feclearexcept(EVERY_FLAG)
+    return leaked, lost
+
+
+def test_flags_are_seen():
+    """What a call raises or clears is found, and NumPy, which clears flags, is no such call as ours."""
+    assert changed_flags(lambda: LIBM.feraiseexcept(EVERY_FLAG), 0) == (EVERY_FLAG, 0)
+    assert changed_flags(lambda: LIBM.feclearexcept(EVERY_FLAG), EVERY_FLAG) == (0, EVERY_FLAG)
+    assert changed_flags(lambda: None, EVERY_FLAG) == changed_flags(lambda: None, 0) == (0, 0)
+    ones = np.ones(3)
+    assert changed_flags(lambda: ones * ones, EVERY_FLAG)[1]
+
+
+operations = pytest.mark.parametrize("operation", family.TABLE, ids=lambda operation: operation.name)
+dtypes = pytest.mark.parametrize("dtype", family.FLOATS, ids=str)
+
+
+@operations
+@dtypes
+@given(seed=seeds, raised=st.sampled_from((0, EVERY_FLAG, EVERY_FLAG & 0x15)))
+def test_flags_of_losses(operation, dtype, seed, raised):
+    assert changed_flags(loss_call(operation, dtype, seed), raised) == (0, 0)
+
+
+@dtypes
+@given(seed=seeds, raised=st.sampled_from((0, EVERY_FLAG)), scale=st.sampled_from(SCALES[:3]))
+def test_flags_of_the_rest(dtype, seed, raised, scale):
+    for name, call in some_calls(seed, dtype, scale).items():
+        assert changed_flags(call, raised) == (0, 0), name
+
+
+@operations
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@given(seed=seeds, dtype=st.sampled_from(family.FLOATS))
+def test_losses_in_another_environment(operation, environment, seed, dtype):
+    call = loss_call(operation, dtype, seed)
+    wanted = call()
+    with Changed(*ENVIRONMENTS[environment]):
+        got = call()
+    for a, b in zip(got, wanted):
+        assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@given(seed=seeds, dtype=st.sampled_from(family.FLOATS[1:]), scale=st.sampled_from(SCALES))
+def test_the_rest_in_another_environment(environment, seed, dtype, scale):
+    for call in some_calls(seed, dtype, scale).values():
+        wanted = call()
+        with Changed(*ENVIRONMENTS[environment]):
+            got = call()
+        assert_same_bits(got, wanted)
