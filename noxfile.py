@@ -128,3 +128,15 @@ def lint(session: nox.Session) -> None:
     session.install("ruff", "mypy", "numpy>=1.26")
     session.run("ruff", "check", ".")
     session.run("mypy", "python/crossent")
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """docs/accuracy.md and its figure, by the full accuracy report: an hour and a half. `-- --short`: a minute.
+
+    What a stopped run has measured is in build/accuracy and is not measured again.
+    """
+    session.install(".[test]", "-r", "tests/peers/requirements.txt", "matplotlib")
+    options = session.posargs or ["--full", "--peers", "--markdown", "docs/accuracy.md"]
+    session.run("python", "tests/accuracy/figure.py", "docs/accuracy.svg")
+    session.run("python", "tests/accuracy/report.py", *options)

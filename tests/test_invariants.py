@@ -1,5 +1,5 @@
-"""Properties that hold for all inputs, by hypothesis. Those that need not hold to the bit have a bound, in ULP, from the
-promise that every result is within LIMIT ULP of the exact one: two results of one exact value differ by twice that.
+"""Properties that hold for all inputs, by hypothesis. Those that need not hold to the bit have a bound in ULP, from
+the promise that a result is within LIMIT ULP of the exact one: two results of one exact value differ by twice that.
 """
 
 import family
@@ -26,6 +26,10 @@ def floats(dtype, low, high):
     return st.floats(low, high, width=8 * np.dtype(dtype).itemsize, allow_subnormal=True)
 
 
+def classes(n, c):
+    return arrays.arrays(np.int64, n, elements=st.integers(0, c - 1))
+
+
 def logits(dtype, shape, size=60):
     return arrays.arrays(dtype, shape, elements=floats(dtype, -size, size))
 
@@ -34,7 +38,7 @@ def logits(dtype, shape, size=60):
 def batches(draw, size=60, dtypes=DTYPES):
     """(logits, classes)."""
     dtype, shape = draw(st.sampled_from(dtypes)), draw(rows_and_classes)
-    return draw(logits(dtype, shape, size)), draw(arrays.arrays(np.int64, shape[0], elements=st.integers(0, shape[1] - 1)))
+    return draw(logits(dtype, shape, size)), draw(classes(*shape))
 
 
 def ulp(z):
@@ -67,7 +71,7 @@ def test_shift(data):
     x = data.draw(arrays.arrays(np.int32, (n, c), elements=st.integers(-4000, 4000))).astype(dtype) / dtype(64)
     shift = dtype(data.draw(st.integers(-10_000, 10_000)))
     assert ((x + shift) - shift == x).all()
-    y = data.draw(arrays.arrays(np.int64, n, elements=st.integers(0, c - 1)))
+    y = data.draw(classes(n, c))
     for plain, shifted in zip(row_functions(x, y).values(), row_functions(x + shift, y).values()):
         assert_near(plain, shifted, 2 * LIMIT)
     plain, shifted = xe.logsumexp(x), xe.logsumexp(x + shift)
@@ -75,10 +79,10 @@ def test_shift(data):
     assert (far <= ulp(plain) + ulp(shifted) + 2 * LIMIT * ulp(dtype(np.log(c)))).all()  # log1p(tail) <= log C
 
 
-@pytest.mark.parametrize("dtype, shift", [(np.float32, 2), (np.float64, 19)], ids=lambda v: getattr(v, "__name__", str(v)))
+@pytest.mark.parametrize("dtype, shift", [(np.float32, 2), (np.float64, 19)], ids=("float32", "float64"))
 def test_a_shift_may_change_the_last_bit(dtype, shift):
-    """The smallest examples. The exponential's argument is reduced without subtracting the maximum first (docs/design.md),
-    so a row and the same row shifted are rounded differently, each within the promise."""
+    """The smallest examples. The exponential's argument is reduced without subtracting the maximum (docs/design.md), so
+    that a row and the same row shifted are rounded differently, each within the promise."""
     x = np.array([[0, 1]], dtype)
     plain, shifted = (xe.cross_entropy(v, [0], reduction="none") for v in (x, x + dtype(shift)))
     assert_near(plain, shifted, 2 * LIMIT)
@@ -106,8 +110,8 @@ def test_permutation_of_the_classes(data):
 
 
 def assert_sums_to_0(gradient, sizes, limit):
-    """Entry c is within `limit` ULP of its term of size s_c; ULP are at most eps s_c, or the least subnormal. The exact
-    sum is 0, so the sum of a row is at most limit (eps sum s_c + C least), and half as much again for additions here."""
+    """Entry c is within `limit` ULP at its term of size s_c; an ULP is at most eps s_c, or the least subnormal. The
+    exact sum is 0, so that of a row is at most limit (eps sum s_c + C least); float64 sums have errors of their own."""
     info = np.finfo(gradient.dtype)
     total = gradient.astype(np.float64).sum(axis=1)
     allowed = limit * (float(info.eps) * sizes + gradient.shape[1] * float(info.smallest_subnormal))
@@ -130,7 +134,7 @@ def test_gradients_of_a_row_sum_to_0(data):
 
 @given(data=st.data())
 def test_gradients_of_a_divergence_sum_to_0(data):
-    """s (1 - t) and t (1 - s) add up to less than 2; of the others |s log(..)| and s sum s |log(..)| to twice that sum."""
+    """s (1 - t) and t (1 - s) add up to less than 2; s |log(..)| and s sum s |log(..)| to twice that sum."""
     x, _ = data.draw(batches(20))
     teacher, t = data.draw(logits(x.dtype, x.shape, 20)), data.draw(st.sampled_from((0.5, 1.0, 3.0)))
     s, d = xe.softmax(x.astype(np.float64), temperature=t), (
@@ -151,7 +155,7 @@ def test_cross_entropy_is_not_negative(batch, smoothing):
     for values in (loss, entropy):
         assert (values >= 0).all() and not np.signbit(values).any()
     assert (xe.log_softmax(batch[0]) <= 0).all()
-    assert (xe.softmax(batch[0]) <= 1 + LIMIT * np.finfo(batch[0].dtype).eps).all()  # not 1: it is rounded like the rest
+    assert (xe.softmax(batch[0]) <= 1 + LIMIT * np.finfo(batch[0].dtype).eps).all()  # rounded like the rest
 
 
 @given(data=st.data(), divergence=st.sampled_from(DIVERGENCES), temperature=st.sampled_from((0.1, 1.0, 1 / 3, 20.0)))

@@ -43,7 +43,8 @@ def some_calls(seed, dtype, scale):
 
 
 def loss_call(operation, dtype, seed):
-    given_arrays, options = operation.arguments(np.random.default_rng(seed), (dtype, dtype), list(operation.options)[-1])
+    option = list(operation.options)[-1]
+    given_arrays, options = operation.arguments(np.random.default_rng(seed), (dtype, dtype), option)
     function = getattr(xe, operation.function)
     return lambda: function(*given_arrays, reduction="none", return_grad=True, **options)
 

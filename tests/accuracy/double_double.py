@@ -138,7 +138,7 @@ def sum_last(x):
 
 
 def exp(x):
-    """SCALE e^x for x up to 300. Below -860 it stays e^-860 (float64: 0 from -745): 2^-1240, less than counts anywhere."""
+    """SCALE e^x for x up to 300. Below -860 it stays e^-860 (float64: 0 from -745): 2^-1240, which counts nowhere."""
     return exponential(x)[0] if isinstance(x, DD) else np.exp(x) * SCALE
 
 

@@ -1,4 +1,4 @@
-"""What accuracy is measured on: every distribution in every dtype, drawn again by name, class count and batch number."""
+"""What accuracy is measured on: every distribution in every dtype, drawn by name, number of classes and of batch."""
 
 import zlib
 from dataclasses import dataclass, field

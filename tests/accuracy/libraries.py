@@ -115,7 +115,7 @@ class Here:
 
 
 def keep_memory():
-    """glibc returns arrays of a megabyte to the system and asks for them again, which takes longer than to fill them."""
+    """glibc gives arrays of a megabyte back to the system and asks for them again: more work than what is in them."""
     if hasattr(ctypes.CDLL(None), "mallopt"):
         for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
             ctypes.CDLL(None).mallopt(parameter, 2**30)

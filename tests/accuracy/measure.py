@@ -90,10 +90,11 @@ class Errors:
             self.maximum, self.at = float(flat[worst]), describe(np.unravel_index(worst, errors.shape))
 
     def quantile(self, share):
-        """No less than the quantile, by at most 1/16: the upper end of its bin."""
+        """The upper end of its bin, at most 1/16 more than the quantile; or the maximum, if that is less."""
         count = np.cumsum(self.histogram)
         bin = int(np.searchsorted(count, share * count[-1]))
-        return min(float(np.int32((bin + 1 << SHIFT) - 1).view(np.float32)), self.maximum) if bin < BINS - 1 else np.inf
+        end = np.int32((bin + 1 << SHIFT) - 1).view(np.float32) if bin < BINS - 1 else np.inf  # the last: above 3e38
+        return min(float(end), self.maximum)
 
     def summary(self):
         return {"count": int(self.histogram.sum()), "max": self.maximum, "at": self.at,

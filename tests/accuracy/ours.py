@@ -1,4 +1,4 @@
-"""The calls of crossent that are measured: from a batch of a family to {operation: array}, named as in the reference."""
+"""The calls of crossent that are measured: from a batch of a family to {operation: array}, named as in reference.py."""
 
 from reference import SMOOTHING
 from reference_pairs import ALPHA, BETA

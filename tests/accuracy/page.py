@@ -1,7 +1,7 @@
 """docs/accuracy.md from the pieces of a report, and what a run prints."""
 
 import math
-import platform
+import textwrap
 
 from inputs import BATCH, DTYPES, arithmetic
 from known import limit_of, why
@@ -14,31 +14,39 @@ SHOWN = ("cross_entropy", "cross_entropy gradient", "cross_entropy smoothed grad
 INTRODUCTION = """\
 # Accuracy
 
-Errors against exact arithmetic, in ULP: the spacing of the output's dtype at the exact value, 2^-149 (float64: 2^-1074,
-float16: 2^-24, bfloat16: 2^-133) below the normal range. {what}
+Errors against exact arithmetic, in ULP: the spacing of the output's dtype at the exact value; below the normal range
+2^-149, in float64 2^-1074, in float16 2^-24, in bfloat16 2^-133. {what} This page is written by
 
     python tests/accuracy/report.py --{mode} --peers --markdown docs/accuracy.md
     python tests/accuracy/figure.py docs/accuracy.svg
 
+![Error of the float32 loss and gradient against the gap between the two largest logits](accuracy.svg)
+
+Above, a false 0 is 2^24 ULP away from what it should be.
+
+## What is measured
+
 * Losses, `softmax` and `log_softmax`: ULP of the value. Losses have the dtype float32, for float64 logits float64.
 * Gradients: ULP of the larger of the two terms of `(A - b) p - b (1 - p)`, where b is the coefficient of -log p in the
-  loss and A the sum of all b. For class indices one of the terms is 0, and that is the ULP of the value. The gradients of
-  the reverse KL and Jensen-Shannon, `kl_div`, the backward functions and the information measures are measured at the
-  larger of their own two terms (`tests/oracle_divergence.py`). Those of the reverse KL, Jensen-Shannon and distillation
-  have more factors, and a bar of 8.
-* `logsumexp`: 4 units are 1 ULP of the result and 4 ULP of log1p(tail); rounding the result alone may take 2 of them.
-* Divergences from logits: relative to the value, or to 2e-9 (float64: 1e-18) below that, with a bar of 1e-5 (1e-12); and
-  for comparison in ULP. (Logarithms of ratios in the gradients of the reverse KL and Jensen-Shannon are measured at
-  least at the square root of twice that.)
-* float16 and bfloat16 gradients and normalisers are float32 results rounded once: a bar of 1.
-  1.001 where the difference of the two terms may be twice the larger one.
+  loss and A the sum of all b. For class indices one of the terms is 0, and that is the ULP of the value. The gradients
+  of the reverse KL and Jensen-Shannon, `kl_div`, the backward functions and the information measures are measured at
+  the larger of their own two terms (`tests/oracle*.py`). Those of the reverse KL, Jensen-Shannon and distillation have
+  more factors, and a bar of 8.
+* `logsumexp`: 4 units are 1 ULP of the result and 4 ULP of log1p(tail). Rounding the result may take 2 of them.
+* Divergences from logits: relative to the value, or to 2e-9 (float64: 1e-18) below that, with a bar of 1e-5 (1e-12),
+  and for comparison in ULP. In the gradients of the reverse KL and Jensen-Shannon, logarithms of ratios are measured
+  at least at the square root of twice that divergence.
+* float16 and bfloat16 gradients and normalisers are float32 results rounded once, with a bar of 1; of 1.001 where the
+  sum of the two terms may be twice the larger one.
 
-The reference is double-double arithmetic for float64 and float64 for the others; `tests/accuracy/test_reference.py`
-holds it against 60 digits on every distribution, to 0.002 ULP. Quantiles are too large by up to 1/16.
-
-Rows for each operation, dtype, distribution and instruction set, by number of classes: {rows}. ({elements} elements for
-binary losses.) Other libraries get one batch of {peers_every}, of {batch} entries each. Distributions:
-`tests/accuracy/inputs.py`. {machine}
+The reference is double-double arithmetic for float64 results and float64 for the others.
+`tests/accuracy/test_reference.py` holds it against 60 digits on every distribution, to 0.002 ULP. An exact value that
+is a power of two is measured in the spacing below it. Quantiles are too large by up to 1/16.
+"""
+ROWS = """\
+Rows for each operation, dtype, distribution and instruction set, by number of classes: {rows}; of binary losses \
+{elements} elements. Other libraries get the first and every {peers_every}th of the batches, of {batch} entries. A \
+temperature divides their logits first. The distributions are in `tests/accuracy/inputs.py`.
 """
 
 
@@ -122,8 +130,9 @@ def describe(over):
     for (operation, dtype), found in sorted(over.items()):
         worst, distribution, library, at = max(found, key=lambda f: f[0])
         reason = why(operation, dtype)
+        count = len({f[1] for f in found})
         yield (f"{operation}, {dtype}: {number(worst)} at {distribution}, {at['classes']} classes, {library}; over "
-               f"{bar_of(operation, dtype)} in {len({f[1] for f in found})} distributions" + (f": {reason}" if reason else ""))
+               f"{bar_of(operation, dtype)} in {count} distributions" + (f": {reason}" if reason else ""))
 
 
 def of(pieces, **keys):
@@ -172,7 +181,7 @@ def by_distribution(pieces, dtype):
 
 def side_by_side(pieces, dtype):
     """Largest error and 99.9 % quantile of every library."""
-    found = Found(of(pieces, dtype=dtype))
+    found = Found([piece for piece in of(pieces, dtype=dtype) if piece["distribution"] != "masked"])
     rows = []
     for operation in found.operations:
         if any((operation, peer) in found.results for peer in found.peers):
@@ -187,7 +196,8 @@ def peers_by_distribution(pieces, dtype, operation):
     for name in dict.fromkeys(piece["distribution"] for piece in of(pieces, dtype=dtype, family="logits")):
         found = Found(of(pieces, dtype=dtype, distribution=name))
         if found.maximum(operation, found.ours) is not None and found.peers:
-            rows.append([name, *(number(found.maximum(operation, some)) for some in (found.ours, *([p] for p in peers)))])
+            groups = (found.ours, *([peer] for peer in peers))
+            rows.append([name, *(number(found.maximum(operation, group)) for group in groups)])
     return table([f"{operation}, {dtype}", "crossent", *peers], rows)
 
 
@@ -217,21 +227,21 @@ def render(pieces, mode, sizes):
     over = over_the_bar(pieces)
     rows = ", ".join(f"{n:,} of {c:,}" for c, n in sizes.items())
     elements = 10 * (sum(n for c, n in sizes.items() if c <= 128) // 5)
-    what = ("This is the short version, of the rows that are in the tests." if mode == "short" else
-            "This is the full version; a short one is in the tests.")
-    page = [INTRODUCTION.format(what=what, mode=mode, rows=rows, elements=f"{elements:,}", peers_every=PEERS_EVERY,
-                                batch=f"{BATCH:,}", machine=f"Measured on {platform.machine()}.")]
-    page.append("![Error of the float32 loss and gradient against the gap between the two largest logits](accuracy.svg)\n")
+    what = "These are the rows of the tests." if mode == "short" else "A short version of it is in the tests."
+    counts = ROWS.format(rows=rows, elements=f"{elements:,}", peers_every=PEERS_EVERY, batch=f"{BATCH:,}")
+    page = [INTRODUCTION.format(what=what, mode=mode), textwrap.fill(counts, 120) + "\n"]
     lines = [f"* {line}" for line in describe(over)]
-    page.append("## Our results\n\n" + ("\n".join(["Over the bar:\n", *lines]) if lines else "None is over the bar.") + "\n")
+    page.append("## Our results\n\n" + ("\n".join(["Over the bar:\n", *lines]) if lines else "None is over the bar."))
+    page.append("")
     page.append("Quantiles are the largest of those of the distributions.\n")
     page += [ours(pieces, dtype) for dtype in DTYPES]
     page.append("## By distribution\n\nThe largest error at any level.\n")
     page += [by_distribution(pieces, dtype) for dtype in ("float32", "float64")]
     if versions(pieces):
         page.append("## Beside other libraries\n\nThe largest error, in ULP of the library's own output dtype, and in "
-                    "brackets the 99.9 % quantile, over all\ndistributions. ∞: NaN or an infinity for a finite value; "
-                    f"-: the library does not have it.\n{versions(pieces)}.\n")
+                    "brackets the 99.9 % quantile, over all\ndistributions but `masked`, where -inf makes many results "
+                    "of others NaN. ∞: NaN or an infinity for a finite value; -: the\nlibrary does not have it, or not "
+                    f"in one line. {versions(pieces)}.\n")
         page += [side_by_side(pieces, dtype) for dtype in DTYPES]
         page.append("Where their errors come from: the largest error by distribution.\n")
         page += [peers_by_distribution(pieces, "float32", name) for name in SHOWN[:2]]

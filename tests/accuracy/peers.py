@@ -186,7 +186,7 @@ def jax_and_optax(name):
 
 
 def scipy(name):
-    from scipy import special, stats
+    from scipy import special
     from scipy.spatial.distance import jensenshannon
 
     def logits(batch):

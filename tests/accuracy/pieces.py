@@ -8,8 +8,8 @@ from inputs import DTYPES, Batch, batches, distributions, draw, sizes
 from measure import Errors, Exact
 from ours import FAMILIES
 
-CHUNK = 2**15  # entries the reference takes at once
-PEERS_EVERY = 8  # peers get one batch of so many, and the first
+CHUNK = 2**16  # entries the reference takes at once: slower from 2**13 down
+PEERS_EVERY = 16  # peers get one batch of so many, and the first
 REFERENCES = {"logits": reference.logits, "divergences": reference_pairs.divergences,
               "binary": reference_pairs.binary, "probabilities": reference_pairs.probabilities}
 # Reduced loss: the losses it is made of.
@@ -78,7 +78,7 @@ class Piece:
             self.errors.setdefault(name, {}).setdefault(library, Errors()).add(errors, describe)
 
     def describe(self, index, actual, exact, part: Batch, where):
-        """Where an error is: what `draw` needs to repeat the batch, the row in it, and the row itself if it is short."""
+        """Where an error is: what `draw` needs for the batch, the place in it, and the row itself if it is short."""
         at = {**where, "actual": repr(actual[index].item()), "exact": float(high(exact.value)[index] / SCALE)}
         if "start" not in at:
             return at  # a reduction

@@ -14,10 +14,8 @@ import pytest
 import reference
 import reference_pairs
 from double_double import DD, SCALE
-from measure import Errors, Exact, Sum, ulp
+from measure import Sum
 from mpmath import mp, mpf
-
-import crossent as xe
 
 ALLOWED = mpf(2) ** -9
 REFERENCES = {f.__name__: f for f in (reference.logits, reference_pairs.divergences, reference_pairs.binary,
