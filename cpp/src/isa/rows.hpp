@@ -35,7 +35,7 @@ template <class T, bool scaled> struct exponential {
         low(set1(static_cast<T>(s.low))) {
     if (scaled) lowest = at_least(lowest / high, set1(-constants<T>::largest));
   }
-  pack<T> operator()(pack<T> x) const {
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
     if constexpr (!scaled) return exp_scaled(at_least(x, lowest), magic);
     const pack<T> y = at_least(x, lowest), z = y * high;
     const pack<T> e = exp_scaled(z, fma(y, low, product_error(y, high, z)), magic);

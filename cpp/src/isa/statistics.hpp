@@ -102,7 +102,7 @@ template <class T, bool scaled> struct block_pass {
     const pack<T> top = moved_by(set1(max), ref.offset);
     const char* from = group(top_group);
     pack<T> ties = set1<T>(0);
-    sums[top_group] = tree<group_packs>([&](index j) {
+    sums[top_group] = tree<group_packs>([&](index j) __attribute__((always_inline)) {
       const pack<T> x = load<T>(from + j * pack_bytes);
       ties = ties + if_equal(x, top, set1<T>(1), set1<T>(0));
       return if_equal(x, top, set1<T>(0), term(x));

@@ -20,6 +20,7 @@
 #endif
 
 #define CROSSENT_INLINE static inline __attribute__((always_inline))
+#define CROSSENT_INLINE_MEMBER inline __attribute__((always_inline))   // of the object's own state
 // Long and called from many kernels: once in the object, not once in each of them.
 #define CROSSENT_ONCE static __attribute__((noinline))
 // In line where it pays; at the baseline level, of four registers to a pack and no FMA, the object stays small instead.
