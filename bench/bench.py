@@ -119,9 +119,13 @@ def describe(about: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def join(paths: list[Path]) -> dict[str, Any]:
-    """One report of several; what a later one has of a cell replaces what an earlier one has."""
+    """One report of several. Of a cell that was measured twice it has what was disturbed less, or else the later."""
     reports = [json.loads(path.read_text()) for path in paths]
-    cells = {(cell["name"], cell.get("threads")): cell for one in reports for cell in one["cells"]}
+    cells: dict[Any, dict[str, Any]] = {}
+    for cell in (cell for one in reports for cell in one["cells"]):
+        place = cell["name"], cell.get("threads")
+        if place not in cells or (cell.get("others") or 0.0) <= (cells[place].get("others") or 0.0):
+            cells[place] = cell
     order = [cell.name for cell in CELLS] + list(once.NAMES)
     ordered = sorted(cells.values(), key=lambda cell: (cell.get("threads", 0), order.index(cell["name"])))
     return {**reports[-1], "runs": [run for one in reports for run in one["runs"]], "cells": ordered}
