@@ -93,7 +93,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "cells": [],
     }
     start = time.perf_counter()
-    for threads in options.threads:
+    for threads in options.threads if set(options.cells) - set(once.NAMES) else ():
         lines = run_worker(threads, options)
         if (about := next(lines, None)) is None:
             continue

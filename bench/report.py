@@ -84,12 +84,11 @@ def peer_names(results: list[Result]) -> list[str]:
 
 def markdown(report: dict[str, Any]) -> str:
     """The whole report: one table against the bars and one of all peers for each number of threads."""
-    run = report["runs"][0]
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    text = [
-        f"{report['processor']}, {run['crossent']['isa']}, {run['crossent']['compiler']}, last-level cache"
-        f" {run['last_level_cache'] >> 20} MiB, {report['platform']}. {versions}. Medians of {report['rounds']} rounds."
-    ]
+    text = [f"{report['processor']}, {report['platform']}. Medians of {report['rounds']} rounds."]
+    for run in report["runs"][:1]:  # none where no cell had threads
+        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        cache = f"last-level cache {run['last_level_cache'] >> 20} MiB"
+        text.append(f"{run['crossent']['isa']}, {run['crossent']['compiler']}, {cache}. {versions}.")
     measured = [r for r in report["cells"] if "not_measured" not in r]
     for threads in sorted({r["threads"] for r in measured if "threads" in r}):
         own = [r for r in measured if r.get("threads") == threads]
