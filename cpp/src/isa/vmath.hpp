@@ -4,7 +4,7 @@
 // function `exp` is the same code with the full range of results put back.
 #pragma once
 
-#include "vec.hpp"
+#include "bits.hpp"
 
 namespace crossent {
 namespace {

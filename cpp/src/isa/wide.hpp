@@ -1,7 +1,7 @@
 // Sums of two doubles (high + low) for the coefficients of float64 rows, whose roundings would add up otherwise.
 #pragma once
 
-#include "vec.hpp"
+#include "bits.hpp"
 
 namespace crossent {
 namespace {
