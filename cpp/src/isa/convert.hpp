@@ -88,21 +88,12 @@ CROSSENT_INLINE pack<double> widen_sum(pack<float> a) {
   return w;
 }
 
-// n doubles (n = lanes of T) in consecutive memory as a pack of T, and back.
+// n doubles (n = lanes of T) in consecutive memory as a pack of T.
 template <class T> CROSSENT_INLINE pack<T> load_as(const double* from) {
   if constexpr (sizeof(T) == 8) {
     return load<T>(from);
   } else {
     return narrow({load<double>(from), load<double>(from + 8)});
-  }
-}
-template <class T> CROSSENT_INLINE void store_from(double* to, pack<T> p) {
-  if constexpr (sizeof(T) == 8) {
-    store(to, p);
-  } else {
-    const two_packs w = widen(p);
-    store(to, w.low);
-    store(to + 8, w.high);
   }
 }
 

@@ -65,32 +65,6 @@ template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0)
   else return tree<n / 2>(f, first) + tree<n / 2>(f, first + n / 2);
 }
 
-// The lane sums of `packs` packs, a power of two: term(at(j)) by the tree of a group, whose other terms are 0.
-template <int packs, class T, class At, class Term> CROSSENT_INLINE pack<T> sum_group(At at, const Term& term) {
-  pack<T> t[packs];
-  for (index j = 0; j < packs; ++j) t[j] = term(at(j));
-  return tree<packs>([&](index j) { return t[j]; });
-}
-
-// A sum with and without the terms whose logit equals the maximum, which are counted in `ties`.
-template <class T> struct terms {
-  pack<T> plain, excluded;
-};
-template <class T> CROSSENT_INLINE terms<T> operator+(terms<T> a, terms<T> b) {
-  return {a.plain + b.plain, a.excluded + b.excluded};
-}
-template <int packs, class T, class At, class Term>
-CROSSENT_INLINE terms<T> sum_group(At at, const Term& term, pack<T> max, pack<T>& ties) {
-  const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  terms<T> t[packs];
-  for (index j = 0; j < packs; ++j) {
-    const pack<T> x = at(j), e = term(x);
-    ties = ties + if_equal(x, max, one, zero);
-    t[j] = {e, if_equal(x, max, zero, e)};
-  }
-  return tree<packs>([&](index j) { return t[j]; });
-}
-
 // f(n) with n as a constant: the power of two that `count` packs are rounded up to.
 template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
   return count > 4 ? f(std::integral_constant<int, 8>{}) : count > 2 ? f(std::integral_constant<int, 4>{})
