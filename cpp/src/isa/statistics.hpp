@@ -166,18 +166,23 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
   }
 }
 
-// The lane sums of a tile: for each of 8 class lanes, one accumulator per 8 rows.
+// The sums of a tile: for each of 8 class lanes, one accumulator per 8 rows.
 template <class T> struct tile_sums {
   static constexpr int halves = pack<T>::lanes / 8;
   accumulator<T> lane[8][halves];
 
-  CROSSENT_INLINE void add(tile_sums& s, int l, pack<T> v) {
-    if constexpr (sizeof(T) == 4) {
-      const two_packs w = widen(v);
-      s.lane[l][0] = s.lane[l][0].add(s.lane[l][0], w.low);
-      s.lane[l][1] = s.lane[l][1].add(s.lane[l][1], w.high);
-    } else {
-      s.lane[l][0] = s.lane[l][0].add(s.lane[l][0], v);
+  // The sums of a group in each class lane; of the first group, put there.
+  CROSSENT_INLINE void add(tile_sums& s, const pack<T> (&group)[8], bool first) {
+    for (int l = 0; l < 8; ++l) {
+      pack<double> rows[2] = {};
+      if constexpr (sizeof(T) == 4) {
+        const two_packs w = widen(group[l]);
+        rows[0] = w.low;
+        rows[1] = w.high;
+      } else {
+        rows[0] = group[l];
+      }
+      for (int k = 0; k < halves; ++k) s.lane[l][k] = first ? accumulator<T>{}.add({}, rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
     }
   }
   CROSSENT_INLINE void total(tile_sums& s, pack<double>* out) {
@@ -189,26 +194,26 @@ template <class T> struct tile_sums {
   }
 };
 
-// The terms of n classes, up to a group, added to `sums` as the definition of a row wants it, or, of the first group, put
-// there.
-template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack<T>* e, index n, bool first) {
+// f(first) + f(first + step) + .. of n packs, up to a group, by a tree of as many as it takes.
+template <class T, class F> CROSSENT_INLINE pack<T> lane_sum(index first, index n, F f) {
   constexpr index lanes = pack<T>::lanes;
-  const auto lane = [&](index l) {
-    const auto at = [&](index j) { return e[l + j * lanes]; };
-    if (l + lanes >= n) return at(0);
-    const auto have = [&](index j) { return l + j * lanes < n ? at(j) : set1<T>(0); };
-    if (l + 2 * lanes >= n) return at(0) + at(1);
-    return l + 4 * lanes >= n ? tree<4>(have) : tree<8>(have);
-  };
+  const auto at = [&](index j) { return f(first + j * lanes); };
+  const auto have = [&](index j) { return first + j * lanes < n ? at(j) : set1<T>(0); };
+  if (first + lanes >= n) return at(0);
+  if (first + 2 * lanes >= n) return at(0) + at(1);
+  return first + 4 * lanes >= n ? tree<4>(have) : tree<8>(have);
+}
+
+// The terms of n classes, up to a group, as the definition of a row adds them.
+template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack<T>* e, index n, bool first) {
+  const auto term = [&](index i) { return e[i]; };
+  pack<T> group[8];
   for (index l = 0; l < 8; ++l) {
-    if (first)
-      for (auto& part : sums.lane[l]) part = {};
-    if (l >= n) continue;
-    pack<T> sum = lane(l);
+    group[l] = l < n ? lane_sum<T>(l, n, term) : set1<T>(0);
     if constexpr (sizeof(T) == 4)
-      if (l + 8 < n) sum = sum + lane(l + 8);
-    sums.add(sums, static_cast<int>(l), sum);
+      if (l + 8 < n) group[l] = group[l] + lane_sum<T>(l + 8, n, term);
   }
+  sums.add(sums, group, first);
 }
 
 // Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does

@@ -5,12 +5,11 @@
 #pragma once
 
 #include "../kernels.hpp"
-#include "vec.hpp"
+#include "turn.hpp"
 
 namespace crossent {
 namespace {
 
-template <class T> constexpr index size_of = static_cast<index>(sizeof(T));
 template <class T> constexpr dtype native = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
 
 // The classes [begin, begin + n) of a row.
@@ -122,56 +121,6 @@ template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows, dtype
   return true;
 }
 
-// Squares of 4 x 4 floats (2 x 2 doubles) of 16 bytes a side, turned: row i of `from` becomes column i of `to`.
-template <class T> CROSSENT_INLINE void turn(const char* const (&from)[16 / sizeof(T)], char* const (&to)[16 / sizeof(T)]) {
-  typedef T quarter __attribute__((vector_size(16)));
-  constexpr int n = 16 / sizeof(T);
-  quarter q[n];
-  for (int i = 0; i < n; ++i) __builtin_memcpy(&q[i], from[i], 16);
-  if constexpr (n == 4) {
-    const quarter a = __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5), b = __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5);
-    const quarter c = __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7), d = __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
-    q[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-    q[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    q[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-    q[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-  } else {
-    const quarter a = q[0];
-    q[0] = __builtin_shufflevector(a, q[1], 0, 2);
-    q[1] = __builtin_shufflevector(a, q[1], 1, 3);
-  }
-  for (int i = 0; i < n; ++i) __builtin_memcpy(to[i], &q[i], 16);
-}
-
-// Between the contiguous rows of a tile of n >= 4 classes and its packs, square by square; the last ones may overlap.
-template <class T, bool to_packs, class P> CROSSENT_INLINE void turn_tile(P const* rows, index begin, index n, T* packs) {
-  constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
-  const index ahead = 4 * (rows[lanes - 1] - rows[0]);   // the tiles that follow, if the rows do
-  for (index l = 0; l < lanes; l += side) {
-    P row[side];
-    for (index i = 0; i < side; ++i) {
-      row[i] = rows[l + i] + begin * size_of<T>;
-      if (to_packs) prefetch(row[i] + ahead);
-    }
-    for (index square = 0; square < n; square += side) {
-      const index c = square + side <= n ? square : n - side;
-      const char* from[side];
-      char* to[side];
-      for (index i = 0; i < side; ++i) {
-        char* in_packs = reinterpret_cast<char*>(packs + (c + i) * lanes + l);
-        if constexpr (to_packs) {
-          from[i] = row[i] + c * size_of<T>;
-          to[i] = in_packs;
-        } else {
-          from[i] = in_packs;
-          to[i] = row[i] + c * size_of<T>;
-        }
-      }
-      turn<T>(from, to);
-    }
-  }
-}
-
 template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index row, run r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   const char* const* rows = s.rows + row;
@@ -184,7 +133,9 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
     return packed;
   }
   if (direct_along<T>(s) && r.n >= 16 / size_of<T>) {
-    turn_tile<T, true>(rows, r.begin, r.n, buffer);
+    const index ahead = 4 * (rows[lanes - 1] - rows[0]);   // the tiles that follow, if the rows do
+    for (index l = 0; l < lanes; ++l) prefetch(rows[l] + r.begin * size_of<T> + ahead);
+    rows_to_packs(rows, r.begin, r.n, buffer);
     return packed;
   }
   for (index l = 0; l < lanes; ++l) {
@@ -218,7 +169,7 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
     return;
   }
   if (direct_along<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
-    turn_tile<T, false>(s.rows + row, r.begin, r.n, const_cast<T*>(buffer));
+    packs_to_rows(buffer, r.begin, r.n, s.rows + row);
     return;
   }
   for (index l = 0; l < count && l < lanes; ++l) {

@@ -174,24 +174,17 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
       const auto term = make(i, b, orientation<true>{});
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
-      tile_sums<T> total[sums] = {};
+      tile_sums<T> total[sums];
       for (index g = 0; g < r.n; g += group_classes) {
-        const auto add_lane = [&](index l) {
-          const index left = r.n - g - l;
-          const auto at = [&](index j) {
-            const index c = g + l + j * lanes;
-            pack<T> x[arrays];
-            for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
-            return term(x, r.begin + c, 1);
-          };
-          const index have = left <= 0 ? 0 : (left + lanes - 1) / lanes;
-          return add_group<T, sums>(at, have < group_packs ? have : group_packs);
-        };
-        for (int l = 0; l < 8 && l < r.n - g; ++l) {
-          parts<T, sums> sum = add_lane(l);
-          if constexpr (sizeof(T) == 4) sum = sum + add_lane(l + 8);
-          for (int k = 0; k < sums; ++k) total[k].add(total[k], l, sum.v[k]);
+        const index n = r.n - g < group_classes ? r.n - g : group_classes;
+        pack<T> terms[sums][group_classes];
+        for (index c = 0; c < n; ++c) {
+          pack<T> x[arrays];
+          for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + (g + c) * t[k].stride);
+          const parts<T, sums> v = term(x, r.begin + g + c, 1);
+          for (int k = 0; k < sums; ++k) terms[k][c] = v.v[k];
         }
+        for (int k = 0; k < sums; ++k) add_terms(total[k], terms[k], n, g == 0);
       }
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
