@@ -25,10 +25,11 @@ cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targ
 void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
   auto& h = g.hard;
   y_.load(g.first, g.count, h.y, h.class_weight, h.row_weight, all_rows);
+  op_.leave_out(g, h.row_weight);
+  if (op_.out.data == nullptr) return;
   upstream_.load(g.first, g.count, h.row_weight, h.upstream);
-  for (index i = 0; i < g.count; ++i) h.upstream[i] *= scale_;
-  for (index i = 0; i < g.count; ++i)
-    if (h.row_weight[i] == 0) op_.leave_out(g, i);
+  if (scale_ != 1)
+    for (index i = 0; i < g.count; ++i) h.upstream[i] *= scale_;
 }
 
 double cross_entropy_part::fold_deviation(row_group& g, index row, const double* part, const double* mass) const {

@@ -23,8 +23,7 @@ class distillation_operation : public row_operation {
       hard->prepare(g, true);
     } else {
       rows->load(g.first, g.count, g.hard.y, g.hard.class_weight, g.hard.row_weight, true);
-      for (index i = 0; i < g.count; ++i)
-        if (g.hard.row_weight[i] == 0) leave_out(g, i);
+      leave_out(g, g.hard.row_weight);
     }
     soft_upstream->load(g.first, g.count, g.hard.row_weight, g.upstream);
   }

@@ -133,9 +133,10 @@ int row_operation::read(const view& v, int axis, double temperature, bool statis
   return static_cast<int>(inputs.size()) - 1;
 }
 
-void row_operation::leave_out(row_group& g, index row) const {
+void row_operation::leave_out(row_group& g, const double* row_weight) const {
   if (across) return;
-  for (std::size_t k = 0; k < inputs.size(); ++k) g.in[k].x[row] = nullptr;
+  for (index i = 0; i < g.count; ++i)
+    for (std::size_t k = 0; row_weight[i] == 0 && k < inputs.size(); ++k) g.in[k].x[i] = nullptr;
 }
 
 void describe(row_operation& op, const view& x, int axis, double temperature, const mutable_view& out) {

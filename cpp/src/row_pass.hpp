@@ -99,8 +99,8 @@ class row_operation {
   const dtype_kernels& kernel() const { return kernels(type); }
   // Adds an input; returns its number.
   int read(const view&, int axis, double temperature, bool statistics = true);
-  // Along the classes, rows that are not there are not read.
-  void leave_out(row_group&, index row) const;
+  // Along the classes, rows of weight 0 are not read.
+  void leave_out(row_group&, const double* row_weight) const;
 };
 
 // Sets what follows from the first input and the output: orientation, streaming.

@@ -22,17 +22,23 @@ template <class I> I load_one(const char* from) {
 
 // Reads n indices, `stride` bytes apart; a value that no class has becomes bad_class, never a wrapped number.
 template <class I>
-void read_as(const char* data, index stride, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
+targets::tally read_as(const char* data, index stride, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
   const bool may_ignore = has_ignore && (std::is_signed_v<I> || ignore >= 0);
+  targets::tally seen;
   for (index i = 0; i < n; ++i) {
     const I v = load_one<I>(data + i * stride);
-    bool ignored;
-    if constexpr (std::is_signed_v<I>) ignored = v == ignore;
-    else ignored = v == static_cast<std::uint64_t>(ignore);
+    bool equal;
+    if constexpr (std::is_signed_v<I>) equal = v == ignore;
+    else equal = v == static_cast<std::uint64_t>(ignore);
+    const bool absent = may_ignore & equal;
     // A negative number is a large one without its sign.
-    const bool in_range = static_cast<std::uint64_t>(v) < static_cast<std::uint64_t>(classes);
-    y[i] = may_ignore && ignored ? targets::ignored : in_range ? static_cast<index>(v) : bad_class;
+    const bool bad = !absent & (static_cast<std::uint64_t>(v) >= static_cast<std::uint64_t>(classes));
+    seen.absent += absent;
+    seen.bad += bad;
+    const index c = absent ? targets::ignored : static_cast<index>(v);
+    y[i] = bad ? bad_class : c;
   }
+  return seen;
 }
 
 template <class F> auto with_int_type(int_dtype type, F&& f) {
@@ -85,13 +91,17 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
 
 double targets::weight_at(index c) const { return load_number(weights_ + c * weight_stride_, weight_type_); }
 
-void targets::read(index first, index count, index* y) const {
+targets::tally targets::read(index first, index count, index* y) const {
+  tally seen;
   with_int_type(type_, [&](auto zero) {
     rows_.for_each_stretch(first, count, [&](index offset, index n, index stride) {
-      read_as<decltype(zero)>(data_ + offset, stride, n, classes_, has_ignore_, ignore_, y);
+      const tally part = read_as<decltype(zero)>(data_ + offset, stride, n, classes_, has_ignore_, ignore_, y);
+      seen.absent += part.absent;
+      seen.bad += part.bad;
       y += n;
     });
   });
+  return seen;
 }
 
 // All targets before anything else is done.
@@ -99,27 +109,24 @@ void targets::check(const execution& e) {
   const index chunks = (rows() + chunk - 1) / chunk;
   parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
     index y[chunk];
+    index absent = 0;
     for (index k = begin; k < end; ++k) {
       const index first = k * chunk, n = std::min(chunk, rows() - first);
-      read(first, n, y);
-      see(first, n, y);
+      const tally seen = read(first, n, y);
+      absent += seen.absent;
+      if (seen.bad > 0) note_bad(first, n, y);
     }
+    ignored_rows_.fetch_add(absent, std::memory_order_relaxed);
   });
   checked_ = true;
   throw_if_bad();
 }
 
-// Counts the rows that are ignored and remembers the first bad one; may be called from several threads.
-void targets::see(index first, index count, const index* y) const {
-  index absent = 0, bad = count;
-  for (index i = count - 1; i >= 0; --i) {
-    absent += y[i] == ignored;
-    if (y[i] == bad_class) bad = i;
-  }
-  if (absent > 0) ignored_rows_.fetch_add(absent, std::memory_order_relaxed);
-  if (bad == count) return;
+// Remembers the first bad row, one of these; may be called from several threads.
+void targets::note_bad(index first, index count, const index* y) const {
+  const index row = first + (std::find(y, y + count, bad_class) - y);
   index seen = first_bad_.load();
-  while (first + bad < seen && !first_bad_.compare_exchange_weak(seen, first + bad)) {
+  while (row < seen && !first_bad_.compare_exchange_weak(seen, row)) {
   }
 }
 
@@ -134,20 +141,25 @@ void targets::throw_if_bad() const {
 }
 
 void targets::load(index first, index count, index* y, double* class_weight, double* row_weight, bool all) const {
-  sample_weight_.load(first, count, row_weight);
   if (data_ == nullptr) {
+    sample_weight_.load(first, count, row_weight);
     std::fill_n(y, count, 0);
     std::fill_n(class_weight, count, 1.0);
     return;
   }
-  read(first, count, y);
-  if (!checked_) see(first, count, y);
+  const tally seen = read(first, count, y);
+  if (!checked_ && seen.absent > 0) ignored_rows_.fetch_add(seen.absent, std::memory_order_relaxed);
+  if (!checked_ && seen.bad > 0) note_bad(first, count, y);
+  if (weights_ == nullptr && !sample_weight_.given()) {
+    for (index i = 0; i < count; ++i) class_weight[i] = row_weight[i] = static_cast<double>(y[i] >= 0);   // a bad one is not read either
+    return;
+  }
+  sample_weight_.load(first, count, row_weight);
   const bool zero_counts = smoothed_ || all;   // rows whose class has weight 0
-  for (index i = 0; i < count; ++i) class_weight[i] = y[i] < 0 ? 0.0 : 1.0;   // a bad one is not read either
-  if (weights_ != nullptr)
-    for (index i = 0; i < count; ++i) class_weight[i] = y[i] < 0 ? 0.0 : weight_at(y[i]);
-  for (index i = 0; i < count; ++i)
+  for (index i = 0; i < count; ++i) {
+    class_weight[i] = y[i] < 0 ? 0.0 : weight(y[i]);
     row_weight[i] = y[i] < 0 || (class_weight[i] == 0 && !zero_counts) ? 0.0 : row_weight[i];
+  }
 }
 
 double targets::denominator(const row_loss_options& options, const execution& e, bool class_weights) const {
@@ -173,8 +185,7 @@ double targets::denominator(const row_loss_options& options, const execution& e,
 
 void upstream::load(index first, index count, const double* row_weight, double* g) const {
   grad_output_.load(first, count, g);
-  const bool none = divisor_ == 0;
-  for (index i = 0; i < count; ++i) g[i] = none || row_weight[i] == 0 ? 0.0 : g[i];
+  for (index i = 0; i < count; ++i) g[i] = divisor_ == 0 || row_weight[i] == 0 ? 0.0 : g[i];
 }
 
 double reduced(double total, enum reduction how, double denominator) {

@@ -29,6 +29,10 @@ class row_values {
 class targets {
  public:
   static constexpr index ignored = -1;
+  // Of some rows: how many are ignored, and how many have a class that does not exist.
+  struct tally {
+    index absent = 0, bad = 0;
+  };
 
   // target.data == nullptr: rows have no class. arithmetic: of the logits. Throws target_error where the call `writes` to an
   // array of the caller's, or the denominator is a sum over the targets: else they are seen as they are loaded, all of them,
@@ -50,9 +54,9 @@ class targets {
 
  private:
   double weight_at(index c) const;
-  void read(index first, index count, index* y) const;
+  tally read(index first, index count, index* y) const;
   void check(const execution&);
-  void see(index first, index count, const index* y) const;
+  void note_bad(index first, index count, const index* y) const;
 
   const char* data_;
   int_dtype type_;

@@ -191,7 +191,7 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
   const number weight_sum = k::of(set1(r.weight_sum)), divisor = k::of(set1(r.divisor));
   const scaling unscaled;
   for (index i = 0; i < r.count; i += 8) {
-    const doubles v = load<double>(r.row_weight + i), g = load<double>(r.upstream + i);
+    const doubles v = load<double>(r.row_weight + i);
     const doubles max = load<double>(r.state.max + i), tail = loss_tail(r.state, i);
     const doubles log_sum = log1p(tail);
     const number sum = k::of(one) + k::of(tail);
@@ -216,6 +216,7 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
     store(r.loss + i, if_equal(v, zero, zero, v * loss));
     if (r.factor == nullptr) continue;
 
+    const doubles g = load<double>(r.upstream + i);
     const number scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it
     const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));

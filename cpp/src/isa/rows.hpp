@@ -75,6 +75,7 @@ template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
 template <class T> struct accumulator;
 template <> struct accumulator<float> {
   pack<double> high;
+  CROSSENT_INLINE accumulator of(pack<double> v) { return {v}; }
   CROSSENT_INLINE void put(accumulator& a, pack<float> v) { a.high = a.high + widen_sum(v); }
   CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) { a.high = a.high + v; return a; }
   CROSSENT_INLINE pack<double> total(accumulator a) { return a.high; }
@@ -83,6 +84,7 @@ template <> struct accumulator<float> {
 };
 template <> struct accumulator<double> {
   pack<double> high, low;
+  CROSSENT_INLINE accumulator of(pack<double> v) { return {v, set1(0.0)}; }
   CROSSENT_INLINE void put(accumulator& a, pack<double> v) { a = add(a, v); }
   CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) {
     pack<double> error;

@@ -170,50 +170,38 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
 template <class T> struct tile_sums {
   static constexpr int halves = pack<T>::lanes / 8;
   accumulator<T> lane[8][halves];
-
-  // The sums of a group in each class lane; of the first group, put there.
-  CROSSENT_INLINE void add(tile_sums& s, const pack<T> (&group)[8], bool first) {
-    for (int l = 0; l < 8; ++l) {
-      pack<double> rows[2] = {};
-      if constexpr (sizeof(T) == 4) {
-        const two_packs w = widen(group[l]);
-        rows[0] = w.low;
-        rows[1] = w.high;
-      } else {
-        rows[0] = group[l];
-      }
-      for (int k = 0; k < halves; ++k) s.lane[l][k] = first ? accumulator<T>{}.add({}, rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
-    }
-  }
-  CROSSENT_INLINE void total(tile_sums& s, pack<double>* out) {
-    for (int k = 0; k < halves; ++k) {
-      for (int half = 4; half > 0; half /= 2)
-        for (int l = 0; l < half; ++l) s.lane[l][k] = s.lane[l][k].join(s.lane[l][k], s.lane[l + half][k]);
-      out[k] = s.lane[0][k].total(s.lane[0][k]);
-    }
-  }
 };
 
-// f(first) + f(first + step) + .. of n packs, up to a group, by a tree of as many as it takes.
-template <class T, class F> CROSSENT_INLINE pack<T> lane_sum(index first, index n, F f) {
+// The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
+template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, index n, bool first) {
   constexpr index lanes = pack<T>::lanes;
-  const auto at = [&](index j) { return f(first + j * lanes); };
-  const auto have = [&](index j) { return first + j * lanes < n ? at(j) : set1<T>(0); };
-  if (first + lanes >= n) return at(0);
-  if (first + 2 * lanes >= n) return at(0) + at(1);
-  return first + 4 * lanes >= n ? tree<4>(have) : tree<8>(have);
-}
-
-// The terms of n classes, up to a group, as the definition of a row adds them.
-template <class T> CROSSENT_INLINE void add_terms(tile_sums<T>& sums, const pack<T>* e, index n, bool first) {
-  const auto term = [&](index i) { return e[i]; };
-  pack<T> group[8];
+  pack<T> lane[lanes];
+  with_group_size((n + lanes - 1) / lanes, [&](auto size) {
+    constexpr int count = decltype(size)::value;
+    for (index i = n; i < count * lanes; ++i) e[i] = set1<T>(0);
+    for (index l = 0; l < lanes; ++l) lane[l] = tree<count>([&](index j) { return e[l + j * lanes]; });
+  });
   for (index l = 0; l < 8; ++l) {
-    group[l] = l < n ? lane_sum<T>(l, n, term) : set1<T>(0);
-    if constexpr (sizeof(T) == 4)
-      if (l + 8 < n) group[l] = group[l] + lane_sum<T>(l + 8, n, term);
+    pack<double> rows[2] = {};
+    if constexpr (sizeof(T) == 4) {
+      const two_packs w = widen(lane[l] + lane[l + 8]);
+      rows[0] = w.low;
+      rows[1] = w.high;
+    } else {
+      rows[0] = lane[l];
+    }
+    for (int k = 0; k < s.halves; ++k) s.lane[l][k] = first ? accumulator<T>::of(rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
   }
-  sums.add(sums, group, first);
+}
+// One sum per row.
+template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
+  for (int k = 0; k < s.halves; ++k) {
+    accumulator<T> lane[8];
+    for (int l = 0; l < 8; ++l) lane[l] = s.lane[l][k];
+    for (int half = 4; half > 0; half /= 2)
+      for (int l = 0; l < half; ++l) lane[l] = lane[l].join(lane[l], lane[l + half]);
+    out[k] = lane[0].total(lane[0]);
+  }
 }
 
 // Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
@@ -274,10 +262,10 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
     add_terms(excluded, e, n, c == 0);
   }
   pack<double> total[2];
-  excluded.total(excluded, total);
+  add_lanes(excluded, total);
   put<T>(out.excluded + entry, blocks, count, total);
   if (!only_block) {
-    plain.total(plain, total);
+    add_lanes(plain, total);
     put<T>(out.plain + entry, blocks, count, total);
   }
   put<T>(out.max + entry, blocks, count, max);

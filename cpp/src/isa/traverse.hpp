@@ -188,7 +188,7 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
       }
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
-        total[k].total(total[k], rows);
+        add_lanes(total[k], rows);
         put<T>(out[k] + i * blocks + b, blocks, count, rows);
       }
     }
