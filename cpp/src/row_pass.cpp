@@ -161,16 +161,6 @@ void run_rows(row_operation& op, const execution& e) {
   else run_groups(op, rows, group, threads, e);
 }
 
-void store_number(void* to, dtype type, double value) {
-  const auto put = [&](auto v) { std::memcpy(to, &v, sizeof v); };
-  switch (type) {
-    case dtype::float64: return put(value);
-    case dtype::float32: return put(static_cast<float>(value));
-    case dtype::float16: return put(to_float16(static_cast<float>(value)));
-    case dtype::bfloat16: return put(to_bfloat16(static_cast<float>(value)));
-  }
-}
-
 namespace {
 
 // f(number) for a type that reads one number of the dtype.

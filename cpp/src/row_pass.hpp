@@ -1,9 +1,11 @@
 // How an operation on rows runs: groups of rows over threads, or, where there are few long rows, runs of class blocks.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <vector>
 
+#include "half.hpp"
 #include "kernels.hpp"
 #include "layout.hpp"
 #include "parallel.hpp"
@@ -108,7 +110,15 @@ void describe(row_operation&, const view& x, int axis, double temperature, const
 void run_rows(row_operation&, const execution&);
 
 // A number into an array of the dtype, and from it.
-void store_number(void* to, dtype, double value);
+inline void store_number(void* to, dtype type, double value) {
+  const auto put = [&](auto v) { std::memcpy(to, &v, sizeof v); };
+  switch (type) {
+    case dtype::float64: return put(value);
+    case dtype::float32: return put(static_cast<float>(value));
+    case dtype::float16: return put(to_float16(static_cast<float>(value)));
+    case dtype::bfloat16: return put(to_bfloat16(static_cast<float>(value)));
+  }
+}
 double load_number(const void* from, dtype);
 // The same, rounded to what the call computes in.
 double load_rounded(const void* from, dtype, dtype arithmetic);

@@ -23,16 +23,26 @@ template <class I> I load_one(const char* from) {
 // Reads n indices, `stride` bytes apart; a value that no class has becomes bad_class, never a wrapped number.
 template <class I>
 targets::tally read_as(const char* data, index stride, index n, index classes, bool has_ignore, std::int64_t ignore, index* y) {
+  // A negative number is a large one without its sign.
+  const auto no_class = [=](auto v) { return static_cast<std::uint64_t>(v) >= static_cast<std::uint64_t>(classes); };
   const bool may_ignore = has_ignore && (std::is_signed_v<I> || ignore >= 0);
   targets::tally seen;
+  if (!may_ignore || no_class(ignore)) {   // nearly always all of them are classes, and this loop is enough
+    bool other = false;
+    for (index i = 0; i < n; ++i) {
+      const I v = load_one<I>(data + i * stride);
+      y[i] = static_cast<index>(v);
+      other |= no_class(v);
+    }
+    if (!other) return seen;
+  }
   for (index i = 0; i < n; ++i) {
     const I v = load_one<I>(data + i * stride);
     bool equal;
     if constexpr (std::is_signed_v<I>) equal = v == ignore;
     else equal = v == static_cast<std::uint64_t>(ignore);
     const bool absent = may_ignore & equal;
-    // A negative number is a large one without its sign.
-    const bool bad = !absent & (static_cast<std::uint64_t>(v) >= static_cast<std::uint64_t>(classes));
+    const bool bad = !absent & no_class(v);
     seen.absent += absent;
     seen.bad += bad;
     const index c = absent ? targets::ignored : static_cast<index>(v);
@@ -184,8 +194,12 @@ double targets::denominator(const row_loss_options& options, const execution& e,
 }
 
 void upstream::load(index first, index count, const double* row_weight, double* g) const {
+  if (divisor_ == 0) {
+    std::fill_n(g, count, 0.0);
+    return;
+  }
   grad_output_.load(first, count, g);
-  for (index i = 0; i < count; ++i) g[i] = divisor_ == 0 || row_weight[i] == 0 ? 0.0 : g[i];
+  for (index i = 0; i < count; ++i) g[i] = row_weight[i] == 0 ? 0.0 : g[i];
 }
 
 double reduced(double total, enum reduction how, double denominator) {
