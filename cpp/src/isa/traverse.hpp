@@ -74,16 +74,22 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
         for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + c * size_of<T>);
         return entry(x, r.begin + c, lanes);
       };
-      const index full = r.n / lanes * lanes, rest = r.n - full;
-      if (to.stream && reinterpret_cast<std::uintptr_t>(y) % pack_bytes == 0 && direct_along<T>(to)) {
-        for (index c = 0; c < full; c += lanes) stream(y + c * size_of<T>, whole(c));
-      } else {
-        for (index c = 0; c < full; c += lanes) store(y + c * size_of<T>, whole(c));
-      }
-      if (rest > 0) {
-        pack<T> x[arrays];
-        for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + full * size_of<T>, rest, T(0));
-        store_partial(y + full * size_of<T>, rest, entry(x, r.begin + full, rest));
+      const bool streams = to.stream && direct_along<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
+      // Entries before the first whole line of memory, then whole packs, then what is left.
+      index part = streams ? static_cast<index>(-reinterpret_cast<std::uintptr_t>(y) % pack_bytes) / size_of<T> : 0;
+      for (index c = 0; c < r.n; part = r.n - c) {
+        if (part > r.n) part = r.n;
+        if (part > 0) {
+          pack<T> x[arrays];
+          for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + c * size_of<T>, part, T(0));
+          store_partial(y + c * size_of<T>, part, entry(x, r.begin + c, part));
+          c += part;
+        }
+        if (streams) {
+          for (; c + lanes <= r.n; c += lanes) stream(y + c * size_of<T>, whole(c));
+        } else {
+          for (; c + lanes <= r.n; c += lanes) store(y + c * size_of<T>, whole(c));
+        }
       }
       close_along(to, i, r, out);
     }
