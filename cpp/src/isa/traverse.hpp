@@ -146,7 +146,10 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
       for (; (g + group_packs) * lanes <= r.n; g += group_packs)
         put(tree<group_packs>([&](index j) {
           pack<T> x[arrays];
-          for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + (g + j) * pack_bytes);
+          for (int k = 0; k < arrays; ++k) {
+            x[k] = load<T>(from[k] + (g + j) * pack_bytes);
+            prefetch(from[k] + (g + j) * pack_bytes + block_classes * size_of<T>);
+          }
           return term(x, r.begin + (g + j) * lanes, lanes);
         }));
       if (g < packs) {
