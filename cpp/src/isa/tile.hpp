@@ -82,6 +82,19 @@ template <class T> void scatter(const T* from, index from_step, index n, char* t
   }
 }
 
+// The way back for a stretch of classes of one row; where the sink streams, whole lines of memory go past the caches.
+template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char* to, const sink& s) {
+  const index size = item_size(s.type);
+  if (!s.stream || s.class_stride != size) return scatter(from, 1, n, to, s.class_stride, s.type);
+  alignas(pack_bytes) char line[block_classes * sizeof(double)];
+  scatter(from, 1, n, line, size, s.type);
+  const index bytes = n * size, before = static_cast<index>(-reinterpret_cast<std::uintptr_t>(to) % pack_bytes);
+  index i = before < bytes ? before : bytes;
+  __builtin_memcpy(to, line, static_cast<std::size_t>(i));
+  for (; i + pack_bytes <= bytes; i += pack_bytes) stream(to + i, load<float>(line + i));
+  __builtin_memcpy(to + i, line + i, static_cast<std::size_t>(bytes - i));
+}
+
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.single; }
@@ -102,8 +115,7 @@ template <class T> CROSSENT_INLINE char* open_along(const sink& s, index row, ru
   return direct_along<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
 }
 template <class T> CROSSENT_INLINE void close_along(const sink& s, index row, run r, const T* buffer) {
-  if (direct_along<T>(s)) return;
-  scatter(buffer, 1, r.n, s.rows[row] + r.begin * s.class_stride, s.class_stride, s.type);
+  if (!direct_along<T>(s)) convert_back(buffer, r.n, s.rows[row] + r.begin * s.class_stride, s);
 }
 
 // ---- Across ----------------------------------------------------------------------------------------------------------
