@@ -23,6 +23,7 @@ class cross_entropy_operation : public row_operation {
     kernel().write_exp(input(g, 0), part->probabilities(g, q), output(g), begin, end, scale(0), part->scale_of(g));
   }
   void complete(row_group& g) override {
+    if (part->writes_target()) return;
     part->for_each_entry(g, [&](index row, index c, double v) { store_number(g.out[row] + c * out.class_stride, out.type, v); });
   }
 };
@@ -36,6 +37,7 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
   const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));
   op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0);
+  if (op.across && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
 
   const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
   op.losses = losses.get();

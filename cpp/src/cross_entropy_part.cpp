@@ -113,6 +113,7 @@ void cross_entropy_part::finish(row_group& g) const {
   kernels().cross_entropy(r);
   if (op_.out.data == nullptr) return;
   std::copy_n(x.shift, g.count, h.shift);
+  for (index i = 0; i < g.count && writes_target(); ++i) h.target_class[i] = static_cast<double>(h.y[i]);
   op_.kernel().spread(g.count, h.factor, h.shift);
 }
 
@@ -124,6 +125,10 @@ row_scale cross_entropy_part::scale_of(const row_group& g) const {
   if (smoothed() || probabilities_ >= 0) s.beta = g.hard.beta;
   if (probabilities_ >= 0) s.gamma = g.hard.gamma;
   if (!packed_weight_.empty()) s.weight = packed_weight_.data();
+  if (writes_target()) {
+    s.target = g.hard.target_class;
+    s.target_gradient = g.hard.target_gradient;
+  }
   return s;
 }
 

@@ -17,6 +17,8 @@ class cross_entropy_part {
   // Losses, the numbers for `scale_of` and the single entries of the gradient.
   void finish(row_group&) const;
   row_scale scale_of(const row_group&) const;
+  // Whether the entry of the target is among what `scale_of` gives, and no entry is left for `for_each_entry`.
+  bool writes_target() const { return op_.across && op_.classes <= block_classes && probabilities_ < 0 && !smoothed(); }
   // nullptr where targets are indices.
   const source* probabilities(const row_group&, source& storage) const;
   // f(row, class, gradient, in `hard`): the entries that the difference of two rounded numbers would lose.

@@ -85,6 +85,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   if (with_hard) {
     const int hard_logits = t == 1 ? 0 : op.read(logits, options.axis, 1.0);
     op.hard = std::make_unique<cross_entropy_part>(op, hard_logits, y, hard_upstream, options, probabilities, hard_share);
+    if (op.across) op.stream = false;   // the entries of `complete` would fetch all lines again
   }
 
   const std::size_t count = static_cast<std::size_t>(rows);

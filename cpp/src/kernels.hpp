@@ -69,6 +69,9 @@ struct row_scale {
   const double* beta = nullptr;    // absent: no second term
   const double* gamma = nullptr;   // with class probabilities q
   const void* weight = nullptr;    // (classes,) in the arithmetic dtype; absent: ones
+  // Across, without a second term: one entry of each row as it is to be. Absent: all are as above.
+  const double* target = nullptr;
+  const double* target_gradient = nullptr;
 };
 
 // Sums over a block with the coefficients b_c = weight_c q_c.

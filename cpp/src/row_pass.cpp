@@ -1,6 +1,9 @@
 #include "row_pass.hpp"
 
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <cstring>
@@ -19,6 +22,13 @@ index last_level_cache() {
   return bytes;
 #else
   return 1 << 25;
+#endif
+}
+
+// What was stored around the caches is in memory, before another thread is told that it is.
+void stream_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
 #endif
 }
 
@@ -87,6 +97,7 @@ void run_groups(row_operation& op, index rows, index group, int threads, const e
       op.write(g, 0, blocks);
       op.complete(g);
     }
+    if (op.stream) stream_fence();
   });
 }
 
@@ -107,6 +118,7 @@ void run_blocks(row_operation& op, index rows, index group, int threads, const e
         const index run = u % runs;
         f(groups[static_cast<std::size_t>(u / runs)], run * blocks / runs, (run + 1) * blocks / runs);
       }
+      if (op.stream) stream_fence();
     });
   };
   over_runs([&](row_group& g, index begin, index end) {

@@ -62,7 +62,7 @@ struct alignas(64) row_group {
   struct alignas(64) {
     index y[group_rows] = {};
     double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {}, loss[group_rows] = {};
-    double target[group_rows] = {}, target_gradient[group_rows] = {}, target_deviation[group_rows] = {};
+    double target[group_rows] = {}, target_class[group_rows] = {}, target_gradient[group_rows] = {}, target_deviation[group_rows] = {};
     double mass[group_rows] = {}, others[group_rows] = {}, deviation[group_rows] = {};
     double top_class[group_rows] = {}, top_weight[group_rows] = {}, top_probability[group_rows] = {};
     double top_gradient[group_rows] = {};

@@ -42,10 +42,18 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
       const open_tile<T> y = open_across(to, i, count, r, out);
+      const bool streams = to.stream && y.direct && (reinterpret_cast<std::uintptr_t>(y.data) | y.stride) % pack_bytes == 0;
       for (index c = 0; c < r.n; ++c) {
         pack<T> x[arrays];
         for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
-        store(y.data + c * y.stride, entry(x, r.begin + c, 1));
+        const pack<T> v = entry(x, r.begin + c, 1);
+        char* at = y.data + c * y.stride;
+        if (streams) {
+          stream(at, v);
+        } else {
+          prefetch_to_write(at + tiles_ahead * pack_bytes);
+          store(at, v);
+        }
       }
       close_across(y, to, i, count, r, out);
     }
@@ -94,7 +102,6 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
       close_along(to, i, r, out);
     }
   }
-  if (to.stream) stream_fence();
 }
 
 template <class T, int arrays, class Make>

@@ -149,7 +149,8 @@ template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n
 #endif
 }
 
-// A store that goes around the caches; `to` is aligned to 64 bytes. stream_fence() before the data is handed on.
+// A store that goes around the caches; `to` is aligned to 64 bytes. The caller of the kernel
+// fences before the data is handed on.
 template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
 #if defined(__AVX512F__)
   __m512i v;
@@ -168,13 +169,8 @@ template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
 #endif
 }
 
-CROSSENT_INLINE void stream_fence() {
-#if defined(__x86_64__)
-  _mm_sfence();
-#endif
-}
-
 CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+CROSSENT_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }
 
 // 16 float16 numbers as floats, and back.
 CROSSENT_INLINE pack<float> load_float16(const void* from) {

@@ -24,13 +24,21 @@ CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, ind
     if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
     if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
     const void* weight = p.weight;
+    constexpr bool with_target = o.across && !with_beta;
+    pack<T> target = set1<T>(-1), target_gradient = zero;
+    if (with_target && p.target != nullptr) {
+      target = per_row<T>(p.target, i, o);
+      target_gradient = per_row<T>(p.target_gradient, i, o);
+    }
     return [=](const pack<T>* x, index c, index n) {
       const pack<T> e = term(x[0] - offset);
       if constexpr (with_beta) {
         const pack<T> b = coefficient_of<T, arrays == 2>(beta, gamma, x[arrays - 1], weight, c, n, o);
         return if_equal(factor, zero, zero, fma(e, factor, -b));
       } else {
-        return if_equal(factor, zero, zero, e * factor);
+        const pack<T> entry = if_equal(factor, zero, zero, e * factor);
+        if constexpr (with_target) return if_equal(target, set1(static_cast<T>(c)), target_gradient, entry);
+        else return entry;
       }
     };
   });
