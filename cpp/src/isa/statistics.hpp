@@ -204,10 +204,6 @@ template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<do
   }
 }
 
-// Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
-// not follow by itself.
-constexpr index tiles_ahead = 4;
-
 template <class T, bool scaled>
 CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
                                        const block_statistics& out, index entry, index blocks) {

@@ -133,6 +133,18 @@ template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows, dtype
   return true;
 }
 
+// Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
+// not follow by itself.
+constexpr index tiles_ahead = 4;
+
+// f(line of memory) for those of a tile that far ahead, if its rows follow each other closely, as these do.
+template <class T, class P, class F> CROSSENT_INLINE void for_each_line_ahead(P const* rows, F f) {
+  const index step = rows[1] - rows[0];
+  if (step > 16 * pack_bytes) return;
+  const char* from = rows[0] + tiles_ahead * pack<T>::lanes * step;
+  for (index at = 0; at < pack<T>::lanes * step; at += pack_bytes) f(from + at);
+}
+
 template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index row, run r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   const char* const* rows = s.rows + row;
@@ -145,8 +157,7 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
     return packed;
   }
   if (direct_along<T>(s) && r.n >= 16 / size_of<T>) {
-    const index ahead = 4 * (rows[lanes - 1] - rows[0]);   // the tiles that follow, if the rows do
-    for (index l = 0; l < lanes; ++l) prefetch(rows[l] + r.begin * size_of<T> + ahead);
+    for_each_line_ahead<T>(rows, [](const char* p) { prefetch(p); });
     rows_to_packs(rows, r.begin, r.n, buffer);
     return packed;
   }
@@ -181,6 +192,7 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
     return;
   }
   if (direct_along<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
+    for_each_line_ahead<T>(s.rows + row, [](const char* p) { prefetch_to_write(p); });
     packs_to_rows(buffer, r.begin, r.n, s.rows + row);
     return;
   }
