@@ -83,6 +83,7 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
         return entry(x, r.begin + c, lanes);
       };
       const bool streams = to.stream && direct_along<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
+      if (streams) prefetch_to_write(y + r.n * size_of<T>);   // the line that the last entries share with what follows
       // Entries before the first whole line of memory, then whole packs, then what is left.
       index part = streams ? static_cast<index>(-reinterpret_cast<std::uintptr_t>(y) % pack_bytes) / size_of<T> : 0;
       for (index c = 0; c < r.n; part = r.n - c) {
