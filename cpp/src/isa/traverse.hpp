@@ -45,7 +45,7 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
       const bool streams = to.stream && y.direct && (reinterpret_cast<std::uintptr_t>(y.data) | y.stride) % pack_bytes == 0;
       for (index c = 0; c < r.n; ++c) {
         pack<T> x[arrays];
-        for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
+        each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
         const pack<T> v = entry(x, r.begin + c, 1);
         char* at = y.data + c * y.stride;
         if (streams) {
@@ -79,7 +79,7 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
       const auto whole = [&](index c) {
         pack<T> x[arrays];
-        for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + c * size_of<T>);
+        each<arrays>([&](int k) { x[k] = load<T>(from[k] + c * size_of<T>); });
         return entry(x, r.begin + c, lanes);
       };
       const bool streams = to.stream && direct_along<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
@@ -118,7 +118,7 @@ template <class T, int sums> struct parts {
   pack<T> v[sums];
 };
 template <class T, int sums> CROSSENT_INLINE parts<T, sums> operator+(parts<T, sums> a, const parts<T, sums>& b) {
-  for (int k = 0; k < sums; ++k) a.v[k] = a.v[k] + b.v[k];
+  each<sums>([&](int k) { a.v[k] = a.v[k] + b.v[k]; });
   return a;
 }
 
@@ -148,16 +148,16 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
       const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) {
-        for (int k = 0; k < sums; ++k) total[k].put(total[k], group.v[k]);
+        each<sums>([&](int k) { total[k].put(total[k], group.v[k]); });
       };
       index g = 0;
       for (; (g + group_packs) * lanes <= r.n; g += group_packs)
         put(tree<group_packs>([&](index j) {
           pack<T> x[arrays];
-          for (int k = 0; k < arrays; ++k) {
+          each<arrays>([&](int k) {
             x[k] = load<T>(from[k] + (g + j) * pack_bytes);
             prefetch(from[k] + (g + j) * pack_bytes + block_classes * size_of<T>);
-          }
+          });
           return term(x, r.begin + (g + j) * lanes, lanes);
         }));
       if (g < packs) {
@@ -165,7 +165,7 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
           const index c = (g + j) * lanes, left = r.n - c;
           pack<T> x[arrays];
           if (left >= lanes) {
-            for (int k = 0; k < arrays; ++k) x[k] = load<T>(from[k] + c * size_of<T>);
+            each<arrays>([&](int k) { x[k] = load<T>(from[k] + c * size_of<T>); });
             return term(x, r.begin + c, lanes);
           }
           for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + c * size_of<T>, left, T(0));
@@ -197,7 +197,7 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
         pack<T> terms[sums][group_classes];
         for (index c = 0; c < n; ++c) {
           pack<T> x[arrays];
-          for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + (g + c) * t[k].stride);
+          each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
           const parts<T, sums> v = term(x, r.begin + g + c, 1);
           for (int k = 0; k < sums; ++k) terms[k][c] = v.v[k];
         }

@@ -65,34 +65,33 @@ CROSSENT_INLINE void turn(pack<double> (&p)[2]) {
   p[1] = interleave<8, true>(a, p[1]);
 }
 
-// f(0), .., f(n - 1), so that arrays of packs stay in registers.
+// f(0), .., f(n - 1) without a loop, which would leave arrays of packs in memory.
 template <class F, int... i> CROSSENT_INLINE void each(F f, std::integer_sequence<int, i...>) { (f(i), ...); }
+template <int n, class F> CROSSENT_INLINE void each(F f) { each(f, std::make_integer_sequence<int, n>{}); }
 
 // The contiguous rows of a tile of n classes, at least as many as a square has, to packs; the last squares may overlap.
 template <class T> CROSSENT_INLINE void rows_to_packs(const char* const* rows, index begin, index n, T* packs) {
   constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
-  constexpr std::make_integer_sequence<int, side> all{};
   for (index square = 0; square < n; square += side) {
     const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
     pack<T> p[side];
-    each([&](int i) {
+    each<side>([&](int i) {
       p[i] = load_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at});
-    }, all);
+    });
     turn(p);
-    each([&](int i) { store(packs + (c + i) * lanes, p[i]); }, all);
+    each<side>([&](int i) { store(packs + (c + i) * lanes, p[i]); });
   }
 }
 template <class T> CROSSENT_INLINE void packs_to_rows(const T* packs, index begin, index n, char* const* rows) {
   constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
-  constexpr std::make_integer_sequence<int, side> all{};
   for (index square = 0; square < n; square += side) {
     const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
     pack<T> p[side];
-    each([&](int i) { p[i] = load<T>(packs + (c + i) * lanes); }, all);
+    each<side>([&](int i) { p[i] = load<T>(packs + (c + i) * lanes); });
     turn(p);
-    each([&](int i) {
+    each<side>([&](int i) {
       store_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at}, p[i]);
-    }, all);
+    });
   }
 }
 
