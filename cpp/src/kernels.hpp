@@ -170,8 +170,8 @@ struct dtype_kernels {
   // Its gradient in the student's logits, plus what write_exp writes for `hard` (nullptr: nothing).
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                            index block_end, const divergence_rows&, const row_scale* hard);
-  // sum p (max - x) of each block
-  void (*entropy_sums)(const source&, index block_begin, index block_end, const distribution_rows&, double* out);
+  // sum p (max - x) of each row, factor the one of softmax
+  void (*entropy_sums)(const source&, const row_state&, const double* factor, double* out);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
   // n numbers `stride` bytes apart, from and to any dtype.
@@ -204,9 +204,8 @@ struct kernel_table {
   void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out);
   void (*logsumexp)(index rows, const row_state&, double* out);
   void (*cross_entropy)(const cross_entropy_rows&);
-  // Two sums per block, of which the measure is the sum.
-  void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end, double* value,
-                           double* rest);
+  // The measure of each row.
+  void (*information_sums)(information, const source& p, const source& q, double* out);
   // The sum of n <= 1024 doubles as high + low.
   void (*sum)(index n, const double* x, double* high, double* low);
 };
