@@ -42,7 +42,8 @@ class cross_entropy_part {
   const targets& y_;
   const upstream& upstream_;
   const row_loss_options& options_;
-  double scale_, weight_sum_ = 0;
+  double scale_;
+  compensated weight_sum_;
   std::vector<char> packed_weight_;      // contiguous, in the arithmetic dtype; empty: ones
   std::vector<double> block_weights_;    // sum of the weights of each block of classes
 };

@@ -54,14 +54,10 @@ class entropy_operation : public row_operation {
   row_array result;
 
   void finish(row_group& g) override {
-    row_reading& x = g.in[0];
-    kernels().softmax_factor(g.count, x.state(), {}, g.factor);
-    kernels().log_sum(g.count, x.state(), g.value);
-    double sum[group_rows];
-    kernel().entropy_sums(input(g, 0), x.state(), g.factor, sum);
+    kernel().entropy(input(g, 0), g.in[0].state(), g.value);
     index offset[group_rows];
     result.rows.offsets(g.first, g.count, offset);
-    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i] + sum[i]);
+    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i]);
   }
 };
 

@@ -6,12 +6,7 @@ import math
 KNOWN = {
     "binary_cross_entropy gradient": (
         {"bfloat16": math.inf, "float32": math.inf}, "y (1 / p), which overflows where y / p does not"),
-    "cross_entropy probabilities gradient": ({"float64": 5}, "rarely"),
-    "cross_entropy probabilities": ({"float64": 5}, "rarely"),
-    "cross_entropy smoothed": ({"float64": 5}, "with class and sample weights"),
-    "cross_entropy smoothed gradient": ({"float64": 16}, "the true class where it is the largest, with class weights"),
     "distillation_loss": ({"float16": 5, "bfloat16": 5, "float64": 8}, "the divergence in it"),
-    "information.perplexity": ({"float64": math.inf}, "the exponential of a mean that is rounded to float64"),
     "kl_div log_target": (
         {"float16": math.inf, "bfloat16": math.inf, "float32": math.inf, "float64": math.inf},
         "exp(target) is rounded to a subnormal before it is multiplied"),

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "phi.hpp"
+#include "row_math.hpp"
 #include "traverse.hpp"
 
 namespace crossent {
@@ -97,7 +98,11 @@ template <> struct gap_sums<double> : product_sums<double> {
   static constexpr double missing = -constants<double>::infinity;
 
   CROSSENT_INLINE void add(gap_sums& s, doubles e, doubles x, doubles max) {
-    s.product_sums::add(s, e, if_equal(e, set1(0.0), set1(0.0), max - x));
+    const doubles zero = set1(0.0);
+    doubles rest;
+    const doubles gap = two_sum(max, -if_equal(e, zero, max, x), rest);
+    s.product_sums::add(s, e, gap);
+    s.lane[0].low = fma(e, rest, s.lane[0].low);
   }
 };
 template <> struct gap_sums<float> {
@@ -118,16 +123,20 @@ template <> struct gap_sums<float> {
   CROSSENT_INLINE double sum_lanes_of(const gap_sums& s) { return sum_lanes(s.lane[0] + s.lane[1]); }
 };
 
-// sum p (max - x) of each row, p = e factor / 2^bias: what the entropy has beyond log_sum. The terms are biased, and rounded
-// together: they may be subnormal without that.
-template <class T> void entropy_sums(const source& x, const row_state& state, const double* factor, double* out) {
+// log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
+template <class T> void entropy_of_logits(const source& x, const row_state& state, double* out) {
   sum_rows<T, gap_sums<T>, 1>({x}, out, [&](index row, auto o) {
     const exponential<T, false> term(set1(bias<T>) - per_row<T>(state.shift, row, o), scaling{});
     const pack<T> offset = per_row<T>(state.offset, row, o), max = per_row<T>(state.max, row, o);
     return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - offset), v[0], max); };
   });
-  const double unbias = exp2_whole(set1(-static_cast<double>(bias<T>))).r[0][0];
-  for (index i = 0; i < x.count; ++i) out[i] = (out[i] * factor[i]) * unbias;
+  const doubles zero = set1(0.0), one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
+  for (index i = 0; i < x.count; i += 8) {
+    const doubles tail = loss_tail(state, i);
+    const wide sum = wide{load<double>(out + i), zero} * wide{load<double>(state.unit + i), zero} / (wide{one, zero} + wide{tail, zero});
+    const wide entropy = log1p_wide(tail) + wide{sum.high * unbias, sum.low * unbias};
+    store(out + i, entropy.high + entropy.low);
+  }
 }
 
 }  // namespace
