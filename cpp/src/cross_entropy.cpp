@@ -10,7 +10,8 @@ namespace {
 
 class cross_entropy_operation : public row_operation {
  public:
-  double *losses = nullptr, *losses_low = nullptr;   // of every row, in C order; what the first leave out
+  double* losses = nullptr;       // of every row, in C order
+  double* losses_low = nullptr;   // what those leave out
   std::unique_ptr<cross_entropy_part> part;
 
   void prepare(row_group& g) override { part->prepare(g, false); }
@@ -50,6 +51,7 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(exponential ? 2 * rows + 1 : rows)] : nullptr);
   op.losses = losses.get();
   if (exponential) op.losses_low = op.losses + rows;
+  op.part->keeps_low = exponential;
   run_rows(op, e);
   y.throw_if_bad();
   const double denominator = y.denominator(options, e);

@@ -36,6 +36,7 @@ void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
 }
 
 double cross_entropy_part::fold_deviation(row_group& g, index row, const double* part, const double* mass) const {
+  if (g.blocks == 1) return part[0];
   const double* max = g.in[logits_].block_stats().max + row * g.blocks;
   compensated sum;
   for (index b = 0; b < g.blocks; ++b) {
@@ -65,8 +66,8 @@ void cross_entropy_part::weigh_probabilities(row_group& g) const {
   for (index i = 0; i < g.count; ++i) {
     const index at = i * g.blocks, top = static_cast<index>(g.in[logits_].block[i]);
     g.hard.target_deviation[i] = fold_deviation(g, i, part + at, mass + at);
-    compensated all, rest;
-    for (index b = 0; b < g.blocks; ++b) {
+    compensated all{mass[at]}, rest{top == 0 ? others[at] : mass[at]};
+    for (index b = 1; b < g.blocks; ++b) {
       all.add(mass[at + b]);
       rest.add(b == top ? others[at + b] : mass[at + b]);
     }
@@ -110,7 +111,7 @@ void cross_entropy_part::finish(row_group& g) const {
     r.top_probability = h.top_probability;
   }
   r.loss = h.loss;
-  r.loss_low = h.loss_low;
+  r.loss_low = keeps_low ? h.loss_low : nullptr;
   r.factor = op_.out.data == nullptr ? nullptr : h.factor;
   r.beta = h.beta;
   r.gamma = h.gamma;

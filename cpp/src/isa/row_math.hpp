@@ -194,41 +194,56 @@ template <> struct coefficient<true> {
   CROSSENT_INLINE wide both(wide a) { return normalised(a); }
 };
 
+// What the rows of a loss in -log p have in common.
+template <class k> struct loss_constants {
+  typename k::type keep, eps, weight_sum;
+
+  explicit loss_constants(const cross_entropy_rows& r)
+      : keep(k::of(set1(1.0)) + k::of(set1(-r.label_smoothing))),
+        eps(k::of(set1(r.label_smoothing)) / k::of(set1(r.classes))),
+        weight_sum(k::of(set1(r.weight_sum), set1(r.weight_sum_low))) {}
+};
+
+template <bool probabilities, class k>
+CROSSENT_INLINE wide loss_of(const cross_entropy_rows& r, index i, const loss_constants<k>& of_all, doubles max, doubles tail) {
+  const typename k::type log_sum = k::log1p_of(tail);
+  typename k::type loss;
+  if constexpr (probabilities) {
+    const auto spread = k::times(k::of(load<double>(r.mass + i)), log_sum);
+    loss = k::times(of_all.keep, k::of(load<double>(r.target_deviation + i)) + spread);
+  } else {
+    const auto gap = k::of(max) + k::of(-load<double>(r.target + i));
+    loss = k::times(of_all.keep * k::of(load<double>(r.class_weight + i)), gap + log_sum);
+  }
+  if (r.deviation != nullptr)
+    loss = loss + of_all.eps * (k::of(load<double>(r.deviation + i)) + of_all.weight_sum * log_sum);
+  return k::both(k::times(k::of(load<double>(r.row_weight + i)), loss));
+}
+
 // Losses in -log p (formulas: docs/design.md). A gradient entry is ((A - b) u - b ((1 - u) + tail)) / (1 + tail) with
 // u = exp(x_c - max): 1 - p of a confident class comes from the tail, and is never a difference.
 template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_of(const cross_entropy_rows& r) {
   using k = coefficient<precise>;
   using number = typename k::type;
   const doubles zero = set1(0.0), one = set1(1.0), inf = set1(constants<double>::infinity);
-  const number keep = k::of(one) + k::of(set1(-r.label_smoothing));
-  const number eps = k::of(set1(r.label_smoothing)) / k::of(set1(r.classes));
-  const number weight_sum = k::of(set1(r.weight_sum), set1(r.weight_sum_low)), divisor = k::of(set1(r.divisor));
+  const loss_constants<k> of_all(r);
+  const loss_constants<coefficient<false>> rounded(r);
+  const number keep = of_all.keep, eps = of_all.eps, weight_sum = of_all.weight_sum, divisor = k::of(set1(r.divisor));
+  // The three products and sums of a loss without smoothing may be rounded one by one.
+  const bool wide_loss = precise && (r.deviation != nullptr || r.loss_low != nullptr);
   const scaling unscaled;
   for (index i = 0; i < r.count; i += 8) {
     const doubles v = load<double>(r.row_weight + i), g = load<double>(r.upstream + i);
     const doubles max = load<double>(r.state.max + i), tail = loss_tail(r.state, i);
-    const number log_sum = k::log1p_of(tail), sum = k::of(one) + k::of(tail);
-
-    number a, loss;   // a: what the targets alone add to A
-    if constexpr (probabilities) {
-      const number mass = k::of(load<double>(r.mass + i));
-      a = keep * mass;
-      loss = k::times(keep, k::of(load<double>(r.target_deviation + i)) + k::times(mass, log_sum));
-    } else {
-      a = keep * k::of(load<double>(r.class_weight + i));
-      loss = k::times(a, (k::of(max) + k::of(-load<double>(r.target + i))) + log_sum);
-    }
-    number total = a;   // A
-    if (r.deviation != nullptr) {
-      loss = loss + eps * (k::of(load<double>(r.deviation + i)) + weight_sum * log_sum);
-      total = a + eps * weight_sum;
-    }
-    const wide v_loss = k::both(k::times(k::of(v), loss));
-    store(r.loss + i, v_loss.high);
-    if (r.loss_low != nullptr) store(r.loss_low + i, v_loss.low);
+    const wide loss = wide_loss ? loss_of<probabilities>(r, i, of_all, max, tail) : loss_of<probabilities>(r, i, rounded, max, tail);
+    store(r.loss + i, loss.high);
+    if (r.loss_low != nullptr) store(r.loss_low + i, loss.low);
     if (r.factor == nullptr) continue;
 
-    const number scale = k::of(g) * k::of(v) / divisor;
+    // a: what the targets alone add to A, total: A
+    const number a = keep * k::of(load<double>((probabilities ? r.mass : r.class_weight) + i));
+    const number total = r.deviation != nullptr ? a + eps * weight_sum : a;
+    const number sum = k::of(one) + k::of(tail), scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it
     const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));
     const number unit = k::of(load<double>(r.state.unit + i)) / sum;
