@@ -276,3 +276,12 @@ def test_subnormal_losses_in_float64(rows, classes):
     for options in ({}, {"weight": rng.uniform(0.1, 3, classes), "sample_weight": rng.uniform(0.1, 3, rows)}):
         loss = xe.cross_entropy(x, target, reduction="none", **options)
         oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, **options))
+
+
+def test_smoothed_gradient_without_fma():
+    """Two terms of which one is twice as large as their scale: 4.5 ulp if each product is rounded, as without FMA."""
+    x, options = np.array([[0.1841176136286624, -0.6058007760006551, -1.698341152287651]]), {
+        "weight": np.array([0.10382185040392546, 2.4108718027846088, 1.8234015154420316]),
+        "sample_weight": np.array([1.0624019452611417]), "label_smoothing": 0.1}
+    _, grad = xe.cross_entropy(x, [0], reduction="none", return_grad=True, **options)
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, [0], **options))
