@@ -251,8 +251,8 @@ def test_row_losses_are_not_rounded_before_they_are_added(rows, classes):
 
 @pytest.mark.parametrize("rows, classes", [(40, 1000), (2000, 3), (3, 20_000)])
 def test_smoothing_with_class_weights_in_float64(rows, classes):
-    """The sum of 1,000 class weights is not rounded as it is added, which for weights of 0.1 was off by 20 ulp; nor are the
-    products and sums that a loss is made of."""
+    """The sum of 1,000 class weights is not rounded as it is added, which for weights of 0.1 was off by 20 ulp; nor are
+    the products and sums that a loss is made of."""
     rng = np.random.default_rng(11)
     x = np.zeros((rows, classes))
     x[:, 0] = np.linspace(0.5, 5, rows)

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from support import DTYPES, assert_same_bits
 from test_invariants import (
-    DIVERGENCES, HALVES, LIMIT, assert_near, assert_sums_to_0, batches, classes, floats, logits, rows_and_classes, ulp)
+    DIVERGENCES,
+    HALVES,
+    LIMIT,
+    assert_near,
+    assert_sums_to_0,
+    batches,
+    classes,
+    floats,
+    logits,
+    rows_and_classes,
+    ulp,
+)
 
 import crossent as xe
 from crossent import information
@@ -31,14 +42,14 @@ def orders(data, c):
     return np.array(data.draw(st.permutations(range(c))))
 
 
-# ---- The order of the classes: both results are near the exact one ----------------------------------------------------
+# ---- The order of the classes: both results are near the exact one ---------------------------------------------------
 
 
 @given(data=st.data())
 def test_permutation_of_two_distributions(data):
-    """Divergences to what is promised of them, 1e-5 and 1e-12 of the value, gradients to twice 8 ULP of their terms, which
-    are at most 1/T, and for reverse and js the size of the logarithms of the ratios; all of them half as much again, since
-    an ULP of a term is up to twice that of the entry."""
+    """Divergences to what is promised of them, 1e-5 and 1e-12 of the value, gradients to twice 8 ULP of their terms: the
+    larger probability over T, for reverse and js the student's times the size of the logarithms of the ratios; half as
+    much again, since an ULP of a term is up to twice that of the entry."""
     (x, teacher, y), t = data.draw(pairs()), data.draw(temperatures)
     order = orders(data, x.shape[1])
     eps = float(np.finfo(x.dtype).eps)
@@ -50,7 +61,9 @@ def test_permutation_of_two_distributions(data):
         np.testing.assert_allclose(moved[0], loss, rtol=1e-5 if x.dtype == np.float32 else 1e-12,
                                    atol=2e-9 if x.dtype == np.float32 else 1e-18)
         s = xe.softmax(x.astype(np.float64), temperature=t)
-        p = np.maximum(s, xe.softmax(teacher.astype(np.float64), temperature=t)) if divergence == "forward" else s * size
+        p = s * size
+        if divergence == "forward":
+            p = np.maximum(s, xe.softmax(teacher.astype(np.float64), temperature=t))
         far = np.abs(moved[1].astype(np.float64) - gradient[:, order])
         assert (far <= 24 * eps * p[:, order] / t + 1e-9 * eps).all()
     options = {"temperature": t, "reduction": "none"}
