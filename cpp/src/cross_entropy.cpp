@@ -48,7 +48,8 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0);
 
   const bool exponential = options.reduction == reduction::exp_mean;
-  const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(exponential ? 2 * rows + 1 : rows)] : nullptr);
+  const std::size_t numbers = static_cast<std::size_t>(exponential ? 2 * rows + 1 : rows);
+  const std::unique_ptr<double[]> losses(loss.data ? new double[numbers] : nullptr);
   op.losses = losses.get();
   if (exponential) op.losses_low = op.losses + rows;
   op.part->keeps_low = exponential;

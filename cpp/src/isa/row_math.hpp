@@ -204,6 +204,7 @@ template <class k> struct loss_constants {
         weight_sum(k::of(set1(r.weight_sum), set1(r.weight_sum_low))) {}
 };
 
+// v (a (max - x_y + L) + eps (sum w (max - x) + W L)), L = log(1 + tail), or the same of class probabilities.
 template <bool probabilities, class k>
 CROSSENT_INLINE wide loss_of(const cross_entropy_rows& r, index i, const loss_constants<k>& of_all, doubles max, doubles tail) {
   const typename k::type log_sum = k::log1p_of(tail);
@@ -235,7 +236,8 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
   for (index i = 0; i < r.count; i += 8) {
     const doubles v = load<double>(r.row_weight + i), g = load<double>(r.upstream + i);
     const doubles max = load<double>(r.state.max + i), tail = loss_tail(r.state, i);
-    const wide loss = wide_loss ? loss_of<probabilities>(r, i, of_all, max, tail) : loss_of<probabilities>(r, i, rounded, max, tail);
+    const wide loss = wide_loss ? loss_of<probabilities>(r, i, of_all, max, tail)
+                                : loss_of<probabilities>(r, i, rounded, max, tail);
     store(r.loss + i, loss.high);
     if (r.loss_low != nullptr) store(r.loss_low + i, loss.low);
     if (r.factor == nullptr) continue;

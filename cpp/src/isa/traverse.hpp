@@ -242,8 +242,10 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make)
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
       for (index c = 0; c < r.n; c += lanes) {
         pack<T> x[arrays];
-        for (int k = 0; k < arrays; ++k)
-          x[k] = r.n - c >= lanes ? load<T>(from[k] + c * size_of<T>) : load_partial<T>(from[k] + c * size_of<T>, r.n - c, Sums::missing);
+        for (int k = 0; k < arrays; ++k) {
+          const char* at = from[k] + c * size_of<T>;
+          x[k] = r.n - c >= lanes ? load<T>(at) : load_partial<T>(at, r.n - c, Sums::missing);
+        }
         add(sums, x);
       }
     }
