@@ -16,16 +16,24 @@ namespace {
 constexpr double tiny = 0x1p-400, tiny_scale = 0x1p500, tiny_unscale = 0x1p-500;
 constexpr double log_tiny = -277, log_tiny_scale = 0x1.5a92d6d005c94p+8, log_tiny_scale_low = -0x1.971e6bd14ec61p-46;
 
+// Adds c (v + rest).
+CROSSENT_INLINE void add_product(accumulator<double>& a, doubles c, doubles v, doubles rest) {
+  const doubles p = c * v;
+  doubles error;
+  a.high = two_sum(a.high, p, error);
+  a.low = a.low + (error + fma(c, rest, product_error(c, v, p)));
+}
+
 struct information_lanes {
   static constexpr double missing = 0;
-  product_sums<double> sum, tiny_sum;
+  accumulator<double> sum, tiny_sum;
 
   CROSSENT_INLINE void join(information_lanes& a, const information_lanes& b) {
-    a.sum.join(a.sum, b.sum);
-    a.tiny_sum.join(a.tiny_sum, b.tiny_sum);
+    a.sum = a.sum.join(a.sum, b.sum);
+    a.tiny_sum = a.tiny_sum.join(a.tiny_sum, b.tiny_sum);
   }
   CROSSENT_INLINE void put(const information_lanes& s, double* to) {
-    store(to, s.sum.lane[0].total(s.sum.lane[0]) + s.tiny_sum.lane[0].total(s.tiny_sum.lane[0]) * set1(tiny_unscale));
+    store(to, s.sum.total(s.sum) + s.tiny_sum.total(s.tiny_sum) * set1(tiny_unscale));
   }
   CROSSENT_INLINE double sum_lanes_of(const information_lanes& s) {
     return s.sum.sum_lanes_of(s.sum) + s.tiny_sum.sum_lanes_of(s.tiny_sum) * tiny_unscale;
@@ -72,7 +80,8 @@ void information_sums(information kind, const source& p, const source& q, double
       const doubles weight = kind == information::js_divergence              ? larger(x[0], x[1])
                              : kind == information::kl_div || of_logs ? x[1]
                                                                       : x[0];
-      const doubles is_tiny = if_less(weight, set1(of_logs ? log_tiny : tiny), one, zero);
+      const doubles small = if_less(weight, set1(of_logs ? log_tiny : tiny), one, zero);
+      const doubles is_tiny = if_equal(weight, set1(of_logs ? -constants<double>::infinity : 0.0), zero, small);
       const doubles scale = if_equal(is_tiny, zero, one, set1(tiny_scale));
       information_term t{{weight * scale, zero}, {zero, zero}};
       switch (kind) {
@@ -83,10 +92,12 @@ void information_sums(information kind, const source& p, const source& q, double
         case information::kl_div: t.v[0] = log(x[1]) - x[0]; break;
         case information::kl_div_log: t = kl_log_term(x[1], x[0], is_tiny); break;
       }
-      for (int k = 0; k < 2; ++k) {
-        const doubles c = if_equal(is_tiny, zero, t.c[k], zero), tiny_c = if_equal(is_tiny, zero, zero, t.c[k]);
-        s.sum.add(s.sum, c, if_equal(c, zero, zero, t.v[k]));
-        s.tiny_sum.add(s.tiny_sum, tiny_c, if_equal(tiny_c, zero, zero, t.v[k]));
+      const bool two = kind == information::kl_divergence || kind == information::js_divergence;
+      const bool some_tiny = any_equal(is_tiny, one);   // adding 0 changes nothing
+      const auto add = [&](accumulator<double>& to, doubles c, doubles v) { add_product(to, c, if_equal(c, zero, zero, v), zero); };
+      for (int k = 0; k < (two ? 2 : 1); ++k) {
+        add(s.sum, if_equal(is_tiny, zero, t.c[k], zero), t.v[k]);
+        if (some_tiny) add(s.tiny_sum, if_equal(is_tiny, zero, zero, t.c[k]), t.v[k]);
       }
     };
   });
@@ -101,8 +112,7 @@ template <> struct gap_sums<double> : product_sums<double> {
     const doubles zero = set1(0.0);
     doubles rest;
     const doubles gap = two_sum(max, -if_equal(e, zero, max, x), rest);
-    s.product_sums::add(s, e, gap);
-    s.lane[0].low = fma(e, rest, s.lane[0].low);
+    add_product(s.lane[0], e, gap, rest);
   }
 };
 template <> struct gap_sums<float> {
