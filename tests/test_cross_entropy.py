@@ -247,3 +247,41 @@ def test_row_losses_are_not_rounded_before_they_are_added(rows, classes):
     """Rows of equal logits lose log C, exact to a double: their sum is rounded to float32 once, half a unit at most."""
     loss = xe.cross_entropy(np.zeros((rows, classes), np.float32), np.zeros(rows, int), reduction="sum")
     assert oracle.error(loss, rows * mp.log(classes), loss.dtype) <= 0.5000001
+
+
+@pytest.mark.parametrize("rows, classes", [(40, 1000), (2000, 3), (3, 20_000)])
+def test_smoothing_with_class_weights_in_float64(rows, classes):
+    """The sum of 1,000 class weights is not rounded as it is added, which for weights of 0.1 was off by 20 ulp; nor are
+    the products and sums that a loss is made of."""
+    rng = np.random.default_rng(11)
+    x = np.zeros((rows, classes))
+    x[:, 0] = np.linspace(0.5, 5, rows)
+    if classes == 3:
+        x = rng.normal(0, 3, x.shape)
+    x, target = x[:, rng.permutation(classes)], rng.integers(0, classes, rows)
+    target[::2] = x[::2].argmax(axis=1)
+    weight = rng.uniform(0.1, 3, classes) if classes == 3 else np.full(classes, 0.1)
+    options = {"weight": weight, "sample_weight": rng.uniform(0.1, 3, rows), "label_smoothing": 0.1}
+    loss, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True, **options)
+    oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, **options))
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, **options))
+
+
+@pytest.mark.parametrize("rows, classes", [(30, 3), (1, 500_000)])
+def test_subnormal_losses_in_float64(rows, classes):
+    """A confident row of many blocks, and one whose weights are multiplied in: what is subnormal is rounded last."""
+    rng = np.random.default_rng(11)
+    x, target = -rng.choice(rng.uniform(730, 744, 30), (rows, classes)), np.zeros(rows, int)
+    x[:, 0] = 0
+    for options in ({}, {"weight": rng.uniform(0.1, 3, classes), "sample_weight": rng.uniform(0.1, 3, rows)}):
+        loss = xe.cross_entropy(x, target, reduction="none", **options)
+        oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, **options))
+
+
+def test_smoothed_gradient_without_fma():
+    """Two terms of which one is twice as large as their scale: 4.5 ulp if each product is rounded, as without FMA."""
+    x, options = np.array([[0.1841176136286624, -0.6058007760006551, -1.698341152287651]]), {
+        "weight": np.array([0.10382185040392546, 2.4108718027846088, 1.8234015154420316]),
+        "sample_weight": np.array([1.0624019452611417]), "label_smoothing": 0.1}
+    _, grad = xe.cross_entropy(x, [0], reduction="none", return_grad=True, **options)
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, [0], **options))

@@ -14,6 +14,7 @@ from mpmath import mp, mpf
 from oracle_parts import arithmetic
 from support import assert_same_bits
 
+import crossent as xe
 from crossent import information
 
 LIMIT = 4
@@ -97,6 +98,74 @@ def test_js_of_near_rows_is_not_negative(dtype, rng):
     assert (information.js_divergence(p, p) == 0).all()
 
 
+def test_subnormal_terms_are_added_before_they_are_rounded(rng):
+    """A sum of 5,000 subnormal terms that are rounded one by one is off by up to 2,500 ulp."""
+    shape = 2, 5000
+    p, q = 1e-320 * rng.uniform(0.5, 1.5, shape), rng.uniform(0.2, 0.9, shape)
+    p[:, 0] = 2.0**-1074
+    for i in range(len(p)):
+        oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle_divergence.entropy(p[i]))
+        for name, a, b in (("cross_entropy", p, q), ("kl_divergence", p, q), ("kl_divergence", p, p[:, ::-1]),
+                           ("js_divergence", p, p[:, ::-1])):
+            oracle.assert_within(LIMIT, getattr(information, name)(a, b)[i], *exact_of(name)(a[i], b[i]))
+    # and where some terms are subnormal and others, from 2**-400 on, are not
+    p *= 2.0 ** rng.integers(0, 1000, shape)
+    for i in range(len(p)):
+        oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle_divergence.entropy(p[i]))
+
+
+@pytest.mark.parametrize("log_target", (False, True))
+def test_kl_div_of_rows_with_subnormal_terms(log_target, rng):
+    """As above; exp(target) is not rounded to a subnormal before it is multiplied either."""
+    target, log_p = rng.uniform(-745, -737, (2, 5000)), rng.uniform(-800, -0.01, (2, 5000))
+    log_p[1] = target[1] + rng.uniform(0.1, 2, 5000)  # of one sign
+    target[1, 0], log_p[1, 0] = -np.inf, -3
+    if not log_target:
+        target = np.exp(target)
+    got = xe.kl_div(log_p, target, log_target=log_target, axis=1, reduction="none")
+    for i in range(2):
+        losses, scales, _ = oracle_divergence.kl_div(log_p[i], target[i], log_target)
+        oracle.assert_within(LIMIT, got[i], mp.fsum(losses), mp.fsum(scales))
+
+
+@pytest.mark.parametrize("p, q", [
+    ([5.333048745068436e-17, 1.0], [1.0, 5.333048745068436e-17]), ([0.9998382986823883, 0.0001617013176117886],
+    [1.09382729822761e-07, 0.9999998906172702]), ([0.0, 1.0], [1.0, 1e-300]), ([1e-308, 1.0], [1.0, 1e-320])])
+def test_js_where_one_is_far_smaller(p, q):
+    """log(p/m) is not that of 1 + (p - q) / (p + q), which has lost the digits of p."""
+    value, scale = oracle_divergence.js_divergence(np.array(p), np.array(q))
+    oracle.assert_within(LIMIT, information.js_divergence(p, q), value, scale)
+    assert information.js_divergence(p, q) == information.js_divergence(q, p)
+
+
+def test_measures_of_the_largest_numbers():
+    """No scale or mean of two overflows where the result does not."""
+    largest = np.finfo(np.float64).max
+    p = np.array([largest, 1e-310, 0.5])
+    assert information.kl_divergence(p, p) == information.js_divergence(p, p) == 0
+    for other in (p[::-1], p / 4):
+        value, scale = oracle_divergence.kl_divergence(p / 1024, other / 1024)
+        oracle.assert_within(LIMIT, information.kl_divergence(p / 1024, other / 1024), value, scale)
+        value, scale = oracle_divergence.js_divergence(p, other)
+        oracle.assert_within(LIMIT, information.js_divergence(p, other), value, scale)
+
+
+def test_entropy_with_logits_of_a_million_classes(dtype):
+    """The sums of a thousand blocks are not rounded as they are added: that was 22 ulp in float64."""
+    rng = np.random.default_rng(3)
+    x = rng.choice(rng.normal(0, 3, 30).astype(dtype), (1, 1_000_000))
+    oracle.assert_within(2, information.entropy_with_logits(x), [oracle_divergence.entropy_with_logits(x[0])])
+
+
+@pytest.mark.parametrize("row", [
+    [5.119910772117347, -3.3905435966328], [-6.866685710101082, -2.3709999746901356], [1.0, -15.139623194722352],
+    [-3.851013904826819, 5.4146191779904544], [-2.7676142438808133, 17.666055081452647],
+    [3.3544910122122142, -1.141466398527541]])
+def test_entropy_with_logits_of_two_classes(row):
+    """Where the roundings of the last steps are most of the error: 4.1 to 4.5 ulp if each was a float64."""
+    oracle.assert_within(LIMIT, information.entropy_with_logits(row), oracle_divergence.entropy_with_logits(row))
+
+
 @pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
 def test_entropy_with_logits(draw, dtype, rng):
     for n, c in distributions.SHAPES:
@@ -147,6 +216,21 @@ def test_perplexity_is_exp_of_the_mean_cross_entropy(dtype, rng):
     ignoring = np.where(target == 3, -100, target)
     target[target == -100] = 3
     assert information.perplexity(x, target, ignore_index=3) == information.perplexity(x, ignoring)
+
+
+@pytest.mark.parametrize("rows, classes", [(1, 2), (1, 300), (7, 3), (3000, 2)])
+def test_perplexity_of_large_losses(rows, classes):
+    """exp(H) has |H| times the relative error of H: of a mean rounded to float64 up to 256 ulp."""
+    rng = np.random.default_rng(5)
+    for size in (1, 30, 709):
+        x, target = rng.uniform(0, size, (rows, classes)), rng.integers(0, classes, rows)
+        x[0, target[0]] = size
+        x[rows // 2, target[rows // 2]] = 0
+        mean = mp.fsum(oracle.cross_entropy_rows(x, target)) / rows
+        oracle.assert_within(LIMIT, information.perplexity(x, target), mp.exp(mean))
+    wanted = mp.exp((800 + mp.log1p(mp.exp(-800)) + mp.log(2)) / 2)  # of which exp(800) alone is infinite
+    oracle.assert_within(LIMIT, information.perplexity(np.array([[0.0, -800.0], [0, 0]]), [1, 1]), wanted)
+    assert information.perplexity([[0.0, -1000.0]], [1]) == information.perplexity([[0.0, -np.inf]], [1]) == np.inf
 
 
 def test_perplexity_of_equal_logits_is_their_number(dtype):

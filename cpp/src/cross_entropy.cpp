@@ -10,13 +10,15 @@ namespace {
 
 class cross_entropy_operation : public row_operation {
  public:
-  double* losses = nullptr;   // of every row, in C order
+  double* losses = nullptr;       // of every row, in C order
+  double* losses_low = nullptr;   // what those leave out
   std::unique_ptr<cross_entropy_part> part;
 
   void prepare(row_group& g) override { part->prepare(g, false); }
   void finish(row_group& g) override {
     part->finish(g);
     if (losses != nullptr) std::copy_n(g.hard.loss, g.count, losses + g.first);
+    if (losses_low != nullptr) std::copy_n(g.hard.loss_low, g.count, losses_low + g.first);
   }
   void write(row_group& g, index begin, index end) override {
     source q;
@@ -27,6 +29,14 @@ class cross_entropy_operation : public row_operation {
     part->for_each_entry(g, [&](index row, index c, double v) { store_number(g.out[row] + c * out.class_stride, out.type, v); });
   }
 };
+
+// exp(mean) with the digits of the mean that a double does not hold: of a mean of 700 the last one is 2^-43, and 500 ulp of
+// its exponential. losses: of `rows` rows, then what they leave out, then room for a number.
+double exp_mean(double* losses, index rows, double denominator, const execution& e) {
+  const double sum = ordered_sum(losses, rows, e);
+  losses[2 * rows] = -sum;
+  return kernels().exp_quotient(sum, ordered_sum(losses, 2 * rows + 1, e), denominator);
+}
 
 void evaluate(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
               const mutable_view& loss, const mutable_view& grad, const execution& e) {
@@ -39,11 +49,17 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0);
   if (op.across && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
 
-  const std::unique_ptr<double[]> losses(loss.data ? new double[static_cast<std::size_t>(rows)] : nullptr);
+  const bool exponential = options.reduction == reduction::exp_mean;
+  const std::size_t numbers = static_cast<std::size_t>(exponential ? 2 * rows + 1 : rows);
+  const std::unique_ptr<double[]> losses(loss.data ? new double[numbers] : nullptr);
   op.losses = losses.get();
+  if (exponential) op.losses_low = op.losses + rows;
+  op.part->keeps_low = exponential;
   run_rows(op, e);
   y.throw_if_bad();
-  store_loss(losses.get(), rows, options.reduction, y.denominator(options, e), loss, e);
+  const double denominator = y.denominator(options, e);
+  if (exponential) store_number(loss.data, loss.type, exp_mean(losses.get(), rows, denominator, e));
+  else store_loss(losses.get(), rows, options.reduction, denominator, loss, e);
 }
 
 }  // namespace

@@ -10,9 +10,13 @@ cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targ
   const index classes = op.classes;
   if (probabilities.data != nullptr) probabilities_ = op.read(probabilities, options.axis, 1.0, false);
   if (smoothed()) {
-    block_weights_.assign(static_cast<std::size_t>((classes + block_classes - 1) / block_classes), 0.0);
-    for (index c = 0; c < classes; ++c) block_weights_[static_cast<std::size_t>(c / block_classes)] += y.weight(c);
-    for (const double w : block_weights_) weight_sum_ += w;
+    for (index begin = 0; begin < classes; begin += block_classes) {
+      compensated block;
+      for (index c = begin; c < std::min(classes, begin + block_classes); ++c) block.add(y.weight(c));
+      block_weights_.push_back(block.total());
+      weight_sum_.add(block.high);
+      weight_sum_.add(block.low);
+    }
   }
   if (options.weight.data != nullptr && (smoothed() || probabilities_ >= 0)) {
     const std::size_t size = static_cast<std::size_t>(item_size(op.type));
@@ -33,13 +37,15 @@ void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
 }
 
 double cross_entropy_part::fold_deviation(row_group& g, index row, const double* part, const double* mass) const {
+  if (g.blocks == 1) return part[0];
   const double* max = g.in[logits_].block_stats().max + row * g.blocks;
-  double sum = 0;
+  compensated sum;
   for (index b = 0; b < g.blocks; ++b) {
     const double block_max = max[b] == -__builtin_inf() ? 0 : max[b];
-    sum += part[b] + (mass[b] == 0 ? 0 : mass[b] * (g.in[logits_].max[row] - block_max));
+    sum.add(part[b]);
+    sum.add(mass[b] == 0 ? 0 : mass[b] * (g.in[logits_].max[row] - block_max));
   }
-  return sum;
+  return sum.total();
 }
 
 void cross_entropy_part::smooth(row_group& g) const {
@@ -61,13 +67,13 @@ void cross_entropy_part::weigh_probabilities(row_group& g) const {
   for (index i = 0; i < g.count; ++i) {
     const index at = i * g.blocks, top = static_cast<index>(g.in[logits_].block[i]);
     g.hard.target_deviation[i] = fold_deviation(g, i, part + at, mass + at);
-    double all = 0, rest = 0;
-    for (index b = 0; b < g.blocks; ++b) {
-      all += mass[at + b];
-      rest += b == top ? others[at + b] : mass[at + b];
+    compensated all{mass[at]}, rest{top == 0 ? others[at] : mass[at]};
+    for (index b = 1; b < g.blocks; ++b) {
+      all.add(mass[at + b]);
+      rest.add(b == top ? others[at + b] : mass[at + b]);
     }
-    g.hard.mass[i] = all;
-    g.hard.others[i] = rest;
+    g.hard.mass[i] = all.total();
+    g.hard.others[i] = rest.total();
     const char* row = g.in[probabilities_].x[i];
     g.hard.top_probability[i] =
         row ? load_rounded(row + static_cast<index>(g.hard.top_class[i]) * q.class_stride, q.type, op_.type) : 0;
@@ -90,7 +96,8 @@ void cross_entropy_part::finish(row_group& g) const {
   r.state = x.state();
   r.label_smoothing = options_.label_smoothing;
   r.classes = static_cast<double>(op_.classes);
-  r.weight_sum = weight_sum_;
+  r.weight_sum = weight_sum_.total();
+  r.weight_sum_low = weight_sum_.low - (r.weight_sum - weight_sum_.high);
   r.divisor = upstream_.divisor();
   r.row_weight = h.row_weight;
   r.upstream = h.upstream;
@@ -105,6 +112,7 @@ void cross_entropy_part::finish(row_group& g) const {
     r.top_probability = h.top_probability;
   }
   r.loss = h.loss;
+  r.loss_low = keeps_low ? h.loss_low : nullptr;
   r.factor = op_.out.data == nullptr ? nullptr : h.factor;
   r.beta = h.beta;
   r.gamma = h.gamma;

@@ -13,6 +13,8 @@ class cross_entropy_part {
   cross_entropy_part(row_operation& op, int logits, const targets&, const upstream&, const row_loss_options&,
                      const view& probabilities, double scale);
 
+  bool keeps_low = false;   // what losses leave out is wanted
+
   void prepare(row_group&, bool all_rows) const;
   // Losses, the numbers for `scale_of` and the single entries of the gradient.
   void finish(row_group&) const;
@@ -44,7 +46,8 @@ class cross_entropy_part {
   const targets& y_;
   const upstream& upstream_;
   const row_loss_options& options_;
-  double scale_, weight_sum_ = 0;
+  double scale_;
+  compensated weight_sum_;
   std::vector<char> packed_weight_;      // contiguous, in the arithmetic dtype; empty: ones
   std::vector<double> block_weights_;    // sum of the weights of each block of classes
 };

@@ -24,7 +24,7 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   const default_environment environment;
   const double unit = unit_of(base);
   const bool single = arithmetic(p.type) == dtype::float32;   // q is then what it is in float32
-  const index classes = p.shape[axis], blocks = (classes + block_classes - 1) / block_classes;
+  const index classes = p.shape[axis];
   const row_array a(p, axis), b(q, axis), to(out, -1);
   const index rows = a.rows.rows(), lanes = kernels().f64.lanes;
   const bool across = a.class_stride != item_size(p.type) || classes < lanes;
@@ -34,8 +34,7 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
     const char* pa[group_rows];
     const char* pb[group_rows];
     index offset[group_rows];
-    std::vector<double> sums(static_cast<std::size_t>(2 * (group * blocks + pack_rows)));
-    double *value = sums.data(), *rest = value + group * blocks + pack_rows;
+    double sums[group_rows];
     for (index u = begin; u < end; ++u) {
       const index first = u * group, n = std::min(group, rows - first);
       a.rows.offsets(first, n, offset);
@@ -43,13 +42,9 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
       b.rows.offsets(first, n, offset);
       for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
       kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across, single},
-                                 {pb, n, classes, b.class_stride, b.type, across, single}, 0, blocks, value, rest);
+                                 {pb, n, classes, b.class_stride, b.type, across, single}, sums);
       to.rows.offsets(first, n, offset);
-      for (index i = 0; i < n; ++i) {
-        double total = 0;
-        for (index k = 0; k < blocks; ++k) total += value[i * blocks + k] + rest[i * blocks + k];
-        store_number(to.data + offset[i], to.type, total / unit);
-      }
+      for (index i = 0; i < n; ++i) store_number(to.data + offset[i], to.type, sums[i] / unit);
     }
   });
 }
@@ -59,19 +54,10 @@ class entropy_operation : public row_operation {
   row_array result;
 
   void finish(row_group& g) override {
-    row_reading& x = g.in[0];
-    kernels().softmax_factor(g.count, x.state(), {}, g.factor);
-    kernels().log_sum(g.count, x.state(), g.value);
-    kernel().spread(g.count, g.factor, x.shift);
-    std::vector<double> part(static_cast<std::size_t>(g.count * g.blocks));
-    kernel().entropy_sums(input(g, 0), 0, g.blocks, {x.max, x.offset, x.shift, g.factor}, part.data());
+    kernel().entropy(input(g, 0), g.in[0].state(), g.value);
     index offset[group_rows];
     result.rows.offsets(g.first, g.count, offset);
-    for (index i = 0; i < g.count; ++i) {
-      double total = g.value[i];
-      for (index b = 0; b < g.blocks; ++b) total += part[static_cast<std::size_t>(i * g.blocks + b)];
-      store_number(result.data + offset[i], result.type, total);
-    }
+    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i]);
   }
 };
 

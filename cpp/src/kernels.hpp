@@ -86,7 +86,7 @@ struct cross_entropy_rows {
   index count;
   bool precise;   // float64 rows: coefficients are rounded once, at the end
   row_state state;
-  double label_smoothing, classes, weight_sum, divisor;
+  double label_smoothing, classes, weight_sum, weight_sum_low, divisor;
   const double* row_weight;         // v; 0: the row is not there
   const double* upstream;           // gradient with respect to v * loss * divisor; 0: none
   const double* deviation;          // sum w (max - x); nullptr without smoothing
@@ -100,6 +100,7 @@ struct cross_entropy_rows {
   const double* others;             // the same without the class of the maximum
   const double* top_probability;    // q of that class
   double* loss;
+  double* loss_low;                 // what `loss` leaves out; nullptr: not wanted
   double* factor;                   // for row_scale; nullptr: no gradient is wanted
   double* beta;
   double* gamma;
@@ -173,8 +174,8 @@ struct dtype_kernels {
   // Its gradient in the student's logits, plus what write_exp writes for `hard` (nullptr: nothing).
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                            index block_end, const divergence_rows&, const row_scale* hard);
-  // sum p (max - x) of each block
-  void (*entropy_sums)(const source&, index block_begin, index block_end, const distribution_rows&, double* out);
+  // Of the softmax of each row; out is padded to pack_rows.
+  void (*entropy)(const source&, const row_state&, double* out);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
   // n numbers `stride` bytes apart, from and to any dtype.
@@ -207,9 +208,10 @@ struct kernel_table {
   void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out);
   void (*logsumexp)(index rows, const row_state&, double* out);
   void (*cross_entropy)(const cross_entropy_rows&);
-  // Two sums per block, of which the measure is the sum.
-  void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end, double* value,
-                           double* rest);
+  // exp((high + low) / divisor)
+  double (*exp_quotient)(double high, double low, double divisor);
+  // The measure of each row.
+  void (*information_sums)(information, const source& p, const source& q, double* out);
   // The sum of n <= 1024 doubles as high + low.
   void (*sum)(index n, const double* x, double* high, double* low);
 };

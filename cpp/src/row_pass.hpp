@@ -12,6 +12,19 @@
 
 namespace crossent {
 
+// A sum of doubles and what it has rounded off.
+struct compensated {
+  double high = 0, low = 0;
+
+  void add(double v) {
+    const double s = high + v, t = s - high;
+    low += (high - (s - t)) + (v - t);
+    high = s;
+  }
+  // An infinite sum has NaN for its low part.
+  double total() const { return low == low ? high + low : high; }
+};
+
 // Rows of one strided array, with the class axis apart.
 struct row_array {
   char* data = nullptr;
@@ -61,8 +74,10 @@ struct alignas(64) row_group {
   // Of a loss in -log p.
   struct alignas(64) {
     index y[group_rows] = {};
-    double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {}, loss[group_rows] = {};
-    double target[group_rows] = {}, target_class[group_rows] = {}, target_gradient[group_rows] = {}, target_deviation[group_rows] = {};
+    double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
+    double loss[group_rows] = {}, loss_low[group_rows] = {};
+    double target[group_rows] = {}, target_class[group_rows] = {}, target_gradient[group_rows] = {};
+    double target_deviation[group_rows] = {};
     double mass[group_rows] = {}, others[group_rows] = {}, deviation[group_rows] = {};
     double top_class[group_rows] = {}, top_weight[group_rows] = {}, top_probability[group_rows] = {};
     double top_gradient[group_rows] = {};

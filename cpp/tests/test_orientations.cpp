@@ -50,14 +50,14 @@ struct known {
     const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n};
     double** const arrays[] = {&max, &tail, &offset, &shift, &unit, &top, &log_sum, &factor, &spread_shift};
     for (int i = 0; i < 9; ++i) *arrays[i] = row.data() + i * padded;
-    const row_state state{max, tail, offset, shift, unit, top};
     k.statistics(x, 0, blocks, t, in);
-    k.fold(rows, blocks, t, in, state);
-    kernels().log_sum(rows, state, log_sum);
-    kernels().softmax_factor(rows, state, {}, factor);
+    k.fold(rows, blocks, t, in, state());
+    kernels().log_sum(rows, state(), log_sum);
+    kernels().softmax_factor(rows, state(), {}, factor);
     std::copy_n(shift, padded, spread_shift);
     k.spread(rows, factor, spread_shift);
   }
+  row_state state() const { return {max, tail, offset, shift, unit, top}; }
   distribution_rows distribution() const { return {max, offset, spread_shift, factor}; }
 };
 
@@ -107,7 +107,7 @@ template <class F> void for_each_case(F f) {
 }  // namespace
 
 // Float32 results hide nearly all of what an order of addition does, so the sums are compared before rounding.
-TEST_CASE_TEMPLATE("the float64 sums of a block have the same bits along and across", T, float, double) {
+TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits along and across", T, float, double) {
   const dtype_kernels& k = table<T>();
   for_each_case([&](int spread, index classes, std::uint64_t seed) {
     const both<T> x(logits<T>(rows * classes, seed, spread)), q(probabilities<T>(rows * classes, seed + 1));
@@ -137,9 +137,19 @@ TEST_CASE_TEMPLATE("the float64 sums of a block have the same bits along and acr
       CHECK(same(sums_of(classes, 3, [&](double** at) { weighed(x.along, q.along, at); }),
                  sums_of(classes, 3, [&](double** at) { weighed(x.across, q.across, at); })));
     }
-    const distribution_rows p = row.distribution();
-    CHECK(same(sums_of(classes, 1, [&](double** at) { k.entropy_sums(x.along, 0, blocks, p, at[0]); }),
-               sums_of(classes, 1, [&](double** at) { k.entropy_sums(x.across, 0, blocks, p, at[0]); })));
+    const auto entropy = [&](const source& s) {
+      std::vector<double> v(padded);
+      k.entropy(s, row.state(), v.data());
+      v.resize(rows);
+      return v;
+    };
+    CHECK(same(entropy(x.along), entropy(x.across)));
+    for (const auto kind : {information::entropy, information::cross_entropy, information::kl_divergence,
+                            information::js_divergence, information::kl_div, information::kl_div_log}) {
+      const both<T>& first = kind < information::kl_div ? q : x;
+      CHECK(same(sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.along, q.along, at[0]); }),
+                 sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.across, q.across, at[0]); })));
+    }
   });
 }
 

@@ -1,54 +1,153 @@
-// Measures of information of given probabilities, which need not sum to 1: sums over a row, in float64 for every dtype.
+// Measures of information: of given probabilities, which need not sum to 1, in float64 for every dtype; and of logits.
+//
+// All are sums over a row of a coefficient times a logarithm or the like. The products and the sums have their rounding
+// errors added, so that what is left are those of the factors.
 #pragma once
 
 #include "phi.hpp"
+#include "row_math.hpp"
 #include "traverse.hpp"
 
 namespace crossent {
 namespace {
 
-// log(p/q), accurate also where they are nearly equal.
-CROSSENT_INLINE doubles log_quotient(doubles p, doubles q) {
-  const doubles near = log1p((p - q) / q), far = log(p) - log(q), half = set1(0.5);
-  return if_less(p, half * q, far, if_less(q, half * p, far, near));
+// Coefficients below `tiny` are multiplied by `tiny_scale`, and their products summed apart: they may be subnormal, and
+// would be rounded one by one.
+constexpr double tiny = 0x1p-400, tiny_scale = 0x1p500, tiny_unscale = 0x1p-500;
+constexpr double log_tiny = -277, log_tiny_scale = 0x1.5a92d6d005c94p+8, log_tiny_scale_low = -0x1.971e6bd14ec61p-46;
+
+// Adds c (v + rest).
+CROSSENT_INLINE void add_product(accumulator<double>& a, doubles c, doubles v, doubles rest) {
+  const doubles p = c * v;
+  doubles error;
+  a.high = two_sum(a.high, p, error);
+  a.low = a.low + (error + fma(c, rest, product_error(c, v, p)));
 }
 
-// p log(p/q) - p + q, of which d = log(p/q).
-CROSSENT_INLINE doubles divergence_part(doubles p, doubles q, doubles d) {
-  const doubles zero = set1(0.0), one = set1(1.0);
-  const doubles larger_one = if_less(q, p, p, q);
-  const doubles part = larger_one * phi_or_star(-absolute(d), if_less(q, p, one, zero));
-  return if_equal(larger_one, zero, zero, part);
+struct information_lanes {
+  static constexpr double missing = 0;
+  accumulator<double> sum, tiny_sum;
+
+  CROSSENT_INLINE void join(information_lanes& a, const information_lanes& b) {
+    a.sum = a.sum.join(a.sum, b.sum);
+    a.tiny_sum = a.tiny_sum.join(a.tiny_sum, b.tiny_sum);
+  }
+  CROSSENT_INLINE void put(const information_lanes& s, double* to) {
+    store(to, s.sum.total(s.sum) + s.tiny_sum.total(s.tiny_sum) * set1(tiny_unscale));
+  }
+  CROSSENT_INLINE double sum_lanes_of(const information_lanes& s) {
+    return s.sum.sum_lanes_of(s.sum) + s.tiny_sum.sum_lanes_of(s.tiny_sum) * tiny_unscale;
+  }
+};
+
+// What a class adds: c[0] v[0] + c[1] v[1], each 0 where its coefficient is.
+struct information_term {
+  doubles c[2], v[2];
+};
+
+// p log(p/q). Where p and q are near, as p log(p/q) - p + q, by phi and never negative, and p - q.
+CROSSENT_INLINE information_term kl_term(doubles p, doubles q, doubles scale) {
+  const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
+  const auto near = [&](doubles yes, doubles no) { return if_less(p, half * q, no, if_less(q, half * p, no, yes)); };
+  const doubles d = near(log1p((p - q) / q), log(p) - log(q));
+  const doubles part = phi_or_star(-absolute(d), if_less(q, p, one, zero));
+  return {{near(if_less(q, p, p, q), p) * scale, near(p - q, zero) * scale}, {near(part, d), one}};
 }
 
-// Two sums per block, of which the measure is the sum.
-void information_sums(information kind, const source& p, const source& q, index begin, index end, double* value, double* rest) {
-  sum_blocks<double, 2>({p, q}, begin, end, {value, rest}, [&](index, index, auto) {
-    return [=](const doubles* x, index, index) -> parts<double, 2> {
-      const doubles zero = set1(0.0), a = x[0], b = x[1];
-      const auto times = [&](doubles c, doubles v) { return if_equal(c, zero, zero, c * v); };
+// (p log(p/m) + q log(q/m))/2, m = (p + q)/2, as m phi(log p/m) + q phi*(log q/m), of which the halves are given, for p < q.
+CROSSENT_INLINE information_term js_term(doubles half_p, doubles half_q) {
+  const doubles half = set1(0.5), m = half_p + half_q;
+  const doubles small = if_less(half_q, half_p, half_q, half_p), large = if_less(half_q, half_p, half_p, half_q);
+  const doubles x = (large - small) / m;
+  const doubles d = if_less(half, x, log((small + small) / m), log1p(-x));
+  return {{half * m, large}, {phi(d), phi_star(log1p(x))}};
+}
+
+// exp(x) (x - y) of x = log p, times tiny_scale where exp(x) is tiny.
+CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, doubles is_tiny) {
+  const doubles zero = set1(0.0);
+  doubles low;
+  const doubles moved = two_sum(x, set1(log_tiny_scale), low);
+  const doubles p = exp(if_equal(is_tiny, zero, x, moved), if_equal(is_tiny, zero, zero, low + set1(log_tiny_scale_low)));
+  return {{p, zero}, {x - y, zero}};
+}
+
+void information_sums(information kind, const source& p, const source& q, double* out) {
+  sum_rows<double, information_lanes, 2>({p, q}, out, [=](index, auto) {
+    return [=](information_lanes& s, const doubles* x) {
+      const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
+      const bool of_logs = kind == information::kl_div_log;
+      const doubles weight = kind == information::js_divergence              ? larger(x[0], x[1])
+                             : kind == information::kl_div || of_logs ? x[1]
+                                                                      : x[0];
+      const doubles small = if_less(weight, set1(of_logs ? log_tiny : tiny), one, zero);
+      const doubles is_tiny = if_equal(weight, set1(of_logs ? -constants<double>::infinity : 0.0), zero, small);
+      const doubles scale = if_equal(is_tiny, zero, one, set1(tiny_scale));
+      information_term t{{weight * scale, zero}, {zero, zero}};
       switch (kind) {
-        case information::entropy: return {{times(a, -log(a)), zero}};
-        case information::cross_entropy: return {{times(a, -log(b)), zero}};
-        case information::kl_divergence: {
-          // p log(p/q) - p + q and p - q where p and q are near; elsewhere q may be all that there is in either.
-          const doubles d = log_quotient(a, b), half = set1(0.5), direct = times(a, d);
-          const auto near = [&](doubles yes, doubles no) { return if_less(a, half * b, no, if_less(b, half * a, no, yes)); };
-          return {{near(divergence_part(a, b, d), direct), near(a - b, zero)}};
-        }
-        case information::js_divergence: {
-          const doubles half = set1(0.5), sum = a + b, m = half * sum, x_ab = (a - b) / sum;
-          const doubles part = divergence_part(a, m, log1p(x_ab)) + divergence_part(b, m, log1p(-x_ab));
-          return {{if_equal(sum, zero, zero, half * part), zero}};
-        }
-        case information::kl_div: return {{times(b, log(b) - a), zero}};
-        default: {
-          const doubles t = exp(b);
-          return {{times(t, b - a), zero}};
-        }
+        case information::entropy: t.v[0] = -log(x[0]); break;
+        case information::cross_entropy: t.v[0] = -log(x[1]); break;
+        case information::kl_divergence: t = kl_term(x[0], x[1], scale); break;
+        case information::js_divergence: t = js_term((half * scale) * x[0], (half * scale) * x[1]); break;
+        case information::kl_div: t.v[0] = log(x[1]) - x[0]; break;
+        case information::kl_div_log: t = kl_log_term(x[1], x[0], is_tiny); break;
+      }
+      const bool two = kind == information::kl_divergence || kind == information::js_divergence;
+      const bool some_tiny = any_equal(is_tiny, one);   // adding 0 changes nothing
+      const auto add = [&](accumulator<double>& to, doubles c, doubles v) { add_product(to, c, if_equal(c, zero, zero, v), zero); };
+      for (int k = 0; k < (two ? 2 : 1); ++k) {
+        add(s.sum, if_equal(is_tiny, zero, t.c[k], zero), t.v[k]);
+        if (some_tiny) add(s.tiny_sum, if_equal(is_tiny, zero, zero, t.c[k]), t.v[k]);
       }
     };
   });
+}
+
+// Of logits: a sum of e (max - x), which needs no more than float64 where e is a float.
+template <class T> struct gap_sums;
+template <> struct gap_sums<double> : product_sums<double> {
+  static constexpr double missing = -constants<double>::infinity;
+
+  CROSSENT_INLINE void add(gap_sums& s, doubles e, doubles x, doubles max) {
+    const doubles zero = set1(0.0);
+    doubles rest;
+    const doubles gap = two_sum(max, -if_equal(e, zero, max, x), rest);
+    add_product(s.lane[0], e, gap, rest);
+  }
+};
+template <> struct gap_sums<float> {
+  static constexpr float missing = -constants<float>::infinity;
+  doubles lane[2];
+
+  CROSSENT_INLINE void add(gap_sums& s, pack<float> e, pack<float> x, pack<float> max) {
+    const two_packs p = widen(e), v = widen(if_equal(e, set1(0.0f), max, x)), m = widen(max);
+    s.lane[0] = fma(p.low, m.low - v.low, s.lane[0]);
+    s.lane[1] = fma(p.high, m.high - v.high, s.lane[1]);
+  }
+  CROSSENT_INLINE void join(gap_sums& a, const gap_sums& b) {
+    for (int k = 0; k < 2; ++k) a.lane[k] = a.lane[k] + b.lane[k];
+  }
+  CROSSENT_INLINE void put(const gap_sums& s, double* to) {
+    for (int k = 0; k < 2; ++k) store(to + 8 * k, s.lane[k]);
+  }
+  CROSSENT_INLINE double sum_lanes_of(const gap_sums& s) { return sum_lanes(s.lane[0] + s.lane[1]); }
+};
+
+// log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
+template <class T> void entropy_of_logits(const source& x, const row_state& state, double* out) {
+  sum_rows<T, gap_sums<T>, 1>({x}, out, [&](index row, auto o) {
+    const exponential<T, false> term(set1(bias<T>) - per_row<T>(state.shift, row, o), scaling{});
+    const pack<T> offset = per_row<T>(state.offset, row, o), max = per_row<T>(state.max, row, o);
+    return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - offset), v[0], max); };
+  });
+  const doubles zero = set1(0.0), one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
+  for (index i = 0; i < x.count; i += 8) {
+    const doubles tail = loss_tail(state, i);
+    const wide unit = wide{load<double>(state.unit + i), zero} / (wide{one, zero} + wide{tail, zero});
+    const wide sum = wide{load<double>(out + i), zero} * unit;
+    const wide entropy = log1p_wide(tail) + wide{sum.high * unbias, sum.low * unbias};
+    store(out + i, entropy.high + entropy.low);
+  }
 }
 
 }  // namespace

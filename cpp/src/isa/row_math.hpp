@@ -7,8 +7,6 @@
 namespace crossent {
 namespace {
 
-
-
 // 1/T in two parts of the arithmetic type.
 template <class T> scaling inverse_of(double temperature) {
   const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
@@ -84,7 +82,7 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
         part[top - b] = in.excluded[i * blocks + top];
         sum = load<double>(part);
       }
-      store(part, (sum * unit) * unbias);
+      store(part, sum * unit);
       for (index k = 0; k < n; ++k) {
         const double s = high + part[k], v = s - high;
         low += (high - (s - v)) + (part[k] - v);
@@ -99,7 +97,8 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
     out.offset[i] = in.offset[i * blocks + top];
     out.shift[i] = in.shift[i * blocks + top];
     out.block[i] = static_cast<double>(top);
-    out.tail[i] = (high + low) + (in.ties[i * blocks + top] - 1);
+    // Only here may it be subnormal.
+    out.tail[i] = (high + low) * unbias.r[0][0] + (in.ties[i * blocks + top] - 1);
   }
 }
 
@@ -167,18 +166,60 @@ void logsumexp(index rows, const row_state& s, double* out) {
   }
 }
 
-// A product, sum or quotient of coefficients: rounded at once, or kept as a wide number to the end.
+// log(1 + x) of x >= 0: of the last two sums of log1p the rounding errors are kept.
+CROSSENT_ONCE wide log1p_wide(doubles x) {
+  doubles u, low;
+  const log_parts<double> y = log1p_parts(x, u);
+  const doubles high = two_sum(y.e * set1(constants<double>::ln2_high), y.f, low);
+  return normalised({log_limits(u, high), low - y.less});
+}
+
+// A product, sum or quotient of what is known of a row: rounded at once, or kept as a wide number to the end.
 template <bool precise> struct coefficient;
 template <> struct coefficient<false> {
   using type = doubles;
-  CROSSENT_INLINE doubles of(doubles a) { return a; }
+  CROSSENT_INLINE doubles of(doubles a, doubles = {}) { return a; }
   CROSSENT_INLINE doubles rounded(doubles a) { return a; }
+  CROSSENT_INLINE doubles log1p_of(doubles a) { return log1p(a); }
+  // c v, 0 where c is.
+  CROSSENT_INLINE doubles times(doubles c, doubles v) { return if_equal(c, set1(0.0), set1(0.0), c * v); }
+  CROSSENT_INLINE wide both(doubles a) { return {a, set1(0.0)}; }
 };
 template <> struct coefficient<true> {
   using type = wide;
-  CROSSENT_INLINE wide of(doubles a) { return {a, set1(0.0)}; }
+  CROSSENT_INLINE wide of(doubles a, doubles low = {}) { return {a, low}; }
   CROSSENT_INLINE doubles rounded(wide a) { return a.high + a.low; }
+  CROSSENT_INLINE wide log1p_of(doubles a) { return log1p_wide(a); }
+  CROSSENT_INLINE wide times(wide c, wide v) { return where_not_zero(c.high, c * v); }
+  CROSSENT_INLINE wide both(wide a) { return normalised(a); }
 };
+
+// What the rows of a loss in -log p have in common.
+template <class k> struct loss_constants {
+  typename k::type keep, eps, weight_sum;
+
+  explicit loss_constants(const cross_entropy_rows& r)
+      : keep(k::of(set1(1.0)) + k::of(set1(-r.label_smoothing))),
+        eps(k::of(set1(r.label_smoothing)) / k::of(set1(r.classes))),
+        weight_sum(k::of(set1(r.weight_sum), set1(r.weight_sum_low))) {}
+};
+
+// v (a (max - x_y + L) + eps (sum w (max - x) + W L)), L = log(1 + tail), or the same of class probabilities.
+template <bool probabilities, class k>
+CROSSENT_INLINE wide loss_of(const cross_entropy_rows& r, index i, const loss_constants<k>& of_all, doubles max, doubles tail) {
+  const typename k::type log_sum = k::log1p_of(tail);
+  typename k::type loss;
+  if constexpr (probabilities) {
+    const auto spread = k::times(k::of(load<double>(r.mass + i)), log_sum);
+    loss = k::times(of_all.keep, k::of(load<double>(r.target_deviation + i)) + spread);
+  } else {
+    const auto gap = k::of(max) + k::of(-load<double>(r.target + i));
+    loss = k::times(of_all.keep * k::of(load<double>(r.class_weight + i)), gap + log_sum);
+  }
+  if (r.deviation != nullptr)
+    loss = loss + of_all.eps * (k::of(load<double>(r.deviation + i)) + of_all.weight_sum * log_sum);
+  return k::both(k::times(k::of(load<double>(r.row_weight + i)), loss));
+}
 
 // Losses in -log p (formulas: docs/design.md). A gradient entry is ((A - b) u - b ((1 - u) + tail)) / (1 + tail) with
 // u = exp(x_c - max): 1 - p of a confident class comes from the tail, and is never a difference.
@@ -186,38 +227,26 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
   using k = coefficient<precise>;
   using number = typename k::type;
   const doubles zero = set1(0.0), one = set1(1.0), inf = set1(constants<double>::infinity);
-  const number keep = k::of(one) + k::of(set1(-r.label_smoothing));
-  const number eps = k::of(set1(r.label_smoothing)) / k::of(set1(r.classes));
-  const number weight_sum = k::of(set1(r.weight_sum)), divisor = k::of(set1(r.divisor));
+  const loss_constants<k> of_all(r);
+  const loss_constants<coefficient<false>> rounded(r);
+  const number keep = of_all.keep, eps = of_all.eps, weight_sum = of_all.weight_sum, divisor = k::of(set1(r.divisor));
+  // The three products and sums of a loss without smoothing may be rounded one by one.
+  const bool wide_loss = precise && (r.deviation != nullptr || r.loss_low != nullptr);
   const scaling unscaled;
   for (index i = 0; i < r.count; i += 8) {
     const doubles v = load<double>(r.row_weight + i);
     const doubles max = load<double>(r.state.max + i), tail = loss_tail(r.state, i);
-    const doubles log_sum = log1p(tail);
-    const number sum = k::of(one) + k::of(tail);
-
-    number a;   // what the targets alone add to A
-    doubles loss;
-    if constexpr (probabilities) {
-      const doubles mass = load<double>(r.mass + i), kept = k::rounded(keep);
-      a = keep * k::of(mass);
-      const doubles spread = if_equal(mass, zero, zero, mass * log_sum);
-      loss = if_equal(kept, zero, zero, kept * (load<double>(r.target_deviation + i) + spread));
-    } else {
-      a = keep * k::of(load<double>(r.class_weight + i));
-      const doubles a_rounded = k::rounded(a);
-      loss = if_equal(a_rounded, zero, zero, a_rounded * ((max - load<double>(r.target + i)) + log_sum));
-    }
-    number total = a;   // A
-    if (r.deviation != nullptr) {
-      loss = loss + k::rounded(eps) * (load<double>(r.deviation + i) + set1(r.weight_sum) * log_sum);
-      total = a + eps * weight_sum;
-    }
-    store(r.loss + i, if_equal(v, zero, zero, v * loss));
+    const wide loss = wide_loss ? loss_of<probabilities>(r, i, of_all, max, tail)
+                                : loss_of<probabilities>(r, i, rounded, max, tail);
+    store(r.loss + i, loss.high);
+    if (r.loss_low != nullptr) store(r.loss_low + i, loss.low);
     if (r.factor == nullptr) continue;
 
     const doubles g = load<double>(r.upstream + i);
-    const number scale = k::of(g) * k::of(v) / divisor;
+    // a: what the targets alone add to A, total: A
+    const number a = keep * k::of(load<double>((probabilities ? r.mass : r.class_weight) + i));
+    const number total = r.deviation != nullptr ? a + eps * weight_sum : a;
+    const number sum = k::of(one) + k::of(tail), scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it
     const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));
     const number unit = k::of(load<double>(r.state.unit + i)) / sum;
@@ -251,6 +280,11 @@ void cross_entropy(const cross_entropy_rows& r) {
   const bool probabilities = r.mass != nullptr;
   if (r.precise) probabilities ? cross_entropy_of<true, true>(r) : cross_entropy_of<true, false>(r);
   else probabilities ? cross_entropy_of<false, true>(r) : cross_entropy_of<false, false>(r);
+}
+
+double exp_quotient(double high, double low, double divisor) {
+  const wide q = wide{set1(high), set1(low)} / wide{set1(divisor), set1(0.0)};
+  return exp(q.high, q.low).r[0][0];
 }
 
 void sum(index n, const double* x, double* high, double* low) {

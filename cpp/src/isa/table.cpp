@@ -48,7 +48,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
       spread<T>,
       divergence_sums<T>,
       write_divergence<T>,
-      entropy_sums<T>,
+      entropy_of_logits<T>,
       elementwise<T, binary_cross_entropy_element>,
       elementwise<T, binary_cross_entropy_with_logits_element>,
       elementwise<T, kl_div_element>,
@@ -83,6 +83,7 @@ const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = {
     log_sum_gap,
     logsumexp,
     cross_entropy,
+    exp_quotient,
     information_sums,
     sum,
 };

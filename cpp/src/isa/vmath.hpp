@@ -191,14 +191,20 @@ template <class T> CROSSENT_ONCE pack<T> expm1(pack<T> x) {
   return if_equal(x, set1<T>(0), x, y);   // keeps -0
 }
 
+// A logarithm as e ln2_high + (f - less): |less| < 0.09, and of it 2^-4 ULP of 1 are known.
+template <class T> struct log_parts {
+  pack<T> e, f, less;
+
+  pack<T> sum() const { return fma(e, set1(constants<T>::ln2_high), f - less); }
+};
 // log(2^e (1 + f)) + c, 1 + f in [sqrt(1/2), sqrt(2)], inverse = 1 / (2 + f)
-template <class T> CROSSENT_INLINE pack<T> log_reduced(pack<T> e, pack<T> f, pack<T> inverse, pack<T> c) {
+template <class T> CROSSENT_INLINE log_parts<T> log_reduced(pack<T> e, pack<T> f, pack<T> inverse, pack<T> c) {
   using k = constants<T>;
   const pack<T> s = f * inverse;
   const pack<T> z = s * s;
   const pack<T> half_square = set1<T>(T(0.5)) * f * f;
   const pack<T> low = fma(s, fma(z, polynomial(z, k::log_p), half_square), fma(e, set1(k::ln2_low), c));
-  return fma(e, set1(k::ln2_high), f - (half_square - low));
+  return {e, f, half_square - low};
 }
 
 template <class T> struct split {
@@ -235,16 +241,15 @@ template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
   const split<T> m = split_exponent(x * up);
   const pack<T> e = m.exponent - if_less(x, normal, set1(s), set1<T>(0));
   const pack<T> f = m.mantissa - set1<T>(1);
-  const pack<T> y = log_reduced(e, f, set1<T>(1) / (f + set1<T>(2)), set1<T>(0));
-  return log_limits(x, y);
+  return log_limits(x, log_reduced(e, f, set1<T>(1) / (f + set1<T>(2)), set1<T>(0)).sum());
 }
 
 // log(1 + x): the rounding error of 1 + x is carried as c = error / (1 + x), for which (2 / (2 + f))^2 is near enough
 // to 1 / (1 + f) (within 5 % of half a unit in the last place).
-template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {
+template <class T> CROSSENT_INLINE log_parts<T> log1p_parts(pack<T> x, pack<T>& u) {
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
   pack<T> error;
-  const pack<T> u = two_sum(one, x, error);
+  u = two_sum(one, x, error);
   const split<T> m = split_exponent(u);
   const pack<T> f = if_equal(m.exponent, zero, x, m.mantissa - one);
   const pack<T> inverse = one / (f + set1<T>(2));
@@ -252,8 +257,12 @@ template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {
   // Beyond 2^60 the error is below reach; 2^-exponent would leave the range with it.
   const pack<T> bounded = if_less(m.exponent, set1<T>(60), m.exponent, set1<T>(60));
   const pack<T> c = if_equal(m.exponent, zero, zero, error * exp2_whole(-bounded) * (twice * twice));
-  const pack<T> y = log_reduced(m.exponent, f, inverse, c);
-  return if_equal(x, zero, x, log_limits(u, y));   // keeps -0
+  return log_reduced(m.exponent, f, inverse, c);
+}
+template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {
+  pack<T> u;
+  const pack<T> y = log1p_parts(x, u).sum();
+  return if_equal(x, set1<T>(0), x, log_limits(u, y));   // keeps -0
 }
 
 }  // namespace

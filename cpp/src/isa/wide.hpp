@@ -1,4 +1,4 @@
-// Sums of two doubles (high + low) for the coefficients of float64 rows, whose roundings would add up otherwise.
+// Sums of two doubles (high + low) for what is known of a float64 row, whose roundings would add up otherwise.
 #pragma once
 
 #include "bits.hpp"
@@ -23,6 +23,17 @@ CROSSENT_HOT wide operator/(wide a, wide b) {
   const pack<double> q = a.high / b.high, p = q * b.high;
   const pack<double> rest = ((a.high - p) - product_error(q, b.high, p)) + (a.low - q * b.low);
   return {q, rest / b.high};
+}
+
+// b, 0 where a is.
+CROSSENT_INLINE wide where_not_zero(pack<double> a, wide b) {
+  const pack<double> zero = set1(0.0);
+  return {if_equal(a, zero, zero, b.high), if_equal(a, zero, zero, b.low)};
+}
+// As a number and what that leaves out; an infinite sum has NaN for its low part.
+CROSSENT_INLINE wide normalised(wide a) {
+  const pack<double> zero = set1(0.0), low = if_equal(a.low, a.low, a.low, zero), sum = a.high + low, rest = low - (sum - a.high);
+  return {sum, if_equal(rest, rest, rest, zero)};
 }
 
 }  // namespace
