@@ -13,15 +13,6 @@ namespace {
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
 constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
 
-index last_level_cache() {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  static const index bytes = std::max<index>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 25);
-  return bytes;
-#else
-  return 1 << 25;
-#endif
-}
-
 index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
 
 // Rows per group: as many as stay in cache, in whole tiles, and few enough to keep the threads busy.
@@ -136,6 +127,15 @@ int row_operation::read(const view& v, int axis, double temperature, bool statis
 void row_operation::leave_out(row_group& g, index row) const {
   if (across) return;
   for (std::size_t k = 0; k < inputs.size(); ++k) g.in[k].x[row] = nullptr;
+}
+
+index last_level_cache() {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  static const index bytes = std::max<index>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 25);
+  return bytes;
+#else
+  return 1 << 25;
+#endif
 }
 
 void describe(row_operation& op, const view& x, int axis, double temperature, const mutable_view& out) {

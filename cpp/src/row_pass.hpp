@@ -107,6 +107,9 @@ class row_operation {
 void describe(row_operation&, const view& x, int axis, double temperature, const mutable_view& out);
 void run_rows(row_operation&, const execution&);
 
+// In bytes: outputs that are larger are streamed around it.
+index last_level_cache();
+
 // A number into an array of the dtype, and from it.
 void store_number(void* to, dtype, double value);
 double load_number(const void* from, dtype);
