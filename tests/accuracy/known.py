@@ -4,8 +4,6 @@ import math
 
 # operation: ({dtype of the input: limit}, why)
 KNOWN = {
-    "binary_cross_entropy gradient": (
-        {"bfloat16": math.inf, "float32": math.inf}, "y (1 / p), which overflows where y / p does not"),
     "cross_entropy probabilities gradient": ({"float64": 5}, "rarely"),
     "cross_entropy probabilities": ({"float64": 5}, "rarely"),
     "cross_entropy smoothed": ({"float64": 5}, "with class and sample weights"),
@@ -19,9 +17,6 @@ KNOWN = {
         {"float64": math.inf}, "subnormal terms are rounded one by one; float64 sums are not compensated"),
     "information.js_divergence": ({"float64": 32}, "log1p((p - q) / (p + q)) where p is far smaller than q"),
     "information.perplexity": ({"float64": math.inf}, "the exponential of a mean that is rounded to float64"),
-    "kl_div log_target": (
-        {"float16": math.inf, "bfloat16": math.inf, "float32": math.inf, "float64": math.inf},
-        "exp(target) is rounded to a subnormal before it is multiplied"),
     "kl_div_with_logits forward gradient": ({"float32": 5, "float64": 8}, "not looked into"),
     "kl_div_with_logits reverse gradient": ({"float32": 12, "float64": 12}, "not looked into"),
     "kl_div_with_logits js gradient": ({"float32": 12, "float64": 20}, "not looked into"),

@@ -7,15 +7,6 @@
 namespace crossent {
 namespace {
 
-template <class T> struct element_result {
-  pack<T> loss, grad;
-};
-
-// What of an element is wanted.
-struct wanted {
-  bool loss, grad;
-};
-
 // coefficient * value, 0 where the coefficient is.
 template <class T> CROSSENT_INLINE pack<T> weighted(pack<T> coefficient, pack<T> value) {
   const pack<T> zero = set1<T>(0);
@@ -27,27 +18,30 @@ template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   return if_equal(a, zero, zero, a / b);
 }
 
+// An element: `read` takes from a pack of each array what its loss and its gradient share.
+
 // x: probability, target, weight, -, upstream gradient
 template <class T> struct binary_cross_entropy_element {
   static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> p, yes, no, weight, flow;
+  };
   pack<T> floor, scale;
   explicit binary_cross_entropy_element(const element_block& b)
       : floor(set1(static_cast<T>(b.log_floor))), scale(set1(static_cast<T>(b.scale))) {}
 
-  CROSSENT_INLINE_MEMBER element_result<T> operator()(const pack<T>* x, wanted want) const {
-    const pack<T> zero = set1<T>(0), one = set1<T>(1), p = x[0], yes = x[1], no = one - yes, w = x[2];
-    element_result<T> r{zero, zero};
-    if (want.loss)
-      r.loss = weighted(w, weighted(yes, -at_least(log(p), floor)) + weighted(no, -at_least(log1p(-p), floor)));
-    if (want.grad) {
-      // Beside a tiny p, yes / p may be beyond the range while its product with the coefficients is not.
-      const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900)), far = set1(sizeof(T) == 4 ? T(0x1p64) : T(0x1p512));
-      const pack<T> up = if_less(p, tiny, far, one), c = x[4] * scale;
-      const pack<T> below = weighted(c, weighted(w, quotient(no, one - p)));
-      const pack<T> above = weighted(c * up, weighted(w, quotient(yes, p * up)));
-      r.grad = if_equal(w, zero, zero, below - above);   // whatever flows back to it
-    }
-    return r;
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
+    return weighted(t.weight, weighted(t.yes, -at_least(log(t.p), floor)) + weighted(t.no, -at_least(log1p(-t.p), floor)));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0), one = set1<T>(1);
+    // Beside a tiny p, yes / p may be beyond the range while its product with the coefficients is not.
+    const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900)), far = set1(sizeof(T) == 4 ? T(0x1p64) : T(0x1p512));
+    const pack<T> up = if_less(t.p, tiny, far, one);
+    const pack<T> below = weighted(t.flow, weighted(t.weight, quotient(t.no, one - t.p)));
+    const pack<T> above = weighted(t.flow * up, weighted(t.weight, quotient(t.yes, t.p * up)));
+    return if_equal(t.weight, zero, zero, below - above);   // whatever flows back to it
   }
 };
 
@@ -59,56 +53,62 @@ template <class T> struct binary_cross_entropy_element {
 // its sign instead of |x|. Every step gives the same for (-x, 1 - y), or the opposite.
 template <class T, bool plain> struct logistic_element {
   static constexpr bool checks_target = true;
+  struct terms {
+    pack<T> x, own, other, e, sum, weight, upstream;
+  };
   pack<T> keep, spread, scale;
   explicit logistic_element(const element_block& b)
       : keep(set1(static_cast<T>(1 - b.label_smoothing))),
         spread(set1(static_cast<T>(b.label_smoothing / 2))),
         scale(set1(static_cast<T>(b.scale))) {}
 
-  CROSSENT_INLINE_MEMBER element_result<T> operator()(const pack<T>* x, wanted want) const {
-    const pack<T> zero = set1<T>(0), one = set1<T>(1);
-    pack<T> yes = x[1], no = one - x[1];
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
+    const pack<T> zero = set1<T>(0);
+    pack<T> yes = x[1], no = set1<T>(1) - x[1];
     if constexpr (!plain) {
-      yes = x[3] * fma(x[1], keep, spread);
+      yes = x[3] * fma(yes, keep, spread);
       no = fma(no, keep, spread);
     }
-    const pack<T> own = if_less(zero, x[0], no, -yes), other = if_less(zero, x[0], yes, -no);
-    const pack<T> e = exp_minus_absolute(x[0]);
-    const pack<T> sum = yes + no, weight = if_equal(sum, zero, zero, x[2]);   // 0: the element does not count
-    element_result<T> r{zero, zero};
-    if (want.loss) {
-      const pack<T> bounded = if_equal(own, zero, zero, x[0]), l = log1p_of(e);   // 0 inf = 0
-      if constexpr (plain) r.loss = fma(own, bounded, l);
-      else r.loss = weighted(weight, fma(own, bounded, sum * l));
-    }
-    if (want.grad) {
-      const pack<T> g = fma(-other, e, own) / (one + e);
-      if constexpr (plain) r.grad = weighted(scale, g);
-      else r.grad = if_equal(weight, zero, zero, weighted(x[4] * scale, weighted(weight, g)));
-    }
-    return r;
+    const pack<T> sum = yes + no;
+    return {x[0], if_less(zero, x[0], no, -yes), if_less(zero, x[0], yes, -no), exp_minus_absolute(x[0]),
+            sum, if_equal(sum, zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+  }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
+    const pack<T> zero = set1<T>(0), x = if_equal(t.own, zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
+    if constexpr (plain) return fma(t.own, x, l);
+    else return weighted(t.weight, fma(t.own, x, t.sum * l));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0), g = fma(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
+    if constexpr (plain) return weighted(scale, g);
+    else return if_equal(t.weight, zero, zero, weighted(t.upstream * scale, weighted(t.weight, g)));
   }
 };
 
 // x: log-probability, target probability, -, -, upstream gradient
 template <class T> struct kl_div_element {
   static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> x, t, flow;
+  };
   pack<T> scale;
   explicit kl_div_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
-  CROSSENT_INLINE_MEMBER element_result<T> operator()(const pack<T>* x, wanted) const {
-    return {weighted(x[1], log(x[1]) - x[0]), weighted(x[4] * scale, -x[1])};
-  }
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log(t.t) - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.flow, -t.t); }
 };
 
 // x: log-probability, logarithm of the target probability, -, -, upstream gradient
 template <class T> struct kl_div_log_element {
   static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> x, y, flow;
+  };
   pack<T> scale;
   explicit kl_div_log_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
-  CROSSENT_INLINE_MEMBER element_result<T> operator()(const pack<T>* x, wanted) const {
-    const pack<T> t = exp(x[1]);
-    return {weighted(t, x[1] - x[0]), weighted(x[4] * scale, -t)};
-  }
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.flow, -exp(t.y)); }
 };
 
 // The sum of whole packs, as the classes of a block are summed; what is missing to a group is set to 0.
@@ -129,46 +129,45 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
   const pack<T> one = set1<T>(1);
   alignas(pack_bytes) T losses[block_classes], last[arrays][lanes];
   const char* in[arrays];
-  index step[arrays];
+  index step[arrays];   // all bits set, or none
   for (int k = 0; k < arrays; ++k) {
     in[k] = b.input[k] ? static_cast<const char*>(b.input[k]) : reinterpret_cast<const char*>(&one);
-    step[k] = b.input[k] ? pack_bytes : 0;
+    step[k] = b.input[k] ? -1 : 0;
   }
-  const wanted want{b.loss != nullptr || b.sum != nullptr, b.grad != nullptr};
+  const bool want_loss = b.loss != nullptr || b.sum != nullptr;
   const index packs = (b.n + lanes - 1) / lanes, whole = b.n / lanes, rest = b.n - whole * lanes;
-  const bool stream_grad = b.stream && reinterpret_cast<std::uintptr_t>(b.grad) % pack_bytes == 0;
-  char* loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
-  char* grad = static_cast<char*>(b.grad);
+  char* const loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
+  char* const grad = static_cast<char*>(b.grad);
+  const bool stream_grad = b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0;
   bits<T> top = to_bits<T>(set1<T>(0));
   for (index i = 0; i < packs; ++i) {
+    const index to = i * pack_bytes;
+    index from = to;
     if (i == whole) {
+      from = 0;
       for (int k = 0; k < arrays; ++k) {
         if (step[k] == 0) continue;
-        store(last[k], load_partial<T>(in[k], rest, T(0)));
+        store(last[k], load_partial<T>(in[k] + to, rest, T(0)));
         in[k] = reinterpret_cast<const char*>(last[k]);
       }
     }
     pack<T> x[arrays];
-    for (int k = 0; k < arrays; ++k) {
-      x[k] = load<T>(in[k]);
-      in[k] += step[k];
-    }
-    prefetch(in[0] + ahead);
-    prefetch(in[1] + ahead);
-    const element_result<T> r = element(x, want);
+    for (int k = 0; k < arrays; ++k) x[k] = load<T>(in[k] + (k < 2 ? from : from & step[k]));
+    prefetch(in[0] + from + ahead);
+    prefetch(in[1] + from + ahead);
+    const typename Element::terms t = element.read(x);
     if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
-    if (i == whole) {
-      if (b.loss) store_partial(loss, rest, r.loss);
-      else store(loss, if_equal(first_lanes<T>(rest), set1<T>(0), set1<T>(0), r.loss));
-      if (grad) store_partial(grad, rest, r.grad);
-      break;
+    if (want_loss) {
+      const pack<T> v = element.loss(t);
+      if (i < whole) store(loss + to, v);
+      else if (b.loss) store_partial(loss + to, rest, v);
+      else store(loss + to, if_equal(first_lanes<T>(rest), set1<T>(0), set1<T>(0), v));
     }
-    store(loss, r.loss);
-    if (b.loss || b.sum) loss += pack_bytes;
     if (grad) {
-      if (stream_grad) stream(grad, r.grad);
-      else store(grad, r.grad);
-      grad += pack_bytes;
+      const pack<T> v = element.gradient(t);
+      if (i == whole) store_partial(grad + to, rest, v);
+      else if (stream_grad) stream(grad + to, v);
+      else store(grad + to, v);
     }
   }
   if (stream_grad) stream_fence();
