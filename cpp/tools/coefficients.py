@@ -81,10 +81,10 @@ if __name__ == "__main__":
     edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
     p = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z > mpf("1e-30") else mpf(2) / 3 + 2 * z / 5
     show("log p", p, lambda z: z / 2, mpf(0), edge, (3, 6))
-    # log(1 + e) = e + e^2 q(e) on [0, 1]
-    q = lambda e: (log1p(e) - e) / e**2
-    c, error = rounded_in_turn(q, lambda e: e**2 / log1p(e), mpf("1e-6"), mpf(1), 8)
-    print(f"log1p q float: degree 8, error 2^{float(log(error, 2)):.1f}")
+    # log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]
+    q = lambda e: (log1p(e) - e + e**2 / 2) / e**3
+    c, error = rounded_in_turn(q, lambda e: e**3 / log1p(e), mpf("1e-6"), mpf(1), 7)
+    print(f"log1p q float: degree 7, error 2^{float(log(error, 2)):.1f}")
     print("  {" + ", ".join(literal(v, False) for v in c) + "}")
     # ln 2 in two parts. The high part of a product with a whole number n must be exact; with FMA any length is, and it
     # ends so early that (1 + x - n high) is exact too; without, n (11 or 13 bits) and the high part share the mantissa.

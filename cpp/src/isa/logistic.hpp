@@ -34,14 +34,30 @@ template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
   return if_less(y, near, far, exp(y) * v);
 }
 
-// log(1 + e) = e + e^2 q(e) on [0, 1]; the error of the polynomial is 2^-27.5 of the result. In ULP of a result near log 2: a
-// half for the last rounding, 0.16 for that of e^2, 0.4 for q, 0.3 for what e brings with it, which is 1.4. Of softplus, a
-// small positive x adds another half for the sum. (Largest of softplus: 1.64, without FMA 2.16: cpp/tests/test_vmath.cpp.)
-constexpr float log1p_q[] = {-0x1.ffffd2p-2f, 0x1.554ddp-2f,   -0x1.ff23e6p-3f, 0x1.934b54p-3f, -0x1.3a436p-3f,
-                             0x1.b4adecp-4f,  -0x1.d6af7cp-5f, 0x1.49150ep-6f,  -0x1.af40ccp-9f};
-CROSSENT_INLINE pack<float> log1p_of(pack<float> e) { return fma(e * e, polynomial(e, log1p_q), e); }
+// log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. What e - e^2 / 2 rounds away
+// joins the last term. In ULP of a result near log 2: a half for the last rounding, 0.25 for e^3 q, 0.3 for what e brings with
+// it. Of softplus, a small positive x adds another half for the sum. (Largest errors: cpp/tests/test_vmath.cpp prints them.)
+constexpr float log1p_q[] = {0x1.55527ep-2f, -0x1.ff7d56p-3f, 0x1.94f9a2p-3f, -0x1.3eda66p-3f,
+                             0x1.c38b7ep-4f, -0x1.f2f7aep-5f, 0x1.66490cp-6f, -0x1.e1c5fcp-9f};
+CROSSENT_INLINE pack<float> log1p_of(pack<float> e) {
+  const pack<float> half = e * set1(-0.5f), high = fma(half, e, e), low = fma(half, e, e - high);
+  return high + fma(e * e * e, polynomial(e, log1p_q), low);
+}
 // A polynomial would have 22 coefficients.
 CROSSENT_INLINE pack<double> log1p_of(pack<double> e) { return log1p(e); }
+
+// numerator / (1 + e), rounded once with FMA: what the sum and the reciprocal round away is put back.
+template <class T> CROSSENT_INLINE pack<T> over_one_plus(pack<T> numerator, pack<T> e) {
+  const pack<T> one = set1<T>(1), sum = one + e, low = e - (sum - one), q = one / sum;
+  pack<T> rest;   // 1 - q sum, exactly
+  if constexpr (has_fma) {
+    rest = fma(-q, sum, one);
+  } else {
+    const pack<T> product = q * sum;
+    rest = (one - product) - product_error(q, sum, product);
+  }
+  return fma(numerator, q, numerator * q * fma(-q, low, rest));
+}
 
 }  // namespace
 }  // namespace crossent
