@@ -73,6 +73,22 @@ def test_random_probabilities_and_targets(dtype, rng):
     oracle.assert_within(LIMIT, grad, exact_grad, scale)
 
 
+def test_gradient_beside_quotients_beyond_the_range(dtype):
+    """y / p and 1 / p may overflow where a coefficient or a tiny y brings the gradient back; the other way round it is inf."""
+    info = np.finfo(dtype)
+    least, normal = float(info.smallest_subnormal), float(info.tiny)
+    p, y, w = (a.ravel() for a in np.meshgrid(
+        np.array([least, 7 * least, normal / 3, normal, 2.0 ** (info.minexp / 2), 0.25], dtype),
+        np.array([0, least, normal, 2.0 ** (info.minexp // 2), 0.3, 1], dtype),
+        np.array([0, 2.0 ** (info.minexp // 4), 1, 1000], dtype)))
+    _, exact_grad, scale = oracle_binary.binary_cross_entropy(p, y, w)
+    for upstream in (2.0**-30, 1.0, 2.0**20):
+        grad = xe.binary_cross_entropy_backward(upstream, p, y, weight=w, reduction="sum")
+        oracle.assert_within(LIMIT, grad, exact_grad * upstream, scale * upstream)
+    grad = bce(p, y, weight=w, denominator=2.0**30, return_grad=True)[1]
+    oracle.assert_within(LIMIT, grad, exact_grad / 2**30, scale / 2**30)
+
+
 def test_the_floor_is_pytorch_s(dtype):
     """Each logarithm is floored at -100; the gradient is that of the loss without a floor, which PyTorch clamps."""
     p, y = np.array([0, 1, 0, 1], dtype), np.array([1, 0, 0.25, 0.25], dtype)
@@ -159,3 +175,17 @@ def test_reductions_round_once(elements, dtype):
     """However many elements: float32 additions of 100,000 equal numbers would be off by hundreds of ulp."""
     x, y = np.zeros(elements, dtype), np.zeros(elements, dtype)
     oracle.assert_within(LIMIT, bce_with_logits(x, y, reduction="sum"), elements * mp.log(2))
+
+
+@pytest.mark.parametrize("order", ("C", "F"))
+@pytest.mark.parametrize("size", (1, 15, 16, 17, 1023, 1025, 40_000))
+def test_weights_of_one_change_no_bit(size, order, dtype, rng):
+    """Calls without weights have a kernel of their own."""
+    x, y = rng.normal(0, 20, (size, 2)).astype(dtype, order=order), rng.uniform(0, 1, (size, 2)).astype(dtype, order=order)
+    x[::7], y[::5], y[::9], x[::31] = 0, 0, 1, -np.inf
+    for reduction in ("none", "mean"):
+        options = {"reduction": reduction, "return_grad": True}
+        wanted = bce_with_logits(x, y, **options)
+        for name in ("weight", "pos_weight"):
+            for got, want in zip(bce_with_logits(x, y, **{name: 1.0}, **options), wanted):
+                assert got.tobytes() == want.tobytes()

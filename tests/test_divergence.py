@@ -11,7 +11,7 @@ import numpy as np
 import oracle
 import pytest
 from mpmath import mpf
-from oracle_divergence import DIVERGENCES, kl_div_rows
+from oracle_divergence import DIVERGENCES, kl_div, kl_div_rows
 
 import crossent as xe
 
@@ -182,3 +182,15 @@ def test_no_factor_of_the_temperature_squared(dtype):
     x, t = np.array([[1, 0]], dtype), np.array([[0, 1]], dtype)
     np.testing.assert_allclose(xe.kl_div_with_logits(x, t, temperature=2.0), np.tanh(0.25) / 2,
                                rtol=4 * np.finfo(dtype).eps)
+
+
+def test_terms_of_subnormal_target_probabilities(dtype, rng):
+    """kl_div(log_target=True): t (log t - log p) of a t that is subnormal, or none at all, beside a log p of any size."""
+    low, high = (-195, -60) if dtype == np.float32 else (-1460, -690)
+    t = rng.uniform(low, high, 600).astype(dtype)
+    x = -(10.0 ** rng.uniform(-3, np.log10(float(np.finfo(dtype).max)), 600)).astype(dtype)
+    x[:200] = (t[:200] + rng.normal(0, 1, 200)).astype(dtype)
+    x[200:210], t[210:220], x[215:220] = -np.inf, -np.inf, -np.inf
+    loss = xe.kl_div(x, t, log_target=True, reduction="none")
+    exact, scale, _ = kl_div(x, t, log_target=True)
+    oracle.assert_within(LIMIT, loss, exact, scale)

@@ -29,12 +29,16 @@ void call::run_any(void (*f)(void*, const execution&), void* context) {
   try {
     py::gil_scoped_release_simple no_gil;
     for (int i = 0; i < bounds_count_ && exceeded == nullptr; ++i) {
+      if (bounds_[i].by_core) continue;
       at = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, how);
       if (at >= 0) exceeded = &bounds_[i];
     }
     if (exceeded == nullptr) f(context, how);
   } catch (const interrupted_error&) {
     throw py::error_already_set();
+  } catch (const outside_error& error) {
+    exceeded = &bounds_[0];
+    at = error.element;
   } catch (const target_error& error) {
     const py::object ignored = ignored_class(*classes_.options);
     refuse("refuse_class", classes_.target, error.row, error.value.c_str(), classes_.count, ignored.ptr());

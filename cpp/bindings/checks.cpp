@@ -126,6 +126,11 @@ array call::within(const char* name, array x, double low, double high) {
   return x;
 }
 
+bool call::leave_check_to_core() {
+  if (bounds_count_ == 1) bounds_[0].by_core = true;
+  return bounds_count_ == 1;
+}
+
 array call::class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
   note("target", target);
   array y(target);

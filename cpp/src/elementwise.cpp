@@ -9,6 +9,7 @@
 #include "environment.hpp"
 #include "information.hpp"
 #include "row_pass.hpp"
+#include "stream.hpp"
 #include "targets.hpp"
 
 namespace crossent {
@@ -59,10 +60,19 @@ struct alignas(64) element_buffers {
   char loss[block_elements * 8], grad[block_elements * 8];
 };
 
+// Throws outside_error where a target is outside [0, 1].
+void check_target(const view& target, const execution& e) {
+  if (const index at = first_outside(target, 0, 1, e); at >= 0) throw outside_error{at};
+}
+
 void evaluate(element_kernel kernel, const view& x, const view& target, const element_loss_options& options,
               const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
+  // The kernel sees the targets as it reads them: rounded, where they are wider.
+  const bool check_first = options.check_target && arithmetic(target.type) == dtype::float64 && type == dtype::float32;
+  if (check_first) check_target(target, e);
+  std::atomic<bool> outside{false};
   const bool each = loss.data != nullptr && options.reduction == reduction::none;
   // A scalar upstream gradient goes into the scale: one rounding less per element.
   const bool one_upstream = options.grad_output.data != nullptr && options.reduction != reduction::none;
@@ -76,6 +86,8 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const double upstream = one_upstream ? load_rounded(options.grad_output.data, options.grad_output.type, type) : 1;
   const double scale = options.reduction == reduction::mean ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
+  const bool stream = grad.data != nullptr && grad.data != x.data && grad.data != target.data &&
+                      count * item_size(type) > last_level_cache();
   std::vector<double> sums(static_cast<std::size_t>(summed ? blocks : 0));
 
   const int threads = threads_for(count, e);
@@ -92,14 +104,20 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
       if (loss_to.data) b.loss = loss_at ? loss_at : buffer.loss;
       if (grad_to.data) b.grad = grad_at ? grad_at : buffer.grad;
       if (summed) b.sum = &sums[static_cast<std::size_t>(k)];
+      bool unsure = false;
+      if (options.check_target && !check_first) b.outside = &unsure;
+      b.stream = stream && grad_at;
       b.scale = scale;
       b.log_floor = options.log_floor;
       b.label_smoothing = options.label_smoothing;
       kernel(b);
+      if (unsure) outside = true;
       if (loss_to.data && !loss_at) loss_to.write(first, b.n, type, buffer.loss);
       if (grad_to.data && !grad_at) grad_to.write(first, b.n, type, buffer.grad);
     }
+    if (stream) stream_fence();
   });
+  if (outside) check_target(target, e);
   if (summed)
     store_number(loss.data, loss.type, reduced(ordered_sum(sums.data(), blocks, e), options.reduction, denominator));
 }

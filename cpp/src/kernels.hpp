@@ -142,6 +142,8 @@ struct element_block {
   void* loss = nullptr;             // either may be absent
   void* grad = nullptr;             // may be an input
   double* sum = nullptr;            // of the losses
+  bool* outside = nullptr;          // of binary_cross_entropy_with_logits: set if a target may be outside [0, 1]
+  bool stream = false;              // write the gradient around the caches
   double scale = 1;                 // of the gradient
   double log_floor = 0, label_smoothing = 0;
 };

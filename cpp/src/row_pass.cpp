@@ -1,36 +1,16 @@
 #include "row_pass.hpp"
 
-#include <unistd.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <algorithm>
 #include <cstring>
 
 #include "half.hpp"
+#include "stream.hpp"
 
 namespace crossent {
 namespace {
 
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
 constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
-
-index last_level_cache() {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  static const index bytes = std::max<index>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 25);
-  return bytes;
-#else
-  return 1 << 25;
-#endif
-}
-
-// What was stored around the caches is in memory, before another thread is told that it is.
-void stream_fence() {
-#if defined(__x86_64__)
-  _mm_sfence();
-#endif
-}
 
 index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
 

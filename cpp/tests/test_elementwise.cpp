@@ -206,6 +206,47 @@ TEST_CASE("the first number out of range is found in any place") {
         }
 }
 
+TEST_CASE("a target out of range is found while it is read") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const dtype type : dtypes)
+    for (const dtype target_type : dtypes)
+      for (const index n : {1, 17, 1025, 34007})
+        for (const order o : {orders[0], orders[1]})
+          for (const double bad : {nan, -0.25, 1.0625, -0.0}) {
+            std::vector<double> x(static_cast<std::size_t>(n), 0.5), y = x;
+            y.front() = 0;
+            y.back() = 1;
+            const auto found = [&] {
+              matrix loss(1, 1, arithmetic(type), order::c), grad(n, 1, type, order::c);
+              element_loss_options options;
+              options.reduction = reduction::sum;
+              options.check_target = true;
+              try {
+                binary_cross_entropy_with_logits(matrix(x, n, type, o).in(), matrix(y, n, target_type, o).in(), options,
+                                                 {loss.to().data, arithmetic(type), 0, nullptr, nullptr}, grad.to(), {3, nullptr});
+              } catch (const outside_error& error) {
+                return error.element;
+              }
+              return index{-1};
+            };
+            INFO("dtypes " << static_cast<int>(type) << ", " << static_cast<int>(target_type) << " n " << n << " bad " << bad);
+            CHECK(found() == -1);
+            for (const index at : {n - 1, n / 2, index{0}}) {
+              y[static_cast<std::size_t>(at)] = bad;
+              CHECK(found() == (bad == 0 ? -1 : at));
+            }
+          }
+  const double just_above = std::nextafter(1.0, 2.0);   // 1 as a float
+  const float x = 0;
+  float loss;
+  element_loss_options options;
+  options.check_target = true;
+  CHECK_THROWS_AS(binary_cross_entropy_with_logits({&x, dtype::float32, 0, nullptr, nullptr},
+                                                   {&just_above, dtype::float64, 0, nullptr, nullptr}, options,
+                                                   {&loss, dtype::float32, 0, nullptr, nullptr}, {}),
+                  outside_error);
+}
+
 TEST_CASE("numbers out of range in odd shapes") {
   const float x[] = {0.5f, 2, 0.5f};
   const index none[] = {0, 5}, any[] = {20, 4}, many[] = {70, 1000}, zero[] = {0, 0}, three[] = {2, 3, 5}, back[] = {0, -4, 0};

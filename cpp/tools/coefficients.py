@@ -1,4 +1,4 @@
-"""Derives the polynomial coefficients of cpp/src/isa/vmath.hpp: `python cpp/tools/coefficients.py`.
+"""Derives the polynomial coefficients of cpp/src/isa/vmath.hpp and logistic.hpp: `python cpp/tools/coefficients.py`.
 
 Each is a minimax polynomial by Remez' exchange in 60-digit arithmetic, for the error relative to the function that the
 polynomial serves, then rounded to the working type. Prints C++ hexadecimal literals and the minimax error as a power
@@ -7,7 +7,7 @@ of two. Needs mpmath.
 
 import struct
 
-from mpmath import atanh, cos, exp, expm1, linspace, log, lu_solve, matrix, mp, mpf, pi, polyval, sqrt
+from mpmath import atanh, cos, exp, expm1, linspace, log, log1p, lu_solve, matrix, mp, mpf, pi, polyval, sqrt
 
 mp.dps = 60
 
@@ -43,6 +43,17 @@ def remez(f, weight, lo, hi, degree, rounds=12, grid=600):
     return c, max(abs(e) for e in errors)
 
 
+def rounded_in_turn(f, weight, lo, hi, degree):
+    """The same with coefficients of float, and the error of that polynomial: each is rounded before those after it are
+    fitted to what is left. Rounded all at once, those of log(1 + e) / e on [0, 1] lose three bits."""
+    fixed = []
+    for k in range(degree + 1):
+        rest = lambda x: (f(x) - polyval(fixed[::-1], x) if fixed else f(x)) / x**k
+        c, _ = remez(rest, lambda x: weight(x) * x**k, lo, hi, degree - k)
+        fixed.append(mpf(struct.unpack("f", struct.pack("f", float(c[0])))[0]))
+    return fixed, max(abs(weight(x) * (polyval(fixed[::-1], x) - f(x))) for x in linspace(lo, hi, 2000))
+
+
 def literal(value, double):
     """The value rounded to the type, as a C++ hexadecimal literal."""
     value = float(value)
@@ -70,6 +81,11 @@ if __name__ == "__main__":
     edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
     p = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z > mpf("1e-30") else mpf(2) / 3 + 2 * z / 5
     show("log p", p, lambda z: z / 2, mpf(0), edge, (3, 6))
+    # log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]
+    q = lambda e: (log1p(e) - e + e**2 / 2) / e**3
+    c, error = rounded_in_turn(q, lambda e: e**3 / log1p(e), mpf("1e-6"), mpf(1), 7)
+    print(f"log1p q float: degree 7, error 2^{float(log(error, 2)):.1f}")
+    print("  {" + ", ".join(literal(v, False) for v in c) + "}")
     # ln 2 in two parts. The high part of a product with a whole number n must be exact; with FMA any length is, and it
     # ends so early that (1 + x - n high) is exact too; without, n (11 or 13 bits) and the high part share the mantissa.
     lengths = (("float", 0, 21), ("double", 1, 48), ("float, no FMA", 0, 10), ("double, no FMA", 1, 38))

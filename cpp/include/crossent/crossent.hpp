@@ -130,12 +130,18 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
 
 // ---- Losses of elements ------------------------------------------------------------------------------------------
 
+// A target outside [0, 1], or NaN.
+struct outside_error {
+  index element;   // the first such, in C order
+};
+
 // All arrays have the shape of the first argument; strides may be 0.
 struct element_loss_options {
   view weight;
   view pos_weight;                  // binary_cross_entropy_with_logits
   double log_floor = -100;          // binary_cross_entropy
   double label_smoothing = 0;       // binary_cross_entropy_with_logits
+  bool check_target = false;        // binary_cross_entropy_with_logits: throws outside_error, outputs then being anything
   bool log_target = false;          // kl_div
   int axis = -1;                    // kl_div: summed over this one; -1: none is
   enum reduction reduction = reduction::mean;

@@ -44,6 +44,12 @@ template <class T> CROSSENT_INLINE bits<T> operator>>(bits<T> a, int n) {
   return a;
 }
 
+// The larger as unsigned integers.
+template <class T> CROSSENT_INLINE bits<T> larger(bits<T> a, bits<T> b) {
+  for (int k = 0; k < registers; ++k) b.r[k] = a.r[k] > b.r[k] ? a.r[k] : b.r[k];
+  return b;
+}
+
 // The bits of table[i mod 8], of 4 bytes each, for 16 integers i.
 template <class V> CROSSENT_INLINE bits<float> lookup(bits<float> i, const V (&table)[8]) {
   static_assert(sizeof(V) == 4);

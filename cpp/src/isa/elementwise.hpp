@@ -1,114 +1,190 @@
 // Losses of single elements: binary cross-entropy and kl_div. One pass gives the value, its sum and the gradient.
 #pragma once
 
+#include "logistic.hpp"
 #include "traverse.hpp"
 
 namespace crossent {
 namespace {
-
-template <class T> struct element_result {
-  pack<T> loss, grad;
-  pack<T> weight;   // 0: the element does not count, whatever flows back to it
-};
 
 // coefficient * value, 0 where the coefficient is.
 template <class T> CROSSENT_INLINE pack<T> weighted(pack<T> coefficient, pack<T> value) {
   const pack<T> zero = set1<T>(0);
   return if_equal(coefficient, zero, zero, coefficient * value);
 }
-
-// x: probability, target, weight
-template <class T> struct binary_cross_entropy_element {
-  pack<T> floor;
-  explicit binary_cross_entropy_element(const element_block& b) : floor(set1(static_cast<T>(b.log_floor))) {}
-
-  element_result<T> operator()(const pack<T>* x, bool with_grad) const {
-    const pack<T> one = set1<T>(1), p = x[0], yes = x[1], no = one - yes, w = x[2];
-    element_result<T> r;
-    r.weight = w;
-    r.loss = weighted(w, weighted(yes, -at_least(log(p), floor)) + weighted(no, -at_least(log1p(-p), floor)));
-    if (with_grad) r.grad = weighted(w, weighted(no, one / (one - p)) - weighted(yes, one / p));
-    return r;
-  }
-};
-
-// x: logit, target, weight, weight of the positive class
-template <class T> struct binary_cross_entropy_with_logits_element {
-  pack<T> keep, spread;
-  explicit binary_cross_entropy_with_logits_element(const element_block& b)
-      : keep(set1(static_cast<T>(1 - b.label_smoothing))), spread(set1(static_cast<T>(b.label_smoothing / 2))) {}
-
-  element_result<T> operator()(const pack<T>* x, bool with_grad) const {
-    const pack<T> zero = set1<T>(0), one = set1<T>(1), w = x[2];
-    const pack<T> yes = x[3] * fma(x[1], keep, spread), no = fma(one - x[1], keep, spread);
-    const pack<T> e = exp(-absolute(x[0])), l = log1p(e);
-    element_result<T> r;
-    r.weight = if_equal(yes + no, zero, zero, w);
-    // Products and a sum, not an fma: the same bits for (-x, 1 - y).
-    r.loss = weighted(w, weighted(yes, larger(-x[0], zero) + l) + weighted(no, larger(x[0], zero) + l));
-    if (with_grad) {
-      // sigmoid(|x|) and sigmoid(-|x|), with the rounding errors of 1 + e and of the quotient.
-      const pack<T> sum = one + e, sum_low = e - (sum - one), quotient = one / sum;
-      const pack<T> product = quotient * sum;
-      const pack<T> rest = ((one - product) - product_error(quotient, sum, product)) - quotient * sum_low;
-      const pack<T> near = fma(quotient, rest, quotient), far = e * near;
-      r.grad = weighted(w, weighted(no, if_less(zero, x[0], near, far)) - weighted(yes, if_less(zero, x[0], far, near)));
-    }
-    return r;
-  }
-};
-
-// x: log-probability, target probability
-template <class T> struct kl_div_element {
-  explicit kl_div_element(const element_block&) {}
-  element_result<T> operator()(const pack<T>* x, bool) const { return {weighted(x[1], log(x[1]) - x[0]), -x[1], set1<T>(1)}; }
-};
-
-// x: log-probability, logarithm of the target probability
-template <class T> struct kl_div_log_element {
-  explicit kl_div_log_element(const element_block&) {}
-  element_result<T> operator()(const pack<T>* x, bool) const {
-    const pack<T> t = exp(x[1]);
-    return {weighted(t, x[1] - x[0]), -t, set1<T>(1)};
-  }
-};
-
-// Up to 1024 elements in contiguous memory, summed as the classes of a block are.
-template <class T, template <class> class Element> void elementwise(const element_block& b) {
-  constexpr index lanes = pack<T>::lanes, arrays = element_block::arrays;
-  const Element<T> element(b);
-  const pack<T> scale = set1(static_cast<T>(b.scale)), zero = set1<T>(0);
-  const char* const* in = reinterpret_cast<const char* const*>(b.input);
-  char* loss = static_cast<char*>(b.loss);
-  char* grad = static_cast<char*>(b.grad);
-  const index packs = (b.n + lanes - 1) / lanes;
-  accumulator<T> total{};
-  for (index g = 0; g < packs; g += group_packs) {
-    const auto at = [&](index j) {
-      const index i = (g + j) * lanes, left = b.n - i;
-      pack<T> x[arrays];
-      for (int k = 0; k < arrays; ++k) {
-        if (in[k] == nullptr) x[k] = set1<T>(1);
-        else x[k] = left >= lanes ? load<T>(in[k] + i * size_of<T>) : load_partial<T>(in[k] + i * size_of<T>, left, T(0));
-      }
-      element_result<T> r = element(x, grad != nullptr);
-      if (grad) r.grad = if_equal(r.weight, zero, zero, weighted(x[arrays - 1] * scale, r.grad));
-      if (left >= lanes) {
-        if (loss) store(loss + i * size_of<T>, r.loss);
-        if (grad) store(grad + i * size_of<T>, r.grad);
-      } else {
-        if (loss) store_partial(loss + i * size_of<T>, left, r.loss);
-        if (grad) store_partial(grad + i * size_of<T>, left, r.grad);
-        r.loss = if_equal(first_lanes<T>(left), zero, zero, r.loss);
-      }
-      return parts<T, 1>{{r.loss}};
-    };
-    const pack<T> group = add_group<T, 1>(at, packs - g < group_packs ? packs - g : group_packs).v[0];
-    if constexpr (sizeof(T) == 4) total = total.add(total, widen_sum(group));
-    else total = total.add(total, group);
-  }
-  if (b.sum) *b.sum = total.sum_lanes_of(total);
+// a / b, 0 where a is.
+template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
+  const pack<T> zero = set1<T>(0);
+  return if_equal(a, zero, zero, a / b);
 }
+
+// An element: `read` takes from a pack of each array what its loss and its gradient share.
+
+// x: probability, target, weight, -, upstream gradient
+template <class T> struct binary_cross_entropy_element {
+  static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> p, yes, no, weight, flow;
+  };
+  pack<T> floor, scale;
+  explicit binary_cross_entropy_element(const element_block& b)
+      : floor(set1(static_cast<T>(b.log_floor))), scale(set1(static_cast<T>(b.scale))) {}
+
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
+    return weighted(t.weight, weighted(t.yes, -at_least(log(t.p), floor)) + weighted(t.no, -at_least(log1p(-t.p), floor)));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0), one = set1<T>(1);
+    // Beside a tiny p, yes / p may be beyond the range while its product with the coefficients is not.
+    const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900)), far = set1(sizeof(T) == 4 ? T(0x1p64) : T(0x1p512));
+    const pack<T> up = if_less(t.p, tiny, far, one);
+    const pack<T> below = weighted(t.flow, weighted(t.weight, quotient(t.no, one - t.p)));
+    const pack<T> above = weighted(t.flow * up, weighted(t.weight, quotient(t.yes, t.p * up)));
+    return if_equal(t.weight, zero, zero, below - above);   // whatever flows back to it
+  }
+};
+
+// x: logit, target, weight, weight of the positive class, upstream gradient; `plain`: the last three are ones, and nothing is
+// smoothed, which gives the same bits.
+//
+// With e = e^-|x|, `own` the coefficient of the softplus that grows as |x| does and `other` that of the one that vanishes, the
+// loss is own |x| + (own + other) log1p(e) and the gradient (own - other e) / (1 + e); for negative x both coefficients carry
+// its sign instead of |x|. Every step gives the same for (-x, 1 - y), or the opposite.
+template <class T, bool plain> struct logistic_element {
+  static constexpr bool checks_target = true;
+  struct terms {
+    pack<T> x, own, other, e, sum, weight, upstream;
+  };
+  pack<T> keep, spread, scale;
+  explicit logistic_element(const element_block& b)
+      : keep(set1(static_cast<T>(1 - b.label_smoothing))),
+        spread(set1(static_cast<T>(b.label_smoothing / 2))),
+        scale(set1(static_cast<T>(b.scale))) {}
+
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
+    const pack<T> zero = set1<T>(0);
+    pack<T> yes = x[1], no = set1<T>(1) - x[1];
+    if constexpr (!plain) {
+      yes = x[3] * fma(yes, keep, spread);
+      no = fma(no, keep, spread);
+    }
+    const pack<T> sum = yes + no;
+    return {x[0], if_less(zero, x[0], no, -yes), if_less(zero, x[0], yes, -no), exp_minus_absolute(x[0]),
+            sum, if_equal(sum, zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+  }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
+    const pack<T> zero = set1<T>(0), x = if_equal(t.own, zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
+    if constexpr (plain) return fma(t.own, x, l);
+    else return weighted(t.weight, fma(t.own, x, t.sum * l));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0), g = over_one_plus(fma(-t.other, t.e, t.own), t.e);
+    if constexpr (plain) return weighted(scale, g);
+    else return if_equal(t.weight, zero, zero, weighted(t.upstream * scale, weighted(t.weight, g)));
+  }
+};
+
+// x: log-probability, target probability, -, -, upstream gradient
+template <class T> struct kl_div_element {
+  static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> x, t, flow;
+  };
+  pack<T> scale;
+  explicit kl_div_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log(t.t) - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.flow, -t.t); }
+};
+
+// x: log-probability, logarithm of the target probability, -, -, upstream gradient
+template <class T> struct kl_div_log_element {
+  static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> x, y, flow;
+  };
+  pack<T> scale;
+  explicit kl_div_log_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.flow, -exp(t.y)); }
+};
+
+// The sum of whole packs, as the classes of a block are summed; what is missing to a group is set to 0.
+template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
+  for (; packs % group_packs != 0; ++packs) store(v + packs * pack<T>::lanes, set1<T>(0));
+  accumulator<T> total{};
+  for (index g = 0; g < packs; g += group_packs)
+    total.put(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
+  return total.sum_lanes_of(total);
+}
+
+// Up to 1024 elements in contiguous memory. There is one loop for all packs, absent arrays being read as ones with a step of
+// 0, and the last elements beside zeros: the element is in the object once.
+template <class T, class Element> void elementwise_loop(const element_block& b) {
+  constexpr index lanes = pack<T>::lanes, arrays = element_block::arrays;
+  constexpr index ahead = block_classes * size_of<T>;   // asked for from memory
+  const Element element(b);
+  const pack<T> one = set1<T>(1);
+  alignas(pack_bytes) T losses[block_classes], last[arrays][lanes];
+  const char* in[arrays];
+  index step[arrays];   // all bits set, or none
+  for (int k = 0; k < arrays; ++k) {
+    in[k] = b.input[k] ? static_cast<const char*>(b.input[k]) : reinterpret_cast<const char*>(&one);
+    step[k] = b.input[k] ? -1 : 0;
+  }
+  const bool want_loss = b.loss != nullptr || b.sum != nullptr;
+  const index packs = (b.n + lanes - 1) / lanes, whole = b.n / lanes, rest = b.n - whole * lanes;
+  char* const loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
+  char* const grad = static_cast<char*>(b.grad);
+  const bool stream_grad = b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0;
+  bits<T> top = to_bits<T>(set1<T>(0));
+  for (index i = 0; i < packs; ++i) {
+    const index to = i * pack_bytes;
+    index from = to;
+    if (i == whole) {
+      from = 0;
+      for (int k = 0; k < arrays; ++k) {
+        if (step[k] == 0) continue;
+        store(last[k], load_partial<T>(in[k] + to, rest, T(0)));
+        in[k] = reinterpret_cast<const char*>(last[k]);
+      }
+    }
+    pack<T> x[arrays];
+    for (int k = 0; k < arrays; ++k) x[k] = load<T>(in[k] + (k < 2 ? from : from & step[k]));
+    prefetch(in[0] + from + ahead);
+    prefetch(in[1] + from + ahead);
+    const typename Element::terms t = element.read(x);
+    if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
+    if (want_loss) {
+      const pack<T> v = element.loss(t);
+      if (i < whole) store(loss + to, v);
+      else if (b.loss) store_partial(loss + to, rest, v);
+      else store(loss + to, if_equal(first_lanes<T>(rest), set1<T>(0), set1<T>(0), v));
+    }
+    if (grad) {
+      const pack<T> v = element.gradient(t);
+      if (i == whole) store_partial(grad + to, rest, v);
+      else if (stream_grad) stream(grad + to, v);
+      else store(grad + to, v);
+    }
+  }
+  if (b.sum) *b.sum = sum_of_packs(losses, packs);
+  // The bits of numbers in [0, 1] are at most those of 1; those of -0 are not, which is for the caller to see.
+  if constexpr (Element::checks_target)
+    if (b.outside && any_different(from_bits<T>(larger(top, to_bits<T>(one))), one)) *b.outside = true;
+}
+
+template <class T> void binary_cross_entropy(const element_block& b) {
+  elementwise_loop<T, binary_cross_entropy_element<T>>(b);
+}
+template <class T> void binary_cross_entropy_with_logits(const element_block& b) {
+  if (b.input[2] || b.input[3] || b.input[4] || b.label_smoothing != 0) elementwise_loop<T, logistic_element<T, false>>(b);
+  else elementwise_loop<T, logistic_element<T, true>>(b);
+}
+template <class T> void kl_div(const element_block& b) { elementwise_loop<T, kl_div_element<T>>(b); }
+template <class T> void kl_div_log(const element_block& b) { elementwise_loop<T, kl_div_log_element<T>>(b); }
 
 // Whether all of n numbers are in [low, high]; NaN is not.
 template <class T> bool in_range(const void* x, index n, double low, double high) {

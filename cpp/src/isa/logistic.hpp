@@ -1,0 +1,63 @@
+// e^-|x| and log(1 + e), which softplus, the sigmoid and their products with targets are made of, in line.
+//
+//   softplus(x) = max(x, 0) + log1p(e),  sigmoid(|x|) = 1 / (1 + e),  sigmoid(-|x|) = e / (1 + e),  e = e^-|x|
+#pragma once
+
+#include "vmath.hpp"
+
+namespace crossent {
+namespace {
+
+template <class T> CROSSENT_INLINE pack<T> minus_absolute(pack<T> x) {
+  using uint = typename pack<T>::uint;
+  return from_bits<T>(to_bits<T>(x) | static_cast<uint>(uint{1} << (8 * sizeof(T) - 1)));
+}
+
+// e^-|x| by the exponential of the kernels, subnormal results included: `lowest` rounds to 0 by itself.
+template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute(pack<T> x) {
+  using k = constants<T>;
+  constexpr T back = sizeof(T) == 4 ? T(0x1p-64) : T(0x1p-128);   // 2^-subnormal_scale
+  constexpr T magic = k::round + static_cast<T>(k::exp_steps) * static_cast<T>(k::exponent_bias + k::subnormal_scale);
+  return exp_scaled(at_least(minus_absolute(x), set1(k::exp_lowest)), set1(magic)) * set1(back);
+}
+
+// e^y v, rounded once where e^y alone is subnormal; 0 for y = -inf. There e^y 2^(2h) is multiplied by v 2^-h first: v,
+// the difference of y and another number, is 0 or at least half a unit of y, and the product may only vanish where the
+// result does.
+template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
+  using k = constants<T>;
+  constexpr bool is_float = sizeof(T) == 4;
+  const pack<T> zero = set1<T>(0), near = set1(is_float ? T(-64) : T(-700)), lowest = set1(is_float ? T(-195) : T(-1460));
+  const pack<T> shift = set1(is_float ? T(160) : T(1100)), back = set1(is_float ? T(0x1p-80) : T(0x1p-550));
+  const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), near), magic_of(shift));
+  const pack<T> far = if_equal(y, set1(-k::infinity), zero, (scaled * (v * back)) * back);
+  return if_less(y, near, far, exp(y) * v);
+}
+
+// log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. What e - e^2 / 2 rounds away
+// joins the last term. In ULP of a result near log 2: a half for the last rounding, 0.25 for e^3 q, 0.3 for what e brings with
+// it. Of softplus, a small positive x adds another half for the sum. (Largest errors: cpp/tests/test_vmath.cpp prints them.)
+constexpr float log1p_q[] = {0x1.55527ep-2f, -0x1.ff7d56p-3f, 0x1.94f9a2p-3f, -0x1.3eda66p-3f,
+                             0x1.c38b7ep-4f, -0x1.f2f7aep-5f, 0x1.66490cp-6f, -0x1.e1c5fcp-9f};
+CROSSENT_INLINE pack<float> log1p_of(pack<float> e) {
+  const pack<float> half = e * set1(-0.5f), high = fma(half, e, e), low = fma(half, e, e - high);
+  return high + fma(e * e * e, polynomial(e, log1p_q), low);
+}
+// A polynomial would have 22 coefficients.
+CROSSENT_INLINE pack<double> log1p_of(pack<double> e) { return log1p(e); }
+
+// numerator / (1 + e), rounded once with FMA: what the sum and the reciprocal round away is put back.
+template <class T> CROSSENT_INLINE pack<T> over_one_plus(pack<T> numerator, pack<T> e) {
+  const pack<T> one = set1<T>(1), sum = one + e, low = e - (sum - one), q = one / sum;
+  pack<T> rest;   // 1 - q sum, exactly
+  if constexpr (has_fma) {
+    rest = fma(-q, sum, one);
+  } else {
+    const pack<T> product = q * sum;
+    rest = (one - product) - product_error(q, sum, product);
+  }
+  return fma(numerator, q, numerator * q * fma(-q, low, rest));
+}
+
+}  // namespace
+}  // namespace crossent
