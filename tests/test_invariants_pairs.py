@@ -47,8 +47,8 @@ def orders(data, c):
 
 @given(data=st.data())
 def test_permutation_of_two_distributions(data):
-    """Divergences to what is promised of them, 1e-5 and 1e-12 of the value, gradients to twice 8 ULP of their terms, the
-    larger probability over T, for reverse and js the student's times the size of the logarithms of the ratios; half as
+    """Divergences to what is promised of them, 1e-5 and 1e-12 of the value; gradients to 2 * 8 ULP of their terms: the
+    larger probability over T, for reverse and js the student's times the size of the logarithms of the ratios. Half as
     much again, since an ULP of a term is up to twice that of the entry."""
     (x, teacher, y), t = data.draw(pairs()), data.draw(temperatures)
     order = orders(data, x.shape[1])

@@ -1,7 +1,23 @@
 """Exact results of two distributions: divergences of logits, losses and measures of given probabilities."""
 
 import numpy as np
-from double_double import PHI, SCALE, exp, expm1, high, log, log1p, maximum, near_0, phi, series, sum_last, where
+from double_double import (
+    DD,
+    LOG_2,
+    PHI,
+    SCALE,
+    exp,
+    expm1,
+    high,
+    log,
+    log1p,
+    maximum,
+    near_0,
+    phi,
+    series,
+    sum_last,
+    where,
+)
 from inputs import DTYPES
 from measure import Exact, Relative
 from reference import Rows, column, cross_entropy, exactly, widen
@@ -86,6 +102,14 @@ def times(a, b):
     return a * SCALE * where(high(a) == 0, 0.0, b)
 
 
+def log_of_half(x):
+    """Half of a subnormal number may be none."""
+    if not isinstance(x, DD):
+        return log(x * 0.5)
+    tiny = (high(x) > 0) & (high(x) < 2.0**-900)
+    return where(tiny, log(where(tiny, x, 1.0)) - LOG_2, log(x * 0.5))
+
+
 def probabilities(batch):
     p, q, log_p, log_q, g = (widen(batch.rows[name]) for name in ("p", "q", "log_p", "log_q", "g"))
     n, y = np.arange(len(batch)), batch.rows["y"]
@@ -114,7 +138,7 @@ def probabilities(batch):
     out["information.cross_entropy"] = Exact(-sum_last(p_ln_q))
     out["information.kl_divergence"] = Exact(
         sum_last(p_ln_p - p_ln_q), sum_last(maximum(abs(p_ln_p), abs(p_ln_q))))
-    ln_m = log((p + q) * 0.5)
+    ln_m = log_of_half(p + q)
     p_ln_m, q_ln_m, q_ln_q = times(p, ln_m), times(q, ln_m), times(q, ln_q)
     out["information.js_divergence"] = Exact(
         sum_last((p_ln_p - p_ln_m) + (q_ln_q - q_ln_m)) * 0.5,

@@ -183,3 +183,11 @@ def test_formulas(family, distribution, dtype):
                     one, beside = one + oracle.ulp(w, result) * SCALE / 4, beside or beside_power(w)
                 assert (0.5 if beside else 1 - 1e-15) <= unit[k] / one <= 1 + 1e-15, (name, k)
         assert seen == set(fast)
+
+
+def test_half_of_a_subnormal_number():
+    """(p + q) / 2 of js_divergence has a bit more than p + q has room for."""
+    least = 2.0**-1074
+    for x in (3 * least, 8001 * least, 2.0**-950, 0.75):
+        got = reference_pairs.log_of_half(DD(np.array([x])))
+        assert_relative(got, [mp.log(mpf(x) / 2)], 90)
