@@ -147,6 +147,11 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
   return packed;
 }
 
+// Of one of several sources: once in the object.
+template <class T> CROSSENT_ONCE tile<T> load_one_across(const source& s, index row, run r, T* buffer) {
+  return load_across(s, row, r, buffer);
+}
+
 // A tile to write: `count` rows of it are there, the other lanes are dropped.
 template <class T> struct open_tile {
   char* data;
