@@ -84,12 +84,6 @@ void divergence_part::prepare_forward(row_group& g) const {
     s.student_factor[i] /= s.unit[i];
     s.unit[i] = std::ldexp(s.unit[i], -shift);
     factor = std::ldexp(factor, -shift);
-    // The operations of the kernel, so that the class of both maxima is 0 apart to the bit.
-    const float y = static_cast<float>(teacher_rows.max[i] - teacher_rows.offset[i]);
-    const float x = static_cast<float>(student_rows.max[i] - student_rows.offset[i]);
-    const float between = y - x, of_x = between - y;
-    s.between[i] = static_cast<double>(between);
-    s.between_low[i] = static_cast<double>((y - (between - of_x)) + (-x - of_x));
     s.gap_high[i] = static_cast<double>(static_cast<float>(s.gap[i]));
     s.gap_low[i] = s.gap[i] - s.gap_high[i];
   }
@@ -120,8 +114,6 @@ divergence_rows divergence_part::rows(const row_group& g) const {
   r.teacher = {teacher_rows.max, teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
   r.gap = is_fused() ? g.soft.gap_high : g.soft.gap;
   r.gap_low = g.soft.gap_low;
-  r.between = g.soft.between;
-  r.between_low = g.soft.between_low;
   r.inner = g.soft.inner;
   return r;
 }

@@ -127,8 +127,8 @@ struct divergence_rows {
   const double* gap = nullptr;     // log_sum of the teacher - that of the student
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
   // Of forward_divergence, where the student's factor is the ratio of both and the teacher's that of the gradient:
-  // log(t_c/s_c) = ((x_t - offset_t) - (x_s - offset_s) - (between + between_low))/T - (gap + gap_low)
-  const double *gap_low = nullptr, *between = nullptr, *between_low = nullptr;
+  // log(t_c/s_c) = ((x_t - max_t) - (x_s - max_s))/T - (gap + gap_low)
+  const double* gap_low = nullptr;
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };

@@ -150,14 +150,13 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
     const both<T> q(probabilities<T>(rows * classes, seed + 2));
     const std::vector<T> weight = probabilities<T>(classes, seed + 3);
     const index blocks = blocks_of(classes);
-    std::vector<double> gap(padded), inner(padded), beta(padded), gamma(padded), between(padded), low(padded);
+    std::vector<double> gap(padded), inner(padded), beta(padded), gamma(padded), low(padded);
     for (const double temperature : {1.0, 0.7, 4.0}) {
       const scaling t = k.inverse_of(temperature);
       const known student(k, x.along, t), teacher(k, y.along, t), unscaled(k, x.along, {});
       for (std::size_t i = 0; i < rows; ++i) {
         gap[i] = teacher.log_sum[i] - student.log_sum[i];
         inner[i] = 0.1 * static_cast<double>(i);
-        between[i] = 0.3 * static_cast<double>(i);
         low[i] = 1e-9 * static_cast<double>(i);
         beta[i] = 0.01 * static_cast<double>(i);
         gamma[i] = 0.3 + beta[i];
@@ -169,7 +168,7 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
       for (const auto kind : {divergence::forward, divergence::reverse, divergence::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
         const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), inner.data(),
-                                low.data(), between.data(), low.data()};
+                                low.data()};
         if (kind == divergence::forward && k.forward_divergence != nullptr) {
           const auto same_forward = [&](const row_scale* scale, bool with_q) {
             std::vector<double> sums[2];

@@ -1,7 +1,7 @@
 // Losses of single elements: binary cross-entropy and kl_div. One pass gives the value, its sum and the gradient.
 #pragma once
 
-#include "traverse.hpp"
+#include "sums.hpp"
 
 namespace crossent {
 namespace {

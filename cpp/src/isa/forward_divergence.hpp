@@ -1,20 +1,22 @@
 // KL(t || s) of float32 rows and its gradient s - t in one traversal. Formulas: docs/design.md, "Forward, in float32".
 #pragma once
 
+#include "sums.hpp"
 #include "write.hpp"
 
 namespace crossent {
 namespace {
 
 // (e^-d - 1 + d) / d^2 on [-2, 1], from cpp/tools/coefficients.py.
-constexpr float near_phi_star[] = {0x1p-1f,         -0x1.55555ap-3f, 0x1.55554p-5f,   -0x1.110f78p-7f, 0x1.6c2162p-10f,
-                                   -0x1.a0bfe8p-13f, 0x1.9bb814p-16f, -0x1.617a92p-19f, 0x1.c29576p-22f};
+constexpr float near_phi_star_even[] = {0x1p-1f, 0x1.55554p-5f, 0x1.6c2162p-10f, 0x1.9bb814p-16f, 0x1.c29576p-22f};
+constexpr float near_phi_star_odd[] = {-0x1.55555ap-3f, -0x1.110f78p-7f, -0x1.a0bfe8p-13f, -0x1.617a92p-19f};
 constexpr float near_middle = -0.5f, near_width = 1.5f;
 
 // A class of one pair of rows, or of a tile of pairs; in units in which t_c is the term of the teacher alone.
 template <division how> struct forward_class {
   exponential<float, how> student_term, teacher_term;
-  pack<float> student_offset, teacher_offset, ratio, high, low, between, between_low, gap, gap_low;
+  pack<float> student_offset, teacher_offset, ratio, high, low;
+  pack<float> level, level_low, rest_of_tops, gap_low;   // what d is counted from
 
   template <class O>
   forward_class(const divergence_rows& p, index row, O o)
@@ -25,31 +27,44 @@ template <division how> struct forward_class {
         ratio(per_row<float>(p.student.factor, row, o)),
         high(set1(static_cast<float>(p.t.high))),
         low(set1(static_cast<float>(p.t.low))),
-        between(per_row<float>(p.between, row, o)),
-        between_low(per_row<float>(p.between_low, row, o)),
-        gap(per_row<float>(p.gap, row, o)),
-        gap_low(per_row<float>(p.gap_low, row, o)) {}
+        gap_low(per_row<float>(p.gap_low, row, o)) {
+    const pack<float> student_top = per_row<float>(p.student.max, row, o) - student_offset;
+    const two_floats tops = difference(per_row<float>(p.teacher.max, row, o) - teacher_offset, student_top);
+    level = two_sum(tops.high, per_row<float>(p.gap, row, o), level_low);
+    rest_of_tops = tops.low;
+  }
 
-  // t log(t/s) - t + s, and s - t.
-  CROSSENT_INLINE_MEMBER pack<float> operator()(pack<float> x_student, pack<float> x_teacher, pack<float>& gradient) const {
-    const pack<float> one = set1(1.0f), zero = set1(0.0f);
+  // (y - x)/T. That of the two maxima is subtracted before the gap is, to the bit: of confident rows the gap alone remains.
+  struct two_floats {
+    pack<float> high, low;
+  };
+  CROSSENT_INLINE_MEMBER two_floats difference(pack<float> y, pack<float> x) const {
+    pack<float> rest;
+    const pack<float> d = two_sum(y, -x, rest), z = d * high;
+    if constexpr (how == division::rounded) return {z, fma(rest, high, fma(d, low, product_error(d, high, z)))};
+    else return {z, rest * high};
+  }
+
+  // The terms of s and t, and d = log(t/s) with what is lost to its roundings (NaN where d is infinite).
+  struct distance {
+    pack<float> s, t, d, d_low;
+  };
+  CROSSENT_INLINE_MEMBER distance first(pack<float> x_student, pack<float> x_teacher) const {
     const pack<float> x = x_student - student_offset, y = x_teacher - teacher_offset;
-    const pack<float> s = student_term(x), t = teacher_term(y);
+    pack<float> lost;
+    const two_floats of_logits = difference(y, x);
+    const pack<float> rough = two_sum(of_logits.high, -level, lost);
+    const pack<float> correction = at_least(set1(-1.0f), lost + ((of_logits.low - rest_of_tops) - level_low));   // not NaN
+    const pack<float> d = rough + correction;
+    return {student_term(x), teacher_term(y), d, (correction - (d - rough)) - gap_low};
+  }
 
-    // d = log(t/s), with what is lost to its roundings, which is NaN where d is infinite.
-    pack<float> rest, lost;
-    const pack<float> of_logits = two_sum(y, -x, rest), difference = two_sum(of_logits, -between, lost), z = difference * high;
-    rest = lost + (rest - between_low);
-    if constexpr (how == division::rounded)
-      rest = fma(rest, high, fma(difference, low, product_error(difference, high, z)));
-    else
-      rest = rest * high;
-    const pack<float> rough = two_sum(z, -gap, lost), correction = larger(lost + (rest - gap_low), set1(-1.0f));
-    const pack<float> d = rough + correction, d_low = correction - (d - rough);
-
-    // Where d is near 0: t d^2 P(d) and t d (d P(d) - 1).
-    const pack<float> p = polynomial(d, near_phi_star);
+  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t d (d P(d) - 1).
+  CROSSENT_INLINE_MEMBER pack<float> second(const distance& of_class, pack<float>& gradient) const {
+    const auto [s, t, d, d_low] = of_class;
+    const pack<float> one = set1(1.0f), zero = set1(0.0f);
     const pack<float> square = fma(d, d, d * (d_low + d_low));
+    const pack<float> p = fma(d, polynomial(square, near_phi_star_odd), polynomial(square, near_phi_star_even));
     const pack<float> far_value = fma(s, ratio, if_equal(t, zero, zero, t * (d - one)));
     const pack<float> far_gradient = fma(s, ratio, -t);
     const pack<float> distance = absolute(d - set1(near_middle)), width = set1(near_width);
@@ -94,15 +109,17 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
     const pack<float> factor = per_row<float>(p.teacher.factor, row, o);
     const bool with_hard = hard != nullptr;
     const hard_gradient<float> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
-    return [=](const pack<float>* x, index c, index n) {
+    const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
+    const auto second = [=](const typename forward_class<how>::distance& d, const pack<float>* x, index c, index n) {
       const pack<float> zero = set1(0.0f);
       pack<float> g;
-      const parts<float, 1> sum{{of_class(x[0], x[1], g)}};
+      const parts<float, 1> sum{{of_class.second(d, g)}};
       g = if_equal(factor, zero, zero, g * factor);
       if (with_hard) g = g + of_hard(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;
     };
+    return two_steps{first, second};
   };
   sum_and_write<float, 1, only_along>(s, to, begin, end, {value}, make);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "phi.hpp"
-#include "traverse.hpp"
+#include "sums.hpp"
 
 namespace crossent {
 namespace {

@@ -302,6 +302,8 @@ CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, cons
 template <class T>
 void statistics(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   constexpr division one = CROSSENT_SMALL ? division::rounded : division::none;
+  if constexpr (!CROSSENT_SMALL && sizeof(T) == 4)
+    if (!t.is_one && divides_exactly<T>(t) && !s.across) return statistics_along<T, division::exact>(s, begin, end, t, out);
   if (t.is_one) statistics_of<T, one>(s, begin, end, t, out);
   else statistics_of<T, division::rounded>(s, begin, end, t, out);
 }
