@@ -16,7 +16,7 @@ constexpr float near_middle = -0.5f, near_width = 1.5f;
 template <division how> struct forward_class {
   exponential<float, how> student_term, teacher_term;
   pack<float> student_offset, teacher_offset, ratio, high, low;
-  pack<float> level, level_low, rest_of_tops, gap_low;   // what d is counted from
+  pack<float> level, level_low, rest_of_tops;   // what d is counted from
 
   template <class O>
   forward_class(const divergence_rows& p, index row, O o)
@@ -26,11 +26,11 @@ template <division how> struct forward_class {
         teacher_offset(per_row<float>(p.teacher.offset, row, o)),
         ratio(per_row<float>(p.student.factor, row, o)),
         high(set1(static_cast<float>(p.t.high))),
-        low(set1(static_cast<float>(p.t.low))),
-        gap_low(per_row<float>(p.gap_low, row, o)) {
+        low(set1(static_cast<float>(p.t.low))) {
     const pack<float> student_top = per_row<float>(p.student.max, row, o) - student_offset;
     const two_floats tops = difference(per_row<float>(p.teacher.max, row, o) - teacher_offset, student_top);
     level = two_sum(tops.high, per_row<float>(p.gap, row, o), level_low);
+    level_low = level_low + per_row<float>(p.gap_low, row, o);
     rest_of_tops = tops.low;
   }
 
@@ -56,10 +56,10 @@ template <division how> struct forward_class {
     const pack<float> rough = two_sum(of_logits.high, -level, lost);
     const pack<float> correction = at_least(set1(-1.0f), lost + ((of_logits.low - rest_of_tops) - level_low));   // not NaN
     const pack<float> d = rough + correction;
-    return {student_term(x), teacher_term(y), d, (correction - (d - rough)) - gap_low};
+    return {student_term(x), teacher_term(y), d, correction - (d - rough)};
   }
 
-  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t d (d P(d) - 1).
+  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d).
   CROSSENT_INLINE_MEMBER pack<float> second(const distance& of_class, pack<float>& gradient) const {
     const auto [s, t, d, d_low] = of_class;
     const pack<float> one = set1(1.0f), zero = set1(0.0f);
@@ -68,7 +68,7 @@ template <division how> struct forward_class {
     const pack<float> far_value = fma(s, ratio, if_equal(t, zero, zero, t * (d - one)));
     const pack<float> far_gradient = fma(s, ratio, -t);
     const pack<float> distance = absolute(d - set1(near_middle)), width = set1(near_width);
-    gradient = if_less(distance, width, (t * d) * fma(d, p, -one), far_gradient);
+    gradient = if_less(distance, width, t * fma(square, p, -d), far_gradient);
     return if_less(distance, width, t * (square * p), far_value);
   }
 };

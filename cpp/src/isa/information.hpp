@@ -23,7 +23,7 @@ CROSSENT_INLINE doubles divergence_part(doubles p, doubles q, doubles d) {
 
 // Two sums per block, of which the measure is the sum.
 void information_sums(information kind, const source& p, const source& q, index begin, index end, double* value, double* rest) {
-  sum_blocks<double, 2>({p, q}, begin, end, {value, rest}, [&](index, index, auto) {
+  sum_blocks<double, 2, terms::heavy>({p, q}, begin, end, {value, rest}, [&](index, index, auto) {
     return [=](const doubles* x, index, index) -> parts<double, 2> {
       const doubles zero = set1(0.0), a = x[0], b = x[1];
       const auto times = [&](doubles c, doubles v) { return if_equal(c, zero, zero, c * v); };
