@@ -21,12 +21,21 @@ double sum_of_blocks(const double* x, index n) {
 
 void divergence_part::distribution(row_reading& in, const row_group& g, dtype type, const row_coefficient& scale,
                                    double* shift, double* factor) const {
-  kernels().softmax_factor(g.count, in.state(), scale, factor);
+  row_state state = in.state();
+  // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
+  // which float32 rows do not feel the rounding, would have its own.
+  alignas(64) double ones[group_rows];
+  if (type == dtype::float64) {
+    std::fill_n(ones, group_rows, 1.0);   // of padding too
+    state.unit = ones;
+  }
+  kernels().softmax_factor(g.count, state, scale, factor);
   for (index i = 0; i < g.count; ++i) {
     const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
     if (!off && g.soft.gap[i] != g.soft.gap[i]) factor[i] = g.soft.gap[i];
   }
-  std::copy_n(in.shift, g.count, shift);
+  if (type == dtype::float64) std::fill_n(shift, g.count, 0.0);
+  else std::copy_n(in.shift, g.count, shift);
   kernels(type).spread(g.count, factor, shift);
 }
 
@@ -110,8 +119,9 @@ divergence_rows divergence_part::rows(const row_group& g) const {
   r.kind = options_.kind;
   r.beta = options_.beta;
   r.t = op_.scale(student_);
-  r.student = {student_rows.max, student_rows.offset, g.soft.student_shift, g.soft.student_factor};
-  r.teacher = {teacher_rows.max, teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
+  const bool from_max = op_.type == dtype::float64;
+  r.student = {student_rows.max, from_max ? student_rows.max : student_rows.offset, g.soft.student_shift, g.soft.student_factor};
+  r.teacher = {teacher_rows.max, from_max ? teacher_rows.max : teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
   r.gap = is_fused() ? g.soft.gap_high : g.soft.gap;
   r.gap_low = g.soft.gap_low;
   r.inner = g.soft.inner;
@@ -137,6 +147,8 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
   divergence_rows r = rows(g);
   r.gap = g.soft.gap;
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);
+  r.student.offset = r.student.max;
+  r.teacher.offset = r.teacher.max;
   r.student.shift = shift[0];
   r.student.factor = factor[0];
   r.teacher.shift = shift[1];

@@ -70,10 +70,22 @@ template <class T> struct probability {
       : term(per_row<T>(r.shift, row, o), t), offset(per_row<T>(r.offset, row, o)), factor(per_row<T>(r.factor, row, o)) {}
   // p v, 0 where p is (NaN where the row is). The terms are biased: only the last product can be subnormal, and rounds once.
   pack<T> times(pack<T> x, pack<T> v) const {
-    const pack<T> e = term(x - offset);
-    return if_equal(e, set1<T>(0), e * factor, (e * v) * factor);
+    const pack<T> e = raised(x), ev = e * v, product = ev * factor;
+    if constexpr (sizeof(T) == 4) return if_equal(e, set1<T>(0), e * factor, product);
+    // Both products rounded once: in float64 there is no wider type to compute e and the factor in.
+    const pack<T> low = fma(product_error(e, v, ev), factor, product_error(ev, factor, product));
+    const pack<T> fine = if_less(absolute(low), absolute(product), product + low, product);   // not where it is NaN
+    return if_equal(e, set1<T>(0), e * factor, fine);
   }
-  pack<T> operator()(pack<T> x) const { return term(x - offset) * factor; }
+  pack<T> operator()(pack<T> x) const { return raised(x) * factor; }
+
+ private:
+  pack<T> raised(pack<T> x) const {
+    if constexpr (sizeof(T) == 4) return term(x - offset);
+    pack<T> error;   // an offset of float64 rows is their maximum
+    const pack<T> from_offset = two_sum(x, -offset, error);
+    return term(from_offset, error);
+  }
 };
 
 // The larger of s and t times v, for the price of one exponential: d > 0 says that it is t.

@@ -42,6 +42,12 @@ template <class T, division how> struct exponential {
         low(set1(static_cast<T>(s.low))) {
     if (how != division::none) lowest = at_least(lowest / high, set1(-constants<T>::largest));
   }
+  // Of x + error, for any division.
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error) const {
+    const pack<T> y = at_least(x, lowest), z = y * high;
+    const pack<T> e = exp_scaled(z, fma(error, high, fma(y, low, product_error(y, high, z))), magic);
+    return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
+  }
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
     const pack<T> y = at_least(x, lowest);
     if constexpr (how == division::none) return exp_scaled(y, magic);

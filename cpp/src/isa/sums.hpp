@@ -70,7 +70,7 @@ template <class T> struct entries {
     at = y.data - r.begin * stride;
   }
   CROSSENT_INLINE_MEMBER void close_tile(index row, index count, run r) {
-    if (at != nullptr) close_across({at + r.begin * stride, stride, direct}, to, row, count, r, buffer);
+    if (at != nullptr) close_one_across({at + r.begin * stride, stride, direct}, to, row, count, r, buffer);
   }
   CROSSENT_INLINE_MEMBER void fence() {
     if (to.stream) stream_fence();

@@ -185,6 +185,11 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
   }
 }
 
+template <class T>
+CROSSENT_ONCE void close_one_across(open_tile<T> t, const sink& s, index row, index count, run r, const T* buffer) {
+  close_across(t, s, row, count, r, buffer);
+}
+
 // The tiles of a group: f(first row, rows in it).
 template <class T, class F> CROSSENT_INLINE void for_each_tile(const source& s, F f) {
   constexpr index lanes = pack<T>::lanes;

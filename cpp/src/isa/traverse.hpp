@@ -47,7 +47,7 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
         for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
         store(y.data + c * y.stride, entry(x, r.begin + c, 1));
       }
-      close_across(y, to, i, count, r, out);
+      arrays > 1 ? close_one_across(y, to, i, count, r, out) : close_across(y, to, i, count, r, out);
     }
   });
 }
