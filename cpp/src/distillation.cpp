@@ -30,7 +30,7 @@ class distillation_operation : public row_operation {
 
   void finish(row_group& g) override {
     soft->finish(g, soft_upstream->divisor());
-    if (soft_losses != nullptr) std::copy_n(g.soft.loss, g.count, soft_losses + g.first);
+    if (!soft->is_fused() || out.data == nullptr) keep_losses(g);
     if (!hard) return;
     hard->finish(g);
     if (hard_losses != nullptr) std::copy_n(g.hard.loss, g.count, hard_losses + g.first);
@@ -48,13 +48,21 @@ class distillation_operation : public row_operation {
     source storage;
     const source* q = hard ? hard->probabilities(g, storage) : nullptr;
     const row_scale hard_scale = hard ? hard->scale_of(g) : row_scale{};
-    kernel().write_divergence(soft->student(g), soft->teacher(g), q, output(g), begin, end, soft->rows(g),
-                              hard ? &hard_scale : nullptr);
+    soft->write(g, q, output(g), begin, end, hard ? &hard_scale : nullptr);
   }
 
   void complete(row_group& g) override {
+    if (soft->is_fused()) {
+      soft->complete(g);
+      keep_losses(g);
+    }
     if (!hard) return;
     hard->for_each_entry(g, [&](index row, index c, double v) { store_number(g.out[row] + c * out.class_stride, out.type, v); });
+  }
+
+ private:
+  void keep_losses(const row_group& g) {
+    if (soft_losses != nullptr) std::copy_n(g.soft.loss, g.count, soft_losses + g.first);
   }
 };
 

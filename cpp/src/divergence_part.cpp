@@ -1,6 +1,7 @@
 #include "divergence_part.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace crossent {
 namespace {
@@ -20,12 +21,21 @@ double sum_of_blocks(const double* x, index n) {
 
 void divergence_part::distribution(row_reading& in, const row_group& g, dtype type, const row_coefficient& scale,
                                    double* shift, double* factor) const {
-  kernels().softmax_factor(g.count, in.state(), scale, factor);
+  row_state state = in.state();
+  // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
+  // which float32 rows do not feel the rounding, would have its own.
+  alignas(64) double ones[group_rows];
+  if (type == dtype::float64) {
+    std::fill_n(ones, group_rows, 1.0);   // of padding too
+    state.unit = ones;
+  }
+  kernels().softmax_factor(g.count, state, scale, factor);
   for (index i = 0; i < g.count; ++i) {
     const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
     if (!off && g.soft.gap[i] != g.soft.gap[i]) factor[i] = g.soft.gap[i];
   }
-  std::copy_n(in.shift, g.count, shift);
+  if (type == dtype::float64) std::fill_n(shift, g.count, 0.0);
+  else std::copy_n(in.shift, g.count, shift);
   kernels(type).spread(g.count, factor, shift);
 }
 
@@ -38,13 +48,20 @@ void divergence_part::finish(row_group& g, double divisor) const {
   const double* row_weight = g.hard.row_weight;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap);
+  s.divisor = divisor;
+  if (is_fused()) {
+    prepare_forward(g);
+    if (op_.out.data != nullptr) return;
+    write(g, nullptr, {}, 0, g.blocks, nullptr);
+    complete(g);
+    return;
+  }
 
   distribution(student_rows, g, op_.type, {}, s.student_shift, s.student_factor);
   distribution(teacher_rows, g, op_.type, {}, s.teacher_shift, s.teacher_factor);
   std::vector<double> sums(static_cast<std::size_t>(2 * g.count * g.blocks));
   double *value = sums.data(), *inner = value + g.count * g.blocks;
   op_.kernel().divergence_sums(student(g), teacher(g), 0, g.blocks, rows(g), value, inner);
-  s.divisor = divisor;
   for (index i = 0; i < g.count; ++i) {
     s.inner[i] = sum_of_blocks(inner + i * g.blocks, g.blocks);
     s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(value + i * g.blocks, g.blocks);
@@ -54,15 +71,59 @@ void divergence_part::finish(row_group& g, double divisor) const {
   distribution(teacher_rows, g, op_.type, gradient_scale(g), s.teacher_shift, s.teacher_factor);
 }
 
+// The numbers of rows() for the forward kernel, in which the terms of the teacher are the unit.
+void divergence_part::prepare_forward(row_group& g) const {
+  // Exponents added to the terms, so that few are subnormal: a constant, and what keeps the gradient's factor in range.
+  constexpr int bias = 64, least = -64, most = 16;
+  auto& s = g.soft;
+  row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
+  const bool with_gradient = op_.out.data != nullptr;
+  s.value.resize(static_cast<std::size_t>(g.count * g.blocks));
+  kernels().softmax_factor(g.count, student_rows.state(), {}, s.student_factor);
+  kernels().softmax_factor(g.count, teacher_rows.state(), {}, s.unit);
+  if (with_gradient) kernels().softmax_factor(g.count, teacher_rows.state(), gradient_scale(g), s.teacher_factor);
+  for (index i = 0; i < g.count; ++i) {
+    double& factor = s.teacher_factor[i];
+    const bool off = g.upstream[i] == 0 || g.hard.row_weight[i] == 0;
+    if (!off && s.gap[i] != s.gap[i]) factor = s.gap[i];
+    const bool usual = with_gradient && factor != 0 && std::isfinite(factor);
+    const int shift = bias + (usual ? std::clamp(std::ilogb(factor), least, most) : 0);
+    s.student_shift[i] = shift - student_rows.shift[i];
+    s.teacher_shift[i] = shift - teacher_rows.shift[i];
+    s.student_factor[i] /= s.unit[i];
+    s.unit[i] = std::ldexp(s.unit[i], -shift);
+    factor = std::ldexp(factor, -shift);
+    s.gap_high[i] = static_cast<double>(static_cast<float>(s.gap[i]));
+    s.gap_low[i] = s.gap[i] - s.gap_high[i];
+  }
+}
+
+void divergence_part::write(row_group& g, const source* q, const sink& to, index begin, index end, const row_scale* hard) const {
+  if (is_fused())
+    op_.kernel().forward_divergence(student(g), teacher(g), q, to, begin, end, rows(g), hard, g.soft.value.data());
+  else
+    op_.kernel().write_divergence(student(g), teacher(g), q, to, begin, end, rows(g), hard);
+}
+
+void divergence_part::complete(row_group& g) const {
+  auto& s = g.soft;
+  for (index i = 0; i < g.count; ++i) {
+    const double value = sum_of_blocks(s.value.data() + i * g.blocks, g.blocks) * s.unit[i];
+    s.loss[i] = g.hard.row_weight[i] == 0 ? 0 : g.hard.row_weight[i] * (s.gap[i] == s.gap[i] ? value : s.gap[i]);
+  }
+}
+
 divergence_rows divergence_part::rows(const row_group& g) const {
   const row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   divergence_rows r;
   r.kind = options_.kind;
   r.beta = options_.beta;
   r.t = op_.scale(student_);
-  r.student = {student_rows.max, student_rows.offset, g.soft.student_shift, g.soft.student_factor};
-  r.teacher = {teacher_rows.max, teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
-  r.gap = g.soft.gap;
+  const bool from_max = op_.type == dtype::float64;
+  r.student = {student_rows.max, from_max ? student_rows.max : student_rows.offset, g.soft.student_shift, g.soft.student_factor};
+  r.teacher = {teacher_rows.max, from_max ? teacher_rows.max : teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
+  r.gap = is_fused() ? g.soft.gap_high : g.soft.gap;
+  r.gap_low = g.soft.gap_low;
   r.inner = g.soft.inner;
   return r;
 }
@@ -84,7 +145,10 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
     distribution(in, g, dtype::float64, gradient_scale(g), shift[k], factor[k]);
   }
   divergence_rows r = rows(g);
+  r.gap = g.soft.gap;
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);
+  r.student.offset = r.student.max;
+  r.teacher.offset = r.teacher.max;
   r.student.shift = shift[0];
   r.student.factor = factor[0];
   r.teacher.shift = shift[1];

@@ -14,13 +14,18 @@ class divergence_part {
 
   // With the row weights in `hard` and the gradient with respect to weight * loss * divisor in `upstream` (0: none).
   void finish(row_group&, double divisor) const;
-  divergence_rows rows(const row_group&) const;
-  source student(const row_group& g) const { return op_.input(g, student_); }
-  source teacher(const row_group& g) const { return op_.input(g, teacher_); }
+  // Whether losses wait for write() and then complete(): one traversal gives the sums and the gradient.
+  bool is_fused() const { return options_.kind == divergence::forward && op_.kernel().forward_divergence != nullptr; }
+  void write(row_group&, const source* q, const sink&, index begin, index end, const row_scale* hard) const;
+  void complete(row_group&) const;
   // The gradient at one class of each row, in float64. What is read is read here.
   void gradient_at(row_group&, const double* classes, double* out) const;
 
  private:
+  divergence_rows rows(const row_group&) const;
+  source student(const row_group& g) const { return op_.input(g, student_); }
+  source teacher(const row_group& g) const { return op_.input(g, teacher_); }
+  void prepare_forward(row_group&) const;
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
   void distribution(row_reading&, const row_group&, dtype type, const row_coefficient&, double* shift, double* factor) const;
   row_coefficient gradient_scale(const row_group&) const;

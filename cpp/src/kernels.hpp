@@ -130,6 +130,9 @@ struct divergence_rows {
   distribution_rows student, teacher;
   const double* gap = nullptr;     // log_sum of the teacher - that of the student
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
+  // Of forward_divergence, where the student's factor is the ratio of both and the teacher's that of the gradient:
+  // log(t_c/s_c) = ((x_t - max_t) - (x_s - max_s))/T - (gap + gap_low)
+  const double* gap_low = nullptr;
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
@@ -176,6 +179,10 @@ struct dtype_kernels {
   // Its gradient in the student's logits, plus what write_exp writes for `hard` (nullptr: nothing).
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                            index block_end, const divergence_rows&, const row_scale* hard);
+  // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to
+  // be multiplied by the teacher's factor.
+  void (*forward_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
+                             index block_end, const divergence_rows&, const row_scale* hard, double* value);
   // Of the softmax of each row; out is padded to pack_rows.
   void (*entropy)(const source&, const row_state&, double* out);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;

@@ -87,6 +87,8 @@ struct alignas(64) row_group {
   // Of a divergence.
   struct alignas(64) {
     double loss[group_rows] = {}, gap[group_rows] = {}, inner[group_rows] = {}, divisor = 1;
+    double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {};   // of the forward kernel
+    std::vector<double> value;   // of each (row, block), in that unit
     double student_shift[group_rows] = {}, student_factor[group_rows] = {};
     double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {};
   } soft;

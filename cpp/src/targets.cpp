@@ -204,9 +204,7 @@ void upstream::load(index first, index count, const double* row_weight, double* 
 
 double reduced(double total, enum reduction how, double denominator) {
   if (how == reduction::sum) return total;
-  double mean = denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
-  if (how == reduction::exp_mean) kernels(dtype::float64).exp(&mean, &mean, 1);
-  return mean;
+  return denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
 }
 
 void store_losses(const double* losses, index rows, const mutable_view& out, const execution& e) {

@@ -160,13 +160,14 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
     const both<T> q(probabilities<T>(rows * classes, seed + 2));
     const std::vector<T> weight = probabilities<T>(classes, seed + 3);
     const index blocks = blocks_of(classes);
-    std::vector<double> gap(padded), inner(padded), beta(padded), gamma(padded);
+    std::vector<double> gap(padded), inner(padded), beta(padded), gamma(padded), low(padded);
     for (const double temperature : {1.0, 0.7, 4.0}) {
       const scaling t = k.inverse_of(temperature);
       const known student(k, x.along, t), teacher(k, y.along, t), unscaled(k, x.along, {});
       for (std::size_t i = 0; i < rows; ++i) {
         gap[i] = teacher.log_sum[i] - student.log_sum[i];
         inner[i] = 0.1 * static_cast<double>(i);
+        low[i] = 1e-9 * static_cast<double>(i);
         beta[i] = 0.01 * static_cast<double>(i);
         gamma[i] = 0.3 + beta[i];
       }
@@ -176,7 +177,29 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
       hard_w.weight = hard_q.weight = weight.data();
       for (const auto kind : {divergence::forward, divergence::reverse, divergence::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
-        const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), inner.data()};
+        const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), inner.data(),
+                                low.data()};
+        if (kind == divergence::forward && k.forward_divergence != nullptr) {
+          const auto same_forward = [&](const row_scale* scale, bool with_q) {
+            std::vector<double> sums[2];
+            const bool written = same_written<T>(classes, [&](const sink& to, bool across) {
+              const source& p = across ? q.across : q.along;
+              sums[across] = sums_of(classes, 1, [&](double** at) {
+                k.forward_divergence(across ? x.across : x.along, across ? y.across : y.along, with_q ? &p : nullptr, to, 0,
+                                     blocks, d, scale, at[0]);
+              });
+            });
+            const auto alone = sums_of(classes, 1, [&](double** at) {
+              k.forward_divergence(x.along, y.along, nullptr, {}, 0, blocks, d, nullptr, at[0]);
+            });
+            return written && same(sums[0], sums[1]) && same(sums[0], alone);
+          };
+          CHECK(same_forward(nullptr, false));
+          CHECK(same_forward(&hard, false));
+          CHECK(same_forward(&hard_w, false));
+          CHECK(same_forward(&hard_q, true));
+          continue;
+        }
         CHECK(same(
             sums_of(classes, 2, [&](double** at) { k.divergence_sums(x.along, y.along, 0, blocks, d, at[0], at[1]); }),
             sums_of(classes, 2, [&](double** at) { k.divergence_sums(x.across, y.across, 0, blocks, d, at[0], at[1]); })));

@@ -1,7 +1,7 @@
 // The backward passes of softmax and log_softmax: a sum over each row, then one pass that writes.
 #pragma once
 
-#include "traverse.hpp"
+#include "row_sums.hpp"
 
 namespace crossent {
 namespace {

@@ -4,8 +4,8 @@
 // larger of s and t is taken, so that only e^-|d| occurs.
 #pragma once
 
+#include "forward_divergence.hpp"
 #include "phi.hpp"
-#include "write.hpp"
 
 namespace crossent {
 namespace {
@@ -63,17 +63,29 @@ template <> struct log_ratio<double> {   // as sums of two doubles
 
 // p_c of one of the two rows.
 template <class T> struct probability {
-  exponential<T, true> term;
+  exponential<T, division::rounded> term;
   pack<T> offset, factor;
 
   template <class O> probability(const distribution_rows& r, const scaling& t, index row, O o)
       : term(per_row<T>(r.shift, row, o), t), offset(per_row<T>(r.offset, row, o)), factor(per_row<T>(r.factor, row, o)) {}
   // p v, 0 where p is (NaN where the row is). The terms are biased: only the last product can be subnormal, and rounds once.
   pack<T> times(pack<T> x, pack<T> v) const {
-    const pack<T> e = term(x - offset);
-    return if_equal(e, set1<T>(0), e * factor, (e * v) * factor);
+    const pack<T> e = raised(x), ev = e * v, product = ev * factor;
+    if constexpr (sizeof(T) == 4) return if_equal(e, set1<T>(0), e * factor, product);
+    // Both products rounded once: in float64 there is no wider type to compute e and the factor in.
+    const pack<T> low = fma(product_error(e, v, ev), factor, product_error(ev, factor, product));
+    const pack<T> fine = if_less(absolute(low), absolute(product), product + low, product);   // not where it is NaN
+    return if_equal(e, set1<T>(0), e * factor, fine);
   }
-  pack<T> operator()(pack<T> x) const { return term(x - offset) * factor; }
+  pack<T> operator()(pack<T> x) const { return raised(x) * factor; }
+
+ private:
+  pack<T> raised(pack<T> x) const {
+    if constexpr (sizeof(T) == 4) return term(x - offset);
+    pack<T> error;   // an offset of float64 rows is their maximum
+    const pack<T> from_offset = two_sum(x, -offset, error);
+    return term(from_offset, error);
+  }
 };
 
 // The larger of s and t times v, for the price of one exponential: d > 0 says that it is t.
@@ -109,12 +121,15 @@ template <class T> struct mixture_ratios {
   }
 };
 
+// Whether these kernels do the forward divergence: that of float32 rows has its own.
+template <class T> constexpr bool forward = sizeof(T) == 8;
+
 // `inner` is sum s log(s/t), or of s/m, as it stands: an error that the log-ratios of a row have in common leaves the
 // gradient with it.
 template <class T>
 void divergence_sums(const source& student, const source& teacher, index begin, index end, const divergence_rows& p,
                      double* value, double* inner) {
-  sum_blocks<T, 2>({student, teacher}, begin, end, {value, inner}, [&](index row, index, auto o) {
+  sum_blocks<T, 2, terms::heavy>({student, teacher}, begin, end, {value, inner}, [&](index row, index, auto o) {
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const divergence kind = p.kind;
@@ -122,7 +137,8 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
     return [=](const pack<T>* x, index, index) {
       const pack<T> zero = set1<T>(0), one = set1<T>(1), d = ratio(x[0], x[1]);
       if (kind != divergence::js) {
-        const pack<T> star = kind == divergence::forward ? if_less(zero, d, one, zero) : if_less(zero, d, zero, one);
+        const bool is_forward = forward<T> && kind == divergence::forward;
+        const pack<T> star = is_forward ? if_less(zero, d, one, zero) : if_less(zero, d, zero, one);
         const pack<T> term = larger_of.times(d, x[0], x[1], phi_or_star(-absolute(d), star));
         return parts<T, 2>{{term, kind == divergence::reverse ? larger_of.student.times(x[0], -d) : zero}};
       }
@@ -151,16 +167,12 @@ void write_divergence(const source& student, const source& teacher, const source
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o);
     const divergence kind = p.kind;
     const pack<T> mixed = set1(static_cast<T>(p.beta)), rest = set1(static_cast<T>(1 - p.beta));
-    const bool with_hard = hard != nullptr, with_q = q != nullptr;
-    const row_scale h = with_hard ? *hard : row_scale{};
-    const auto of = [&](const double* v) { return v ? per_row<T>(v, row, o) : set1<T>(0); };
-    const exponential<T, false> term(of(h.shift), scaling{});
-    const pack<T> offset = of(h.offset), factor = of(h.factor), beta = of(h.beta), gamma = of(h.gamma);
-    const void* weight = h.weight;
+    const bool with_hard = hard != nullptr;
+    const hard_gradient<T> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
     return [=](const pack<T>* x, index c, index n) {
       const pack<T> d = ratio(x[0], x[1]);
       pack<T> g;
-      if (kind == divergence::forward) {   // s - t
+      if (forward<T> && kind == divergence::forward) {   // s - t
         const pack<T> part = larger_of.times(d, x[0], x[1], expm1(-absolute(d)));
         g = if_less(zero, d, part, -part);
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
@@ -170,21 +182,8 @@ void write_divergence(const source& student, const source& teacher, const source
         g = larger_of.student.times(x[0], v);
       }
       g = if_equal(larger_of.student.factor, zero, zero, g);
-      if (!with_hard) return g;
-      const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, x[2], weight, c, n, o)
-                               : coefficient_of<T, false>(beta, gamma, x[2], weight, c, n, o);
-      return g + if_equal(factor, zero, zero, fma(term(x[0] - offset), factor, -b));
+      return with_hard ? g + of_hard(x[0], x[2], c, n, o) : g;
     };
-  });
-}
-
-// sum p (max - x) over a block: what the entropy has beyond log_sum.
-template <class T>
-void entropy_sums(const source& x, index begin, index end, const distribution_rows& p, double* out) {
-  sum_blocks<T, 1>({x}, begin, end, {out}, [&](index row, index, auto o) {
-    const probability<T> prob(p, scaling{}, row, o);
-    const pack<T> max = per_row<T>(p.max, row, o);
-    return [=](const pack<T>* v, index, index) { return parts<T, 1>{{prob.times(v[0], max - v[0])}}; };
   });
 }
 

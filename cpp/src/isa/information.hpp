@@ -6,7 +6,7 @@
 
 #include "phi.hpp"
 #include "row_math.hpp"
-#include "traverse.hpp"
+#include "row_sums.hpp"
 
 namespace crossent {
 namespace {
@@ -136,7 +136,7 @@ template <> struct gap_sums<float> {
 // log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
 template <class T> void entropy_of_logits(const source& x, const row_state& state, double* out) {
   sum_rows<T, gap_sums<T>, 1>({x}, out, [&](index row, auto o) {
-    const exponential<T, false> term(set1(bias<T>) - per_row<T>(state.shift, row, o), scaling{});
+    const exponential<T, division::none> term(set1(bias<T>) - per_row<T>(state.shift, row, o), scaling{});
     const pack<T> offset = per_row<T>(state.offset, row, o), max = per_row<T>(state.max, row, o);
     return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - offset), v[0], max); };
   });

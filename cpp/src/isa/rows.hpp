@@ -23,8 +23,15 @@ template <class T> constexpr T far_out = sizeof(T) == 4 ? T(512) : T(2048);
 // Exponents added to the terms, so that none that matters is subnormal.
 template <class T> constexpr T bias = static_cast<T>(constants<T>::subnormal_scale);
 
+// Logits are divided by 1, by a power of two (without an error), or by any number.
+enum class division { none, exact, rounded };
+// The middle one, for float32; other kernels and the small level take it for a rounded one, with the same bits.
+template <class T> CROSSENT_INLINE bool divides_exactly(const scaling& s) {
+  return !CROSSENT_SMALL && sizeof(T) == 4 && s.low == 0 && s.high > 0x1p-60;
+}
+
 // The exponential of logits against one reference per lane.
-template <class T, bool scaled> struct exponential {
+template <class T, division how> struct exponential {
   pack<T> magic, lowest, high, low;
 
   exponential() = default;
@@ -33,11 +40,20 @@ template <class T, bool scaled> struct exponential {
         lowest(lowest_exponent(shift)),
         high(set1(static_cast<T>(s.high))),
         low(set1(static_cast<T>(s.low))) {
-    if (scaled) lowest = at_least(lowest / high, set1(-constants<T>::largest));
+    if (how != division::none) lowest = at_least(lowest / high, set1(-constants<T>::largest));
+  }
+  // Of x + error, for any division. Below the lowest x the error may be anything.
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error) const {
+    const pack<T> y = at_least(x, lowest), z = y * high;
+    error = if_less(x, lowest, set1<T>(0), error);
+    const pack<T> e = exp_scaled(z, fma(error, high, fma(y, low, product_error(y, high, z))), magic);
+    return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
   }
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
-    if constexpr (!scaled) return exp_scaled(at_least(x, lowest), magic);
-    const pack<T> y = at_least(x, lowest), z = y * high;
+    const pack<T> y = at_least(x, lowest);
+    if constexpr (how == division::none) return exp_scaled(y, magic);
+    const pack<T> z = y * high;
+    if constexpr (how == division::exact) return exp_scaled(z, magic);
     const pack<T> e = exp_scaled(z, fma(y, low, product_error(y, high, z)), magic);
     // However high the temperature: a masked class stays masked.
     return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);

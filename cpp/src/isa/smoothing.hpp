@@ -1,7 +1,7 @@
 // What the losses with many coefficients ask of a block: sums of weighted gaps to the maximum, and where the maximum is.
 #pragma once
 
-#include "traverse.hpp"
+#include "sums.hpp"
 
 namespace crossent {
 namespace {

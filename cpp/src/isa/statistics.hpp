@@ -17,14 +17,14 @@ constexpr index group_bytes = group_packs * pack_bytes;
 
 // A block of a row on its way through two passes: its maxima are seen (`see`), which gives the reference of its terms
 // (`refer`), then its terms are summed (`sum`).
-template <class T, bool scaled> struct block_pass {
+template <class T, division how> struct block_pass {
   const char* data = nullptr;
   index entry = 0, packs = 0, whole = 0, groups = 0;   // `whole` of the groups lie in memory, the last one may be in `rest`
   bool first = false;                                  // of its row
   T max = 0;
   pack<T> rest[group_packs], group_max[block_groups_max], sums[block_groups_max];
   reference<T> ref;
-  exponential<T, scaled> term;
+  exponential<T, how> term;
   alignas(pack_bytes) T buffer[block_classes];
 
   void open(const source& s, index row, index block, bool is_first, index to_entry) {
@@ -61,7 +61,7 @@ template <class T, bool scaled> struct block_pass {
     for (index g = 1; g < groups; ++g) top = larger(group_max[g], top);
     max = largest_lane(top);
     ref = reference_of(set1(max), s);
-    term = exponential<T, scaled>(set1(bias<T>) - ref.shift, s);
+    term = exponential<T, how>(set1(bias<T>) - ref.shift, s);
     if (ref.offset.r[0][0] != 0) move();
   }
   // Far out: a copy of the block, moved to its maximum.
@@ -76,7 +76,7 @@ template <class T, bool scaled> struct block_pass {
   // The sums of the groups, while the maxima of the block after this one are seen: so memory is read as steadily as terms
   // are computed.
   CROSSENT_INLINE void sum(block_pass& b, block_pass& next) {
-    const exponential<T, scaled> e = b.term;
+    const exponential<T, how> e = b.term;
     index g = 0, seen = 0;
     for (const index both = b.whole < next.whole ? b.whole : next.whole; g < both; ++g, ++seen) {
       next.see(next, g, next.data + g * group_bytes);
@@ -111,12 +111,12 @@ template <class T, bool scaled> struct block_pass {
   }
 };
 
-template <class T, bool scaled>
+template <class T, division how>
 CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
-  block_pass<T, scaled> pass[2];
+  block_pass<T, how> pass[2];
   index row = 0, block = begin;
-  const auto open_next = [&](block_pass<T, scaled>& b) {
+  const auto open_next = [&](block_pass<T, how>& b) {
     while (row < s.count && s.rows[row] == nullptr) ++row;
     b.groups = b.whole = 0;
     if (row == s.count) return;
@@ -131,7 +131,7 @@ CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, c
   if (pass[0].groups > 0) pass[0].refer(t);
   T row_max = 0;
   for (int k = 0; pass[k].groups > 0; k ^= 1) {
-    block_pass<T, scaled>&b = pass[k], &next = pass[k ^ 1];
+    block_pass<T, how>&b = pass[k], &next = pass[k ^ 1];
     open_next(next);
     b.sum(b, next);
     if (next.groups > 0) next.refer(t);   // before what is left to do here, which waits for long sums
@@ -204,7 +204,7 @@ template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<do
   }
 }
 
-template <class T, bool scaled>
+template <class T, division how>
 CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
                                        const block_statistics& out, index entry, index blocks) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
@@ -232,7 +232,7 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
     top = moved_by(max, ref.offset);
   }
 
-  const exponential<T, scaled> term(set1(bias<T>) - ref.shift, s);
+  const exponential<T, how> term(set1(bias<T>) - ref.shift, s);
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
   tile_sums<T> plain, excluded;
   pack<T> ties = zero, e[group_classes];
@@ -270,23 +270,26 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   put<T>(out.ties + entry, blocks, count, ties);
 }
 
-template <class T, bool scaled>
+template <class T, division how>
 CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
   if (s.across) {
     for_each_tile<T>(s, [&](index i, index count) {
       for (index b = begin; b < end; ++b)
-        statistics_across<T, scaled>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
+        statistics_across<T, how>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
     });
     return;
   }
-  statistics_along<T, scaled>(s, begin, end, t, out);
+  statistics_along<T, how>(s, begin, end, t, out);
 }
 
 template <class T>
 void statistics(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
-  if (CROSSENT_SMALL || !t.is_one) statistics_of<T, true>(s, begin, end, t, out);
-  else statistics_of<T, CROSSENT_SMALL>(s, begin, end, t, out);
+  constexpr division one = CROSSENT_SMALL ? division::rounded : division::none;
+  if constexpr (!CROSSENT_SMALL && sizeof(T) == 4)
+    if (!t.is_one && divides_exactly<T>(t) && !s.across) return statistics_along<T, division::exact>(s, begin, end, t, out);
+  if (t.is_one) statistics_of<T, one>(s, begin, end, t, out);
+  else statistics_of<T, division::rounded>(s, begin, end, t, out);
 }
 
 }  // namespace

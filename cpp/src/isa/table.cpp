@@ -48,6 +48,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
       spread<T>,
       divergence_sums<T>,
       write_divergence<T>,
+      sizeof(T) == 4 ? forward_divergence : nullptr,
       entropy_of_logits<T>,
       binary_cross_entropy<T>,
       binary_cross_entropy_with_logits<T>,

@@ -170,6 +170,11 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
   return packed;
 }
 
+// Of one of several sources: once in the object.
+template <class T> CROSSENT_ONCE tile<T> load_one_across(const source& s, index row, run r, T* buffer) {
+  return load_across(s, row, r, buffer);
+}
+
 // A tile to write: `count` rows of it are there, the other lanes are dropped.
 template <class T> struct open_tile {
   char* data;
@@ -202,6 +207,11 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
       for (index i = 0; i < r.n; ++i) store_one(to + i * s.class_stride, buffer[i * lanes + l]);
     else scatter(buffer + l, lanes, r.n, to, s.class_stride, s.type);
   }
+}
+
+template <class T>
+CROSSENT_ONCE void close_one_across(open_tile<T> t, const sink& s, index row, index count, run r, const T* buffer) {
+  close_across(t, s, row, count, r, buffer);
 }
 
 // The tiles of a group: f(first row, rows in it).

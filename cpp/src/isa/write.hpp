@@ -32,11 +32,11 @@ CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, pack<T> factor, pack<T> beta, 
 }
 
 // Rows whose factor is 0 are 0, whatever is in them.
-template <class T, bool scaled, bool with_beta, int arrays>
+template <class T, division how, bool with_beta, int arrays>
 CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, index begin, index end, const scaling& t,
                                   const row_scale& p) {
   write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
-    const exponential<T, scaled> term(per_row<T>(p.shift, i, o), t);
+    const exponential<T, how> term(per_row<T>(p.shift, i, o), t);
     const pack<T> offset = per_row<T>(p.offset, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     pack<T> beta = zero, gamma = zero;
     if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
@@ -64,10 +64,11 @@ CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, ind
 
 template <class T>
 void write_exp(const source& s, const source* q, const sink& to, index begin, index end, const scaling& t, const row_scale& p) {
-  if (q != nullptr) write_exp_of<T, false, true, 2>({s, *q}, to, begin, end, t, p);
-  else if (!t.is_one || (CROSSENT_SMALL && p.beta == nullptr)) write_exp_of<T, true, false, 1>({s}, to, begin, end, t, p);
-  else if (p.beta == nullptr) write_exp_of<T, CROSSENT_SMALL, false, 1>({s}, to, begin, end, t, p);
-  else write_exp_of<T, false, true, 1>({s}, to, begin, end, t, p);
+  constexpr division one = CROSSENT_SMALL ? division::rounded : division::none;
+  if (q != nullptr) write_exp_of<T, division::none, true, 2>({s, *q}, to, begin, end, t, p);
+  else if (!t.is_one) write_exp_of<T, division::rounded, false, 1>({s}, to, begin, end, t, p);
+  else if (p.beta == nullptr) write_exp_of<T, one, false, 1>({s}, to, begin, end, t, p);
+  else write_exp_of<T, division::none, true, 1>({s}, to, begin, end, t, p);
 }
 
 template <class T>

@@ -1,0 +1,89 @@
+// Sums over whole rows with all the digits that are there, in both lane orientations and over any number of arrays.
+#pragma once
+
+#include "traverse.hpp"
+
+namespace crossent {
+namespace {
+
+// out[i] = sum over all classes of row i. make(row, orientation) gives add(sums, x), which adds a pack of each array to a
+// `Sums`: class c is in lane c mod W of it. The classes that a block lacks to whole packs are Sums::missing in all arrays.
+template <class T, class Sums, int arrays, class Make>
+CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make) {
+  constexpr index lanes = pack<T>::lanes;
+  const index blocks = (s[0].classes + block_classes - 1) / block_classes;
+  if (s[0].across) {
+    alignas(pack_bytes) T in[arrays][block_classes * lanes];
+    for_each_tile<T>(s[0], [&](index i, index count) {
+      const auto add = make(i, orientation<true>{});
+      Sums sums[lanes] = {};
+      for (index b = 0; b < blocks; ++b) {
+        const run r = block_run(b, s[0].classes);
+        tile<T> t[arrays];
+        for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
+        for (index c = 0; c < r.n; ++c) {
+          pack<T> x[arrays];
+          for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
+          add(sums[c % lanes], x);
+        }
+      }
+      for (index half = lanes / 2; half > 0; half /= 2)
+        for (index l = 0; l < half; ++l) sums[l].join(sums[l], sums[l + half]);
+      alignas(pack_bytes) double total[16];
+      sums[0].put(sums[0], total);
+      for (index l = 0; l < count; ++l) out[i + l] = total[l];
+    });
+    return;
+  }
+  alignas(pack_bytes) T in[arrays][block_classes];
+  for (index i = 0; i < s[0].count; ++i) {
+    const auto add = make(i, orientation<false>{});
+    Sums sums{};
+    for (index b = 0; b < blocks; ++b) {
+      const run r = block_run(b, s[0].classes);
+      const char* from[arrays];
+      for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
+      for (index c = 0; c < r.n; c += lanes) {
+        pack<T> x[arrays];
+        for (int k = 0; k < arrays; ++k) {
+          const char* at = from[k] + c * size_of<T>;
+          x[k] = r.n - c >= lanes ? load<T>(at) : load_partial<T>(at, r.n - c, Sums::missing);
+        }
+        add(sums, x);
+      }
+    }
+    out[i] = sums.sum_lanes_of(sums);
+  }
+}
+
+// A sum of products in float64: those of float32 are exact, those of float64 have their rounding errors added.
+template <class T> struct product_sums {
+  static constexpr T missing = 0;
+  static constexpr int halves = pack<T>::lanes / 8;
+  accumulator<double> lane[halves];
+
+  CROSSENT_INLINE void add(product_sums& s, pack<T> x, pack<T> y) {
+    if constexpr (sizeof(T) == 4) {
+      const two_packs a = widen(x), b = widen(y);
+      s.lane[0] = s.lane[0].add(s.lane[0], a.low * b.low);
+      s.lane[1] = s.lane[1].add(s.lane[1], a.high * b.high);
+    } else {
+      const pack<double> p = x * y;
+      s.lane[0] = s.lane[0].add(s.lane[0], p);
+      s.lane[0].low = s.lane[0].low + product_error(x, y, p);
+    }
+  }
+  CROSSENT_INLINE void join(product_sums& a, const product_sums& b) {
+    for (int k = 0; k < halves; ++k) a.lane[k] = a.lane[k].join(a.lane[k], b.lane[k]);
+  }
+  CROSSENT_INLINE void put(const product_sums& s, double* to) {
+    for (int k = 0; k < halves; ++k) store(to + 8 * k, s.lane[k].total(s.lane[k]));
+  }
+  CROSSENT_INLINE double sum_lanes_of(product_sums s) {
+    if constexpr (halves == 2) s.lane[0] = s.lane[0].join(s.lane[0], s.lane[1]);
+    return s.lane[0].sum_lanes_of(s.lane[0]);
+  }
+};
+
+}  // namespace
+}  // namespace crossent
