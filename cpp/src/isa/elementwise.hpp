@@ -78,7 +78,7 @@ template <class T, bool plain> struct logistic_element {
     else return weighted(t.weight, fma(t.own, x, t.sum * l));
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
-    const pack<T> zero = set1<T>(0), g = over_one_plus(fma(-t.other, t.e, t.own), t.e);
+    const pack<T> zero = set1<T>(0), g = fma(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
     if constexpr (plain) return weighted(scale, g);
     else return if_equal(t.weight, zero, zero, weighted(t.upstream * scale, weighted(t.weight, g)));
   }
