@@ -211,10 +211,10 @@ TEST_CASE_TEMPLATE("softplus and the sigmoid", T, float, double) {
     sigmoid.see(x[i], grad[i], (v < 0 ? e : 1) / (1 + e));
   }
   // softplus: 1.6 by its parts (logistic.hpp). The sigmoid of -|x|, e / (1 + e): where e is just above a power of two and the
-  // result just below, e brings twice its own 0.6 (float64: 0.7), and the quotient is rounded once.
+  // result just below, e brings twice its own 0.6 (float64: 0.7), 1 + e one, the quotient a half.
   const bool fused = bar() == 1.0;
   report("softplus", softplus, fused ? 1.7 : 2.5);
-  report("sigmoid", sigmoid, fused ? 1.9 : 2.9);
+  report("sigmoid", sigmoid, sizeof(T) == 4 ? 2.7 : 2.9);
 }
 
 TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {

@@ -56,18 +56,17 @@ template <class T, bool plain> struct logistic_element {
   struct terms {
     pack<T> x, own, other, e, sum, weight, upstream;
   };
-  pack<T> keep, spread, scale;
+  pack<T> smoothing, scale;
   explicit logistic_element(const element_block& b)
-      : keep(set1(static_cast<T>(1 - b.label_smoothing))),
-        spread(set1(static_cast<T>(b.label_smoothing / 2))),
-        scale(set1(static_cast<T>(b.scale))) {}
+      : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(set1(static_cast<T>(b.scale))) {}
 
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
     const pack<T> zero = set1<T>(0);
     pack<T> yes = x[1], no = set1<T>(1) - x[1];
     if constexpr (!plain) {
-      yes = x[3] * fma(yes, keep, spread);
-      no = fma(no, keep, spread);
+      const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - e) + e / 2 = y + e (1/2 - y)
+      yes = x[3] * fma(smoothing, step, yes);
+      no = fma(smoothing, -step, no);
     }
     const pack<T> sum = yes + no;
     return {x[0], if_less(zero, x[0], no, -yes), if_less(zero, x[0], yes, -no), exp_minus_absolute(x[0]),
@@ -79,7 +78,7 @@ template <class T, bool plain> struct logistic_element {
     else return weighted(t.weight, fma(t.own, x, t.sum * l));
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
-    const pack<T> zero = set1<T>(0), g = over_one_plus(fma(-t.other, t.e, t.own), t.e);
+    const pack<T> zero = set1<T>(0), g = fma(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
     if constexpr (plain) return weighted(scale, g);
     else return if_equal(t.weight, zero, zero, weighted(t.upstream * scale, weighted(t.weight, g)));
   }

@@ -46,18 +46,5 @@ CROSSENT_INLINE pack<float> log1p_of(pack<float> e) {
 // A polynomial would have 22 coefficients.
 CROSSENT_INLINE pack<double> log1p_of(pack<double> e) { return log1p(e); }
 
-// numerator / (1 + e), rounded once with FMA: what the sum and the reciprocal round away is put back.
-template <class T> CROSSENT_INLINE pack<T> over_one_plus(pack<T> numerator, pack<T> e) {
-  const pack<T> one = set1<T>(1), sum = one + e, low = e - (sum - one), q = one / sum;
-  pack<T> rest;   // 1 - q sum, exactly
-  if constexpr (has_fma) {
-    rest = fma(-q, sum, one);
-  } else {
-    const pack<T> product = q * sum;
-    rest = (one - product) - product_error(q, sum, product);
-  }
-  return fma(numerator, q, numerator * q * fma(-q, low, rest));
-}
-
 }  // namespace
 }  // namespace crossent
