@@ -175,23 +175,24 @@ template <class T> struct tile_sums {
 // The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
 template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, index n, bool first) {
   constexpr index lanes = pack<T>::lanes;
-  pack<T> lane[lanes];
   with_group_size((n + lanes - 1) / lanes, [&](auto size) {
     constexpr int count = decltype(size)::value;
     for (index i = n; i < count * lanes; ++i) e[i] = set1<T>(0);
-    for (index l = 0; l < lanes; ++l) lane[l] = tree<count>([&](index j) { return e[l + j * lanes]; });
-  });
-  for (index l = 0; l < 8; ++l) {
-    pack<double> rows[2] = {};
-    if constexpr (sizeof(T) == 4) {
-      const two_packs w = widen(lane[l] + lane[l + 8]);
-      rows[0] = w.low;
-      rows[1] = w.high;
-    } else {
-      rows[0] = lane[l];
+    for (index l = 0; l < 8; ++l) {
+      const auto of_lane = [&](index k) { return tree<count>([&](index j) { return e[k + j * lanes]; }); };
+      pack<double> rows[2] = {};
+      if constexpr (sizeof(T) == 4) {
+        const two_packs w = widen(of_lane(l) + of_lane(l + 8));
+        rows[0] = w.low;
+        rows[1] = w.high;
+      } else {
+        rows[0] = of_lane(l);
+      }
+      each<s.halves>([&](int k) {
+        s.lane[l][k] = first ? accumulator<T>::of(rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
+      });
     }
-    for (int k = 0; k < s.halves; ++k) s.lane[l][k] = first ? accumulator<T>::of(rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
-  }
+  });
 }
 // One sum per row.
 template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
