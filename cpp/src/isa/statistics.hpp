@@ -196,13 +196,14 @@ template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, ind
 }
 // One sum per row.
 template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
-  for (int k = 0; k < s.halves; ++k) {
+  each<s.halves>([&](int k) {
     accumulator<T> lane[8];
-    for (int l = 0; l < 8; ++l) lane[l] = s.lane[l][k];
-    for (int half = 4; half > 0; half /= 2)
-      for (int l = 0; l < half; ++l) lane[l] = lane[l].join(lane[l], lane[l + half]);
+    each<8>([&](int l) { lane[l] = s.lane[l][k]; });
+    each<4>([&](int l) { lane[l] = lane[l].join(lane[l], lane[l + 4]); });
+    each<2>([&](int l) { lane[l] = lane[l].join(lane[l], lane[l + 2]); });
+    lane[0] = lane[0].join(lane[0], lane[1]);
     out[k] = lane[0].total(lane[0]);
-  }
+  });
 }
 
 template <class T, division how>
