@@ -28,6 +28,16 @@ CROSSENT_INLINE half_register high_half(pack<float>::reg v) {
 #endif
 }
 
+CROSSENT_INLINE pack<float>::reg both_halves(half_register low, half_register high) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  return __builtin_shufflevector(low, high, 0, 1, 2, 3);
+#endif
+}
+
 // (GCC 12 takes two conversions and a shuffle for a whole AVX-512 register.)
 CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
 #if defined(__AVX512F__)
@@ -67,10 +77,11 @@ CROSSENT_INLINE two_packs widen(pack<float> a) {
 // The way back, rounded.
 CROSSENT_INLINE pack<float> narrow(two_packs w) {
   const pack<double> d[2] = {w.low, w.high};
-  alignas(pack_bytes) half_register half[2 * registers];
-  for (int k = 0; k < 2 * registers; ++k)
-    half[k] = to_floats(d[k / registers].r[k % registers]);
-  return load<float>(half);
+  pack<float> p;
+  for (int k = 0; k < registers; ++k)
+    p.r[k] = both_halves(to_floats(d[2 * k / registers].r[2 * k % registers]),
+                         to_floats(d[(2 * k + 1) / registers].r[(2 * k + 1) % registers]));
+  return p;
 }
 
 // Lane l + lane l+8 in float32, then as doubles.
