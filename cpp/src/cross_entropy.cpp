@@ -4,6 +4,7 @@
 
 #include "cross_entropy_part.hpp"
 #include "environment.hpp"
+#include "row_numbers.hpp"
 
 namespace crossent {
 namespace {
@@ -51,7 +52,7 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
 
   const bool exponential = options.reduction == reduction::exp_mean;
   const std::size_t numbers = static_cast<std::size_t>(exponential ? 2 * rows + 1 : rows);
-  const std::unique_ptr<double[]> losses(loss.data ? new double[numbers] : nullptr);
+  const row_numbers losses(loss.data ? new_row_numbers(numbers) : nullptr);
   op.losses = losses.get();
   if (exponential) op.losses_low = op.losses + rows;
   op.part->keeps_low = exponential;

@@ -5,6 +5,7 @@
 #include "cross_entropy_part.hpp"
 #include "divergence_part.hpp"
 #include "environment.hpp"
+#include "row_numbers.hpp"
 
 namespace crossent {
 namespace {
@@ -97,8 +98,8 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   }
 
   const std::size_t count = static_cast<std::size_t>(rows);
-  const std::unique_ptr<double[]> soft_losses(loss.data ? new double[count] : nullptr);
-  const std::unique_ptr<double[]> hard_losses(loss.data && with_hard ? new double[count] : nullptr);
+  const row_numbers soft_losses(loss.data ? new_row_numbers(count) : nullptr);
+  const row_numbers hard_losses(loss.data && with_hard ? new_row_numbers(count) : nullptr);
   op.soft_losses = soft_losses.get();
   op.hard_losses = hard_losses.get();
   run_rows(op, e);

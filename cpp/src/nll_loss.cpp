@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "environment.hpp"
+#include "row_numbers.hpp"
 #include "row_pass.hpp"
 #include "targets.hpp"
 
@@ -32,7 +33,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   const upstream coefficients(options.grad_output, arithmetic(log_probs.type), denominator);
 
   // All that is read is read first: the gradient may lie on the log-probabilities.
-  const std::unique_ptr<double[]> losses(new double[static_cast<std::size_t>(rows)]);
+  const row_numbers losses = new_row_numbers(static_cast<std::size_t>(rows));
   for_each_group(rows, 1, e, [&](index first, index n) {
     index c[chunk], offset[chunk];
     double class_weight[chunk], row_weight[chunk];
