@@ -188,7 +188,7 @@ template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, ind
       } else {
         rows[0] = of_lane(l);
       }
-      each<s.halves>([&](int k) {
+      each<tile_sums<T>::halves>([&](int k) {
         s.lane[l][k] = first ? accumulator<T>::of(rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
       });
     }
@@ -196,7 +196,7 @@ template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, ind
 }
 // One sum per row.
 template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
-  each<s.halves>([&](int k) {
+  each<tile_sums<T>::halves>([&](int k) {
     accumulator<T> lane[8];
     each<8>([&](int l) { lane[l] = s.lane[l][k]; });
     each<4>([&](int l) { lane[l] = lane[l].join(lane[l], lane[l + 4]); });
