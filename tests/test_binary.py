@@ -74,7 +74,7 @@ def test_random_probabilities_and_targets(dtype, rng):
 
 
 def test_gradient_beside_quotients_beyond_the_range(dtype):
-    """y / p and 1 / p may overflow where a coefficient or a tiny y brings the gradient back; the other way round it is inf."""
+    """y / p and 1 / p may overflow where a coefficient or a tiny y brings the gradient back; else it is inf."""
     info = np.finfo(dtype)
     least, normal = float(info.smallest_subnormal), float(info.tiny)
     p, y, w = (a.ravel() for a in np.meshgrid(
@@ -181,7 +181,8 @@ def test_reductions_round_once(elements, dtype):
 @pytest.mark.parametrize("size", (1, 15, 16, 17, 1023, 1025, 40_000))
 def test_weights_of_one_change_no_bit(size, order, dtype, rng):
     """Calls without weights have a kernel of their own."""
-    x, y = rng.normal(0, 20, (size, 2)).astype(dtype, order=order), rng.uniform(0, 1, (size, 2)).astype(dtype, order=order)
+    x = rng.normal(0, 20, (size, 2)).astype(dtype, order=order)
+    y = rng.uniform(0, 1, (size, 2)).astype(dtype, order=order)
     x[::7], y[::5], y[::9], x[::31] = 0, 0, 1, -np.inf
     for reduction in ("none", "mean"):
         options = {"reduction": reduction, "return_grad": True}

@@ -198,7 +198,7 @@ def test_no_factor_of_the_temperature_squared(dtype):
 
 
 def test_terms_of_subnormal_target_probabilities(dtype, rng):
-    """kl_div(log_target=True): t (log t - log p) of a t that is subnormal, or none at all, beside a log p of any size."""
+    """kl_div(log_target=True): t (log t - log p) of a subnormal t, or of t = 0, beside a log p of any size."""
     low, high = (-195, -60) if dtype == np.float32 else (-1460, -690)
     t = rng.uniform(low, high, 600).astype(dtype)
     x = -(10.0 ** rng.uniform(-3, np.log10(float(np.finfo(dtype).max)), 600)).astype(dtype)

@@ -77,7 +77,7 @@ if __name__ == "__main__":
     show("exp q, steps of 1/8", q, lambda h: h**2 / exp(h), -edge_of_eighths, edge_of_eighths, (2, None))
     show("exp q, steps of 1", q, lambda h: h**2 / exp(h), -edge, edge, (None, 9))
     show("expm1 q", q, lambda h: abs(h**2 / expm1(h)) if h else mpf(0), -edge, edge, (5, 10))
-    # (e^-d - 1 + d) / d^2, which the forward divergence has near 0: its gradient is relative to nothing larger than that
+    # (e^-d - 1 + d) / d^2, which the forward divergence has near 0: its gradient is relative to nothing larger
     near = lambda d: (expm1(-d) + d) / d**2 if abs(d) > mpf("1e-20") else mpf(1) / 2 - d / 6
     show("near phi*", near, lambda d: 1 / near(d), mpf(-2), mpf(1), (8, None))
     # log(1 + f) = 2 atanh(s), s = f / (2 + f), = 2s + s z p(z), z = s^2, for 1 + f in [sqrt(1/2), sqrt(2)]

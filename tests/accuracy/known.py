@@ -1,7 +1,5 @@
 """Operations that are over their bar, as far as is known, with what they are held to until they are repaired."""
 
-import math
-
 # operation: ({dtype of the input: limit}, why)
 KNOWN = {
     "cross_entropy probabilities gradient": (
