@@ -213,6 +213,8 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   alignas(pack_bytes) T buffer[block_classes * lanes];
   tile<T> x = load_across(rows, row, r, buffer);
   const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
+  // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
+  const bool copy = x.stride % 4096 == 0;
 
   // The maximum, and the first group that holds it.
   pack<T> max = set1(-constants<T>::infinity), max_group = set1<T>(0);
@@ -220,12 +222,15 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
     const index end = r.n - c < group_classes ? r.n : c + group_classes;
     pack<T> m = set1(-constants<T>::infinity);
     for (index i = c; i < end; ++i) {
-      m = larger(logit(i), m);
+      const pack<T> v = logit(i);
+      m = larger(v, m);
       prefetch(x.data + i * x.stride + tiles_ahead * pack_bytes);
+      if (copy) store(buffer + i * lanes, v);
     }
     if (g > 0) max_group = if_less(max, m, set1(static_cast<T>(g)), max_group);
     max = larger(m, max);
   }
+  if (copy) x = {reinterpret_cast<const char*>(buffer), pack_bytes};
   const reference<T> ref = reference_of(max, s);
   pack<T> top = max;
   if (any_different(ref.offset, set1<T>(0))) {   // far out in some row: a copy of the tile, moved to the maxima
