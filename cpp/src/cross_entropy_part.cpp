@@ -121,7 +121,8 @@ void cross_entropy_part::finish(row_group& g) const {
   kernels().cross_entropy(r);
   if (op_.out.data == nullptr) return;
   std::copy_n(x.shift, g.count, h.shift);
-  for (index i = 0; i < g.count && writes_target(); ++i) h.target_class[i] = static_cast<double>(h.y[i]);
+  if (writes_target())
+    for (index i = 0; i < g.count; ++i) h.target_class[i] = static_cast<double>(h.y[i]);
   op_.kernel().spread(g.count, h.factor, h.shift);
 }
 

@@ -8,13 +8,9 @@ namespace {
 
 // The sum of the blocks of a row, with its rounding errors.
 double sum_of_blocks(const double* x, index n) {
-  double high = 0, low = 0;
-  for (index b = 0; b < n; ++b) {
-    const double s = high + x[b], v = s - high;
-    low += (high - (s - v)) + (x[b] - v);
-    high = s;
-  }
-  return high + low == high + low ? high + low : high;   // an infinite sum has NaN for its rounding error
+  compensated sum;
+  for (index b = 0; b < n; ++b) sum.add(x[b]);
+  return sum.total();
 }
 
 }  // namespace

@@ -161,7 +161,8 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
   if (!checked_ && seen.absent > 0) ignored_rows_.fetch_add(seen.absent, std::memory_order_relaxed);
   if (!checked_ && seen.bad > 0) note_bad(first, count, y);
   if (weights_ == nullptr && !sample_weight_.given()) {
-    for (index i = 0; i < count; ++i) class_weight[i] = row_weight[i] = static_cast<double>(y[i] >= 0);   // a bad one is not read either
+    // A bad one is not read either.
+    for (index i = 0; i < count; ++i) class_weight[i] = row_weight[i] = static_cast<double>(y[i] >= 0);
     return;
   }
   sample_weight_.load(first, count, row_weight);

@@ -23,7 +23,7 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make)
         for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
         for (index c = 0; c < r.n; ++c) {
           pack<T> x[arrays];
-          for (int k = 0; k < arrays; ++k) x[k] = load<T>(t[k].data + c * t[k].stride);
+          each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
           add(sums[c % lanes], x);
         }
       }
@@ -45,10 +45,10 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make)
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
       for (index c = 0; c < r.n; c += lanes) {
         pack<T> x[arrays];
-        for (int k = 0; k < arrays; ++k) {
+        each<arrays>([&](int k) {
           const char* at = from[k] + c * size_of<T>;
           x[k] = r.n - c >= lanes ? load<T>(at) : load_partial<T>(at, r.n - c, Sums::missing);
-        }
+        });
         add(sums, x);
       }
     }

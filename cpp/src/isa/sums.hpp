@@ -6,8 +6,6 @@
 namespace crossent {
 namespace {
 
-// ---- Summing ---------------------------------------------------------------------------------------------------------
-
 // What a class adds to each of several sums.
 template <class T, int sums> struct parts {
   pack<T> v[sums];
@@ -82,8 +80,6 @@ template <class T> struct entries {
   }
 };
 
-// out[k][row * blocks + block] = sum over the classes of term(x, c, n).v[k], in the order of the row's definition.
-// make(row, block, orientation, entries) gives the term function; the entries of the block are open while it is called.
 // Light terms are in line for every pack of a group, heavy ones once.
 enum class terms { light, heavy };
 
@@ -145,6 +141,8 @@ CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[array
   }
 }
 
+// out[k][row * blocks + block] = sum over the classes of term(x, c, n).v[k], in the order of the row's definition.
+// make(row, block, orientation, entries) gives the term function; the entries of the block are open while it is called.
 template <class T, int sums, terms weight, int arrays, class Make, class Entries>
 CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                Entries& to) {
@@ -215,14 +213,14 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
       tile_sums<T> total[sums];
       for (index g = 0; g < r.n; g += group_classes) {
         const index n = r.n - g < group_classes ? r.n - g : group_classes;
-        pack<T> terms[sums][group_classes];
+        pack<T> group[sums][group_classes];
         for (index c = 0; c < n; ++c) {
           pack<T> x[arrays];
           each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
           const parts<T, sums> v = term(x, r.begin + g + c, 1);
-          for (int k = 0; k < sums; ++k) terms[k][c] = v.v[k];
+          for (int k = 0; k < sums; ++k) group[k][c] = v.v[k];
         }
-        for (int k = 0; k < sums; ++k) add_terms(total[k], terms[k], n, g == 0);
+        for (int k = 0; k < sums; ++k) add_terms(total[k], group[k], n, g == 0);
       }
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
