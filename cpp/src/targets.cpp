@@ -28,13 +28,16 @@ targets::tally read_as(const char* data, index stride, index n, index classes, b
   const bool may_ignore = has_ignore && (std::is_signed_v<I> || ignore >= 0);
   targets::tally seen;
   if (!may_ignore || no_class(ignore)) {   // nearly always all of them are classes, and this loop is enough
-    bool other = false;
-    for (index i = 0; i < n; ++i) {
-      const I v = load_one<I>(data + i * stride);
-      y[i] = static_cast<index>(v);
-      other |= no_class(v);
-    }
-    if (!other) return seen;
+    std::uint64_t signs = 0;   // the top bit: of a negative one, or of the last class less a larger one
+    const auto copy = [&](index step) {
+      for (index i = 0; i < n; ++i) {
+        const I v = load_one<I>(data + i * step);
+        y[i] = static_cast<index>(v);
+        signs |= static_cast<std::uint64_t>(v) | (static_cast<std::uint64_t>(classes - 1) - static_cast<std::uint64_t>(v));
+      }
+    };
+    stride == sizeof(I) ? copy(sizeof(I)) : copy(stride);   // a known step makes vector code
+    if (signs >> 63 == 0) return seen;
   }
   for (index i = 0; i < n; ++i) {
     const I v = load_one<I>(data + i * stride);
@@ -161,8 +164,11 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
   if (!checked_ && seen.absent > 0) ignored_rows_.fetch_add(seen.absent, std::memory_order_relaxed);
   if (!checked_ && seen.bad > 0) note_bad(first, count, y);
   if (weights_ == nullptr && !sample_weight_.given()) {
-    // A bad one is not read either.
-    for (index i = 0; i < count; ++i) class_weight[i] = row_weight[i] = static_cast<double>(y[i] >= 0);
+    std::fill_n(class_weight, count, 1.0);
+    std::fill_n(row_weight, count, 1.0);
+    if (seen.absent + seen.bad == 0) return;
+    for (index i = 0; i < count; ++i)   // a bad one is not read either
+      if (y[i] < 0) class_weight[i] = row_weight[i] = 0;
     return;
   }
   sample_weight_.load(first, count, row_weight);
