@@ -191,3 +191,23 @@ def test_perplexity_of_any_thread_count(dtype):
     wanted = information.perplexity(x, y)
     with xe.num_threads(1):
         assert_same_bits(information.perplexity(np.asfortranarray(x), y), wanted)
+
+
+@pytest.mark.parametrize("scale", (1, 40, 300))
+@pytest.mark.parametrize("classes", (3, 10, 128))
+def test_masked_classes_change_nothing_whatever_the_coefficient(classes, scale, dtype):
+    """Rows of few classes are computed another way than rows of many, from terms that a coefficient may take out of range."""
+    rows = 320
+    x = reals((rows, classes), dtype, 37) * dtype(scale)
+    many = np.full((rows, 300), -np.inf, dtype)
+    many[:, :classes] = x
+    y = integers((rows,), 41) % classes
+    info = np.finfo(dtype)
+    exponents = np.linspace(info.minexp - info.nmant, info.maxexp - 1, rows // 2).round().astype(int)
+    signs = np.where(np.arange(rows // 2) % 3 == 0, -1.25, 1.5)
+    for order in (exponents.repeat(2), np.tile(exponents, 2)):   # in a group of rows of one size, or of many
+        g = np.ldexp(signs.repeat(2), order).astype(dtype)
+        assert_same_bits(xe.cross_entropy_backward(g, x, y, reduction="none"),
+                         xe.cross_entropy_backward(g, many, y, reduction="none")[:, :classes])
+        assert_same_bits(xe.logsumexp_backward(g, x), xe.logsumexp_backward(g, many)[:, :classes])
+    assert_same_bits(xe.softmax(x), xe.softmax(many)[:, :classes])

@@ -23,7 +23,7 @@ class cross_entropy_operation : public row_operation {
   }
   void write(row_group& g, index begin, index end) override {
     source q;
-    kernel().write_exp(input(g, 0), part->probabilities(g, q), output(g), begin, end, scale(0), part->scale_of(g));
+    write_exp(g, part->probabilities(g, q), begin, end, part->scale_of(g));
   }
   void complete(row_group& g) override {
     if (part->writes_target()) return;
@@ -48,6 +48,7 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
   const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));
   op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0);
+  op.keeps_terms = op.part->writes_target() && may_keep_terms(op);
   if (op.across && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
 
   const bool exponential = options.reduction == reduction::exp_mean;

@@ -120,10 +120,7 @@ void cross_entropy_part::finish(row_group& g) const {
   r.top_gradient = h.top_gradient;
   kernels().cross_entropy(r);
   if (op_.out.data == nullptr) return;
-  std::copy_n(x.shift, g.count, h.shift);
-  if (writes_target())
-    for (index i = 0; i < g.count; ++i) h.target_class[i] = static_cast<double>(h.y[i]);
-  op_.kernel().spread(g.count, h.factor, h.shift);
+  op_.scale_factors(g, x.shift, h.factor, h.shift);
 }
 
 row_scale cross_entropy_part::scale_of(const row_group& g) const {
@@ -135,7 +132,7 @@ row_scale cross_entropy_part::scale_of(const row_group& g) const {
   if (probabilities_ >= 0) s.gamma = g.hard.gamma;
   if (!packed_weight_.empty()) s.weight = packed_weight_.data();
   if (writes_target()) {
-    s.target = g.hard.target_class;
+    s.target = g.hard.y;
     s.target_gradient = g.hard.target_gradient;
   }
   return s;

@@ -49,6 +49,7 @@ struct block_statistics {
   double* plain;      // sum of the terms; not written where a row is one block
   double* excluded;   // the same without the terms equal to the maximum in the first group of classes that holds it
   double* ties;       // how many those are; both only of a block whose maximum is above those of the blocks before it
+  void* terms = nullptr;   // across, of rows of one block: where e_c is to be left, a pack per class of each tile
 };
 
 // What a row comes to: p_c = exp((x_c - offset)/T) 2^-shift unit / (1 + tail).
@@ -70,7 +71,7 @@ struct row_scale {
   const double* gamma = nullptr;   // with class probabilities q
   const void* weight = nullptr;    // (classes,) in the arithmetic dtype; absent: ones
   // Across, without a second term: one entry of each row as it is to be. Absent: all are as above.
-  const double* target = nullptr;
+  const index* target = nullptr;
   const double* target_gradient = nullptr;
 };
 
@@ -166,6 +167,8 @@ struct dtype_kernels {
   // q: nullptr, or class probabilities (with T = 1)
   void (*write_exp)(const source&, const source* q, const sink&, index block_begin, index block_end, const scaling&,
                     const row_scale&);
+  // The same from terms that are there, with factors from `scale_terms`: `offset` and `shift` are not read.
+  void (*write_terms)(const source& terms, const sink&, const row_scale&);
   // out_c = (x_c - max)/T - log_sum
   void (*write_log)(const source&, const sink&, index block_begin, index block_end, const scaling&, const double* max,
                     const double* log_sum);
@@ -173,6 +176,8 @@ struct dtype_kernels {
   void (*fold)(index rows, index blocks, const scaling&, const block_statistics&, const row_state&);
   // A factor of any size as 2^k times one that keeps the terms in range; `shift` in and out.
   void (*spread)(index rows, double* factor, double* shift);
+  // A factor of terms that `statistics` has left; false, and as it was, if it could take them out of range.
+  bool (*scale_terms)(index rows, double* factor);
   // The divergence of each block, and what its gradient needs of it (see divergence_rows::inner).
   void (*divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
                           const divergence_rows&, double* value, double* inner);

@@ -24,14 +24,14 @@ class softmax_operation : public row_operation {
       for (index i = 0; i < g.count; ++i)
         if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) g.factor[i] = 0;
     }
-    kernel().spread(g.count, g.factor, x.shift);
+    scale_factors(g, x.shift, g.factor, g.shift);
   }
   void write(row_group& g, index begin, index end) override {
     row_scale s;
     s.offset = g.in[0].offset;
-    s.shift = g.in[0].shift;
+    s.shift = g.shift;
     s.factor = g.factor;
-    kernel().write_exp(input(g, 0), nullptr, output(g), begin, end, scale(0), s);
+    write_exp(g, nullptr, begin, end, s);
   }
 };
 
@@ -91,6 +91,7 @@ void softmax(const view& x, int axis, double temperature, const mutable_view& ou
   const default_environment environment;
   softmax_operation op;
   describe(op, x, axis, temperature, out);
+  op.keeps_terms = may_keep_terms(op);
   run_rows(op, e);
 }
 
@@ -114,6 +115,7 @@ void logsumexp_backward(const view& grad_output, const view& x, int axis, const 
   softmax_operation op;
   describe(op, x, axis, 1.0, out);
   op.upstream = row_values(grad_output, op.type);
+  op.keeps_terms = may_keep_terms(op);
   run_rows(op, e);
 }
 

@@ -25,10 +25,11 @@ index choose_group(const row_operation& op, index rows, int threads) {
 }
 
 void start(const row_operation& op, row_group& g, index first, index count) {
-  const auto point = [&](const row_array& a, auto** row) {
-    a.rows.for_each_stretch(first, count, [&](index offset, index n, index stride) {
-      for (index i = 0; i < n; ++i) row[i] = a.data + offset + i * stride;
-      row += n;
+  const auto point = [&](const row_array& a, auto** rows) {
+    a.rows.for_each_stretch(first, count, [&, to = rows](index offset, index n, index stride) mutable {
+      char* row = a.data + offset;
+      for (index i = 0; i < n; ++i, row += stride) to[i] = row;
+      to += n;
     });
   };
   g.first = first;
@@ -47,6 +48,13 @@ void reserve(const row_operation& op, row_group& g, index rows, index blocks) {
   g.in.reset(new row_reading[op.inputs.size()]);
   for (std::size_t k = 0; k < op.inputs.size(); ++k)
     if (op.inputs[k].statistics) g.in[k].statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
+  if (!op.keeps_terms) return;
+  constexpr index line = 64;
+  const index size = item_size(op.type), lanes = op.kernel().lanes;
+  row_reading& x = g.in[0];
+  x.memory.resize(static_cast<std::size_t>(group_rows * op.classes * size + line));
+  x.terms = x.memory.data() + static_cast<index>(-reinterpret_cast<std::uintptr_t>(x.memory.data()) % line);
+  for (index i = 0; i < group_rows; ++i) x.row_terms[i] = x.terms + (i / lanes * lanes * op.classes + i % lanes) * size;
 }
 
 void take_statistics(const row_operation& op, row_group& g, index begin, index end) {
@@ -125,6 +133,19 @@ int row_operation::read(const view& v, int axis, double temperature, bool statis
   return static_cast<int>(inputs.size()) - 1;
 }
 
+void row_operation::scale_factors(row_group& g, const double* from_shift, double* factor, double* shift) const {
+  g.from_terms = keeps_terms && kernel().scale_terms(g.count, factor);
+  if (g.from_terms) return;
+  std::copy_n(from_shift, g.count, shift);
+  kernel().spread(g.count, factor, shift);
+}
+
+void row_operation::write_exp(const row_group& g, const source* q, index begin, index end, const row_scale& s) const {
+  if (!g.from_terms) return kernel().write_exp(input(g, 0), q, output(g), begin, end, scale(0), s);
+  const source terms{g.in[0].row_terms, g.count, classes, kernel().lanes * item_size(type), type, true};
+  kernel().write_terms(terms, output(g), s);
+}
+
 void row_operation::leave_out(row_group& g, const double* row_weight) const {
   if (across) return;
   for (index i = 0; i < g.count; ++i)
@@ -142,6 +163,10 @@ void describe(row_operation& op, const view& x, int axis, double temperature, co
   op.across = contiguous ? op.classes <= across_classes : inner == size || op.classes <= across_classes;
   const index bytes = a.rows.rows() * op.classes * size;
   op.stream = op.out.data != nullptr && op.out.data != a.data && bytes > last_level_cache();
+}
+
+bool may_keep_terms(const row_operation& op) {
+  return op.out.data != nullptr && op.across && op.classes <= across_classes;
 }
 
 void run_rows(row_operation& op, const execution& e) {

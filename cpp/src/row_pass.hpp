@@ -55,11 +55,14 @@ struct alignas(64) row_reading {
   double max[group_rows] = {}, tail[group_rows] = {}, offset[group_rows] = {}, shift[group_rows] = {};
   double unit[group_rows] = {}, block[group_rows] = {};
   std::vector<double> statistics;   // 6 per (row, block)
+  std::vector<char> memory;
+  char* terms = nullptr;            // in it, where the statistics leave them; with a pointer for each row, as x
+  const char* row_terms[group_rows] = {};
 
   block_statistics block_stats() {
     double* p = statistics.data();
     const std::size_t n = statistics.size() / 6;
-    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n};
+    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, terms};
   }
   row_state state() { return {max, tail, offset, shift, unit, block}; }
 };
@@ -67,16 +70,17 @@ struct alignas(64) row_reading {
 // Up to 64 rows in flight, with what is known of them.
 struct alignas(64) row_group {
   index first = 0, count = 0, blocks = 1;
+  bool from_terms = false;             // the output is made of kept terms
   std::unique_ptr<row_reading[]> in;   // one per input
   char* out[group_rows] = {};
-  double factor[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
+  double factor[group_rows] = {}, shift[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
 
   // Of a loss in -log p.
   struct alignas(64) {
     index y[group_rows] = {};
     double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
     double loss[group_rows] = {}, loss_low[group_rows] = {};
-    double target[group_rows] = {}, target_class[group_rows] = {}, target_gradient[group_rows] = {};
+    double target[group_rows] = {}, target_gradient[group_rows] = {};
     double target_deviation[group_rows] = {};
     double mass[group_rows] = {}, others[group_rows] = {}, deviation[group_rows] = {};
     double top_class[group_rows] = {}, top_weight[group_rows] = {}, top_probability[group_rows] = {};
@@ -108,6 +112,7 @@ class row_operation {
   std::vector<row_input> inputs;
   row_array out;                 // out.data == nullptr: nothing is written
   bool across = false, stream = false;
+  bool keeps_terms = false;      // of the first input, for `write_terms`
 
   source input(const row_group& g, int k) const {
     const row_array& a = inputs[static_cast<std::size_t>(k)].array;
@@ -116,6 +121,10 @@ class row_operation {
   sink output(const row_group& g) const { return {g.out, out.class_stride, out.type, stream}; }
   const scaling& scale(int k) const { return inputs[static_cast<std::size_t>(k)].t; }
   const dtype_kernels& kernel() const { return kernels(type); }
+  // Makes `factor`, and a `shift` from that of the statistics, ready for `write_exp`, which writes what the kernel of that name
+  // does, of the first input.
+  void scale_factors(row_group&, const double* from_shift, double* factor, double* shift) const;
+  void write_exp(const row_group&, const source* q, index begin, index end, const row_scale&) const;
   // Adds an input; returns its number.
   int read(const view&, int axis, double temperature, bool statistics = true);
   // Along the classes, rows of weight 0 are not read.
@@ -124,6 +133,8 @@ class row_operation {
 
 // Sets what follows from the first input and the output: orientation, streaming.
 void describe(row_operation&, const view& x, int axis, double temperature, const mutable_view& out);
+// Whether the terms of a group would stay on chip until they are wanted for the output.
+bool may_keep_terms(const row_operation&);
 void run_rows(row_operation&, const execution&);
 
 // A number into an array of the dtype, and from it.

@@ -47,6 +47,12 @@ CROSSENT_INLINE doubles block_unit(doubles offset, doubles shift, doubles max, c
   return exp_difference(offset, finite, t, shift + set1(headroom));
 }
 
+// The same where that block is the row, with T = 1: `offset` is 0 or the maximum, and the shift keeps the result near 1.
+CROSSENT_INLINE doubles row_unit(doubles offset, doubles shift, doubles max) {
+  const doubles zero = set1(0.0), d = if_equal(offset, zero, -max, zero);
+  return exp_scaled(if_equal(max, set1(-constants<double>::infinity), zero, d), magic_of(shift + set1(headroom)));
+}
+
 template <class T>
 void fold(index rows, index blocks, const scaling& t, const block_statistics& in, const row_state& out) {
   const doubles unbias = exp2_whole(set1(-headroom - static_cast<double>(bias<T>)));
@@ -54,7 +60,7 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
   if (blocks == 1) {
     for (index i = 0; i < rows; i += 8) {
       const doubles max = load<double>(in.max + i), offset = load<double>(in.offset + i), shift = load<double>(in.shift + i);
-      const doubles unit = block_unit(offset, shift, max, t);
+      const doubles unit = t.is_one ? row_unit(offset, shift, max) : block_unit(offset, shift, max, t);
       store(out.max + i, max);
       store(out.offset + i, offset);
       store(out.shift + i, shift);
@@ -116,6 +122,26 @@ template <class T> void spread(index rows, double* factor, double* shift) {
     store(factor + i, f * exp2_whole(-exponent) * unbias);
     store(shift + i, exponent + bias_pack - load<double>(shift + i));
   }
+}
+
+// Terms are e^d 2^bias with d < 1. They are 0 below the normal numbers, where a factor of up to `most` makes less of them
+// than half the smallest subnormal; from `least` on, the factor is a normal number with 2^-bias in it.
+template <class T> bool scale_terms(index rows, double* factor) {
+  using k = constants<T>;
+  constexpr T margin = 4;
+  const double unbias = exp2_whole(set1(-static_cast<double>(bias<T>))).r[0][0];
+  const double least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + margin)).r[0][0];
+  const double most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - margin)).r[0][0];
+  const doubles zero = set1(0.0);
+  doubles outside = zero;
+  for (index i = 0; i < rows; i += 8) {
+    const doubles f = i + 8 <= rows ? load<double>(factor + i) : load_partial<double>(factor + i, rows - i, 0.0);
+    const doubles size = absolute(f);   // of NaN makes NaN
+    outside = outside + if_less(size, set1(least), size, if_less(set1(most), size, size, zero));
+  }
+  if (any_different(outside, zero)) return false;
+  for (index i = 0; i < rows; i += 8) store(factor + i, load<double>(factor + i) * set1(unbias));
+  return true;
 }
 
 // The tail as losses see it: a row whose maximum is infinite has none.
@@ -184,6 +210,10 @@ template <> struct coefficient<false> {
   // c v, 0 where c is.
   CROSSENT_INLINE doubles times(doubles c, doubles v) { return if_equal(c, set1(0.0), set1(0.0), c * v); }
   CROSSENT_INLINE wide both(doubles a) { return {a, set1(0.0)}; }
+  // exp(x - max) of floats: the difference errs by 2^-53 of 104 at most, unless nothing is left of the exponential.
+  CROSSENT_INLINE doubles exp_below(doubles x, doubles max) {
+    return exp_scaled(at_least(x - max, lowest_exponent(set1(0.0))), magic_of(set1(0.0)));
+  }
 };
 template <> struct coefficient<true> {
   using type = wide;
@@ -192,6 +222,7 @@ template <> struct coefficient<true> {
   CROSSENT_INLINE wide log1p_of(doubles a) { return log1p_wide(a); }
   CROSSENT_INLINE wide times(wide c, wide v) { return where_not_zero(c.high, c * v); }
   CROSSENT_INLINE wide both(wide a) { return normalised(a); }
+  CROSSENT_INLINE doubles exp_below(doubles x, doubles max) { return exp_difference(x, max, scaling{}, set1(0.0)); }
 };
 
 // What the rows of a loss in -log p have in common.
@@ -232,7 +263,6 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
   const number keep = of_all.keep, eps = of_all.eps, weight_sum = of_all.weight_sum, divisor = k::of(set1(r.divisor));
   // The three products and sums of a loss without smoothing may be rounded one by one.
   const bool wide_loss = precise && (r.deviation != nullptr || r.loss_low != nullptr);
-  const scaling unscaled;
   for (index i = 0; i < r.count; i += 8) {
     const doubles v = load<double>(r.row_weight + i);
     const doubles max = load<double>(r.state.max + i), tail = loss_tail(r.state, i);
@@ -262,7 +292,7 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
       store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(entry / sum * scale)));
     } else {
       const doubles w = load<double>(r.class_weight + i), x = load<double>(r.target + i);
-      const doubles u = if_equal(x, -inf, zero, exp_difference(x, max, unscaled, zero));
+      const doubles u = if_equal(x, -inf, zero, k::exp_below(x, max));
       const number others = eps * (weight_sum + k::of(-w));   // A - b, without cancellation
       const number rest = (k::of(one) + k::of(-u)) + k::of(tail);
       const number target = others * k::of(u) + k::of(-one) * (a + eps * k::of(w)) * rest;

@@ -243,6 +243,7 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
   tile_sums<T> plain, excluded;
   pack<T> ties = zero, e[group_classes];
+  T* const terms = out.terms != nullptr ? static_cast<T*>(out.terms) + row * r.n : nullptr;
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
     const index n = r.n - c < group_classes ? r.n - c : group_classes;
     // A row whose maximum is in another group compares with NaN: nothing is equal.
@@ -251,7 +252,9 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
         ties = ties + if_equal(v, here, one, zero);
-        e[i] = if_equal(v, here, zero, term(v));
+        const pack<T> e_c = term(v);
+        if (terms != nullptr) store(terms + (c + i) * lanes, e_c);
+        e[i] = if_equal(v, here, zero, e_c);
       }
     } else {
       for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));

@@ -31,6 +31,23 @@ CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, pack<T> factor, pack<T> beta, 
   }
 }
 
+// Across: the entry of the target of each row, if there is one.
+template <class T> struct target_entry {
+  pack<T> at = set1<T>(-1), value = set1<T>(0);
+
+  target_entry() = default;
+  template <class O> CROSSENT_INLINE_MEMBER target_entry(const row_scale& p, index row, O o) {
+    if (p.target == nullptr) return;
+    alignas(pack_bytes) T classes[pack<T>::lanes];
+    for (int l = 0; l < pack<T>::lanes; ++l) classes[l] = static_cast<T>(p.target[row + l]);
+    at = load<T>(classes);
+    value = per_row<T>(p.target_gradient, row, o);
+  }
+  CROSSENT_INLINE_MEMBER pack<T> or_else(index c, pack<T> entry) const {
+    return if_equal(at, set1(static_cast<T>(c)), value, entry);
+  }
+};
+
 // Rows whose factor is 0 are 0, whatever is in them.
 template <class T, division how, bool with_beta, int arrays>
 CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, index begin, index end, const scaling& t,
@@ -43,11 +60,8 @@ CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, ind
     if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
     const void* weight = p.weight;
     constexpr bool with_target = o.across && !with_beta;
-    pack<T> target = set1<T>(-1), target_gradient = zero;
-    if (with_target && p.target != nullptr) {
-      target = per_row<T>(p.target, i, o);
-      target_gradient = per_row<T>(p.target_gradient, i, o);
-    }
+    target_entry<T> target;
+    if constexpr (with_target) target = target_entry<T>(p, i, o);
     return [=](const pack<T>* x, index c, index n) {
       const pack<T> e = term(x[0] - offset);
       if constexpr (with_beta) {
@@ -55,7 +69,7 @@ CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, ind
         return if_equal(factor, zero, zero, entry);
       } else {
         const pack<T> entry = if_equal(factor, zero, zero, e * factor);
-        if constexpr (with_target) return if_equal(target, set1(static_cast<T>(c)), target_gradient, entry);
+        if constexpr (with_target) return target.or_else(c, entry);
         else return entry;
       }
     };
@@ -69,6 +83,14 @@ void write_exp(const source& s, const source* q, const sink& to, index begin, in
   else if (!t.is_one) write_exp_of<T, division::rounded, false, 1>({s}, to, begin, end, t, p);
   else if (p.beta == nullptr) write_exp_of<T, one, false, 1>({s}, to, begin, end, t, p);
   else write_exp_of<T, division::none, true, 1>({s}, to, begin, end, t, p);
+}
+
+template <class T> void write_terms(const source& terms, const sink& to, const row_scale& p) {
+  write_across<T, 1>({terms}, to, 0, 1, [&](index i, auto o) {
+    const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+    const target_entry<T> target(p, i, o);
+    return [=](const pack<T>* x, index c, index) { return target.or_else(c, if_equal(factor, zero, zero, x[0] * factor)); };
+  });
 }
 
 template <class T>
