@@ -87,7 +87,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const double scale = options.reduction == reduction::mean ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
   const bool stream = grad.data != nullptr && grad.data != x.data && grad.data != target.data &&
-                      count * item_size(type) > last_level_cache();
+                      count * item_size(type) > streamed_bytes;
   std::vector<double> sums(static_cast<std::size_t>(summed ? blocks : 0));
 
   const int threads = threads_for(count, e);

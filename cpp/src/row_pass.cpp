@@ -9,7 +9,8 @@
 namespace crossent {
 namespace {
 
-constexpr index cached_bytes = 1 << 18;       // of the rows of a group: they are read again when the output is written
+constexpr index cached_bytes = 1 << 18;       // of the rows of a group
+constexpr index reread_bytes = 1 << 17;       // the same where they are read again, beside a stream of output
 constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
 
 index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
@@ -19,7 +20,7 @@ index choose_group(const row_operation& op, index rows, int threads) {
   const index lanes = op.across ? op.kernel().lanes : 1;
   index row_bytes = 0;
   for (const row_input& input : op.inputs) row_bytes += op.classes * item_size(input.array.type);
-  index n = std::clamp<index>(cached_bytes / row_bytes, 1, group_rows);
+  index n = std::clamp<index>((op.out.data == nullptr ? cached_bytes : reread_bytes) / row_bytes, 1, group_rows);
   n = std::min(n, std::max<index>(8, rows / (4 * threads)));
   return std::clamp<index>((n + lanes - 1) / lanes * lanes, lanes, group_rows);
 }
@@ -162,7 +163,7 @@ void describe(row_operation& op, const view& x, int axis, double temperature, co
   const bool contiguous = a.class_stride == size || op.classes == 1;
   op.across = contiguous ? op.classes <= across_classes : inner == size || op.classes <= across_classes;
   const index bytes = a.rows.rows() * op.classes * size;
-  op.stream = op.out.data != nullptr && op.out.data != a.data && bytes > last_level_cache();
+  op.stream = op.out.data != nullptr && op.out.data != a.data && bytes > streamed_bytes;
 }
 
 bool may_keep_terms(const row_operation& op) {

@@ -1,26 +1,17 @@
 // Outputs that the caches cannot hold are stored around them.
 #pragma once
 
-#include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-
-#include <algorithm>
 
 #include "crossent/crossent.hpp"
 
 namespace crossent {
 
-// In bytes: outputs that are larger are streamed.
-inline index last_level_cache() {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  static const index bytes = std::max<index>(sysconf(_SC_LEVEL3_CACHE_SIZE), 1 << 25);
-  return bytes;
-#else
-  return 1 << 25;
-#endif
-}
+// Outputs of more bytes are streamed. A cache may be larger, as that of a server is by the number of its processors, and
+// is then so far away that memory is as near (docs/performance.md).
+constexpr index streamed_bytes = 1 << 25;
 
 // What was streamed is in memory, before another thread is told that it is.
 inline void stream_fence() {

@@ -152,8 +152,8 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
     }
     pack<T> x[arrays];
     for (int k = 0; k < arrays; ++k) x[k] = load<T>(in[k] + (k < 2 ? from : from & step[k]));
-    prefetch(in[0] + from + ahead);
-    prefetch(in[1] + from + ahead);
+    prefetch_ahead(in[0] + from);
+    prefetch_ahead(in[1] + from);
     const typename Element::terms t = element.read(x);
     if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
     if (want_loss) {

@@ -46,12 +46,12 @@ template <class T, division how> struct block_pass {
   }
   const char* group(index g) const { return g < whole ? data + g * group_bytes : reinterpret_cast<const char*>(rest); }
 
-  // The maximum of group g, at `from`; asks for the memory one block on.
+  // The maximum of group g, at `from`.
   CROSSENT_INLINE void see(block_pass& b, index g, const char* from) {
     pack<T> m = set1(-constants<T>::infinity);
     for (index j = 0; j < group_packs; ++j) {
       m = larger(load<T>(from + j * pack_bytes), m);
-      prefetch(b.data + g * group_bytes + j * pack_bytes + block_classes * size_of<T>);
+      prefetch_ahead(b.data + g * group_bytes + j * pack_bytes);
     }
     b.group_max[g] = m;
   }

@@ -172,7 +172,7 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
           pack<T> x[arrays];
           each<arrays>([&](int k) {
             x[k] = load<T>(from[k] + (g + j) * pack_bytes);
-            prefetch(from[k] + (g + j) * pack_bytes + block_classes * size_of<T>);
+            prefetch_ahead(from[k] + (g + j) * pack_bytes);
           });
           return term(x, r.begin + (g + j) * lanes, lanes);
         }));

@@ -106,6 +106,8 @@ template <class T, class S> CROSSENT_INLINE bool direct_along(const S& s) {
 template <class T> CROSSENT_INLINE const char* load_along(const source& s, index row, run r, T* buffer) {
   const char* from = s.rows[row] + r.begin * s.class_stride;
   if (direct_along<T>(s)) return from;
+  if (s.class_stride == item_size(s.type))
+    for (index at = 0; at < r.n * s.class_stride; at += pack_bytes) prefetch_ahead(from + at);
   gather(from, s.class_stride, s.type, r.n, buffer, 1, s.single);
   return reinterpret_cast<const char*>(buffer);
 }

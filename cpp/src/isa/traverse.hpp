@@ -79,7 +79,10 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
       const auto whole = [&](index c) {
         pack<T> x[arrays];
-        each<arrays>([&](int k) { x[k] = load<T>(from[k] + c * size_of<T>); });
+        each<arrays>([&](int k) {
+          x[k] = load<T>(from[k] + c * size_of<T>);
+          prefetch(from[k] + c * size_of<T> + near_bytes);
+        });
         return entry(x, r.begin + c, lanes);
       };
       const bool streams = to.stream && direct_along<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
