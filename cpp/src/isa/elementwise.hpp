@@ -193,6 +193,7 @@ template <class T> bool in_range(const void* x, index n, double low, double high
   pack<T> bad = set1<T>(0);
   for (index i = 0; i < n; i += lanes) {
     const pack<T> v = n - i >= lanes ? load<T>(from + i * size_of<T>) : load_partial<T>(from + i * size_of<T>, n - i, lo.r[0][0]);
+    prefetch_ahead(from + i * size_of<T>);
     bad = if_equal(at_most(at_least(v, lo), hi), v, bad, set1<T>(1));
   }
   return !any_equal(bad, set1<T>(1));

@@ -127,13 +127,13 @@ template <class T> struct tile {
   index stride;       // bytes from class to class
 };
 
-// Whether the rows of a tile are neighbours in memory.
-template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows, dtype type) {
-  const index size = item_size(type);
+// Whether the rows of a tile are `step` bytes apart.
+template <class T, class P> CROSSENT_INLINE bool spaced(P const* rows, index step) {
   for (int l = 1; l < pack<T>::lanes; ++l)
-    if (rows[l] - rows[0] != l * size) return false;
+    if (rows[l] - rows[0] != l * step) return false;
   return true;
 }
+template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows, dtype type) { return spaced<T>(rows, item_size(type)); }
 
 // Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
 // not follow by itself.
@@ -188,6 +188,18 @@ template <class T> CROSSENT_INLINE open_tile<T> open_across(const sink& s, index
     return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
+// Rows that follow each other without a gap, and so are whole lines together, turned on chip and stored around the caches.
+template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows) {
+  constexpr index lanes = pack<T>::lanes, most = 128;
+  if (n > most || !spaced<T>(rows, n * size_of<T>) || reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes != 0) return false;
+  alignas(pack_bytes) T turned[most * lanes];
+  char* to[lanes];
+  for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(turned + l * n);
+  packs_to_rows(buffer, 0, n, to);
+  for (index i = 0; i < n; ++i) stream(rows[0] + i * pack_bytes, load<T>(turned + i * lanes));
+  return true;
+}
+
 template <class T>
 CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, index count, run r, const T* buffer) {
   constexpr index lanes = pack<T>::lanes;
@@ -199,6 +211,7 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
     return;
   }
   if (direct_along<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
+    if (s.stream && stream_rows(buffer, r.n, s.rows + row)) return;
     for_each_line_ahead<T>(s.rows + row, [](const char* p) { prefetch_to_write(p); });
     packs_to_rows(buffer, r.begin, r.n, s.rows + row);
     return;

@@ -81,7 +81,7 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
         pack<T> x[arrays];
         each<arrays>([&](int k) {
           x[k] = load<T>(from[k] + c * size_of<T>);
-          prefetch(from[k] + c * size_of<T> + near_bytes);
+          prefetch(from[k] + c * size_of<T> + 8 * pack_bytes);   // from the second cache
         });
         return entry(x, r.begin + c, lanes);
       };

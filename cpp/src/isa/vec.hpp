@@ -172,11 +172,10 @@ template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
 CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
 // What is read one line after the other, asked for in three stages: into the second cache, then, twice, into the first. The
 // first cache has too few requests under way to fetch from far memory as fast as it is worked on.
-constexpr int near_bytes = 512, far_bytes = 2048, second_cache_bytes = 8192;
 CROSSENT_INLINE void prefetch_ahead(const char* p) {
-  __builtin_prefetch(p + second_cache_bytes, 0, 2);
-  prefetch(p + far_bytes);
-  prefetch(p + near_bytes);
+  __builtin_prefetch(p + 8192, 0, 2);
+  prefetch(p + 3072);
+  prefetch(p + 1024);
 }
 CROSSENT_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }
 
