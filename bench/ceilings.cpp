@@ -266,8 +266,9 @@ py::tuple keys(const names& known) {
 
 }  // namespace
 
-PYBIND11_MODULE(_ceilings, module) {
-  module.doc() = "One pass over memory with a named kernel, in seconds; see bench/ceilings.cpp.";
+// A module of its own would bring all of pybind11 again.
+void define_ceilings(py::module_& parent) {
+  py::module_ module = parent.def_submodule("ceilings", "One pass over memory with a named kernel, in seconds; see bench/ceilings.cpp.");
   module.attr("kernels") = py::dict(py::arg("read") = keys(read_kernels), py::arg("copy") = keys(copy_kernels),
                                     py::arg("update") = keys(read_kernels),
                                     py::arg("combine") = keys(combine_kernels));

@@ -196,7 +196,7 @@ def test_perplexity_of_any_thread_count(dtype):
 @pytest.mark.parametrize("scale", (1, 40, 300))
 @pytest.mark.parametrize("classes", (3, 10, 128))
 def test_masked_classes_change_nothing_whatever_the_coefficient(classes, scale, dtype):
-    """Rows of few classes are computed another way than rows of many, from terms that a coefficient may take out of range."""
+    """Rows of few classes go another way than rows of many: from terms that a coefficient may take out of range."""
     rows = 320
     x = reals((rows, classes), dtype, 37) * dtype(scale)
     many = np.full((rows, 300), -np.inf, dtype)

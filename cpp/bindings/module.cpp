@@ -21,6 +21,8 @@ PyObject* invoke(function f, const arguments& given) noexcept {
 
 }  // namespace crossent::python
 
+void define_ceilings(pybind11::module_& parent);   // bench/ceilings.cpp
+
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   using namespace crossent::python;
   for (PyMethodDef* functions : {normalisers, losses, information, process})
@@ -28,4 +30,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
   if (thread_limits == nullptr) throw py::error_already_set();
   m.attr("thread_limits") = py::handle(thread_limits);
+  define_ceilings(m);
 }

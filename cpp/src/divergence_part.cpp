@@ -24,6 +24,7 @@ void divergence_part::distribution(row_reading& in, const row_group& g, dtype ty
   if (type == dtype::float64) {
     std::fill_n(ones, group_rows, 1.0);   // of padding too
     state.unit = ones;
+    state.unit_low = nullptr;
   }
   kernels().softmax_factor(g.count, state, scale, factor);
   for (index i = 0; i < g.count; ++i) {
@@ -36,14 +37,15 @@ void divergence_part::distribution(row_reading& in, const row_group& g, dtype ty
 }
 
 row_coefficient divergence_part::gradient_scale(const row_group& g) const {
-  return {g.upstream, g.hard.row_weight, {share_, power_}, {g.soft.divisor, options_.temperature}};
+  const double of_student = options_.kind == divergence::js ? 1 - options_.beta : 1;   // the student's share of the mixture
+  return {g.upstream, g.hard.row_weight, {share_, power_, of_student}, {g.soft.divisor, options_.temperature}};
 }
 
 void divergence_part::finish(row_group& g, double divisor) const {
   auto& s = g.soft;
   const double* row_weight = g.hard.row_weight;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
-  kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap);
+  kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap, s.gap_rest);
   s.divisor = divisor;
   if (is_fused()) {
     prepare_forward(g);
@@ -119,7 +121,7 @@ divergence_rows divergence_part::rows(const row_group& g) const {
   r.student = {student_rows.max, from_max ? student_rows.max : student_rows.offset, g.soft.student_shift, g.soft.student_factor};
   r.teacher = {teacher_rows.max, from_max ? teacher_rows.max : teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
   r.gap = is_fused() ? g.soft.gap_high : g.soft.gap;
-  r.gap_low = g.soft.gap_low;
+  r.gap_low = is_fused() ? g.soft.gap_low : g.soft.gap_rest;
   r.inner = g.soft.inner;
   return r;
 }
@@ -142,6 +144,7 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
   }
   divergence_rows r = rows(g);
   r.gap = g.soft.gap;
+  r.gap_low = g.soft.gap_rest;
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);
   r.student.offset = r.student.max;
   r.teacher.offset = r.teacher.max;

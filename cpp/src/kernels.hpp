@@ -60,6 +60,8 @@ struct row_state {
   double* shift;
   double* unit;
   double* block;  // the first block that holds the maximum
+  double* tail_low = nullptr;   // what the numbers of float64 rows leave out; nullptr: nothing is known of it
+  double* unit_low = nullptr;
 };
 
 // out_c = e_c * factor - weight_c * (beta + gamma * q_c), with e_c as above for `shift`; rows with factor 0 become zero.
@@ -113,7 +115,7 @@ struct cross_entropy_rows {
 struct row_coefficient {
   const double* upstream = nullptr;   // nullptr: ones
   const double* weight = nullptr;     // nullptr: ones
-  double multiplier[2] = {1, 1}, divisor[2] = {1, 1};
+  double multiplier[3] = {1, 1, 1}, divisor[2] = {1, 1};
 };
 
 // One of the two rows of a divergence: p_c = e_c factor.
@@ -130,10 +132,9 @@ struct divergence_rows {
   scaling t;
   distribution_rows student, teacher;
   const double* gap = nullptr;     // log_sum of the teacher - that of the student
+  const double* gap_low = nullptr; // what that leaves out
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
-  // Of forward_divergence, where the student's factor is the ratio of both and the teacher's that of the gradient:
-  // log(t_c/s_c) = ((x_t - max_t) - (x_s - max_s))/T - (gap + gap_low)
-  const double* gap_low = nullptr;
+  // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient.
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
@@ -218,8 +219,8 @@ struct kernel_table {
   // Of each row: the factor of softmax times a coefficient, log1p(tail), and logsumexp.
   void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out);
   void (*log_sum)(index rows, const row_state&, double* out);
-  // log_sum of a - log_sum of b, accurate beside 1.
-  void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out);
+  // log_sum of a - log_sum of b, accurate beside 1; low: what `out` leaves out, of float64 rows.
+  void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out, double* low);
   void (*logsumexp)(index rows, const row_state&, double* out);
   void (*cross_entropy)(const cross_entropy_rows&);
   // exp((high + low) / divisor)

@@ -47,6 +47,7 @@ void start(const row_operation& op, row_group& g, index first, index count) {
 void reserve(const row_operation& op, row_group& g, index rows, index blocks) {
   g.blocks = blocks;
   g.in.reset(new row_reading[op.inputs.size()]);
+  for (std::size_t k = 0; k < op.inputs.size(); ++k) g.in[k].precise = op.type == dtype::float64;
   for (std::size_t k = 0; k < op.inputs.size(); ++k)
     if (op.inputs[k].statistics) g.in[k].statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
   if (!op.keeps_terms) return;

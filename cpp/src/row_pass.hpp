@@ -53,7 +53,8 @@ struct row_input {
 struct alignas(64) row_reading {
   const char* x[group_rows] = {};
   double max[group_rows] = {}, tail[group_rows] = {}, offset[group_rows] = {}, shift[group_rows] = {};
-  double unit[group_rows] = {}, block[group_rows] = {};
+  double unit[group_rows] = {}, block[group_rows] = {}, tail_low[group_rows] = {}, unit_low[group_rows] = {};
+  bool precise = false;             // whether the last two are known
   std::vector<double> statistics;   // 6 per (row, block)
   std::vector<char> memory;
   char* terms = nullptr;            // in it, where the statistics leave them; with a pointer for each row, as x
@@ -64,7 +65,9 @@ struct alignas(64) row_reading {
     const std::size_t n = statistics.size() / 6;
     return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, terms};
   }
-  row_state state() { return {max, tail, offset, shift, unit, block}; }
+  row_state state() {
+    return {max, tail, offset, shift, unit, block, precise ? tail_low : nullptr, precise ? unit_low : nullptr};
+  }
 };
 
 // Up to 64 rows in flight, with what is known of them.
@@ -90,7 +93,7 @@ struct alignas(64) row_group {
 
   // Of a divergence.
   struct alignas(64) {
-    double loss[group_rows] = {}, gap[group_rows] = {}, inner[group_rows] = {}, divisor = 1;
+    double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, inner[group_rows] = {}, divisor = 1;
     double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {};   // of the forward kernel
     std::vector<double> value;   // of each (row, block), in that unit
     double student_shift[group_rows] = {}, student_factor[group_rows] = {};

@@ -37,12 +37,13 @@ template <> struct log_ratio<float> {   // in float64
 };
 
 template <> struct log_ratio<double> {   // as sums of two doubles
-  pack<double> student, teacher, gap, high, low;
+  pack<double> student, teacher, gap, gap_low, high, low;
 
   template <class O> log_ratio(const divergence_rows& p, index row, O o)
       : student(per_row<double>(p.student.max, row, o)),
         teacher(per_row<double>(p.teacher.max, row, o)),
         gap(per_row<double>(p.gap, row, o)),
+        gap_low(per_row<double>(p.gap_low, row, o)),
         high(set1(p.t.high)),
         low(set1(p.t.low)) {}
   pack<double> operator()(pack<double> s, pack<double> t) const {
@@ -54,7 +55,7 @@ template <> struct log_ratio<double> {   // as sums of two doubles
     const pack<double> product = whole * high;
     ep = product_error(whole, high, product);
     const pack<double> sum = two_sum(product, -gap, es);
-    const pack<double> d = sum + (es + (ep + fma(whole, low, rest * high)));
+    const pack<double> d = sum + (es + ((ep - gap_low) + fma(whole, low, rest * high)));
     const pack<double> infinite = (left - right) * high;   // of which the errors are NaN
     const pack<double> result = if_equal(absolute(infinite), infinity, infinite, d);
     return if_equal(s, -infinity, if_equal(t, -infinity, zero, result), result);
@@ -157,7 +158,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
 }
 
 // out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `hard` is given, the
-// scale in the factors of the distributions.
+// scale in the factors of the distributions, of js with 1 - beta in it.
 template <class T>
 void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
                       const divergence_rows& p, const row_scale* hard) {
@@ -176,10 +177,8 @@ void write_divergence(const source& student, const source& teacher, const source
         const pack<T> part = larger_of.times(d, x[0], x[1], expm1(-absolute(d)));
         g = if_less(zero, d, part, -part);
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
-        const bool js = kind == divergence::js;
-        const pack<T> log_s = js ? mixture_ratios<T>(d, mixed, rest).student : -d;
-        const pack<T> v = js ? (log_s - inner) * rest : log_s - inner;
-        g = larger_of.student.times(x[0], v);
+        const pack<T> log_s = kind == divergence::js ? mixture_ratios<T>(d, mixed, rest).student : -d;
+        g = larger_of.student.times(x[0], log_s - inner);
       }
       g = if_equal(larger_of.student.factor, zero, zero, g);
       return with_hard ? g + of_hard(x[0], x[2], c, n, o) : g;

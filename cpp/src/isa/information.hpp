@@ -142,8 +142,7 @@ template <class T> void entropy_of_logits(const source& x, const row_state& stat
   });
   const doubles zero = set1(0.0), one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
   for (index i = 0; i < x.count; i += 8) {
-    const doubles tail = loss_tail(state, i);
-    const wide unit = wide{load<double>(state.unit + i), zero} / (wide{one, zero} + wide{tail, zero});
+    const wide tail = wide_tail(state, i), unit = wide_unit(state, i) / (wide{one, zero} + tail);
     const wide sum = wide{load<double>(out + i), zero} * unit;
     const wide entropy = log1p_wide(tail) + wide{sum.high * unbias, sum.low * unbias};
     store(out + i, entropy.high + entropy.low);

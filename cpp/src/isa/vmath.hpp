@@ -121,7 +121,10 @@ CROSSENT_HOT pack<float> exp_scaled(pack<float> x, pack<float> error, pack<float
 
 // Double: steps of 1. (1 + g) 2^n is exact when g has no bits below the last of 1, so the few that a small x has there go
 // into the correction c: within 0.75 ULP (measured). No level but AVX-512 has a table of doubles at hand.
-CROSSENT_HOT pack<double> exp_scaled(pack<double> x, pack<double> error, pack<double> magic) {
+struct exp_parts {
+  pack<double> g, w, scale;   // the exponential is (1 + g + w) scale
+};
+CROSSENT_INLINE exp_parts exp_scaled_parts(pack<double> x, pack<double> error, pack<double> magic) {
   using k = constants<double>;
   const pack<double> coarse = (x + set1(3.0)) - set1(3.0);   // a multiple of 1/4 of the last place of 1, or x itself
   const pack<double> t = fma(x, set1(k::log2_e), magic);
@@ -130,8 +133,11 @@ CROSSENT_HOT pack<double> exp_scaled(pack<double> x, pack<double> error, pack<do
   const pack<double> c = fma(n, set1(k::ln2_low), (coarse - x) - error);
   const pack<double> h = g - c;
   const pack<double> w = fma(h * h, polynomial(h, k::exp_q), -c);
-  const pack<double> scale = from_bits<double>(to_bits<double>(t) << k::mantissa_bits);
-  return fma(w, scale, fma(g, scale, scale));
+  return {g, w, from_bits<double>(to_bits<double>(t) << k::mantissa_bits)};
+}
+CROSSENT_HOT pack<double> exp_scaled(pack<double> x, pack<double> error, pack<double> magic) {
+  const exp_parts e = exp_scaled_parts(x, error, magic);
+  return fma(e.w, e.scale, fma(e.g, e.scale, e.scale));
 }
 CROSSENT_INLINE pack<double> exp_scaled(pack<double> x, pack<double> magic) { return exp_scaled(x, set1(0.0), magic); }
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import crossent as xe
 
-from .. import _ceilings
+from .._core import ceilings
 
 LEAST = 3  # rounds that every task takes part in, however slow it is
 
@@ -78,7 +78,7 @@ Ceiling = tuple[Pass, tuple[str, ...], Callable[[Buffers], float] | None, int]
 
 
 def _read(array: np.ndarray, threads: int, kernel: str) -> float:
-    return _ceilings.read(raw(array), threads, kernel)
+    return ceilings.read(raw(array), threads, kernel)
 
 
 def _numpy_read(array: np.ndarray) -> float:
@@ -88,31 +88,31 @@ def _numpy_read(array: np.ndarray) -> float:
 CEILINGS: dict[str, Ceiling] = {
     "read": (
         lambda b, threads, kernel: _read(b.logits, threads, kernel),
-        _ceilings.kernels["read"],
+        ceilings.kernels["read"],
         lambda b: _numpy_read(b.logits),
         1,
     ),
     "copy": (
-        lambda b, threads, kernel: _ceilings.copy(raw(b.logits), raw(b.output), threads, kernel),
-        _ceilings.kernels["copy"],
+        lambda b, threads, kernel: ceilings.copy(raw(b.logits), raw(b.output), threads, kernel),
+        ceilings.kernels["copy"],
         lambda b: seconds(np.copyto, b.output, b.logits),
         2,
     ),
     "update": (
-        lambda b, threads, kernel: _ceilings.update(raw(b.output), threads, kernel),
-        _ceilings.kernels["update"],
+        lambda b, threads, kernel: ceilings.update(raw(b.output), threads, kernel),
+        ceilings.kernels["update"],
         None,
         2,
     ),
     "2 reads": (
         lambda b, threads, kernel: _read(b.logits, threads, kernel) + _read(b.target, threads, kernel),
-        _ceilings.kernels["read"],
+        ceilings.kernels["read"],
         lambda b: _numpy_read(b.logits) + _numpy_read(b.target),
         2,
     ),
     "2 reads + 1 write": (
-        lambda b, threads, kernel: _ceilings.combine(raw(b.logits), raw(b.target), raw(b.output), threads, kernel),
-        _ceilings.kernels["combine"],
+        lambda b, threads, kernel: ceilings.combine(raw(b.logits), raw(b.target), raw(b.output), threads, kernel),
+        ceilings.kernels["combine"],
         lambda b: seconds(np.copyto, b.output, b.logits) + _numpy_read(b.target),
         3,
     ),

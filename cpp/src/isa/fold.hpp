@@ -1,0 +1,193 @@
+// From blocks to rows, eight to a pack, in float64: what the statistics of its blocks make of a row, and the range of factors.
+#pragma once
+
+#include "rows.hpp"
+#include "wide.hpp"
+
+namespace crossent {
+namespace {
+
+// 1/T in two parts of the arithmetic type.
+template <class T> scaling inverse_of(double temperature) {
+  const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
+  const double whole = inverse.r[0][0];
+  const double rest = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
+  // Beyond the range of the type every difference of logits is; its largest number does as well.
+  constexpr double largest = static_cast<double>(constants<T>::largest);
+  if (!(whole < largest)) return {largest, 0, false};
+  const double high = static_cast<double>(static_cast<T>(whole));
+  return {high, (whole - high) + rest, temperature == 1};
+}
+
+// The argument of an exponential in two parts, and what scales it.
+struct exponent {
+  doubles x, error, magic;
+};
+CROSSENT_INLINE doubles exp_of(exponent e) { return exp_scaled(e.x, e.error, e.magic); }
+// With what rounding leaves out: 1 + g is exact.
+CROSSENT_INLINE wide exp_wide(exponent e) {
+  const exp_parts p = exp_scaled_parts(e.x, e.error, e.magic);
+  const doubles whole = set1(1.0) + p.g, sum = whole + p.w;
+  return {sum * p.scale, ((whole - sum) + p.w) * p.scale};
+}
+
+// (a - b)/T for exp(..) 2^shift, a and b at any distance; 0 where both are infinite.
+CROSSENT_INLINE exponent exponent_of(doubles a, doubles b, const scaling& t, doubles shift) {
+  doubles low;
+  doubles d = two_sum(a, -b, low);
+  const doubles zero = set1(0.0);
+  d = if_equal(a, b, zero, d);
+  d = at_least(d, set1(-constants<double>::largest));
+  low = if_less(absolute(low), set1(1.0), low, zero);   // NaN beside an infinite d
+  if (!t.is_one) {
+    const doubles high = set1(t.high), z = d * high;
+    low = fma(low, high, fma(d, set1(t.low), product_error(d, high, z)));
+    low = if_less(absolute(low), set1(1.0), low, zero);
+    d = z;
+  }
+  const doubles lowest = lowest_exponent(shift);
+  low = if_less(d, lowest, zero, low);
+  return {at_least(d, lowest), low, magic_of(shift)};
+}
+
+// Exponents added to a block's factor, which may be far smaller than its sum is large.
+constexpr double headroom = 256;
+
+// exp(..) takes a block's terms to exp((x - max)/T), times 2^headroom.
+CROSSENT_INLINE exponent block_exponent(doubles offset, doubles shift, doubles max, const scaling& t) {
+  const doubles finite = if_equal(max, set1(-constants<double>::infinity), set1(0.0), max);
+  return exponent_of(offset, finite, t, shift + set1(headroom));
+}
+// The same where that block is the row, with T = 1: `offset` is 0 or the maximum, and the shift keeps the result near 1.
+CROSSENT_INLINE exponent row_exponent(doubles offset, doubles shift, doubles max) {
+  const doubles zero = set1(0.0), d = if_equal(offset, zero, -max, zero);
+  return {if_equal(max, set1(-constants<double>::infinity), zero, d), zero, magic_of(shift + set1(headroom))};
+}
+
+template <class T> struct folding {
+  static constexpr bool precise = sizeof(T) == 8;
+  const doubles unit_scale = exp2_whole(set1(-headroom));
+  const double unbias = exp2_whole(set1(-headroom - static_cast<double>(bias<T>))).r[0][0];
+
+  // The factor of a block; of float64 rows with its rounding error.
+  CROSSENT_INLINE_MEMBER wide unit(exponent e) const {
+    if constexpr (precise) return exp_wide(e);
+    else return {exp_of(e), set1(0.0)};
+  }
+  // A sum of terms in that factor's unit. Only the result may be subnormal.
+  CROSSENT_INLINE_MEMBER wide product(doubles sum, wide unit) const {
+    const doubles p = sum * unit.high;
+    if constexpr (precise) return {p, fma(sum, unit.low, product_error(sum, unit.high, p))};
+    else return {p, set1(0.0)};
+  }
+  // The tail of rows i, .. from the sum of its terms and the number of maxima.
+  CROSSENT_INLINE_MEMBER wide tail(wide sum, doubles ties) const {
+    const doubles more = ties - set1(1.0), whole = sum.high * set1(unbias);
+    if constexpr (precise) return normalised(wide{whole, sum.low * set1(unbias)} + wide{more, set1(0.0)});
+    else return {whole + more, set1(0.0)};
+  }
+};
+
+template <class T>
+void fold(index rows, index blocks, const scaling& t, const block_statistics& in, const row_state& out) {
+  const folding<T> f;
+  if (blocks == 1) {
+    for (index i = 0; i < rows; i += 8) {
+      const doubles max = load<double>(in.max + i), offset = load<double>(in.offset + i), shift = load<double>(in.shift + i);
+      const wide unit = f.unit(t.is_one ? row_exponent(offset, shift, max) : block_exponent(offset, shift, max, t));
+      const wide tail = f.tail(f.product(load<double>(in.excluded + i), unit), load<double>(in.ties + i));
+      store(out.max + i, max);
+      store(out.offset + i, offset);
+      store(out.shift + i, shift);
+      store(out.unit + i, unit.high * f.unit_scale);
+      store(out.tail + i, tail.high);
+      store(out.block + i, set1(0.0));
+      if constexpr (folding<T>::precise) {
+        store(out.unit_low + i, unit.low * f.unit_scale);
+        store(out.tail_low + i, tail.low);
+      }
+    }
+    return;
+  }
+  for (index i = 0; i < rows; ++i) {
+    const double* max = in.max + i * blocks;
+    index top = 0;
+    for (index b = 1; b < blocks; ++b)
+      if (max[b] > max[top]) top = b;
+    double high = 0, low = 0;
+    for (index b = 0; b < blocks; b += 8) {
+      const index at = i * blocks + b, n = blocks - b < 8 ? blocks - b : 8;
+      alignas(pack_bytes) double part[8], lows[8];
+      const wide unit = f.unit(block_exponent(load_partial<double>(in.offset + at, n, 0.0),
+                                              load_partial<double>(in.shift + at, n, 0.0), set1(max[top]), t));
+      const bool holds_top = top >= b && top < b + 8;
+      doubles sum = load_partial<double>(in.plain + at, n, 0.0);
+      if (holds_top) {
+        store(part, sum);
+        part[top - b] = in.excluded[i * blocks + top];
+        sum = load<double>(part);
+      }
+      const wide product = f.product(sum, unit);
+      store(part, product.high);
+      store(lows, product.low);
+      for (index k = 0; k < n; ++k) {
+        const double s = high + part[k], v = s - high;
+        low += ((high - (s - v)) + (part[k] - v)) + lows[k];
+        high = s;
+      }
+      if (holds_top) {
+        store(part, unit.high * f.unit_scale);
+        store(lows, unit.low * f.unit_scale);
+        out.unit[i] = part[top - b];
+        if constexpr (folding<T>::precise) out.unit_low[i] = lows[top - b];
+      }
+    }
+    const double sum = high + low;
+    const wide tail = f.tail({set1(sum), set1(low - (sum - high))}, set1(in.ties[i * blocks + top]));
+    out.max[i] = max[top];
+    out.offset[i] = in.offset[i * blocks + top];
+    out.shift[i] = in.shift[i * blocks + top];
+    out.block[i] = static_cast<double>(top);
+    out.tail[i] = tail.high.r[0][0];
+    if constexpr (folding<T>::precise) out.tail_low[i] = tail.low.r[0][0];
+  }
+}
+
+template <class T> void spread(index rows, double* factor, double* shift) {
+  // Terms stay 2^16 below the end of the range: a divergence multiplies them by logarithms.
+  constexpr double largest = static_cast<double>(constants<T>::exponent_bias) - static_cast<double>(bias<T>) - 16;
+  using k = constants<double>;
+  const doubles bias_pack = set1(static_cast<double>(bias<T>)), unbias = exp2_whole(-bias_pack);
+  for (index i = 0; i < rows; i += 8) {
+    const doubles f = load<double>(factor + i);
+    const bits<double> field = (to_bits(f) >> k::mantissa_bits) & 0x7ff;
+    const doubles biased = from_bits<double>(field | 0x4330000000000000u) - set1(k::integer);
+    doubles exponent = biased - set1(static_cast<double>(k::exponent_bias));
+    exponent = if_less(set1(largest), exponent, set1(largest), exponent);
+    store(factor + i, f * exp2_whole(-exponent) * unbias);
+    store(shift + i, exponent + bias_pack - load<double>(shift + i));
+  }
+}
+
+// Terms are e^d 2^bias with d < 1. They are 0 below the normal numbers, where a factor of up to `most` makes less of them
+// than half the smallest subnormal; from `least` on, the factor is a normal number with 2^-bias in it.
+template <class T> bool scale_terms(index rows, double* factor) {
+  using k = constants<T>;
+  constexpr T margin = 4;
+  const double unbias = exp2_whole(set1(-static_cast<double>(bias<T>))).r[0][0];
+  const double least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + margin)).r[0][0];
+  const double most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - margin)).r[0][0];
+  const doubles zero = set1(0.0);
+  doubles outside = zero;
+  for (index i = 0; i < rows; i += 8) {
+    const doubles f = i + 8 <= rows ? load<double>(factor + i) : load_partial<double>(factor + i, rows - i, 0.0);
+    const doubles size = absolute(f);   // of NaN makes NaN
+    outside = outside + if_less(size, set1(least), size, if_less(set1(most), size, size, zero));
+  }
+  if (any_different(outside, zero)) return false;
+  for (index i = 0; i < rows; i += 8) store(factor + i, load<double>(factor + i) * set1(unbias));
+  return true;
+}
+
+}  // namespace
+}  // namespace crossent
