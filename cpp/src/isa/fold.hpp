@@ -20,19 +20,19 @@ template <class T> scaling inverse_of(double temperature) {
 }
 
 // The argument of an exponential in two parts, and what scales it.
-struct exponent {
+struct exp_argument {
   doubles x, error, magic;
 };
-CROSSENT_INLINE doubles exp_of(exponent e) { return exp_scaled(e.x, e.error, e.magic); }
+CROSSENT_INLINE doubles exp_of(exp_argument e) { return exp_scaled(e.x, e.error, e.magic); }
 // With what rounding leaves out: 1 + g is exact.
-CROSSENT_INLINE wide exp_wide(exponent e) {
+CROSSENT_INLINE wide exp_wide(exp_argument e) {
   const exp_parts p = exp_scaled_parts(e.x, e.error, e.magic);
   const doubles whole = set1(1.0) + p.g, sum = whole + p.w;
   return {sum * p.scale, ((whole - sum) + p.w) * p.scale};
 }
 
 // (a - b)/T for exp(..) 2^shift, a and b at any distance; 0 where both are infinite.
-CROSSENT_INLINE exponent exponent_of(doubles a, doubles b, const scaling& t, doubles shift) {
+CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const scaling& t, doubles shift) {
   doubles low;
   doubles d = two_sum(a, -b, low);
   const doubles zero = set1(0.0);
@@ -54,12 +54,12 @@ CROSSENT_INLINE exponent exponent_of(doubles a, doubles b, const scaling& t, dou
 constexpr double headroom = 256;
 
 // exp(..) takes a block's terms to exp((x - max)/T), times 2^headroom.
-CROSSENT_INLINE exponent block_exponent(doubles offset, doubles shift, doubles max, const scaling& t) {
+CROSSENT_INLINE exp_argument block_argument(doubles offset, doubles shift, doubles max, const scaling& t) {
   const doubles finite = if_equal(max, set1(-constants<double>::infinity), set1(0.0), max);
-  return exponent_of(offset, finite, t, shift + set1(headroom));
+  return exp_argument_of(offset, finite, t, shift + set1(headroom));
 }
 // The same where that block is the row, with T = 1: `offset` is 0 or the maximum, and the shift keeps the result near 1.
-CROSSENT_INLINE exponent row_exponent(doubles offset, doubles shift, doubles max) {
+CROSSENT_INLINE exp_argument row_argument(doubles offset, doubles shift, doubles max) {
   const doubles zero = set1(0.0), d = if_equal(offset, zero, -max, zero);
   return {if_equal(max, set1(-constants<double>::infinity), zero, d), zero, magic_of(shift + set1(headroom))};
 }
@@ -70,7 +70,7 @@ template <class T> struct folding {
   const double unbias = exp2_whole(set1(-headroom - static_cast<double>(bias<T>))).r[0][0];
 
   // The factor of a block; of float64 rows with its rounding error.
-  CROSSENT_INLINE_MEMBER wide unit(exponent e) const {
+  CROSSENT_INLINE_MEMBER wide unit(exp_argument e) const {
     if constexpr (precise) return exp_wide(e);
     else return {exp_of(e), set1(0.0)};
   }
@@ -94,7 +94,7 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
   if (blocks == 1) {
     for (index i = 0; i < rows; i += 8) {
       const doubles max = load<double>(in.max + i), offset = load<double>(in.offset + i), shift = load<double>(in.shift + i);
-      const wide unit = f.unit(t.is_one ? row_exponent(offset, shift, max) : block_exponent(offset, shift, max, t));
+      const wide unit = f.unit(t.is_one ? row_argument(offset, shift, max) : block_argument(offset, shift, max, t));
       const wide tail = f.tail(f.product(load<double>(in.excluded + i), unit), load<double>(in.ties + i));
       store(out.max + i, max);
       store(out.offset + i, offset);
@@ -118,7 +118,7 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
     for (index b = 0; b < blocks; b += 8) {
       const index at = i * blocks + b, n = blocks - b < 8 ? blocks - b : 8;
       alignas(pack_bytes) double part[8], lows[8];
-      const wide unit = f.unit(block_exponent(load_partial<double>(in.offset + at, n, 0.0),
+      const wide unit = f.unit(block_argument(load_partial<double>(in.offset + at, n, 0.0),
                                               load_partial<double>(in.shift + at, n, 0.0), set1(max[top]), t));
       const bool holds_top = top >= b && top < b + 8;
       doubles sum = load_partial<double>(in.plain + at, n, 0.0);

@@ -109,7 +109,7 @@ template <> struct coefficient<true> {
   CROSSENT_INLINE wide log1p_of(wide a) { return log1p_wide(a); }
   CROSSENT_INLINE wide times(wide c, wide v) { return where_not_zero(c.high, c * v); }
   CROSSENT_INLINE wide both(wide a) { return normalised(a); }
-  CROSSENT_INLINE doubles exp_below(doubles x, doubles max) { return exp_of(exponent_of(x, max, scaling{}, set1(0.0))); }
+  CROSSENT_INLINE doubles exp_below(doubles x, doubles max) { return exp_of(exp_argument_of(x, max, scaling{}, set1(0.0))); }
 };
 
 // What the rows of a loss in -log p have in common.
