@@ -232,7 +232,7 @@ def render(pieces, mode, sizes):
     page = [INTRODUCTION.format(what=what, mode=mode), textwrap.fill(counts, 120) + "\n"]
     lines = [f"* {line}" for line in describe(over)]
     page.append("## Our results\n\n" + ("\n".join(["Over the bar:\n", *lines]) if lines else "None is over the bar."))
-    page.append("\nWith a million rows of a kind (`--full`, of which a third has been run on this version) these are:\n")
+    page.append("\nWith a million rows of a kind (`--full`; a sixth of it has been run on this version) these are:\n")
     page += [f"* {line}" for line in reasons()]
     page.append("")
     page.append("Quantiles are the largest of those of the distributions.\n")
