@@ -44,6 +44,24 @@ def test_random_logits_and_targets(size, dtype, rng):
         oracle.assert_within(LIMIT, grad, exact_grad, scale)
 
 
+@pytest.mark.parametrize("upstream", (1.0, 1 / 3, 3e4))
+def test_coefficients_of_vanishing_terms(upstream, dtype):
+    """exp(-|x|) alone is subnormal, or 0, where its product with the coefficients has digits: that is rounded once."""
+    x = np.linspace(0.9, 1.1, 401) * LARGEST[dtype]
+    x = np.concatenate([x, -x]).astype(dtype)
+    y = (x > 0).astype(dtype)
+    weight, pos_weight = dtype(2.9), dtype(1e6)
+    options = {"weight": weight, "pos_weight": pos_weight}
+    loss, grad = bce_with_logits(x, y, reduction="none", return_grad=True, **options)
+    full = {name: np.full_like(x, v) for name, v in options.items()}
+    exact, exact_grad, _ = oracle_binary.binary_cross_entropy_with_logits(x, y, **full)
+    oracle.assert_within(LIMIT, loss, exact)
+    oracle.assert_within(LIMIT, grad, exact_grad)
+    flow = dtype(upstream)
+    grad = xe.binary_cross_entropy_with_logits_backward(np.full_like(x, flow), x, y, reduction="none", **options)
+    oracle.assert_within(LIMIT, grad, exact_grad * mp.mpf(float(flow)))
+
+
 def near_0_and_1(dtype):
     """Every size of p and of 1 - p the dtype has."""
     info = np.finfo(dtype)

@@ -7,16 +7,24 @@ namespace crossent {
 namespace {
 
 // The sum of the blocks of a row, with its rounding errors.
-double sum_of_blocks(const double* x, index n) {
+compensated sum_of_blocks(const double* x, index n) {
   compensated sum;
   for (index b = 0; b < n; ++b) sum.add(x[b]);
-  return sum.total();
+  return sum;
+}
+
+double rounded_to(dtype type, double x) { return type == dtype::float64 ? x : static_cast<double>(static_cast<float>(x)); }
+
+// log(x (1 + low) / rounded), 0 where the rounded number is, or is not finite.
+double rest_of(double x, double low, double rounded) {
+  const double rest = ((x - rounded) + low) / rounded;
+  return std::abs(rest) < 1 ? rest : 0;
 }
 
 }  // namespace
 
 void divergence_part::distribution(row_reading& in, const row_group& g, dtype type, const row_coefficient& scale,
-                                   double* shift, double* factor) const {
+                                   double* shift, double* factor, double* rest) const {
   row_state state = in.state();
   // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
   // which float32 rows do not feel the rounding, would have its own.
@@ -26,10 +34,11 @@ void divergence_part::distribution(row_reading& in, const row_group& g, dtype ty
     state.unit = ones;
     state.unit_low = nullptr;
   }
-  kernels().softmax_factor(g.count, state, scale, factor);
+  kernels().softmax_factor(g.count, state, scale, factor, rest);
   for (index i = 0; i < g.count; ++i) {
     const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
     if (!off && g.soft.gap[i] != g.soft.gap[i]) factor[i] = g.soft.gap[i];
+    rest[i] = rest_of(factor[i], rest[i], rounded_to(type, factor[i]));
   }
   if (type == dtype::float64) std::fill_n(shift, g.count, 0.0);
   else std::copy_n(in.shift, g.count, shift);
@@ -55,18 +64,20 @@ void divergence_part::finish(row_group& g, double divisor) const {
     return;
   }
 
-  distribution(student_rows, g, op_.type, {}, s.student_shift, s.student_factor);
-  distribution(teacher_rows, g, op_.type, {}, s.teacher_shift, s.teacher_factor);
+  distribution(student_rows, g, op_.type, {}, s.student_shift, s.student_factor, s.student_rest);
+  distribution(teacher_rows, g, op_.type, {}, s.teacher_shift, s.teacher_factor, s.teacher_rest);
   std::vector<double> sums(static_cast<std::size_t>(2 * g.count * g.blocks));
   double *value = sums.data(), *inner = value + g.count * g.blocks;
   op_.kernel().divergence_sums(student(g), teacher(g), 0, g.blocks, rows(g), value, inner);
   for (index i = 0; i < g.count; ++i) {
-    s.inner[i] = sum_of_blocks(inner + i * g.blocks, g.blocks);
-    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(value + i * g.blocks, g.blocks);
+    const compensated sum = sum_of_blocks(inner + i * g.blocks, g.blocks);
+    s.inner[i] = rounded_to(op_.type, sum.total());
+    s.inner_low[i] = (sum.high - s.inner[i]) + sum.low;
+    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(value + i * g.blocks, g.blocks).total();
   }
   if (op_.out.data == nullptr) return;
-  distribution(student_rows, g, op_.type, gradient_scale(g), s.student_shift, s.student_factor);
-  distribution(teacher_rows, g, op_.type, gradient_scale(g), s.teacher_shift, s.teacher_factor);
+  distribution(student_rows, g, op_.type, gradient_scale(g), s.student_shift, s.student_factor, s.student_rest);
+  distribution(teacher_rows, g, op_.type, gradient_scale(g), s.teacher_shift, s.teacher_factor, s.teacher_rest);
 }
 
 // The numbers of rows() for the forward kernel, in which the terms of the teacher are the unit.
@@ -77,9 +88,9 @@ void divergence_part::prepare_forward(row_group& g) const {
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   const bool with_gradient = op_.out.data != nullptr;
   s.value.resize(static_cast<std::size_t>(g.count * g.blocks));
-  kernels().softmax_factor(g.count, student_rows.state(), {}, s.student_factor);
-  kernels().softmax_factor(g.count, teacher_rows.state(), {}, s.unit);
-  if (with_gradient) kernels().softmax_factor(g.count, teacher_rows.state(), gradient_scale(g), s.teacher_factor);
+  kernels().softmax_factor(g.count, student_rows.state(), {}, s.student_factor, nullptr);
+  kernels().softmax_factor(g.count, teacher_rows.state(), {}, s.unit, nullptr);
+  if (with_gradient) kernels().softmax_factor(g.count, teacher_rows.state(), gradient_scale(g), s.teacher_factor, nullptr);
   for (index i = 0; i < g.count; ++i) {
     double& factor = s.teacher_factor[i];
     const bool off = g.upstream[i] == 0 || g.hard.row_weight[i] == 0;
@@ -88,9 +99,12 @@ void divergence_part::prepare_forward(row_group& g) const {
     const int shift = bias + (usual ? std::clamp(std::ilogb(factor), least, most) : 0);
     s.student_shift[i] = shift - student_rows.shift[i];
     s.teacher_shift[i] = shift - teacher_rows.shift[i];
-    s.student_factor[i] /= s.unit[i];
-    s.unit[i] = std::ldexp(s.unit[i], -shift);
+    const double ratio = s.student_factor[i] / s.unit[i];
     factor = std::ldexp(factor, -shift);
+    s.student_factor[i] = rounded_to(dtype::float32, ratio);
+    s.student_rest[i] = rest_of(ratio, 0, s.student_factor[i]);
+    s.teacher_rest[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
+    s.unit[i] = std::ldexp(s.unit[i], -shift);
     s.gap_high[i] = static_cast<double>(static_cast<float>(s.gap[i]));
     s.gap_low[i] = s.gap[i] - s.gap_high[i];
   }
@@ -106,28 +120,31 @@ void divergence_part::write(row_group& g, const source* q, const sink& to, index
 void divergence_part::complete(row_group& g) const {
   auto& s = g.soft;
   for (index i = 0; i < g.count; ++i) {
-    const double value = sum_of_blocks(s.value.data() + i * g.blocks, g.blocks) * s.unit[i];
+    const double value = sum_of_blocks(s.value.data() + i * g.blocks, g.blocks).total() * s.unit[i];
     s.loss[i] = g.hard.row_weight[i] == 0 ? 0 : g.hard.row_weight[i] * (s.gap[i] == s.gap[i] ? value : s.gap[i]);
   }
 }
 
 divergence_rows divergence_part::rows(const row_group& g) const {
-  const row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   divergence_rows r;
   r.kind = options_.kind;
   r.beta = options_.beta;
   r.t = op_.scale(student_);
-  const bool from_max = op_.type == dtype::float64;
-  r.student = {student_rows.max, from_max ? student_rows.max : student_rows.offset, g.soft.student_shift, g.soft.student_factor};
-  r.teacher = {teacher_rows.max, from_max ? teacher_rows.max : teacher_rows.offset, g.soft.teacher_shift, g.soft.teacher_factor};
-  r.gap = is_fused() ? g.soft.gap_high : g.soft.gap;
-  r.gap_low = is_fused() ? g.soft.gap_low : g.soft.gap_rest;
-  r.inner = g.soft.inner;
+  const auto& s = g.soft;
+  const auto of = [&](const row_reading& in, const double* shift, const double* factor, const double* rest) {
+    return distribution_rows{in.max, op_.type == dtype::float64 ? in.max : in.offset, shift, factor, rest};
+  };
+  r.student = of(g.in[student_], s.student_shift, s.student_factor, s.student_rest);
+  r.teacher = of(g.in[teacher_], s.teacher_shift, s.teacher_factor, s.teacher_rest);
+  r.gap = is_fused() ? s.gap_high : s.gap;
+  r.gap_low = is_fused() ? s.gap_low : s.gap_rest;
+  r.inner = s.inner;
+  r.inner_low = s.inner_low;
   return r;
 }
 
 void divergence_part::gradient_at(row_group& g, const double* classes, double* out) const {
-  alignas(64) double x[2][group_rows] = {}, shift[2][group_rows] = {}, factor[2][group_rows] = {};
+  alignas(64) double x[2][group_rows] = {}, shift[2][group_rows] = {}, factor[2][group_rows] = {}, rest[2][group_rows] = {};
   const char* from[2][group_rows];
   char* to[group_rows];
   const int inputs[2] = {student_, teacher_};
@@ -140,18 +157,14 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
       if (i < g.count && in.x[i] != nullptr)
         x[k][i] = load_rounded(in.x[i] + static_cast<index>(classes[i]) * a.class_stride, a.type, op_.type);
     }
-    distribution(in, g, dtype::float64, gradient_scale(g), shift[k], factor[k]);
+    distribution(in, g, dtype::float64, gradient_scale(g), shift[k], factor[k], rest[k]);
   }
   divergence_rows r = rows(g);
   r.gap = g.soft.gap;
   r.gap_low = g.soft.gap_rest;
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);
-  r.student.offset = r.student.max;
-  r.teacher.offset = r.teacher.max;
-  r.student.shift = shift[0];
-  r.student.factor = factor[0];
-  r.teacher.shift = shift[1];
-  r.teacher.factor = factor[1];
+  r.student = {r.student.max, r.student.max, shift[0], factor[0], rest[0]};
+  r.teacher = {r.teacher.max, r.teacher.max, shift[1], factor[1], rest[1]};
   const source student_class{from[0], g.count, 1, 8, dtype::float64, true}, teacher_class{from[1], g.count, 1, 8, dtype::float64, true};
   kernels(dtype::float64).write_divergence(student_class, teacher_class, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, nullptr);
 }

@@ -27,7 +27,8 @@ class divergence_part {
   source teacher(const row_group& g) const { return op_.input(g, teacher_); }
   void prepare_forward(row_group&) const;
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
-  void distribution(row_reading&, const row_group&, dtype type, const row_coefficient&, double* shift, double* factor) const;
+  void distribution(row_reading&, const row_group&, dtype type, const row_coefficient&, double* shift, double* factor,
+                    double* rest) const;
   row_coefficient gradient_scale(const row_group&) const;
 
   row_operation& op_;

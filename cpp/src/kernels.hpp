@@ -118,12 +118,13 @@ struct row_coefficient {
   double multiplier[3] = {1, 1, 1}, divisor[2] = {1, 1};
 };
 
-// One of the two rows of a divergence: p_c = e_c factor.
+// One of the two rows of a divergence: p_c = e_c exp(rest) factor, rest being what the rounding of the factor has left out.
 struct distribution_rows {
   const double* max = nullptr;
   const double* offset = nullptr;
   const double* shift = nullptr;
   const double* factor = nullptr;
+  const double* rest = nullptr;
 };
 
 struct divergence_rows {
@@ -134,7 +135,9 @@ struct divergence_rows {
   const double* gap = nullptr;     // log_sum of the teacher - that of the student
   const double* gap_low = nullptr; // what that leaves out
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
-  // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient.
+  const double* inner_low = nullptr;
+  // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient, beside which its
+  // rest is added.
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
@@ -216,8 +219,8 @@ struct dtype_kernels {
 struct kernel_table {
   const char* name;
   dtype_kernels f32, f64;
-  // Of each row: the factor of softmax times a coefficient, log1p(tail), and logsumexp.
-  void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out);
+  // Of each row: the factor of softmax times a coefficient (low: what `out` leaves out, or nullptr), log1p(tail), and logsumexp.
+  void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out, double* low);
   void (*log_sum)(index rows, const row_state&, double* out);
   // log_sum of a - log_sum of b, accurate beside 1; low: what `out` leaves out, of float64 rows.
   void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out, double* low);

@@ -18,7 +18,7 @@ class softmax_operation : public row_operation {
     if (upstream.given()) upstream.load(g.first, g.count, g.upstream);
     row_coefficient coefficient;
     if (upstream.given()) coefficient.upstream = g.upstream;
-    kernels().softmax_factor(g.count, x.state(), coefficient, g.factor);
+    kernels().softmax_factor(g.count, x.state(), coefficient, g.factor, nullptr);
     if (upstream.given()) {
       // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
       for (index i = 0; i < g.count; ++i)

@@ -93,11 +93,12 @@ struct alignas(64) row_group {
 
   // Of a divergence.
   struct alignas(64) {
-    double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, inner[group_rows] = {}, divisor = 1;
+    double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, divisor = 1;
+    double inner[group_rows] = {}, inner_low[group_rows] = {};
     double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {};   // of the forward kernel
     std::vector<double> value;   // of each (row, block), in that unit
-    double student_shift[group_rows] = {}, student_factor[group_rows] = {};
-    double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {};
+    double student_shift[group_rows] = {}, student_factor[group_rows] = {}, student_rest[group_rows] = {};
+    double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {}, teacher_rest[group_rows] = {};
   } soft;
 };
 

@@ -40,28 +40,30 @@ template <class T> struct both {
 // What is known of rows, from their statistics along the classes.
 struct known {
   std::vector<double> block, row;
-  double *max, *tail, *offset, *shift, *unit, *top, *log_sum, *factor, *spread_shift, *tail_low, *unit_low;
+  double *max, *tail, *offset, *shift, *unit, *top, *log_sum, *factor, *spread_shift, *tail_low, *unit_low, *rest;
   bool precise;
 
   known(const dtype_kernels& k, const source& x, const scaling& t) : precise(arithmetic(x.type) == dtype::float64) {
     const index blocks = blocks_of(x.classes), n = padded * blocks + padded;
     block.resize(static_cast<std::size_t>(6 * n));
-    row.resize(11 * padded);
+    row.resize(12 * padded);
     double* s = block.data();
     const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n};
-    double** const arrays[] = {&max, &tail, &offset, &shift, &unit, &top, &log_sum, &factor, &spread_shift, &tail_low, &unit_low};
-    for (int i = 0; i < 11; ++i) *arrays[i] = row.data() + i * padded;
+    double** const arrays[] = {&max,    &tail,         &offset,   &shift,    &unit, &top, &log_sum,
+                               &factor, &spread_shift, &tail_low, &unit_low, &rest};
+    for (int i = 0; i < 12; ++i) *arrays[i] = row.data() + i * padded;
     k.statistics(x, 0, blocks, t, in);
     k.fold(rows, blocks, t, in, state());
     kernels().log_sum(rows, state(), log_sum);
-    kernels().softmax_factor(rows, state(), {}, factor);
+    kernels().softmax_factor(rows, state(), {}, factor, rest);
+    for (std::size_t i = 0; i < rows; ++i) rest[i] = 1e-8 * static_cast<double>(i);
     std::copy_n(shift, padded, spread_shift);
     k.spread(rows, factor, spread_shift);
   }
   row_state state() const {
     return {max, tail, offset, shift, unit, top, precise ? tail_low : nullptr, precise ? unit_low : nullptr};
   }
-  distribution_rows distribution() const { return {max, offset, spread_shift, factor}; }
+  distribution_rows distribution() const { return {max, offset, spread_shift, factor, rest}; }
 };
 
 // What sum(source.., out) puts into `sums` arrays of an entry per (row, block).
@@ -181,7 +183,7 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
       for (const auto kind : {divergence::forward, divergence::reverse, divergence::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
         const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), low.data(),
-                                inner.data()};
+                                inner.data(), low.data()};
         if (kind == divergence::forward && k.forward_divergence != nullptr) {
           const auto same_forward = [&](const row_scale* scale, bool with_q) {
             std::vector<double> sums[2];

@@ -29,6 +29,24 @@ def test_bars(family, dtype, distribution):
     assert not page.over_the_bar([piece])
 
 
+@pytest.mark.parametrize("family, dtype, distribution, classes, number", [
+    ("divergences", "float32", "confident", 2, 3), ("divergences", "float32", "confident", 100, 3),
+    ("divergences", "float32", "confident", 32_000, 88), ("divergences", "float32", "heavy_tailed", 2, 3),
+    ("divergences", "float32", "normal", 128, 1), ("divergences", "float32", "uniform", 100, 2),
+    ("divergences", "float64", "normal", 17, 0), ("divergences", "float64", "normal", 128, 1),
+    ("binary", "float32", "confident", 10, 4), ("binary", "float32", "masked", 10, 1),
+    ("binary", "float64", "confident", 10, 7), ("binary", "float64", "normal", 10, 5)])
+def test_batches_of_the_full_report_that_were_over_a_bar(family, dtype, distribution, classes, number):
+    """Of earlier versions, at one level or another."""
+    rows = inputs.sizes(family, distribution, inputs.FULL)[classes]
+    batch = inputs.draw(family, distribution, inputs.DTYPES[dtype], classes, rows, number)
+    piece = Piece(family, dtype, distribution)
+    piece.compare(batch, Here().evaluate(family, batch, False), {"classes": classes, "rows": rows, "batch": number})
+    results = {operation: {library: errors.summary() for library, errors in libraries.items()}
+               for operation, libraries in piece.errors.items()}
+    assert not page.over_the_bar([{"dtype": dtype, "distribution": distribution, "results": results}])
+
+
 # ---- The measure itself ----------------------------------------------------------------------------------------------
 
 

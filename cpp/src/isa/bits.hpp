@@ -97,5 +97,13 @@ template <class T> CROSSENT_HOT pack<T> product_error(pack<T> a, pack<T> b, pack
   }
 }
 
+// a b + c of finite numbers, rounded once: without FMA within a little of it.
+template <class T> CROSSENT_HOT pack<T> rounded_once(pack<T> a, pack<T> b, pack<T> c) {
+  if constexpr (has_fma) return fma(a, b, c);
+  pack<T> error;
+  const pack<T> p = a * b, sum = two_sum(p, c, error);
+  return sum + (error + product_error(a, b, p));
+}
+
 }  // namespace
 }  // namespace crossent

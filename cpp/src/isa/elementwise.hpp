@@ -54,33 +54,47 @@ template <class T> struct binary_cross_entropy_element {
 template <class T, bool plain> struct logistic_element {
   static constexpr bool checks_target = true;
   struct terms {
-    pack<T> x, own, other, e, sum, weight, upstream;
+    pack<T> x, own, other, up, e, sum, sum_low, weight, upstream;
   };
   pack<T> smoothing, scale;
   explicit logistic_element(const element_block& b)
       : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(set1(static_cast<T>(b.scale))) {}
 
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
-    const pack<T> zero = set1<T>(0);
-    pack<T> yes = x[1], no = set1<T>(1) - x[1];
+    const pack<T> zero = set1<T>(0), one = set1<T>(1), up = exp_minus_absolute_up(x[0]), e = up * set1(scaled_back<T>);
+    pack<T> yes = x[1], no = one - x[1], low = zero, lost;
     if constexpr (!plain) {
       const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - e) + e / 2 = y + e (1/2 - y)
-      yes = x[3] * fma(smoothing, step, yes);
+      const pack<T> share = fma(smoothing, step, yes), rest = (one - no) - x[1];
+      yes = x[3] * share;
       no = fma(smoothing, -step, no);
+      low = product_error(x[3], share, yes) + rest;
     }
-    const pack<T> sum = yes + no;
-    return {x[0], if_less(zero, x[0], no, -yes), if_less(zero, x[0], yes, -no), exp_minus_absolute(x[0]),
-            sum, if_equal(sum, zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+    const pack<T> sum = two_sum(yes, no, lost);
+    return {x[0], if_less(zero, x[0], no, -yes), if_less(zero, x[0], yes, -no), up, e,
+            sum, low + lost, if_equal(sum, zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
     const pack<T> zero = set1<T>(0), x = if_equal(t.own, zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
     if constexpr (plain) return fma(t.own, x, l);
-    else return weighted(t.weight, fma(t.own, x, t.sum * l));
+    const pack<T> tail = t.sum * l, low = fma(t.sum_low, l, product_error(t.sum, l, tail));
+    const pack<T> rough = fma(t.own, x, tail), fine = fma(t.weight, rough, t.weight * low);
+    const pack<T> v = if_equal(fine, fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
+    return if_equal(t.weight, zero, zero, unless_tiny(t, v, t.weight * (t.sum * t.up)));
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
-    const pack<T> zero = set1<T>(0), g = fma(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
-    if constexpr (plain) return weighted(scale, g);
-    else return if_equal(t.weight, zero, zero, weighted(t.upstream * scale, weighted(t.weight, g)));
+    const pack<T> zero = set1<T>(0), g = rounded_once(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
+    const pack<T> of_e = -t.other * t.up;
+    if constexpr (plain) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
+    const pack<T> flow = t.upstream * scale, v = weighted(flow, weighted(t.weight, g));
+    return if_equal(t.weight, zero, zero, unless_tiny(t, v, weighted(flow, weighted(t.weight, of_e))));
+  }
+
+ private:
+  // v, but v_up scaled back where e alone is left and may be subnormal: its product with coefficients is rounded once.
+  CROSSENT_INLINE_MEMBER pack<T> unless_tiny(const terms& t, pack<T> v, pack<T> v_up) const {
+    const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900));
+    return if_equal(t.own, set1<T>(0), if_less(t.e, tiny, v_up * set1(scaled_back<T>), v), v);
   }
 };
 
@@ -107,7 +121,10 @@ template <class T> struct kl_div_log_element {
   explicit kl_div_log_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
-  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.flow, -exp(t.y)); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0);
+    return if_equal(t.flow, zero, zero, -exp_times(t.y, t.flow));
+  }
 };
 
 // The sum of whole packs, as the classes of a block are summed; what is missing to a group is set to 0.
@@ -123,7 +140,6 @@ template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
 // 0, and the last elements beside zeros: the element is in the object once.
 template <class T, class Element> void elementwise_loop(const element_block& b) {
   constexpr index lanes = pack<T>::lanes, arrays = element_block::arrays;
-  constexpr index ahead = block_classes * size_of<T>;   // asked for from memory
   const Element element(b);
   const pack<T> one = set1<T>(1);
   alignas(pack_bytes) T losses[block_classes], last[arrays][lanes];

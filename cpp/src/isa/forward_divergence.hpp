@@ -12,10 +12,24 @@ constexpr float near_phi_star_even[] = {0x1p-1f, 0x1.55554p-5f, 0x1.6c2162p-10f,
 constexpr float near_phi_star_odd[] = {-0x1.55555ap-3f, -0x1.110f78p-7f, -0x1.a0bfe8p-13f, -0x1.617a92p-19f};
 constexpr float near_middle = -0.5f, near_width = 1.5f;
 
+template <class T> CROSSENT_INLINE pack<T> square_of(pack<T> d, pack<T> d_low) { return fma(d, d, d * (d_low + d_low)); }
+// What a class adds, from the terms s (times of_s) and t, d as d + d_low, and its polynomials in d^2.
+template <class T> struct class_sums {
+  pack<T> value, gradient;
+};
+template <class T>
+CROSSENT_HOT class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_low, pack<T> of_s, pack<T> odd, pack<T> even) {
+  const pack<T> zero = set1<T>(0), square = square_of(d, d_low), p = fma(d, odd, even), w = square * p;
+  const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
+  const pack<T> far_value = fma(s, of_s, t * d_low) + if_equal(t, zero, zero, fma(t, d, -t));
+  const pack<T> distance = absolute(d - set1<T>(near_middle)), width = set1<T>(near_width);
+  return {if_less(distance, width, near_value, far_value), if_less(distance, width, t * fma(square, p, -d), fma(s, of_s, -t))};
+}
+
 // A class of one pair of rows, or of a tile of pairs; in units in which t_c is the term of the teacher alone.
 template <division how> struct forward_class {
   exponential<float, how> student_term, teacher_term;
-  pack<float> student_offset, teacher_offset, ratio, high, low;
+  pack<float> student_offset, teacher_offset, student_rest, ratio, high, low;
   pack<float> level, level_low, rest_of_tops;   // what d is counted from
 
   template <class O>
@@ -24,6 +38,7 @@ template <division how> struct forward_class {
         teacher_term(per_row<float>(p.teacher.shift, row, o), p.t),
         student_offset(per_row<float>(p.student.offset, row, o)),
         teacher_offset(per_row<float>(p.teacher.offset, row, o)),
+        student_rest(per_row<float>(p.student.rest, row, o)),
         ratio(per_row<float>(p.student.factor, row, o)),
         high(set1(static_cast<float>(p.t.high))),
         low(set1(static_cast<float>(p.t.low))) {
@@ -45,7 +60,7 @@ template <division how> struct forward_class {
     else return {z, rest * high};
   }
 
-  // The terms of s and t, and d = log(t/s) with what is lost to its roundings (NaN where d is infinite).
+  // The terms of s and t, and d = log(t/s) with what is lost to its roundings (-1 where d is infinite).
   struct distance {
     pack<float> s, t, d, d_low;
   };
@@ -56,20 +71,24 @@ template <division how> struct forward_class {
     const pack<float> rough = two_sum(of_logits.high, -level, lost);
     const pack<float> correction = at_least(set1(-1.0f), lost + ((of_logits.low - rest_of_tops) - level_low));   // not NaN
     const pack<float> d = rough + correction;
-    return {student_term(x), teacher_term(y), d, correction - (d - rough)};
+    return {student_term(x, student_rest), teacher_term(y), d, at_least(set1(-1.0f), correction - (d - rough))};   // not NaN
   }
 
-  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d).
-  CROSSENT_INLINE_MEMBER pack<float> second(const distance& of_class, pack<float>& gradient) const {
-    const auto [s, t, d, d_low] = of_class;
-    const pack<float> one = set1(1.0f), zero = set1(0.0f);
-    const pack<float> square = fma(d, d, d * (d_low + d_low));
-    const pack<float> p = fma(d, polynomial(square, near_phi_star_odd), polynomial(square, near_phi_star_even));
-    const pack<float> far_value = fma(s, ratio, if_equal(t, zero, zero, t * (d - one)));
-    const pack<float> far_gradient = fma(s, ratio, -t);
-    const pack<float> distance = absolute(d - set1(near_middle)), width = set1(near_width);
-    gradient = if_less(distance, width, t * fma(square, p, -d), far_gradient);
-    return if_less(distance, width, t * (square * p), far_value);
+  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double.
+  CROSSENT_INLINE_MEMBER pack<float> second(const distance& v, pack<float>& gradient) const {
+    const pack<float> square = square_of(v.d, v.d_low);
+    const pack<float> odd = polynomial(square, near_phi_star_odd), even = polynomial(square, near_phi_star_even);
+    if constexpr (has_fma) {
+      const class_sums<float> c = sums_of(v.s, v.t, v.d, v.d_low, ratio, odd, even);
+      gradient = c.gradient;
+      return c.value;
+    }
+    const two_packs s = widen(v.s), t = widen(v.t), d = widen(v.d), d_low = widen(v.d_low), r = widen(ratio);
+    const two_packs o = widen(odd), e = widen(even);
+    const auto low = sums_of(s.low, t.low, d.low, d_low.low, r.low, o.low, e.low);
+    const auto high = sums_of(s.high, t.high, d.high, d_low.high, r.high, o.high, e.high);
+    gradient = narrow({low.gradient, high.gradient});
+    return narrow({low.value, high.value});
   }
 };
 
@@ -106,7 +125,7 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
   const source s[] = {student, teacher, q ? *q : student};
   const auto make = [&](index row, index, auto o, auto out) {
     const forward_class<how> of_class(p, row, o);
-    const pack<float> factor = per_row<float>(p.teacher.factor, row, o);
+    const pack<float> factor = per_row<float>(p.teacher.factor, row, o), rest = per_row<float>(p.teacher.rest, row, o);
     const bool with_hard = hard != nullptr;
     const hard_gradient<float> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
     const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
@@ -114,7 +133,7 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
       const pack<float> zero = set1(0.0f);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = if_equal(factor, zero, zero, g * factor);
+      g = if_equal(factor, zero, zero, rounded_once(g, factor, g * rest));
       if (with_hard) g = g + of_hard(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;

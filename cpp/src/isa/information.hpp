@@ -50,7 +50,7 @@ CROSSENT_INLINE information_term kl_term(doubles p, doubles q, doubles scale) {
   const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
   const auto near = [&](doubles yes, doubles no) { return if_less(p, half * q, no, if_less(q, half * p, no, yes)); };
   const doubles d = near(log1p((p - q) / q), log(p) - log(q));
-  const doubles part = phi_or_star(-absolute(d), if_less(q, p, one, zero));
+  const doubles part = phi_or_star(-absolute(d), zero, if_less(q, p, one, zero));
   return {{near(if_less(q, p, p, q), p) * scale, near(p - q, zero) * scale}, {near(part, d), one}};
 }
 

@@ -13,17 +13,16 @@ template <class T> CROSSENT_INLINE pack<T> minus_absolute(pack<T> x) {
   return from_bits<T>(to_bits<T>(x) | static_cast<uint>(uint{1} << (8 * sizeof(T) - 1)));
 }
 
-// e^-|x| by the exponential of the kernels, subnormal results included: `lowest` rounds to 0 by itself.
-template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute(pack<T> x) {
+// e^-|x| = up * scaled_back<T> by the exponential of the kernels, `up` being exact where e^-|x| is subnormal.
+template <class T> constexpr T scaled_back = sizeof(T) == 4 ? T(0x1p-64) : T(0x1p-128);   // 2^-subnormal_scale
+template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute_up(pack<T> x) {
   using k = constants<T>;
-  constexpr T back = sizeof(T) == 4 ? T(0x1p-64) : T(0x1p-128);   // 2^-subnormal_scale
-  constexpr T magic = k::round + static_cast<T>(k::exp_steps) * static_cast<T>(k::exponent_bias + k::subnormal_scale);
-  return exp_scaled(at_least(minus_absolute(x), set1(k::exp_lowest)), set1(magic)) * set1(back);
+  const pack<T> shift = set1(static_cast<T>(k::subnormal_scale));
+  return exp_scaled(at_least(minus_absolute(x), lowest_exponent(shift)), magic_of(shift));
 }
 
-// e^y v, rounded once where e^y alone is subnormal; 0 for y = -inf. There e^y 2^(2h) is multiplied by v 2^-h first: v,
-// the difference of y and another number, is 0 or at least half a unit of y, and the product may only vanish where the
-// result does.
+// e^y v, rounded once where e^y alone is subnormal; 0 for y = -inf. There e^y 2^(2h) is multiplied by v 2^-h first: the
+// product may only vanish where the result does.
 template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
   using k = constants<T>;
   constexpr bool is_float = sizeof(T) == 4;

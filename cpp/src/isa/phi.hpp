@@ -7,22 +7,24 @@
 namespace crossent {
 namespace {
 
-// phi(z), or phi*(-z) = e^z - 1 - z where `star` > 0.
+// phi(z + rest), or phi*(-z - rest) = e^z - 1 - z where `star` > 0; `rest` is what the rounding of z left out.
 //
 // Near 0 (n = 0 in the reduction of the exponential) as z^2 (1/2 + z Q): (e^z - 1 - z)/z^2 = 1/2 + z q gives Q = q for
-// phi*(-z) and Q = 1/2 - q (1 - z) for phi(z). Elsewhere as alpha + beta e^z, e^z = 2^n (1 + g + a + b) with a = h^2/2, each
+// phi*(-z) and Q = 1/2 - q (1 - z) for phi(z). Elsewhere as alpha + beta e^z, e^z = 2^n (1 + g + a + b) with a = h^2/2. Each
 // product and sum that counts with its rounding error.
-template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> star) {
+template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> rest, pack<T> star) {
   using k = constants<T>;
   const pack<T> zero = set1<T>(0), one = set1<T>(1), half = set1<T>(T(0.5));
   const pack<T> lowest = lowest_exponent(set1<T>(-1)), highest = set1(k::exp_highest);
-  const pack<T> in = at_most(at_least(z, lowest), highest);
+  const pack<T> in = at_most(at_least(z, lowest), highest), in_low = if_equal(in, z, rest, zero);
   const reduction<T> r(in);
   const pack<T> q = polynomial_from<1>(r.h, k::expm1_q);
 
-  const pack<T> slope = if_less(zero, star, q, fma(q, in - one, half));
-  const pack<T> step = in * slope, level = half + step, level_low = (half - level) + step;
-  const pack<T> square = in * in, square_low = product_error(in, in, square);
+  const pack<T> less = in - one, slope_of_phi = fma(q, less, half), slope = if_less(zero, star, q, slope_of_phi);
+  const pack<T> slope_low = if_less(zero, star, zero, fma(q, less, half - slope_of_phi));
+  const pack<T> step = in * slope, step_low = fma(in, slope_low, fma(in_low, slope, product_error(in, slope, step)));
+  const pack<T> level = half + step, level_low = ((half - level) + step) + step_low;
+  const pack<T> square = in * in, square_low = fma(in + in, in_low, product_error(in, in, square));
   const pack<T> near = fma(square, level, fma(square, level_low, square_low * level));
 
   // Half of everything, as 2^n may be beyond the range.
@@ -30,13 +32,16 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> star) {
   const pack<T> beta = two_sum(in, -one, beta_low), alpha = two_sum(-z, -one, alpha_low);
   const pack<T> p = if_less(zero, star, r.half, beta * r.half);
   const pack<T> h2 = r.h * r.h, a = half * h2;
-  const pack<T> b = fma(h2 * r.h, q, fma(half, product_error(r.h, r.h, h2), fma(r.h, r.lost, -r.c)));
+  const pack<T> power = r.g + a, moved = fma(in_low, power, in_low);
+  const pack<T> b = fma(h2 * r.h, q, fma(half, product_error(r.h, r.h, h2), fma(r.h, r.lost, moved - r.c)));
   const pack<T> sum = two_sum(if_less(zero, star, half * alpha, half), p, sum_low);
   const pack<T> pg = p * r.g, pa = p * a;
-  const pack<T> low = if_less(zero, star, half * alpha_low, fma(beta_low * r.half, r.g + a, beta_low * r.half));
-  const pack<T> rest = fma(p, b, (sum_low + product_error(p, r.g, pg)) + (low + product_error(p, a, pa)));
+  alpha_low = alpha_low - in_low;
+  beta_low = beta_low + in_low;
+  const pack<T> low = if_less(zero, star, half * alpha_low, fma(beta_low * r.half, power, beta_low * r.half));
+  const pack<T> lost = fma(p, b, (sum_low + product_error(p, r.g, pg)) + (low + product_error(p, a, pa)));
   const pack<T> linear = two_sum(sum, pg, linear_low), total = two_sum(linear, pa, total_low);
-  pack<T> far = total + (total_low + (linear_low + rest));
+  pack<T> far = total + (total_low + (linear_low + lost));
   far = if_equal(total, set1(k::infinity), total, far);   // the errors of an infinite sum are NaN
   far = if_equal(p, set1(k::infinity), p, far);
   far = far + far;
@@ -47,8 +52,8 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> star) {
   return if_equal(z, z, y, z);   // the scale of a NaN may be anything
 }
 
-template <class T> CROSSENT_INLINE pack<T> phi(pack<T> d) { return phi_or_star(d, set1<T>(0)); }
-template <class T> CROSSENT_INLINE pack<T> phi_star(pack<T> d) { return phi_or_star(-d, set1<T>(1)); }
+template <class T> CROSSENT_INLINE pack<T> phi(pack<T> d) { return phi_or_star(d, set1<T>(0), set1<T>(0)); }
+template <class T> CROSSENT_INLINE pack<T> phi_star(pack<T> d) { return phi_or_star(-d, set1<T>(0), set1<T>(1)); }
 
 }  // namespace
 }  // namespace crossent

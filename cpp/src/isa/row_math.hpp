@@ -27,7 +27,7 @@ CROSSENT_ONCE wide log1p_wide(wide x) {
   return normalised({log_limits(u, high), (low - y.less) + x.low / u});
 }
 
-void softmax_factor(index rows, const row_state& s, const row_coefficient& c, double* out) {
+void softmax_factor(index rows, const row_state& s, const row_coefficient& c, double* out, double* low) {
   const doubles one = set1(1.0), zero = set1(0.0);
   const bool plain = c.upstream == nullptr && c.weight == nullptr && s.tail_low == nullptr;
   const auto exact = [](double v) { return wide{set1(v), set1(0.0)}; };
@@ -36,6 +36,7 @@ void softmax_factor(index rows, const row_state& s, const row_coefficient& c, do
     const wide unit = wide_unit(s, i), tail = wide_tail(s, i);
     if (plain) {
       store(out + i, unit.high / (one + tail.high));
+      if (low != nullptr) store(low + i, zero);
       continue;
     }
     const doubles g = c.upstream ? load<double>(c.upstream + i) : one, v = c.weight ? load<double>(c.weight + i) : one;
@@ -43,6 +44,7 @@ void softmax_factor(index rows, const row_state& s, const row_coefficient& c, do
     const wide product = (wide{g, zero} * wide{v, zero}) * (multiplier * p) / divisor;
     const doubles rounded = product.high + product.low;
     store(out + i, if_equal(g, zero, zero, if_equal(v, zero, zero, rounded)));
+    if (low != nullptr) store(low + i, product.low - (rounded - product.high));
   }
 }
 

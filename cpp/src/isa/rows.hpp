@@ -42,12 +42,16 @@ template <class T, division how> struct exponential {
         low(set1(static_cast<T>(s.low))) {
     if (how != division::none) lowest = at_least(lowest / high, set1(-constants<T>::largest));
   }
-  // Of x + error, for any division. Below the lowest x the error may be anything.
-  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error) const {
+  // exp(x/T + rest)
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> rest) const {
     const pack<T> y = at_least(x, lowest), z = y * high;
-    error = if_less(x, lowest, set1<T>(0), error);
-    const pack<T> e = exp_scaled(z, fma(error, high, fma(y, low, product_error(y, high, z))), magic);
+    if constexpr (how == division::exact) return exp_scaled(z, rest, magic);
+    const pack<T> e = exp_scaled(z, rest + fma(y, low, product_error(y, high, z)), magic);
     return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
+  }
+  // exp((x + error)/T + rest). Below the lowest x the error may be anything.
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error, pack<T> rest) const {
+    return (*this)(x, fma(if_less(x, lowest, set1<T>(0), error), high, rest));
   }
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
     const pack<T> y = at_least(x, lowest);
