@@ -1,5 +1,5 @@
 """The short version of the accuracy report, at the level of this process: every operation, dtype and distribution is
-within its bar. What is over it among more rows is in known.py, which excuses the full report alone.
+within its bar.
 
 Rows of each, by number of classes: inputs.SHORT, 5,812 in all (11,600 elements of the binary losses). The full version,
 `python tests/accuracy/report.py --full`, has a million, 1,000 of 32,000 classes and 5 of 1,000,000.

@@ -15,8 +15,15 @@ template <class T> struct rounded {
   pack<T> value, rest;
 };
 
+// log(t/s) from the logits: 0 where both are -inf, and nothing left out where it is infinite.
+template <class T> CROSSENT_INLINE rounded<T> log_ratio_of(pack<T> s, pack<T> t, pack<T> d, pack<T> rest) {
+  const pack<T> zero = set1<T>(0), infinity = set1(constants<T>::infinity);
+  const auto unless_masked = [&](pack<T> v) { return if_equal(s, -infinity, if_equal(t, -infinity, zero, v), v); };
+  return {unless_masked(d), if_less(absolute(d), infinity, unless_masked(rest), zero)};
+}
+
 // d = ((x_t - max_t) - (x_s - max_s)) / T - (log_sum_t - log_sum_s): accurate relative to d itself, as rows that are nearly
-// equal need. Where both logits are -inf it is 0, and where it is infinite nothing is left out.
+// equal need.
 template <class T> struct log_ratio;
 
 template <> struct log_ratio<float> {   // in float64
@@ -36,11 +43,9 @@ template <> struct log_ratio<float> {   // in float64
       return fma((xt - teacher[k]) - (xs - student[k]), inverse, -gap[k]);
     };
     const two_packs whole{of(ws.low, wt.low, 0), of(ws.high, wt.high, 1)};
-    const pack<float> d = narrow(whole), zero = set1(0.0f), infinity = set1(constants<float>::infinity);
+    const pack<float> d = narrow(whole);
     const two_packs wide_d = widen(d);
-    const pack<float> rest = narrow({whole.low - wide_d.low, whole.high - wide_d.high});
-    const auto where_known = [&](pack<float> v) { return if_equal(s, -infinity, if_equal(t, -infinity, zero, v), v); };
-    return {where_known(d), if_less(absolute(d), infinity, where_known(rest), zero)};
+    return log_ratio_of(s, t, d, narrow({whole.low - wide_d.low, whole.high - wide_d.high}));
   }
 };
 
@@ -55,7 +60,6 @@ template <> struct log_ratio<double> {   // as sums of two doubles
         high(set1(p.t.high)),
         low(set1(p.t.low)) {}
   rounded<double> operator()(pack<double> s, pack<double> t) const {
-    const pack<double> zero = set1(0.0), infinity = set1(constants<double>::infinity);
     pack<double> el, er, e, ep, es;
     const pack<double> left = two_sum(t, -teacher, el), right = two_sum(s, -student, er);
     const pack<double> rough = two_sum(left, -right, e);
@@ -65,9 +69,8 @@ template <> struct log_ratio<double> {   // as sums of two doubles
     const pack<double> sum = two_sum(product, -gap, es);
     const pack<double> correction = es + ((ep - gap_low) + fma(whole, low, rest * high)), d = sum + correction;
     const pack<double> infinite = (left - right) * high;   // of which the errors are NaN
-    const pack<double> result = if_equal(absolute(infinite), infinity, infinite, d);
-    const auto where_known = [&](pack<double> v) { return if_equal(s, -infinity, if_equal(t, -infinity, zero, v), v); };
-    return {where_known(result), if_less(absolute(result), infinity, where_known(correction - (d - sum)), zero)};
+    const pack<double> result = if_equal(absolute(infinite), set1(constants<double>::infinity), infinite, d);
+    return log_ratio_of(s, t, result, correction - (d - sum));
   }
 };
 
