@@ -268,7 +268,8 @@ py::tuple keys(const names& known) {
 
 // A module of its own would bring all of pybind11 again.
 void define_ceilings(py::module_& parent) {
-  py::module_ module = parent.def_submodule("ceilings", "One pass over memory with a named kernel, in seconds; see bench/ceilings.cpp.");
+  py::module_ module =
+      parent.def_submodule("ceilings", "One pass over memory with a named kernel, in seconds; see bench/ceilings.cpp.");
   module.attr("kernels") = py::dict(py::arg("read") = keys(read_kernels), py::arg("copy") = keys(copy_kernels),
                                     py::arg("update") = keys(read_kernels),
                                     py::arg("combine") = keys(combine_kernels));

@@ -92,7 +92,8 @@ bool vmath(const char* function, dtype type, const void* x, void* out, index n) 
   const struct {
     const char* name;
     void (*f)(const void*, void*, index);
-  } functions[] = {{"exp", k.exp}, {"expm1", k.expm1}, {"log", k.log}, {"log1p", k.log1p}, {"phi", k.phi}, {"phi_star", k.phi_star}};
+  } functions[] = {{"exp", k.exp},     {"expm1", k.expm1}, {"log", k.log},
+                   {"log1p", k.log1p}, {"phi", k.phi},     {"phi_star", k.phi_star}};
   for (const auto& f : functions) {
     if (std::strcmp(f.name, function) != 0) continue;
     f.f(x, out, n);

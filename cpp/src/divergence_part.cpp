@@ -165,7 +165,8 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);
   r.student = {r.student.max, r.student.max, shift[0], factor[0], rest[0]};
   r.teacher = {r.teacher.max, r.teacher.max, shift[1], factor[1], rest[1]};
-  const source student_class{from[0], g.count, 1, 8, dtype::float64, true}, teacher_class{from[1], g.count, 1, 8, dtype::float64, true};
+  const source student_class{from[0], g.count, 1, 8, dtype::float64, true};
+  const source teacher_class{from[1], g.count, 1, 8, dtype::float64, true};
   kernels(dtype::float64).write_divergence(student_class, teacher_class, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, nullptr);
 }
 

@@ -15,8 +15,9 @@ constexpr index pack_rows = 16;    // per-row arrays of doubles are padded to a 
 // What arrays of the dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
 
-// Rows to read, of any dtype: they are converted as they are loaded. Lanes run along the classes of one row, or across rows: then `rows` is padded to a multiple of
-// pack_rows with copies of its last pointer. Along, a row that is nullptr is not read, and written as zeros.
+// Rows to read, of any dtype: they are converted as they are loaded. Lanes run along the classes of one row, or across
+// rows: then `rows` is padded to a multiple of pack_rows with copies of its last pointer. Along, a row that is nullptr is
+// not read, and written as zeros.
 struct source {
   const char* const* rows;
   index count;

@@ -36,7 +36,8 @@ struct problem {
   bool widened;
 
   problem(const operation& f, index rows, index columns, dtype type, std::size_t layout, bool widen = false)
-      : x(made(f.logits ? logits<float>(rows * columns, 1, 30) : probabilities<float>(rows * columns, 1), rows, type, layout, widen)),
+      : x(made(f.logits ? logits<float>(rows * columns, 1, 30) : probabilities<float>(rows * columns, 1), rows, type, layout,
+               widen)),
         target(made(f.log_target ? logits<float>(rows * columns, 2, 30) : probabilities<float>(rows * columns, 2), rows, type,
                     layout * 5, widen)),
         weight(made(probabilities<float>(rows * columns, 3), rows, type, layout * 2, widen)),
@@ -76,7 +77,8 @@ std::vector<char> compute(const operation& f, const problem& s, index rows, inde
     all.insert(all.end(), bytes.begin(), bytes.end());
   };
   f.run(s.x.in(), s.target.in(), s.options(f, reduction::sum), {values, type, 0, nullptr, nullptr}, {}, e);
-  f.run(s.x.in(), s.target.in(), s.options(f, reduction::mean), {values + item_size(type), type, 0, nullptr, nullptr}, grad.to(), e);
+  const mutable_view mean{values + item_size(type), type, 0, nullptr, nullptr};
+  f.run(s.x.in(), s.target.in(), s.options(f, reduction::mean), mean, grad.to(), e);
   add(value);
   add(grad);
   f.run(s.x.in(), s.target.in(), s.options(f, reduction::none), losses.to(), grad.to(), e);

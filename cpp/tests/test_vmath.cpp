@@ -198,7 +198,8 @@ TEST_CASE_TEMPLATE("the exponential of the kernels is within 0.75 ULP", T, float
 
   std::vector<T> error(x.size()), y(x.size());
   for (std::size_t i = 0; i < x.size(); ++i)
-    error[i] = static_cast<T>((static_cast<double>(next_random(state)) * 0x1p-53 - 0.5) * static_cast<double>(ulp<T>(static_cast<exactly<T>>(x[i]))));
+    error[i] = static_cast<T>((static_cast<double>(next_random(state)) * 0x1p-53 - 0.5) *
+                              static_cast<double>(ulp<T>(static_cast<exactly<T>>(x[i]))));
   const dtype_kernels& k = sizeof(T) == 4 ? kernels().f32 : kernels().f64;
   k.exp_sum(x.data(), error.data(), y.data(), static_cast<index>(x.size()));
   worst<T> w;

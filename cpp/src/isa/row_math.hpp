@@ -31,7 +31,8 @@ void softmax_factor(index rows, const row_state& s, const row_coefficient& c, do
   const doubles one = set1(1.0), zero = set1(0.0);
   const bool plain = c.upstream == nullptr && c.weight == nullptr && s.tail_low == nullptr;
   const auto exact = [](double v) { return wide{set1(v), set1(0.0)}; };
-  const wide multiplier = exact(c.multiplier[0]) * exact(c.multiplier[1]) * exact(c.multiplier[2]), divisor = exact(c.divisor[0]) * exact(c.divisor[1]);
+  const wide multiplier = exact(c.multiplier[0]) * exact(c.multiplier[1]) * exact(c.multiplier[2]);
+  const wide divisor = exact(c.divisor[0]) * exact(c.divisor[1]);
   for (index i = 0; i < rows; i += 8) {
     const wide unit = wide_unit(s, i), tail = wide_tail(s, i);
     if (plain) {

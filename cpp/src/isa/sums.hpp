@@ -95,7 +95,9 @@ template <class First, class Second> struct two_steps {
 template <class First, class Second> two_steps(First, Second) -> two_steps<First, Second>;
 struct no_step {};
 template <class Term, class T> CROSSENT_INLINE no_step first_step(const Term&, const pack<T>*) { return {}; }
-template <class F, class S, class T> CROSSENT_INLINE auto first_step(const two_steps<F, S>& t, const pack<T>* x) { return t.first(x); }
+template <class F, class S, class T> CROSSENT_INLINE auto first_step(const two_steps<F, S>& t, const pack<T>* x) {
+  return t.first(x);
+}
 template <class Term, class T> CROSSENT_INLINE auto second_step(const Term& t, no_step, const pack<T>* x, index c, index n) {
   return t(x, c, n);
 }
