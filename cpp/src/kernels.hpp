@@ -11,6 +11,7 @@ namespace crossent {
 constexpr index block_classes = 1024;
 constexpr index group_rows = 64;   // rows of a group, at most
 constexpr index pack_rows = 16;    // per-row arrays of doubles are padded to a multiple of this
+constexpr index across_classes = 128;   // contiguous rows of up to this many classes are turned, one row per lane
 
 // What arrays of the dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }

@@ -11,7 +11,6 @@ namespace {
 
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group
 constexpr index reread_bytes = 1 << 17;       // the same where they are read again, beside a stream of output
-constexpr index across_classes = 128;         // contiguous rows of up to this many classes are turned, one row per lane
 
 index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
 

@@ -190,9 +190,10 @@ template <class T> CROSSENT_INLINE open_tile<T> open_across(const sink& s, index
 }
 // Rows that follow each other without a gap, and so are whole lines together, turned on chip and stored around the caches.
 template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows) {
-  constexpr index lanes = pack<T>::lanes, most = 128;
-  if (n > most || !spaced<T>(rows, n * size_of<T>) || reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes != 0) return false;
-  alignas(pack_bytes) T turned[most * lanes];
+  constexpr index lanes = pack<T>::lanes;
+  const bool whole_lines = reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes == 0;
+  if (n > across_classes || !whole_lines || !spaced<T>(rows, n * size_of<T>)) return false;
+  alignas(pack_bytes) T turned[across_classes * lanes];
   char* to[lanes];
   for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(turned + l * n);
   packs_to_rows(buffer, 0, n, to);
