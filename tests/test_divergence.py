@@ -197,6 +197,23 @@ def test_no_factor_of_the_temperature_squared(dtype):
                                rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("upstream", (1e-6, 10.0, 1e20))
+@pytest.mark.parametrize("temperature", (0.1, 1.0))
+@pytest.mark.parametrize("c", (2, 17, 200))
+def test_forward_gradient_where_both_rows_are_sure(c, temperature, upstream, dtype, rng):
+    """Of the same class, whose gradient is the difference of the two tails: below the normal range in float32, and not
+    after the multiplication. The tails of float64 rows are normal here: see "Sure rows" in docs/design.md."""
+    n, (low, high) = 24, (50, 120) if dtype == np.float32 else (300, 690)
+    x, t = rng.normal(0, temperature, (2, n, c))
+    x[:, -1] = x.max(axis=1) + rng.uniform(low, high, n) * temperature
+    t[:, -1] = t.max(axis=1) + rng.uniform(low, high, n) * temperature
+    x, t = x.astype(dtype), t.astype(dtype)
+    flow = np.full(n, upstream, dtype)
+    grad = xe.kl_div_with_logits_backward(flow, x, t, temperature=temperature, reduction="none")
+    _, exact, scale = kl_div_rows(x, t, temperature=temperature)
+    oracle.assert_within(LIMIT, grad, exact * mpf(float(flow[0])), scale * mpf(float(flow[0])))
+
+
 def test_terms_of_subnormal_target_probabilities(dtype, rng):
     """kl_div(log_target=True): t (log t - log p) of a subnormal t, or of t = 0, beside a log p of any size."""
     low, high = (-195, -60) if dtype == np.float32 else (-1460, -690)

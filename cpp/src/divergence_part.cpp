@@ -84,6 +84,8 @@ void divergence_part::finish(row_group& g, double divisor) const {
 void divergence_part::prepare_forward(row_group& g) const {
   // Exponents added to the terms, so that few are subnormal: a constant, and what keeps the gradient's factor in range.
   constexpr int bias = 64, least = -64, most = 16;
+  // A gap below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
+  constexpr double small_gap = 0x1p-60;
   auto& s = g.soft;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   const bool with_gradient = op_.out.data != nullptr;
@@ -104,9 +106,11 @@ void divergence_part::prepare_forward(row_group& g) const {
     s.student_factor[i] = rounded_to(dtype::float32, ratio);
     s.student_rest[i] = rest_of(ratio, 0, s.student_factor[i]);
     s.teacher_rest[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
+    const bool is_small = std::abs(s.gap[i]) < small_gap;
+    s.small[i] = usual && is_small ? s.gap[i] * (std::ldexp(factor, shift) / s.unit[i]) : -0.0;   // adding -0 changes nothing
     s.unit[i] = std::ldexp(s.unit[i], -shift);
-    s.gap_high[i] = static_cast<double>(static_cast<float>(s.gap[i]));
-    s.gap_low[i] = s.gap[i] - s.gap_high[i];
+    s.gap_high[i] = is_small ? 0 : static_cast<double>(static_cast<float>(s.gap[i]));
+    s.gap_low[i] = is_small ? 0 : s.gap[i] - s.gap_high[i];
   }
 }
 
@@ -140,6 +144,8 @@ divergence_rows divergence_part::rows(const row_group& g) const {
   r.gap_low = is_fused() ? s.gap_low : s.gap_rest;
   r.inner = s.inner;
   r.inner_low = s.inner_low;
+  r.unit = s.unit;
+  r.small = s.small;
   return r;
 }
 

@@ -139,7 +139,9 @@ struct divergence_rows {
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
   const double* inner_low = nullptr;
   // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient, beside which its
-  // rest is added.
+  // rest is added; and so is e_c unit small, where the gap is too small for the other numbers.
+  const double* unit = nullptr;
+  const double* small = nullptr;
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };

@@ -95,7 +95,8 @@ struct alignas(64) row_group {
   struct alignas(64) {
     double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, divisor = 1;
     double inner[group_rows] = {}, inner_low[group_rows] = {};
-    double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {};   // of the forward kernel
+    // Of the forward kernel.
+    double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {}, small[group_rows] = {};
     std::vector<double> value;   // of each (row, block), in that unit
     double student_shift[group_rows] = {}, student_factor[group_rows] = {}, student_rest[group_rows] = {};
     double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {}, teacher_rest[group_rows] = {};

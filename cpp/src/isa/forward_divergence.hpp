@@ -126,6 +126,7 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
   const auto make = [&](index row, index, auto o, auto out) {
     const forward_class<how> of_class(p, row, o);
     const pack<float> factor = per_row<float>(p.teacher.factor, row, o), rest = per_row<float>(p.teacher.rest, row, o);
+    const pack<float> unit = per_row<float>(p.unit, row, o), small = per_row<float>(p.small, row, o);
     const bool with_hard = hard != nullptr;
     const hard_gradient<float> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
     const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
@@ -133,7 +134,7 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
       const pack<float> zero = set1(0.0f);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = if_equal(factor, zero, zero, rounded_once(g, factor, g * rest));
+      g = if_equal(factor, zero, zero, fma(d.t * unit, small, rounded_once(g, factor, g * rest)));
       if (with_hard) g = g + of_hard(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;
