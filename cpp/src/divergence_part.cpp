@@ -54,7 +54,7 @@ void divergence_part::finish(row_group& g, double divisor) const {
   auto& s = g.soft;
   const double* row_weight = g.hard.row_weight;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
-  kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap, s.gap_rest);
+  kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap, s.gap_rest, s.scaled_gap);
   s.divisor = divisor;
   if (is_fused()) {
     prepare_forward(g);
@@ -142,6 +142,7 @@ divergence_rows divergence_part::rows(const row_group& g) const {
   r.teacher = of(g.in[teacher_], s.teacher_shift, s.teacher_factor, s.teacher_rest);
   r.gap = is_fused() ? s.gap_high : s.gap;
   r.gap_low = is_fused() ? s.gap_low : s.gap_rest;
+  r.scaled_gap = s.scaled_gap;
   r.inner = s.inner;
   r.inner_low = s.inner_low;
   r.unit = s.unit;

@@ -64,6 +64,7 @@ struct row_state {
   double* block;  // the first block that holds the maximum
   double* tail_low = nullptr;   // what the numbers of float64 rows leave out; nullptr: nothing is known of it
   double* unit_low = nullptr;
+  double* scaled_tail = nullptr;   // 2^128 times the tail of float64 rows of which the maximum stands alone
 };
 
 // out_c = e_c * factor - weight_c * (beta + gamma * q_c), with e_c as above for `shift`; rows with factor 0 become zero.
@@ -136,6 +137,7 @@ struct divergence_rows {
   distribution_rows student, teacher;
   const double* gap = nullptr;     // log_sum of the teacher - that of the student
   const double* gap_low = nullptr; // what that leaves out
+  const double* scaled_gap = nullptr;   // of float64 rows with tails near the end of the range, 2^128 times what `gap` leaves out
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
   const double* inner_low = nullptr;
   // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient, beside which its
@@ -227,7 +229,8 @@ struct kernel_table {
   void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out, double* low);
   void (*log_sum)(index rows, const row_state&, double* out);
   // log_sum of a - log_sum of b, accurate beside 1; low: what `out` leaves out, of float64 rows.
-  void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out, double* low);
+  // `scaled` gets the whole of it where both tails may be subnormal.
+  void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled);
   void (*logsumexp)(index rows, const row_state&, double* out);
   void (*cross_entropy)(const cross_entropy_rows&);
   // exp((high + low) / divisor)

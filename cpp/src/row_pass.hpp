@@ -54,7 +54,8 @@ struct alignas(64) row_reading {
   const char* x[group_rows] = {};
   double max[group_rows] = {}, tail[group_rows] = {}, offset[group_rows] = {}, shift[group_rows] = {};
   double unit[group_rows] = {}, block[group_rows] = {}, tail_low[group_rows] = {}, unit_low[group_rows] = {};
-  bool precise = false;             // whether the last two are known
+  double scaled_tail[group_rows] = {};
+  bool precise = false;             // whether the last three are known
   std::vector<double> statistics;   // 6 per (row, block)
   std::vector<char> memory;
   char* terms = nullptr;            // in it, where the statistics leave them; with a pointer for each row, as x
@@ -66,7 +67,8 @@ struct alignas(64) row_reading {
     return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, terms};
   }
   row_state state() {
-    return {max, tail, offset, shift, unit, block, precise ? tail_low : nullptr, precise ? unit_low : nullptr};
+    const auto if_precise = [&](double* v) { return precise ? v : nullptr; };
+    return {max, tail, offset, shift, unit, block, if_precise(tail_low), if_precise(unit_low), if_precise(scaled_tail)};
   }
 };
 
@@ -93,7 +95,7 @@ struct alignas(64) row_group {
 
   // Of a divergence.
   struct alignas(64) {
-    double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, divisor = 1;
+    double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, scaled_gap[group_rows] = {}, divisor = 1;
     double inner[group_rows] = {}, inner_low[group_rows] = {};
     // Of the forward kernel.
     double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {}, small[group_rows] = {};

@@ -237,7 +237,7 @@ TEST_CASE("the golden hash of these losses: the same at every level with FMA and
       }
   std::printf("  %-8s golden hash of the losses %016llx\n", kernels().name, static_cast<unsigned long long>(h));
   CHECK(nans == 0);
-  const std::uint64_t with_fma = 0x54fc49dfcb06b6de, baseline = 0x1ccdbb6f4a1b3124;
+  const std::uint64_t with_fma = 0x2331fdf86cad416f, baseline = 0xd593b98bcb4f4d8d;
   CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
 }
 

@@ -40,18 +40,19 @@ template <class T> struct both {
 // What is known of rows, from their statistics along the classes.
 struct known {
   std::vector<double> block, row;
-  double *max, *tail, *offset, *shift, *unit, *top, *log_sum, *factor, *spread_shift, *tail_low, *unit_low, *rest;
+  double *max, *tail, *offset, *shift, *unit, *top, *log_sum, *factor, *spread_shift, *tail_low, *unit_low;
+  double *scaled_tail, *rest;
   bool precise;
 
   known(const dtype_kernels& k, const source& x, const scaling& t) : precise(arithmetic(x.type) == dtype::float64) {
     const index blocks = blocks_of(x.classes), n = padded * blocks + padded;
     block.resize(static_cast<std::size_t>(6 * n));
-    row.resize(12 * padded);
+    row.resize(13 * padded);
     double* s = block.data();
     const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n};
-    double** const arrays[] = {&max,    &tail,         &offset,   &shift,    &unit, &top, &log_sum,
-                               &factor, &spread_shift, &tail_low, &unit_low, &rest};
-    for (int i = 0; i < 12; ++i) *arrays[i] = row.data() + i * padded;
+    double** const arrays[] = {&max,    &tail,         &offset,   &shift,    &unit,        &top, &log_sum,
+                               &factor, &spread_shift, &tail_low, &unit_low, &scaled_tail, &rest};
+    for (int i = 0; i < 13; ++i) *arrays[i] = row.data() + i * padded;
     k.statistics(x, 0, blocks, t, in);
     k.fold(rows, blocks, t, in, state());
     kernels().log_sum(rows, state(), log_sum);
@@ -61,7 +62,8 @@ struct known {
     k.spread(rows, factor, spread_shift);
   }
   row_state state() const {
-    return {max, tail, offset, shift, unit, top, precise ? tail_low : nullptr, precise ? unit_low : nullptr};
+    const auto if_precise = [&](double* v) { return precise ? v : nullptr; };
+    return {max, tail, offset, shift, unit, top, if_precise(tail_low), if_precise(unit_low), if_precise(scaled_tail)};
   }
   distribution_rows distribution() const { return {max, offset, spread_shift, factor, rest}; }
 };
@@ -165,7 +167,7 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
     const both<T> q(probabilities<T>(rows * classes, seed + 2));
     const std::vector<T> weight = probabilities<T>(classes, seed + 3);
     const index blocks = blocks_of(classes);
-    std::vector<double> gap(padded), inner(padded), beta(padded), gamma(padded), low(padded);
+    std::vector<double> gap(padded), inner(padded), beta(padded), gamma(padded), low(padded), unit(padded);
     for (const double temperature : {1.0, 0.7, 4.0}) {
       const scaling t = k.inverse_of(temperature);
       const known student(k, x.along, t), teacher(k, y.along, t), unscaled(k, x.along, {});
@@ -173,6 +175,7 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
         gap[i] = teacher.log_sum[i] - student.log_sum[i];
         inner[i] = 0.1 * static_cast<double>(i);
         low[i] = 1e-9 * static_cast<double>(i);
+        unit[i] = 1e-20 * (1 + static_cast<double>(i));
         beta[i] = 0.01 * static_cast<double>(i);
         gamma[i] = 0.3 + beta[i];
       }
@@ -182,8 +185,8 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
       hard_w.weight = hard_q.weight = weight.data();
       for (const auto kind : {divergence::forward, divergence::reverse, divergence::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
-        const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), low.data(),
-                                inner.data(), low.data()};
+        const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), low.data(), low.data(),
+                                inner.data(), low.data(), unit.data(), beta.data()};
         if (kind == divergence::forward && k.forward_divergence != nullptr) {
           const auto same_forward = [&](const row_scale* scale, bool with_q) {
             std::vector<double> sums[2];

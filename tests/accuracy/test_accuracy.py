@@ -33,6 +33,7 @@ def test_bars(family, dtype, distribution):
     ("divergences", "float32", "confident", 2, 3), ("divergences", "float32", "confident", 100, 3),
     ("divergences", "float32", "confident", 32_000, 88), ("divergences", "float32", "heavy_tailed", 2, 3),
     ("divergences", "float32", "normal", 128, 1), ("divergences", "float32", "uniform", 100, 2),
+    ("divergences", "float32", "temperature", 2, 0), ("divergences", "float64", "temperature", 17, 0),
     ("divergences", "float64", "normal", 17, 0), ("divergences", "float64", "normal", 128, 1),
     ("binary", "float32", "confident", 10, 4), ("binary", "float32", "masked", 10, 1),
     ("binary", "float64", "confident", 10, 7), ("binary", "float64", "normal", 10, 5)])

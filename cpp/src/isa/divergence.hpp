@@ -209,6 +209,7 @@ void write_divergence(const source& student, const source& teacher, const source
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o), inner_low = per_row<T>(p.inner_low, row, o);
+    const pack<T> scaled_gap = per_row<T>(p.scaled_gap, row, o), unscaled = exp2_whole(set1(-bias<T>));
     const divergence kind = p.kind;
     const mixture<T> share(p.beta);
     const bool with_hard = hard != nullptr;
@@ -217,8 +218,10 @@ void write_divergence(const source& student, const source& teacher, const source
       const auto [d, d_rest] = ratio(x[0], x[1]);
       pack<T> g;
       if (forward<T> && kind == divergence::forward) {   // s - t
-        const pack<T> part = larger_of.times(d, x[0], x[1], {expm1(-absolute(d)), zero});
-        g = if_less(zero, d, part, -part);
+        // Where the logits differ by nothing, a gap that may be subnormal is all that is left.
+        const auto unless_0 = [&](pack<T> v, pack<T> of_0) { return if_equal(d, zero, of_0, v); };
+        const pack<T> part = larger_of.times(d, x[0], x[1], {unless_0(expm1(-absolute(d)), -scaled_gap), zero});
+        g = unless_0(if_less(zero, d, part, -part), -part * unscaled);
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
         const bool js = kind == divergence::js;
         const pack<T> log_s = js ? mixture_ratios_of<T>({d, d_rest}, share).student : -d;

@@ -95,7 +95,7 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
     for (index i = 0; i < rows; i += 8) {
       const doubles max = load<double>(in.max + i), offset = load<double>(in.offset + i), shift = load<double>(in.shift + i);
       const wide unit = f.unit(t.is_one ? row_argument(offset, shift, max) : block_argument(offset, shift, max, t));
-      const wide tail = f.tail(f.product(load<double>(in.excluded + i), unit), load<double>(in.ties + i));
+      const wide sum = f.product(load<double>(in.excluded + i), unit), tail = f.tail(sum, load<double>(in.ties + i));
       store(out.max + i, max);
       store(out.offset + i, offset);
       store(out.shift + i, shift);
@@ -103,6 +103,7 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
       store(out.tail + i, tail.high);
       store(out.block + i, set1(0.0));
       if constexpr (folding<T>::precise) {
+        store(out.scaled_tail + i, sum.high * f.unit_scale);
         store(out.unit_low + i, unit.low * f.unit_scale);
         store(out.tail_low + i, tail.low);
       }
@@ -149,7 +150,10 @@ void fold(index rows, index blocks, const scaling& t, const block_statistics& in
     out.shift[i] = in.shift[i * blocks + top];
     out.block[i] = static_cast<double>(top);
     out.tail[i] = tail.high.r[0][0];
-    if constexpr (folding<T>::precise) out.tail_low[i] = tail.low.r[0][0];
+    if constexpr (folding<T>::precise) {
+      out.tail_low[i] = tail.low.r[0][0];
+      out.scaled_tail[i] = sum * f.unit_scale.r[0][0];
+    }
   }
 }
 

@@ -60,8 +60,8 @@ void log_sum(index rows, const row_state& s, double* out) {
 }
 
 // Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
-void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out, double* low) {
-  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0);
+void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled) {
+  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), normal = set1(0x1p-900);
   for (index i = 0; i < rows; i += 8) {
     const wide ta = wide_tail(a, i), tb = wide_tail(b, i);
     const doubles pa = one + ta.high, pb = one + tb.high;
@@ -69,13 +69,18 @@ void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out
     if (a.tail_low == nullptr) {
       store(out + i, choose(log1p((ta.high - tb.high) / pb), log1p(ta.high) - log1p(tb.high)));
       store(low + i, zero);
+      store(scaled + i, zero);
       continue;
     }
+    const auto if_normal = [&](doubles yes, doubles no) {
+      return if_less(ta.high, normal, if_less(tb.high, normal, no, yes), yes);
+    };
     const wide minus_tb{-tb.high, -tb.low}, log_b = log1p_wide(tb);
     const wide near = log1p_wide((ta + minus_tb) / (wide{one, zero} + tb));
     const wide far = normalised(log1p_wide(ta) + wide{-log_b.high, -log_b.low});
-    store(out + i, choose(near.high, far.high));
-    store(low + i, choose(near.low, far.low));
+    store(out + i, if_normal(choose(near.high, far.high), zero));
+    store(low + i, if_normal(choose(near.low, far.low), zero));
+    store(scaled + i, if_normal(zero, load<double>(a.scaled_tail + i) - load<double>(b.scaled_tail + i)));
   }
 }
 

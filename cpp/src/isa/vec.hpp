@@ -67,7 +67,7 @@ template <class T> struct pack {
 
 template <class T> CROSSENT_INLINE pack<T> set1(T v) {
   pack<T> p;
-  for (int k = 0; k < registers; ++k) p.r[k] = typename pack<T>::reg{} + v;
+  for (int k = 0; k < registers; ++k) p.r[k] = v - typename pack<T>::reg{};   // keeps -0, as v + 0 does not
   return p;
 }
 
