@@ -278,6 +278,25 @@ def test_subnormal_losses_in_float64(rows, classes):
         oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, **options))
 
 
+@pytest.mark.parametrize("factor", (1.0, 10.0, 1e20))
+@pytest.mark.parametrize("classes, smoothing", [(2, 0.0), (17, 0.0), (1500, 0.0), (5, 0.1)])
+@pytest.mark.parametrize("probabilities", (False, True))
+def test_subnormal_tails_times_anything_in_float64(probabilities, classes, smoothing, factor, rng):
+    """The right class is ahead by up to 750: its tail is subnormal, the loss times a weight and the gradient times an
+    upstream gradient are not. With smoothing, where the other classes weigh nothing."""
+    x, target = rng.normal(0, 1, (16, classes)), np.full(16, classes - 1)
+    x[:, -1] = x[:, :-1].max(axis=1) + rng.uniform(690, 750, 16)
+    options = {"sample_weight": np.full(16, factor), "label_smoothing": smoothing}
+    if smoothing:
+        options["weight"] = np.eye(classes)[-1]
+    q = np.eye(classes)[target] if probabilities else target
+    upstream = rng.normal(0, factor, 16)
+    loss = xe.cross_entropy(x, q, reduction="none", **options)
+    grad = xe.cross_entropy_backward(upstream, x, q, reduction="none", **options)
+    oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, q, **options))
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, q, "none", upstream, **options))
+
+
 def test_smoothed_gradient_without_fma():
     """Two terms of which one is twice as large as their scale: 4.5 ulp if each product is rounded, as without FMA."""
     x, options = np.array([[0.1841176136286624, -0.6058007760006551, -1.698341152287651]]), {

@@ -94,6 +94,19 @@ def test_log_softmax_backward(dtype, rng):
                 oracle.assert_within(LIMIT, got[i], *oracle.log_softmax_backward(g[i], log_p[i], t))
 
 
+@pytest.mark.parametrize("temperature", (0.1, 1.0))
+def test_backward_of_subnormal_probabilities(temperature, dtype, rng):
+    """Times a large sum, and over a small T: their rounding to subnormal numbers is the last one."""
+    gaps = rng.uniform(80, 115, 200) if dtype == np.float32 else rng.uniform(690, 760, 200)
+    x, g = np.concatenate([[0], -gaps]).astype(dtype), np.zeros(201, dtype)
+    g[:100] = rng.normal(1e3, 300, 100)
+    log_p, p = xe.log_softmax(x), xe.softmax(x)
+    got = xe.log_softmax_backward(g, log_p, temperature=temperature)
+    oracle.assert_within(LIMIT, got, *oracle.log_softmax_backward(g, log_p, temperature))
+    got = xe.softmax_backward(g, p, temperature=temperature)
+    oracle.assert_within(LIMIT, got, *oracle.softmax_backward(g, p, temperature))
+
+
 @pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
 def test_logsumexp_backward(draw, dtype, rng):
     """g softmax(x): one term, 4 ulp of the value."""

@@ -36,7 +36,9 @@ targets::tally read_as(const char* data, index stride, index n, index classes, b
         signs |= static_cast<std::uint64_t>(v) | (static_cast<std::uint64_t>(classes - 1) - static_cast<std::uint64_t>(v));
       }
     };
-    stride == sizeof(I) ? copy(sizeof(I)) : copy(stride);   // a known step makes vector code
+    // A known step makes vector code: for the types that targets have, or there would be a lot of it.
+    constexpr bool usual = std::is_same_v<I, std::int64_t> || std::is_same_v<I, std::int32_t>;
+    usual && stride == sizeof(I) ? copy(sizeof(I)) : copy(stride);
     if (signs >> 63 == 0) return seen;
   }
   for (index i = 0; i < n; ++i) {

@@ -1,6 +1,7 @@
 // The backward passes of softmax and log_softmax: a sum over each row, then one pass that writes.
 #pragma once
 
+#include "logistic.hpp"
 #include "row_sums.hpp"
 
 namespace crossent {
@@ -26,13 +27,18 @@ CROSSENT_INLINE void write_pairs(const source& grad, const source& other, const 
 template <class T>
 void write_softmax_backward(const source& grad, const source& probs, const sink& to, const double* sum, double scale) {
   const pack<T> v = set1(static_cast<T>(scale));
-  write_pairs<T>(grad, probs, to, sum, [=](pack<T> g, pack<T> p, pack<T> s) { return (p * (g - s)) * v; });
+  write_pairs<T>(grad, probs, to, sum, [=](pack<T> g, pack<T> p, pack<T> s) { return p * ((g - s) * v); });
 }
 
 template <class T>
 void write_log_softmax_backward(const source& grad, const source& log_probs, const sink& to, const double* sum, double scale) {
   const pack<T> v = set1(static_cast<T>(scale));
-  write_pairs<T>(grad, log_probs, to, sum, [=](pack<T> g, pack<T> l, pack<T> s) { return fma(-exp(l), s, g) * v; });
+  write_pairs<T>(grad, log_probs, to, sum, [=](pack<T> g, pack<T> l, pack<T> s) {
+    const pack<T> limit = set1(normal_exponent<T>), usual = fma(-exp(l), s, g) * v;
+    if (!any_different(at_least(l, limit), l)) return usual;
+    // A subnormal probability is not rounded before the sum and 1/T are in it.
+    return if_less(l, limit, g * v - exp_times_below(l, s * v), usual);
+  });
 }
 
 }  // namespace

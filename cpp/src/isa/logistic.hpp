@@ -23,14 +23,16 @@ template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute_up(pack<T> x) {
 
 // e^y v, rounded once where e^y alone is subnormal; 0 for y = -inf. There e^y 2^(2h) is multiplied by v 2^-h first: the
 // product may only vanish where the result does.
-template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
-  using k = constants<T>;
+template <class T> constexpr T normal_exponent = sizeof(T) == 4 ? T(-64) : T(-700);   // from here on e^y is normal
+template <class T> CROSSENT_ONCE pack<T> exp_times_below(pack<T> y, pack<T> v) {
   constexpr bool is_float = sizeof(T) == 4;
-  const pack<T> zero = set1<T>(0), near = set1(is_float ? T(-64) : T(-700)), lowest = set1(is_float ? T(-195) : T(-1460));
+  const pack<T> lowest = set1(is_float ? T(-195) : T(-1460));
   const pack<T> shift = set1(is_float ? T(160) : T(1100)), back = set1(is_float ? T(0x1p-80) : T(0x1p-550));
-  const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), near), magic_of(shift));
-  const pack<T> far = if_equal(y, set1(-k::infinity), zero, (scaled * (v * back)) * back);
-  return if_less(y, near, far, exp(y) * v);
+  const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), set1(normal_exponent<T>)), magic_of(shift));
+  return if_equal(y, set1(-constants<T>::infinity), set1<T>(0), (scaled * (v * back)) * back);
+}
+template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
+  return if_less(y, set1(normal_exponent<T>), exp_times_below(y, v), exp(y) * v);
 }
 
 // log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. What e - e^2 / 2 rounds away

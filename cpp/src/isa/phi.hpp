@@ -17,7 +17,7 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> rest, pa
   const pack<T> zero = set1<T>(0), one = set1<T>(1), half = set1<T>(T(0.5));
   const pack<T> lowest = lowest_exponent(set1<T>(-1)), highest = set1(k::exp_highest);
   const pack<T> in = at_most(at_least(z, lowest), highest), in_low = if_equal(in, z, rest, zero);
-  const reduction<T> r(in);
+  const reduced_argument<T> r(in);
   const pack<T> q = polynomial_from<1>(r.h, k::expm1_q);
 
   const pack<T> less = in - one, slope_of_phi = fma(q, less, half), slope = if_less(zero, star, q, slope_of_phi);

@@ -19,6 +19,9 @@ CROSSENT_INLINE wide wide_unit(const row_state& s, index i) {
   return {load<double>(s.unit + i), s.unit_low == nullptr ? set1(0.0) : load<double>(s.unit_low + i)};
 }
 
+// Below this a tail is known by its scaled number alone. log(1 + tail) is the tail, and 1 + tail is 1.
+constexpr double small_tail = 0x1p-900;
+
 // log(1 + x) of x >= 0: of the last two sums of log1p the rounding errors are kept.
 CROSSENT_ONCE wide log1p_wide(wide x) {
   doubles u, low;
@@ -61,7 +64,7 @@ void log_sum(index rows, const row_state& s, double* out) {
 
 // Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
 void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled) {
-  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), normal = set1(0x1p-900);
+  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), small = set1(small_tail);
   for (index i = 0; i < rows; i += 8) {
     const wide ta = wide_tail(a, i), tb = wide_tail(b, i);
     const doubles pa = one + ta.high, pb = one + tb.high;
@@ -73,7 +76,7 @@ void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out
       continue;
     }
     const auto if_normal = [&](doubles yes, doubles no) {
-      return if_less(ta.high, normal, if_less(tb.high, normal, no, yes), yes);
+      return if_less(ta.high, small, if_less(tb.high, small, no, yes), yes);
     };
     const wide minus_tb{-tb.high, -tb.low}, log_b = log1p_wide(tb);
     const wide near = log1p_wide((ta + minus_tb) / (wide{one, zero} + tb));
@@ -91,6 +94,13 @@ void logsumexp(index rows, const row_state& s, double* out) {
     // An infinite maximum is the result, unless a NaN stands beside it.
     store(out + i, max + if_equal(absolute(max), inf, tail - tail, log1p(tail)));
   }
+}
+
+// x + a b `small`, small being scaled; a = 0 takes part in nothing.
+CROSSENT_ONCE doubles plus_small(doubles x, wide a, wide b, doubles small) {
+  const doubles zero = set1(0.0), unscaled = exp2_whole(set1(-static_cast<double>(bias<double>)));
+  const wide product = where_not_zero(a.high, a * b);
+  return if_equal(small, zero, x, x + (product.high + product.low) * small * unscaled);
 }
 
 // A product, sum or quotient of what is known of a row: rounded at once, or kept as a wide number to the end.
@@ -161,18 +171,29 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
   for (index i = 0; i < r.count; i += 8) {
     const doubles v = load<double>(r.row_weight + i);
     const doubles max = load<double>(r.state.max + i);
-    const wide row_tail = precise ? wide_tail(r.state, i) : wide{loss_tail(r.state, i), zero};
+    wide row_tail = precise ? wide_tail(r.state, i) : wide{loss_tail(r.state, i), zero};
+    doubles small = zero;   // a small tail is multiplied by its coefficient alone, before it is scaled back
+    if constexpr (precise) {
+      const auto if_small = [&](doubles yes, doubles no) { return if_less(row_tail.high, set1(small_tail), yes, no); };
+      small = if_small(load<double>(r.state.scaled_tail + i), zero);
+      row_tail = {if_small(zero, row_tail.high), if_small(zero, row_tail.low)};
+    }
+    const bool some_small = precise && any_different(small, zero);
+    const auto with_small = [&](doubles v, number a, number b) {
+      if constexpr (precise) return some_small ? plus_small(v, a, b, small) : v;
+      else return v;
+    };
     const number tail = k::of(row_tail.high, row_tail.low);
     const wide loss = wide_loss ? loss_of<probabilities>(r, i, of_all, max, row_tail)
                                 : loss_of<probabilities>(r, i, rounded, max, row_tail);
-    store(r.loss + i, loss.high);
+    // a: what the targets alone add to A, total: A
+    const number a = keep * k::of(load<double>((probabilities ? r.mass : r.class_weight) + i));
+    const number total = r.deviation != nullptr ? a + eps * weight_sum : a;
+    store(r.loss + i, with_small(loss.high, k::of(v), total));
     if (r.loss_low != nullptr) store(r.loss_low + i, loss.low);
     if (r.factor == nullptr) continue;
 
     const doubles g = load<double>(r.upstream + i);
-    // a: what the targets alone add to A, total: A
-    const number a = keep * k::of(load<double>((probabilities ? r.mass : r.class_weight) + i));
-    const number total = r.deviation != nullptr ? a + eps * weight_sum : a;
     const number sum = k::of(one) + tail, scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it
     const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));
@@ -187,18 +208,19 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
       const number top = (keep * k::of(load<double>(r.top_probability + i)) + eps) * w;
       const number others = keep * k::of(load<double>(r.others + i)) + eps * (weight_sum + k::of(-one) * w);
       const number entry = others + k::negative(tail) * top;
-      store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(entry / sum * scale)));
+      store(r.top_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(entry / sum * scale), k::negative(top), scale)));
     } else {
       const doubles w = load<double>(r.class_weight + i), x = load<double>(r.target + i);
       const doubles u = if_equal(x, -inf, zero, k::exp_below(x, max));
       const number others = eps * (weight_sum + k::of(-w));   // A - b, without cancellation
       const number rest = (k::of(one) + k::of(-u)) + tail;
-      const number target = others * k::of(u) + k::of(-one) * (a + eps * k::of(w)) * rest;
-      store(r.target_gradient + i, if_equal(off, zero, zero, k::rounded(target / sum * scale)));
+      const number own = k::negative(a + eps * k::of(w)), target = others * k::of(u) + own * rest;
+      store(r.target_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(target / sum * scale), own, scale)));
       if (r.deviation != nullptr) {
         const doubles top_weight = load<double>(r.top_weight + i);
-        const number top = a + eps * (weight_sum + k::of(-top_weight)) + k::negative(tail) * eps * k::of(top_weight);
-        store(r.top_gradient + i, if_equal(off, zero, zero, k::rounded(top / sum * scale)));
+        const number smoothed = k::negative(eps * k::of(top_weight));
+        const number top = a + eps * (weight_sum + k::of(-top_weight)) + tail * smoothed;
+        store(r.top_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(top / sum * scale), smoothed, scale)));
       }
     }
   }

@@ -164,10 +164,10 @@ template <class T> CROSSENT_ONCE pack<T> exp(pack<T> x, pack<T> error) {
 template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) { return exp(x, set1<T>(0)); }
 
 // x = n ln2 + g - c, |g - c| <= ln2 / 2, g exact; h = g - c - lost; `half` = 2^(n-1), for 2^n may be beyond the range.
-template <class T> struct reduction {
+template <class T> struct reduced_argument {
   pack<T> n, half, g, c, h, lost;
 
-  explicit reduction(pack<T> x) {
+  explicit reduced_argument(pack<T> x) {
     using k = constants<T>;
     const pack<T> magic = set1<T>(k::round + static_cast<T>(k::exponent_bias - 1));
     const pack<T> t = fma(x, set1(k::log2_e), magic);
@@ -184,7 +184,7 @@ template <class T> struct reduction {
 template <class T> CROSSENT_ONCE pack<T> expm1(pack<T> x) {
   using k = constants<T>;
   const pack<T> lowest = set1(k::expm1_lowest), highest = set1(k::exp_highest);
-  const reduction<T> r(at_most(at_least(x, lowest), highest));
+  const reduced_argument<T> r(at_most(at_least(x, lowest), highest));
   const pack<T> w = fma(r.h * r.h, polynomial(r.h, k::expm1_q), fma(r.h, r.lost, -r.c));
   const pack<T> half = set1<T>(T(0.5));
   pack<T> error;
