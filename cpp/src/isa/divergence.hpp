@@ -219,9 +219,8 @@ void write_divergence(const source& student, const source& teacher, const source
       pack<T> g;
       if (forward<T> && kind == divergence::forward) {   // s - t
         // Where the logits differ by nothing, a gap that may be subnormal is all that is left.
-        const auto unless_0 = [&](pack<T> v, pack<T> of_0) { return if_equal(d, zero, of_0, v); };
-        const pack<T> part = larger_of.times(d, x[0], x[1], {unless_0(expm1(-absolute(d)), -scaled_gap), zero});
-        g = unless_0(if_less(zero, d, part, -part), -part * unscaled);
+        const pack<T> v = if_equal(d, zero, -scaled_gap, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
+        g = if_equal(d, zero, -part * unscaled, if_less(zero, d, part, -part));
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
         const bool js = kind == divergence::js;
         const pack<T> log_s = js ? mixture_ratios_of<T>({d, d_rest}, share).student : -d;
