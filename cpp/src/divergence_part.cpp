@@ -102,12 +102,12 @@ void divergence_part::prepare_forward(row_group& g) const {
     s.student_shift[i] = shift - student_rows.shift[i];
     s.teacher_shift[i] = shift - teacher_rows.shift[i];
     const double ratio = s.student_factor[i] / s.unit[i];
-    factor = std::ldexp(factor, -shift);
     s.student_factor[i] = rounded_to(dtype::float32, ratio);
     s.student_rest[i] = rest_of(ratio, 0, s.student_factor[i]);
-    s.teacher_rest[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
     const bool is_small = std::abs(s.gap[i]) < small_gap;
-    s.small[i] = usual && is_small ? s.gap[i] * (std::ldexp(factor, shift) / s.unit[i]) : -0.0;   // adding -0 changes nothing
+    s.small[i] = usual && is_small ? s.gap[i] * (factor / s.unit[i]) : -0.0;   // adding -0 changes nothing
+    factor = std::ldexp(factor, -shift);
+    s.teacher_rest[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
     s.unit[i] = std::ldexp(s.unit[i], -shift);
     s.gap_high[i] = is_small ? 0 : static_cast<double>(static_cast<float>(s.gap[i]));
     s.gap_low[i] = is_small ? 0 : s.gap[i] - s.gap_high[i];

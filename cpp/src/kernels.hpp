@@ -229,7 +229,7 @@ struct kernel_table {
   void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out, double* low);
   void (*log_sum)(index rows, const row_state&, double* out);
   // log_sum of a - log_sum of b, accurate beside 1; low: what `out` leaves out, of float64 rows.
-  // `scaled` gets the whole of it where both tails may be subnormal.
+  // Where both tails may be subnormal, `scaled` gets 2^128 times the whole of it, and the others 0.
   void (*log_sum_gap)(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled);
   void (*logsumexp)(index rows, const row_state&, double* out);
   void (*cross_entropy)(const cross_entropy_rows&);

@@ -209,7 +209,7 @@ void write_divergence(const source& student, const source& teacher, const source
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o), inner_low = per_row<T>(p.inner_low, row, o);
-    const pack<T> scaled_gap = per_row<T>(p.scaled_gap, row, o), unscaled = exp2_whole(set1(-bias<T>));
+    const pack<T> scaled_gap = per_row<T>(p.scaled_gap, row, o), unscaled = set1(scaled_back<T>);
     const divergence kind = p.kind;
     const mixture<T> share(p.beta);
     const bool with_hard = hard != nullptr;

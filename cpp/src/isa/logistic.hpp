@@ -14,16 +14,15 @@ template <class T> CROSSENT_INLINE pack<T> minus_absolute(pack<T> x) {
 }
 
 // e^-|x| = up * scaled_back<T> by the exponential of the kernels, `up` being exact where e^-|x| is subnormal.
-template <class T> constexpr T scaled_back = sizeof(T) == 4 ? T(0x1p-64) : T(0x1p-128);   // 2^-subnormal_scale
 template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute_up(pack<T> x) {
   using k = constants<T>;
   const pack<T> shift = set1(static_cast<T>(k::subnormal_scale));
   return exp_scaled(at_least(minus_absolute(x), lowest_exponent(shift)), magic_of(shift));
 }
 
-// e^y v, rounded once where e^y alone is subnormal; 0 for y = -inf. There e^y 2^(2h) is multiplied by v 2^-h first: the
-// product may only vanish where the result does.
 template <class T> constexpr T normal_exponent = sizeof(T) == 4 ? T(-64) : T(-700);   // from here on e^y is normal
+// e^y v below that, rounded once; 0 for y = -inf. e^y 2^(2h) is multiplied by v 2^-h first: the product may only vanish where
+// the result does.
 template <class T> CROSSENT_ONCE pack<T> exp_times_below(pack<T> y, pack<T> v) {
   constexpr bool is_float = sizeof(T) == 4;
   const pack<T> lowest = set1(is_float ? T(-195) : T(-1460));
@@ -31,6 +30,7 @@ template <class T> CROSSENT_ONCE pack<T> exp_times_below(pack<T> y, pack<T> v) {
   const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), set1(normal_exponent<T>)), magic_of(shift));
   return if_equal(y, set1(-constants<T>::infinity), set1<T>(0), (scaled * (v * back)) * back);
 }
+// e^y v of any y.
 template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
   return if_less(y, set1(normal_exponent<T>), exp_times_below(y, v), exp(y) * v);
 }

@@ -96,9 +96,9 @@ void logsumexp(index rows, const row_state& s, double* out) {
   }
 }
 
-// x + a b `small`, small being scaled; a = 0 takes part in nothing.
+// x + a b `small`, which is scaled; a = 0 takes part in nothing.
 CROSSENT_ONCE doubles plus_small(doubles x, wide a, wide b, doubles small) {
-  const doubles zero = set1(0.0), unscaled = exp2_whole(set1(-static_cast<double>(bias<double>)));
+  const doubles zero = set1(0.0), unscaled = set1(scaled_back<double>);
   const wide product = where_not_zero(a.high, a * b);
   return if_equal(small, zero, x, x + (product.high + product.low) * small * unscaled);
 }
@@ -179,9 +179,9 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
       row_tail = {if_small(zero, row_tail.high), if_small(zero, row_tail.low)};
     }
     const bool some_small = precise && any_different(small, zero);
-    const auto with_small = [&](doubles v, number a, number b) {
-      if constexpr (precise) return some_small ? plus_small(v, a, b, small) : v;
-      else return v;
+    const auto with_small = [&](doubles x, number by, number and_by) {
+      if constexpr (precise) return some_small ? plus_small(x, by, and_by, small) : x;
+      else return x;
     };
     const number tail = k::of(row_tail.high, row_tail.low);
     const wide loss = wide_loss ? loss_of<probabilities>(r, i, of_all, max, row_tail)
