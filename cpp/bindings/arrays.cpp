@@ -22,6 +22,26 @@ py::object allocate(PyObject* dtype, const shape& as, int flags) {
 
 }  // namespace
 
+void array_fields::read(PyObject* x) {
+  const auto& now = *py::detail::array_proxy(x);
+  const auto& described = *py::detail::array_descriptor_proxy(now.descr);
+  object = x;
+  data = now.data;
+  dtype = now.descr;
+  type_number = described.type_num;
+  byte_order = described.byteorder;
+  flags = now.flags;
+  ndim = now.nd;
+  std::copy_n(now.dimensions, ndim, size);
+  std::copy_n(now.strides, ndim, strides);
+}
+
+bool array_fields::hold() const {
+  const auto& now = *py::detail::array_proxy(object);
+  return now.data == data && now.descr == dtype && now.nd == ndim && ((now.flags ^ flags) & numpy::NPY_ARRAY_WRITEABLE_) == 0 &&
+         std::equal(size, size + ndim, now.dimensions) && std::equal(strides, strides + ndim, now.strides);
+}
+
 py::object new_array(dtype type, const shape& as) { return allocate(numpy_dtype(type), as, 0); }
 
 py::object new_array(array x, const shape& as) { return allocate(Py_NewRef(x.dtype()), as, 0); }
@@ -39,8 +59,8 @@ py::object scalar(const void* data, dtype type) {
 }
 
 py::object scalar_if_0d(py::object x) {
-  const array a(x.ptr());
-  return a.ndim() > 0 ? x : checked(numpy::get().PyArray_Scalar_(a.data(), a.dtype(), a.object()));
+  const auto& a = *py::detail::array_proxy(x.ptr());
+  return a.nd > 0 ? x : checked(numpy::get().PyArray_Scalar_(a.data, a.descr, x.ptr()));
 }
 
 }  // namespace crossent::python

@@ -19,6 +19,7 @@ static_assert(std::is_same_v<py::ssize_t, index>, "NumPy's shapes and strides ar
 // when ml_dtypes was imported.
 using numpy = py::detail::npy_api;
 constexpr int numpy_half = 23, numpy_first_of_others = 256;
+constexpr int max_axes = 64;   // of NumPy
 
 struct shape {
   int ndim;
@@ -27,32 +28,42 @@ struct shape {
   bool operator==(const shape& other) const { return ndim == other.ndim && std::equal(size, size + ndim, other.size); }
 };
 
-// An ndarray that somebody else holds, or none.
+// What an ndarray was when it was looked at: a copy of its fields. The ndarray itself may change whenever Python code runs,
+// and without the GIL at any time.
+struct array_fields {
+  PyObject* object;
+  char* data;
+  PyObject* dtype;
+  int type_number, flags, ndim;
+  char byte_order;
+  index size[max_axes], strides[max_axes];
+
+  void read(PyObject* ndarray);
+  // Whether it is still what it was.
+  bool hold() const;
+};
+
+// An ndarray as it was when it was looked at, or none. The fields belong to the call.
 class array {
  public:
   array() = default;
-  explicit array(PyObject* x) : x_(x) {}
-  explicit operator bool() const { return x_ != nullptr; }
+  explicit array(const array_fields* fields) : fields_(fields) {}
+  explicit operator bool() const { return fields_ != nullptr; }
 
-  PyObject* object() const { return x_; }
-  char* data() const { return fields().data; }
-  int ndim() const { return fields().nd; }
-  python::shape shape() const { return {ndim(), fields().dimensions}; }
-  index size(int axis) const { return fields().dimensions[axis]; }
-  const index* strides() const { return fields().strides; }
-  PyObject* dtype() const { return fields().descr; }
-  bool has(int flag) const { return (fields().flags & flag) != 0; }
-  int type_number() const { return py::detail::array_descriptor_proxy(dtype())->type_num; }
-  bool is_native() const {
-    const char order = py::detail::array_descriptor_proxy(dtype())->byteorder;
-    return order == '=' || order == '|';
-  }
+  PyObject* object() const { return fields_->object; }
+  char* data() const { return fields_->data; }
+  int ndim() const { return fields_->ndim; }
+  python::shape shape() const { return {ndim(), fields_->size}; }
+  index size(int axis) const { return fields_->size[axis]; }
+  const index* strides() const { return fields_->strides; }
+  PyObject* dtype() const { return fields_->dtype; }
+  bool has(int flag) const { return (fields_->flags & flag) != 0; }
+  int type_number() const { return fields_->type_number; }
+  bool is_native() const { return fields_->byte_order == '=' || fields_->byte_order == '|'; }
   bool is_integer() const { return type_number() >= numpy::NPY_BYTE_ && type_number() <= numpy::NPY_ULONGLONG_; }
 
  private:
-  const py::detail::PyArray_Proxy& fields() const { return *py::detail::array_proxy(x_); }
-
-  PyObject* x_ = nullptr;
+  const array_fields* fields_ = nullptr;
 };
 
 // An ndarray and not of a class derived from it.
@@ -92,7 +103,7 @@ inline mutable_view output(array a) {
 // The axes of an array without the class axis: those of its rows. Of no class axis, -1, all are.
 struct rows_of {
   int ndim = 0;
-  index size[64], strides[64];  // NumPy has at most 64 dimensions
+  index size[max_axes], strides[max_axes];
 
   explicit rows_of(array a, int without = -1) {
     for (int d = 0; d < a.ndim(); ++d) {
@@ -110,7 +121,7 @@ struct rows_of {
 
 // A number for each position; a 0-d array stands for the same number in every one, at stride 0.
 inline view for_each(const view& a, const shape& positions) {
-  static constexpr index no_strides[64] = {};
+  static constexpr index no_strides[max_axes] = {};
   if (a.data != nullptr && a.ndim == 0) return {a.data, a.type, positions.ndim, positions.size, no_strides};
   return a;
 }
@@ -119,6 +130,6 @@ py::object new_array(dtype type, const shape& as);   // of float32 or float64, i
 py::object new_array(array x, const shape& as);      // of the dtype of x
 py::object new_like(array x);                        // of its shape and memory order, too
 py::object scalar(const void* data, dtype type);     // of a float32 or float64
-py::object scalar_if_0d(py::object x);               // of an array
+py::object scalar_if_0d(py::object x);               // of a new array
 
 }  // namespace crossent::python

@@ -1,19 +1,26 @@
 #include "call.hpp"
 
+#include <limits>
+
 namespace crossent::python {
 namespace {
 
 // Runs the handlers of pending signals; the exception one raised stays set on this thread.
 bool signal_raised() {
-  py::gil_scoped_acquire_simple gil;
-  return PyErr_CheckSignals() != 0;
+  return or_sleep([] {
+    const PyGILState_STATE state = PyGILState_Ensure();
+    const bool raised = PyErr_CheckSignals() != 0;
+    PyGILState_Release(state);
+    return raised;
+  });
 }
 
 int thread_limit() {
   PyObject* limits = nullptr;
   if (PyContextVar_Get(thread_limits, nullptr, &limits) != 0) throw py::error_already_set();
   const auto held = py::reinterpret_steal<py::object>(limits);
-  return static_cast<int>(PyLong_AsLong(PyTuple_GET_ITEM(limits, PyTuple_GET_SIZE(limits) - 1)));
+  if (!PyTuple_CheckExact(limits) || PyTuple_GET_SIZE(limits) == 0) throw py::type_error("thread_limits: expected a tuple of int");
+  return as_int(PyTuple_GET_ITEM(limits, PyTuple_GET_SIZE(limits) - 1));
 }
 
 }  // namespace
@@ -22,28 +29,79 @@ PyObject* thread_limits = nullptr;
 
 execution how_to_run() { return {thread_limit(), &signal_raised}; }
 
+int as_int(PyObject* x) {
+  const long value = PyLong_AsLong(x);
+  if (value == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return static_cast<int>(std::clamp<long>(value, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()));
+}
+
+call::~call() {
+  for (int i = 0; i < arrays_count_; ++i) {
+    Py_DECREF(arrays_[i].dtype);
+    Py_DECREF(arrays_[i].object);
+  }
+}
+
+array call::look_at(PyObject* x) {
+  if (!is_plain(x)) return {};
+  if (arrays_count_ == most_arrays) throw std::logic_error("a call has more arrays than there is room for");
+  arrays_[arrays_count_].read(x);
+  return array(&arrays_[arrays_count_]);
+}
+
+// The references keep `resize` from moving the memory.
+array call::take(const char* name, array x) {
+  names_[arrays_count_++] = name;
+  Py_INCREF(x.object());
+  Py_INCREF(x.dtype());
+  return x;
+}
+
+array call::created(const py::object& x) { return take("", look_at(x.ptr())); }
+
+array call::converted(const char* name, const py::object& x, bool (*is_wanted)(array)) {
+  const array result = look_at(x.ptr());
+  if (!result || !is_wanted(result)) refuse_changed(name);
+  return take(name, result);
+}
+
+array call::converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as) {
+  const array result = converted(name, x, is_wanted);
+  if (!(result.shape() == as)) refuse_changed(name);
+  return result;
+}
+
+void call::confirm_arrays() const {
+  for (int i = 0; i < arrays_count_; ++i)
+    if (!arrays_[i].hold()) refuse_changed(names_[i]);
+}
+
 void call::run_any(void (*f)(void*, const execution&), void* context) {
   const execution how = how_to_run();
+  confirm_arrays();
   const bounds* exceeded = nullptr;
-  index at = -1;
+  outlier found;
   try {
-    py::gil_scoped_release_simple no_gil;
+    without_gil here;
     for (int i = 0; i < bounds_count_ && exceeded == nullptr; ++i) {
       if (bounds_[i].by_core) continue;
-      at = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, how);
-      if (at >= 0) exceeded = &bounds_[i];
+      found = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, how);
+      if (found.element >= 0) exceeded = &bounds_[i];
     }
     if (exceeded == nullptr) f(context, how);
   } catch (const interrupted_error&) {
     throw py::error_already_set();
   } catch (const outside_error& error) {
     exceeded = &bounds_[0];
-    at = error.element;
+    found = error;
   } catch (const target_error& error) {
     const py::object ignored = ignored_class(*classes_.options);
-    refuse("refuse_class", classes_.target, error.row, error.value.c_str(), classes_.count, ignored.ptr());
+    refuse("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count, ignored.ptr());
   }
-  if (exceeded != nullptr) refuse("refuse_value", exceeded->name, exceeded->x, at, exceeded->low, exceeded->high);
+  if (exceeded == nullptr) return;
+  const auto& [name, x, low, high, by_core] = *exceeded;
+  if (found.among > 0) refuse("refuse_values", name, x.shape(), found.element, found.among, low, high);
+  refuse("refuse_value", name, x.shape(), x.dtype(), found.element, found.value, low, high);
 }
 
 }  // namespace crossent::python

@@ -3,9 +3,14 @@
 // A check here lets the ordinary argument pass. Every other one goes to the function of the same name in
 // python/crossent/_validate.py, which converts it or raises; what is wrong beyond doubt goes to a `refuse_` there. No
 // message is made here.
+//
+// Such a check runs Python code, which may change arrays that were checked before. So an array is looked at once, what was
+// seen is all that is used, and the call is given up where the array has become another one by the time that the last check
+// is over. From then on no Python code runs until the core is done.
 #pragma once
 
 #include "arrays.hpp"
+#include "interpreter.hpp"
 
 namespace crossent::python {
 
@@ -24,7 +29,6 @@ class arguments {
 };
 
 inline py::object as_python(PyObject* x) { return py::reinterpret_borrow<py::object>(x); }
-inline py::object as_python(array x) { return as_python(x.object()); }
 inline py::object as_python(const char* x) { return py::str(x); }
 inline py::object as_python(double x) { return py::float_(x); }
 inline py::object as_python(index x) { return py::int_(x); }
@@ -39,12 +43,15 @@ template <class... A> py::object ask(const char* check, const A&... a) {
   const py::object with[] = {as_python(a)...};
   return ask_python(check, with, sizeof...(a));
 }
+// An argument is not any more what it was when it was looked at.
+[[noreturn]] void refuse_changed(const char* name);
 template <class... A> [[noreturn]] void refuse(const char* check, const A&... a) {
   ask(check, a...);
-  throw std::logic_error(check);  // it should have raised
+  refuse_changed("an argument");  // what was to be refused would pass now
 }
 
 bool truth(PyObject* x);
+int as_int(PyObject* x);   // an int, or what is nearest to it
 
 // A check of numbers, and the bounds of those that are ordinary.
 struct number_check {
@@ -72,6 +79,11 @@ struct result {
 
 class call {
  public:
+  call() = default;
+  ~call();
+  call(const call&) = delete;
+  call& operator=(const call&) = delete;
+
   // Arrays that the core reads. Where only their values are left to check, run() does that.
   array floating(const char* name, PyObject* given);
   array floating(const char* name, PyObject* given, const shape& as);
@@ -90,8 +102,8 @@ class call {
   array output(const char* name, PyObject* out, array x, const shape& as);
   // The same in the likeness of x; a new one where none was given.
   result result_like(const char* name, PyObject* out, array x);
-
-  array keep(py::object x);  // until the end of the call
+  // A new array, which nobody else knows.
+  array created(const py::object& x);
 
   // f(execution) without the GIL.
   template <class F> void run(F&& f) {
@@ -115,11 +127,23 @@ class call {
     const row_loss_options* options;
   };
 
+  static constexpr int most_arrays = 12;   // of a call: what is read, converted or not, and what is written
+
   void note(const char* name, PyObject* given);
-  bool can_write(PyObject* given, array x, const shape& as) const;
+  // x as it is now, until the next look; none where it is not a plain ndarray.
+  array look_at(PyObject* x);
+  // What was looked at last belongs to the call from now on, and lives as long.
+  array take(const char* name, array x);
+  // What Python has made of an argument: taken, and of the dtypes and the shape that were asked for.
+  array converted(const char* name, const py::object& x, bool (*is_wanted)(array));
+  array converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as);
+  bool can_write(array out, array x, const shape& as) const;
+  void confirm_arrays() const;
   void run_any(void (*f)(void*, const execution&), void* context);
 
-  py::object kept_;
+  array_fields arrays_[most_arrays];   // those taken, then the one looked at
+  const char* names_[most_arrays];
+  int arrays_count_ = 0;
   reading readings_[8];
   bounds bounds_[4];
   classes classes_{};

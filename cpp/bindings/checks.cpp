@@ -11,21 +11,28 @@ using std::numeric_limits;
 // NumPy's number of bfloat16, once Python has recognised it: NumPy gives a number to one dtype only.
 std::atomic<int> bfloat16_number{numpy_first_of_others - 1};
 
-bool is_floating(PyObject* x) {
-  if (!is_plain(x) || !array(x).is_native()) return false;
-  const int number = array(x).type_number();
+// All of these are false of no array.
+bool is_floating(array x) {
+  if (!x || !x.is_native()) return false;
+  const int number = x.type_number();
   return number == numpy::NPY_FLOAT_ || number == numpy::NPY_DOUBLE_ || number == numpy_half ||
          number == bfloat16_number.load(std::memory_order_relaxed);
 }
+bool is_integer(array x) { return x && x.is_native() && x.is_integer(); }
+bool is_floating_or_integer(array x) { return is_floating(x) || is_integer(x); }
 
 // Whether x is of the dtype that a call on `like` computes in.
-bool is_arithmetic(PyObject* x, array like) {
-  return is_floating(x) && float_type(array(x)) == arithmetic(like);
-}
+bool is_arithmetic(array x, array like) { return is_floating(x) && float_type(x) == arithmetic(like); }
 
 // The axis, or -1 where x does not have it or no class along it.
 int usable_axis(array x, long axis) {
   return 0 <= axis && axis < x.ndim() && x.size(static_cast<int>(axis)) > 0 ? static_cast<int>(axis) : -1;
+}
+
+int axis_from(const py::object& checked, array x) {
+  const int axis = as_int(checked.ptr());
+  if (axis < 0 || axis >= x.ndim()) refuse_changed("axis");
+  return axis;
 }
 
 int ordinary_axis(array x, PyObject* axis) {
@@ -46,7 +53,15 @@ const number_check at_most_zero{"at_most_zero", -numeric_limits<double>::infinit
 py::object ask_python(const char* check, const py::object* with, std::size_t count) {
   py::tuple arguments(count);
   for (std::size_t i = 0; i < count; ++i) arguments[i] = with[i];
-  return py::handle(checks).attr(check)(*arguments);
+  const py::object function = py::handle(checks).attr(check);
+  PyObject* result = or_sleep([&] { return PyObject_CallObject(function.ptr(), arguments.ptr()); });
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
+void refuse_changed(const char* name) {
+  ask("refuse_changed", name);
+  throw std::logic_error("refuse_changed");  // it should have raised
 }
 
 py::object ignored_class(const row_loss_options& options) {
@@ -60,7 +75,7 @@ py::object as_python(const shape& x) {
 }
 
 bool truth(PyObject* x) {
-  const int result = PyObject_IsTrue(x);
+  const int result = or_sleep([&] { return PyObject_IsTrue(x); });
   if (result < 0) throw py::error_already_set();
   return result != 0;
 }
@@ -84,12 +99,12 @@ int one_of(const char* name, PyObject* x, const char* const* names, int count) {
 
 int class_axis(const char* name, array x, PyObject* axis) {
   const int index = ordinary_axis(x, axis);
-  return index >= 0 ? index : ask("class_axis", name, x, axis).cast<int>();
+  return index >= 0 ? index : axis_from(ask("class_axis", name, x.shape(), axis), x);
 }
 
 int loss_axis(const char* name, array x, PyObject* axis) {
   const int index = axis == Py_None ? usable_axis(x, x.ndim() > 1) : ordinary_axis(x, axis);
-  return index >= 0 ? index : ask("loss_axis", name, x, axis).cast<int>();
+  return index >= 0 ? index : axis_from(ask("loss_axis", name, x.shape(), axis), x);
 }
 
 void read_ignore_index(PyObject* x, row_loss_options& options) {
@@ -101,23 +116,18 @@ void read_ignore_index(PyObject* x, row_loss_options& options) {
 
 void call::note(const char* name, PyObject* x) { readings_[readings_count_++] = {name, x}; }
 
-array call::keep(py::object x) {
-  if (!kept_) kept_ = py::list();
-  if (PyList_Append(kept_.ptr(), x.ptr()) != 0) throw py::error_already_set();
-  return array(x.ptr());
-}
-
 array call::floating(const char* name, PyObject* x) {
   note(name, x);
-  if (is_floating(x)) return array(x);
-  const array converted = keep(ask("floating", name, x));
-  if (converted.type_number() >= numpy_first_of_others) bfloat16_number = converted.type_number();
-  return converted;
+  if (const array ordinary = look_at(x); is_floating(ordinary)) return take(name, ordinary);
+  const py::object made = ask("floating", name, x);
+  if (const array result = look_at(made.ptr()); result && result.type_number() >= numpy_first_of_others)
+    bfloat16_number = result.type_number();
+  return converted(name, made, is_floating);
 }
 
 array call::floating(const char* name, PyObject* x, const shape& as) {
   const array result = floating(name, x);
-  if (!(result.shape() == as)) refuse("same_shape", name, result, as);
+  if (!(result.shape() == as)) refuse("refuse_shape", name, result.shape(), as);
   return result;
 }
 
@@ -133,53 +143,59 @@ bool call::leave_check_to_core() {
 
 array call::class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
   note("target", target);
-  array y(target);
-  if (!is_plain(target) || !y.is_native() || !y.is_integer() || !(y.shape() == rows))
-    y = keep(ask("class_indices", target, rows));
+  array y = look_at(target);
+  if (is_integer(y) && y.shape() == rows) y = take("target", y);
+  else y = converted("target", ask("class_indices", target, rows), is_integer, rows);
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }
 
 array call::class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
-  const array q(target);
-  if (is_plain(target) && q.is_integer()) return class_indices(target, x, rows, options);
+  const array q = look_at(target);
+  if (q && q.is_integer()) return class_indices(target, x, rows, options);
   note("target", target);
-  if (is_floating(target) && q.shape() == x.shape() && options.has_ignore_index && options.ignore_index == -100)
-    return within("target", q, 0, 1);
-  const array y = keep(ask("class_target", target, x.shape(), rows, ignored_class(options).ptr()));
+  if (is_floating(q) && q.shape() == x.shape() && options.has_ignore_index && options.ignore_index == -100)
+    return within("target", take("target", q), 0, 1);
+  const array y = converted("target", ask("class_target", target, x.shape(), rows, ignored_class(options).ptr()),
+                            is_floating_or_integer);
+  if (!(y.shape() == (y.is_integer() ? shape(rows) : x.shape()))) refuse_changed("target");
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }
 
 array call::binary_target(PyObject* target, array x) {
   note("target", target);
-  if (is_floating(target) && array(target).shape() == x.shape()) return within("target", array(target), 0, 1);
-  return keep(ask("binary_target", target, x));
+  if (const array y = look_at(target); is_floating(y) && y.shape() == x.shape()) return within("target", take("target", y), 0, 1);
+  return converted("target", ask("binary_target", target, x.shape(), x.dtype()), is_floating, x.shape());
 }
 
 array call::class_weights(PyObject* weight, array x, const rows_of& rows, int axis) {
   if (weight == Py_None) return {};
   note("weight", weight);
   const index classes = x.size(axis);
+  const shape as{1, &classes};
   // Of one row the gradient may go where the weights lie: there Python makes a copy of them.
-  if (rows.ndim > 0 && is_arithmetic(weight, x) && array(weight).shape() == shape{1, &classes})
-    return within("weight", array(weight), 0, largest(x));
-  return keep(ask("class_weights", weight, classes, rows, x.dtype()));
+  if (const array w = look_at(weight); rows.ndim > 0 && is_arithmetic(w, x) && w.shape() == as)
+    return within("weight", take("weight", w), 0, largest(x));
+  return converted("weight", ask("class_weights", weight, classes, rows, x.dtype()), is_floating, as);
 }
 
 array call::row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
   if (sample_weight == Py_None) return {};
   note("sample_weight", sample_weight);
-  if (is_arithmetic(sample_weight, x) && array(sample_weight).shape() == rows)
-    return within("sample_weight", array(sample_weight), 0, largest(x));
-  return keep(ask("row_weights", sample_weight, rows, x.dtype()));
+  if (const array v = look_at(sample_weight); is_arithmetic(v, x) && v.shape() == rows)
+    return within("sample_weight", take("sample_weight", v), 0, largest(x));
+  const array v = converted("sample_weight", ask("row_weights", sample_weight, rows, x.dtype()), is_floating);
+  if (v.ndim() > 0 && !(v.shape() == rows)) refuse_changed("sample_weight");
+  return v;
 }
 
 array call::element_weights(const char* name, PyObject* x, array like) {
   if (x == Py_None) return {};
   note(name, x);
-  if (is_floating(x) && array(x).shape() == like.shape()) return within(name, array(x), 0, largest(like));
-  return keep(ask("element_weights", name, x, like));
+  if (const array w = look_at(x); is_floating(w) && w.shape() == like.shape())
+    return within(name, take(name, w), 0, largest(like));
+  return converted(name, ask("element_weights", name, x, like.shape(), like.dtype()), is_floating, like.shape());
 }
 
 view call::upstream(PyObject* grad_output, const shape& of_loss) {

@@ -11,7 +11,8 @@ double base_of(PyObject* base) { return base == Py_None ? 0 : ask("logarithm_bas
 // f(out, execution) and what it wrote: a number for each row of x.
 template <class F> py::object for_rows(call& c, array x, int axis, F f) {
   const py::object out = new_array(arithmetic(x), rows_of(x, axis));
-  c.run([&](const execution& how) { f(output(array(out.ptr())), how); });
+  const array to = c.created(out);
+  c.run([&](const execution& how) { f(output(to), how); });
   return scalar_if_0d(out);
 }
 
@@ -55,14 +56,16 @@ py::object cross_entropy_of(const arguments& given) { return compare(&informatio
 py::object kl_divergence_of(const arguments& given) { return compare(&kl_divergence, given); }
 py::object js_divergence_of(const arguments& given) { return compare(&js_divergence, given); }
 
-// The position in C order of the first number of an array of the core that is not in [low, high], or -1.
-py::object first_outside_of(const arguments& given) {
-  enum { array_, low, high };
-  const array x(given[array_]);
+// Raises ValueError unless all numbers of a floating array are in [low, high].
+py::object within_of(const arguments& given) {
+  enum { name, array_, low, high };
+  const char* called = PyUnicode_AsUTF8(given[name]);
   const double least = PyFloat_AsDouble(given[low]), most = PyFloat_AsDouble(given[high]);
-  index first = -1;
-  call().run([&](const execution& how) { first = first_outside(input(x), least, most, how); });
-  return py::int_(first);
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  call c;
+  c.within(called, c.floating(called, given[array_]), least, most);
+  c.run([](const execution&) {});
+  return py::none();
 }
 
 }  // namespace
@@ -73,7 +76,7 @@ PyMethodDef information[] = {
     method<&kl_divergence_of>("kl_divergence"),
     method<&js_divergence_of>("js_divergence"),
     method<&entropy_with_logits_of>("entropy_with_logits"),
-    method<&first_outside_of>("first_outside"),
+    method<&within_of>("within"),
     {}};
 
 }  // namespace crossent::python

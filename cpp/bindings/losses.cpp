@@ -52,7 +52,7 @@ class outcome {
     if (truth(d.first)) grad = gradient(c, "grad_out", d.second, x);
     else if (d.second != Py_None) refuse("refuse_grad_out");
     if (none) losses_ = new_array(type_, of_loss);
-    loss = none ? output(array(losses_.ptr())) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
+    loss = none ? output(c.created(losses_)) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
   }
 
   py::object returned() const {

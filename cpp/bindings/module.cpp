@@ -1,10 +1,12 @@
 #include "module.hpp"
 
 #include <new>
+#include <stdexcept>
 
 namespace crossent::python {
+namespace {
 
-PyObject* invoke(function f, const arguments& given) noexcept {
+PyObject* invoke_or_raise(function f, const arguments& given) {
   try {
     return f(given).release().ptr();
   } catch (py::error_already_set& error) {
@@ -13,10 +15,18 @@ PyObject* invoke(function f, const arguments& given) noexcept {
     error.set_error();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
+  } catch (const std::length_error&) {   // of a vector: more than memory can have
+    PyErr_NoMemory();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
+}
+
+}  // namespace
+
+PyObject* invoke(function f, const arguments& given) noexcept {
+  return or_sleep([&] { return invoke_or_raise(f, given); });
 }
 
 }  // namespace crossent::python

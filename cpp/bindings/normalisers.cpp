@@ -58,7 +58,7 @@ py::object logsumexp_of(const arguments& given) {
   const bool keep = truth(given[keepdims]);
   const kept_axis as(x, along, keep);
   const py::object created = given[out] == Py_None ? new_array(x, as) : py::object();
-  const array to = created ? array(created.ptr()) : c.output("out", given[out], x, as);
+  const array to = created ? c.created(created) : c.output("out", given[out], x, as);
   const rows_of rows(to, keep ? along : -1);
   c.run([&](const execution& how) { logsumexp(input(x), along, rows.output(to), how); });
   return created ? scalar_if_0d(created) : py::reinterpret_borrow<py::object>(given[out]);

@@ -35,29 +35,35 @@ bool are_same(array a, array b) {
 }  // namespace
 
 // Whether `out` is an ordinary output. What overlaps in part is for Python to look at closely.
-bool call::can_write(PyObject* out, array x, const shape& as) const {
-  if (!is_plain(out)) return false;
-  const array to(out);
-  if (to.type_number() != x.type_number() || !to.is_native() || !(to.shape() == as)) return false;
+bool call::can_write(array to, array x, const shape& as) const {
+  if (!to || to.type_number() != x.type_number() || !to.is_native() || !(to.shape() == as)) return false;
   if (!to.has(numpy::NPY_ARRAY_WRITEABLE_)) return false;
   if (!to.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) && !to.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return false;
   return std::all_of(readings_, readings_ + readings_count_, [&](const reading& r) {
-    if (r.given == out || PyFloat_CheckExact(r.given)) return true;
-    return is_plain(r.given) && (are_apart(to, array(r.given)) || are_same(to, array(r.given)));
+    if (r.given == to.object() || PyFloat_CheckExact(r.given)) return true;
+    if (!is_plain(r.given)) return false;
+    array_fields fields;
+    fields.read(r.given);
+    return are_apart(to, array(&fields)) || are_same(to, array(&fields));
   });
 }
 
 array call::output(const char* name, PyObject* out, array x, const shape& as) {
-  if (can_write(out, x, as)) return array(out);
+  if (const array to = look_at(out); can_write(to, x, as)) return take(name, to);
   py::dict inputs;
   for (int i = 0; i < readings_count_; ++i) inputs[readings_[i].name] = py::handle(readings_[i].given);
-  return keep(ask("output", name, out, as, x.dtype(), inputs.ptr()));
+  const auto is_writeable = [](array to) { return to.is_native() && to.has(numpy::NPY_ARRAY_WRITEABLE_); };
+  const array to = converted(name, ask("output", name, out, as, x.dtype(), inputs.ptr()), is_writeable, as);
+  if (to.type_number() != x.type_number()) refuse_changed(name);
+  return to;
 }
 
 result call::result_like(const char* name, PyObject* out, array x) {
   if (out != Py_None) return {py::reinterpret_borrow<py::object>(out), output(name, out, x, x.shape())};
-  const py::object created = new_like(x);
-  return {created, array(created.ptr())};
+  const py::object fresh = new_like(x);
+  const array to = created(fresh);
+  if (!(to.shape() == x.shape())) refuse_changed("an argument");
+  return {fresh, to};
 }
 
 }  // namespace crossent::python

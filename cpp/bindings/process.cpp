@@ -4,12 +4,13 @@ namespace crossent::python {
 namespace {
 
 py::object use(const arguments& given) {
+  if (!PyModule_Check(given[0])) throw py::type_error("use_checks: expected a module");
   checks = Py_NewRef(given[0]);
   return py::none();
 }
 
 py::object set_threads(const arguments& given) {
-  set_num_threads(static_cast<int>(PyLong_AsLong(given[0])));
+  set_num_threads(as_int(given[0]));
   return py::none();
 }
 
@@ -28,13 +29,20 @@ py::object build(const arguments&) {
   return result;
 }
 
-// A function of vmath over contiguous arrays; whether there is such a function.
+// A function of vmath over contiguous arrays of float32 or float64; whether there is such a function.
 py::object sweep(const arguments& given) {
   enum { function, from, to };
-  const array x(given[from]), out(given[to]);
+  const char* name = PyUnicode_AsUTF8(given[function]);
+  if (name == nullptr) throw py::error_already_set();
+  call c;
+  const array x = c.floating("x", given[from]), out = c.output("out", given[to], x, x.shape());
+  if (float_type(x) != arithmetic(x) || !x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) || !out.has(numpy::NPY_ARRAY_C_CONTIGUOUS_))
+    throw py::type_error("vmath: expected C-contiguous arrays of float32 or float64");
   index n = 1;
   for (int d = 0; d < x.ndim(); ++d) n *= x.size(d);
-  return py::bool_(vmath(PyUnicode_AsUTF8(given[function]), float_type(x), x.data(), out.data(), n));
+  bool known = false;
+  c.run([&](const execution&) { known = vmath(name, float_type(x), x.data(), out.data(), n); });
+  return py::bool_(known);
 }
 
 }  // namespace

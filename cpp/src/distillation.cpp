@@ -103,6 +103,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   op.soft_losses = soft_losses.get();
   op.hard_losses = hard_losses.get();
   run_rows(op, e);
+  y.throw_if_bad();
   if (loss.data == nullptr) return;
   if (options.reduction == reduction::none) {
     for (std::size_t i = 0; i < count; ++i)

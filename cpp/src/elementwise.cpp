@@ -62,7 +62,7 @@ struct alignas(64) element_buffers {
 
 // Throws outside_error where a target is outside [0, 1].
 void check_target(const view& target, const execution& e) {
-  if (const index at = first_outside(target, 0, 1, e); at >= 0) throw outside_error{at};
+  if (const outlier found = first_outside(target, 0, 1, e); found.element >= 0) throw outside_error{found};
 }
 
 void evaluate(element_kernel kernel, const view& x, const view& target, const element_loss_options& options,
@@ -154,7 +154,7 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
   if (grad.data != nullptr) evaluate(kernel, log_probs, target, options, {}, grad, e);
 }
 
-index first_outside(const view& x, double low, double high, const execution& e) {
+outlier first_outside(const view& x, double low, double high, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
   const element_array array(x);
@@ -176,13 +176,15 @@ index first_outside(const view& x, double low, double high, const execution& e) 
     }
   });
   const index block = first.load();
-  if (block == none) return -1;
-  for (index i = block * block_elements;; ++i) {
+  if (block == none) return {};
+  const index begin = block * block_elements, end = std::min(begin + block_elements, count);
+  for (index i = begin; i < end; ++i) {
     index offset;
     array.positions.offsets(i, 1, &offset);
     const double v = load_number(array.data + offset, x.type);
-    if (!(v >= low && v <= high)) return i;
+    if (!(v >= low && v <= high)) return {i, v};
   }
+  return {begin, 0, end - begin};
 }
 
 }  // namespace crossent

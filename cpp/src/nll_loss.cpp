@@ -46,6 +46,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
                                        (0 - load_number(x.data + offset[i] + c[i] * x.class_stride, log_probs.type));
     }
   });
+  y.throw_if_bad();
   store_loss(losses.get(), rows, options.reduction, denominator, loss, e);
   if (grad.data == nullptr) return;
 

@@ -150,9 +150,12 @@ void targets::throw_if_bad() const {
   if (row == std::numeric_limits<index>::max()) return;
   index offset;
   rows_.offsets(row, 1, &offset);
-  const std::string value =
-      with_int_type(type_, [&](auto zero) { return std::to_string(load_one<decltype(zero)>(data_ + offset)); });
-  throw target_error{row, value};
+  throw target_error{row, with_int_type(type_, [&](auto zero) {
+    const auto value = load_one<decltype(zero)>(data_ + offset);
+    index y;
+    const bool is_bad = read_as<decltype(zero)>(reinterpret_cast<const char*>(&value), 0, 1, classes_, has_ignore_, ignore_, &y).bad > 0;
+    return is_bad ? std::to_string(value) : std::string();
+  })};
 }
 
 void targets::load(index first, index count, index* y, double* class_weight, double* row_weight, bool all) const {
@@ -164,7 +167,7 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
   }
   const tally seen = read(first, count, y);
   if (!checked_ && seen.absent > 0) ignored_rows_.fetch_add(seen.absent, std::memory_order_relaxed);
-  if (!checked_ && seen.bad > 0) note_bad(first, count, y);
+  if (seen.bad > 0) note_bad(first, count, y);   // where they were checked, it has been changed since
   if (weights_ == nullptr && !sample_weight_.given()) {
     std::fill_n(class_weight, count, 1.0);
     std::fill_n(row_weight, count, 1.0);

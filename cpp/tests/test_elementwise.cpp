@@ -194,7 +194,7 @@ TEST_CASE("the first number out of range is found in any place") {
           std::vector<double> x(static_cast<std::size_t>(n), 0.5);
           x.front() = 0;
           x.back() = 1;
-          const auto found = [&](int threads) { return first_outside(matrix(x, 1, type, o).in(), 0, 1, {threads, nullptr}); };
+          const auto found = [&](int threads) { return first_outside(matrix(x, 1, type, o).in(), 0, 1, {threads, nullptr}).element; };
           INFO("dtype " << static_cast<int>(type) << " n " << n << " order " << static_cast<int>(o) << " bad " << bad);
           CHECK(found(1) == -1);
           x.back() = bad;
@@ -252,12 +252,12 @@ TEST_CASE("a target out of range is found while it is read") {
 TEST_CASE("numbers out of range in odd shapes") {
   const float x[] = {0.5f, 2, 0.5f};
   const index none[] = {0, 5}, any[] = {20, 4}, many[] = {70, 1000}, zero[] = {0, 0}, three[] = {2, 3, 5}, back[] = {0, -4, 0};
-  CHECK(first_outside({x, dtype::float32, 2, none, any}, 0, 1) == -1);
-  CHECK(first_outside({x, dtype::float32, 2, many, zero}, 0, 1) == -1);
-  CHECK(first_outside({x + 1, dtype::float32, 2, many, zero}, 0, 1) == 0);
-  CHECK(first_outside({x, dtype::float32, 0, nullptr, nullptr}, 0, 1) == -1);
-  CHECK(first_outside({x + 1, dtype::float32, 0, nullptr, nullptr}, 0, 1) == 0);
-  CHECK(first_outside({x + 2, dtype::float32, 3, three, back}, 0, 1) == 5);
+  CHECK(first_outside({x, dtype::float32, 2, none, any}, 0, 1).element == -1);
+  CHECK(first_outside({x, dtype::float32, 2, many, zero}, 0, 1).element == -1);
+  CHECK(first_outside({x + 1, dtype::float32, 2, many, zero}, 0, 1).element == 0);
+  CHECK(first_outside({x, dtype::float32, 0, nullptr, nullptr}, 0, 1).element == -1);
+  CHECK(first_outside({x + 1, dtype::float32, 0, nullptr, nullptr}, 0, 1).element == 0);
+  CHECK(first_outside({x + 2, dtype::float32, 3, three, back}, 0, 1).element == 5);
 }
 
 TEST_CASE("the golden hash of losses of elements: the same at every level with FMA and from every compiler") {

@@ -26,28 +26,38 @@ if TYPE_CHECKING:
 
 def within(name: str, x: Array, low: float, high: float) -> None:
     """Every value of `x` is in [low, high]; a NaN is not."""
-    first = _core.first_outside(x, low, high)
-    if first >= 0:
-        refuse_value(name, x, first, low, high)
+    _core.within(name, x, low, high)
 
 
-def refuse_value(name: str, x: Array, at: int, low: float, high: float) -> NoReturn:
-    expected = f"expected a finite number in [{low:g}, {high:g}]"
-    raise ValueError(f"{_position(name, x, at)} is {x[np.unravel_index(at, x.shape)]}: {expected}")
+def refuse_value(
+    name: str, shape: tuple[int, ...], dtype: np.dtype[Any], at: int, value: float, low: float, high: float
+) -> NoReturn:
+    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}")
 
 
-def _position(name: str, x: Array, at: int) -> str:
+def refuse_values(name: str, shape: tuple[int, ...], at: int, count: int, low: float, high: float) -> NoReturn:
+    """One of the `count` values from `at` on was out of range when it was checked, and is not any more."""
+    block = f"{_position(name, shape, at)} to {_position(name, shape, at + count - 1)}"
+    seen = f"a value outside [{low:g}, {high:g}] was seen in this block, and has been changed since"
+    raise ValueError(f"{block}: {seen}: expected {_finite_in(low, high)}")
+
+
+def _finite_in(low: float, high: float) -> str:
+    return f"a finite number in [{low:g}, {high:g}]"
+
+
+def _position(name: str, shape: tuple[int, ...], at: int) -> str:
     """What to call the element `at`, counted in C order: "target[3, 5]", or "target" where it is 0-d."""
-    position = np.unravel_index(at, x.shape)
+    position = np.unravel_index(at, shape)
     return f"{name}[{', '.join(map(str, position))}]" if position else name
 
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 
 
-def class_axis(name: str, x: Array, axis: Any) -> int:
-    """`axis` counted from 0; the class axis may be empty only where there are no rows."""
-    ndim = x.ndim
+def class_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
+    """`axis` of an array of this `shape`, counted from 0; the class axis may be empty only where there are no rows."""
+    ndim = len(shape)
     try:
         index = operator.index(axis)
     except TypeError:
@@ -58,15 +68,14 @@ def class_axis(name: str, x: Array, axis: Any) -> int:
         raise np.exceptions.AxisError(index, ndim)
     if index < 0:
         index += ndim
-    shape = x.shape
     if shape[index] == 0 and 0 not in rows_of(shape, index):
         raise ValueError(f"{name} has shape {shape}: expected at least one class along axis {index}")
     return index
 
 
-def loss_axis(name: str, x: Array, axis: Any) -> int:
+def loss_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
     """`class_axis` with the default of the losses."""
-    return class_axis(name, x, (1 if x.ndim > 1 else 0) if axis is None else axis)
+    return class_axis(name, shape, (1 if len(shape) > 1 else 0) if axis is None else axis)
 
 
 def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -76,7 +85,11 @@ def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 def same_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
     if x.shape != shape:
-        raise ValueError(f"{name} has shape {x.shape}: expected {shape}")
+        refuse_shape(name, x.shape, shape)
+
+
+def refuse_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> NoReturn:
+    raise ValueError(f"{name} has shape {shape}: expected {expected}")
 
 
 # ---- Targets ---------------------------------------------------------------------------------------------------------
@@ -117,17 +130,20 @@ def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], 
     return array
 
 
-def binary_target(target: object, x: Array) -> Array:
-    """`target` as probabilities in the shape of `x`; integers and bool become the dtype that the call computes in."""
-    array = floating("target", target, arithmetic(x.dtype))
-    same_shape("target", array, x.shape)
+def binary_target(target: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`target` as probabilities of this `shape`; integers and bool become what a call on `dtype` computes in."""
+    array = floating("target", target, arithmetic(dtype))
+    same_shape("target", array, shape)
     within("target", array, 0.0, 1.0)
     return array
 
 
-def refuse_class(target: Array, at: int, value: str, classes: int, ignore_index: int | None) -> NoReturn:
+def refuse_class(
+    name: str, shape: tuple[int, ...], at: int, value: str, classes: int, ignore_index: int | None
+) -> NoReturn:
     ignored = "" if ignore_index is None else f" and not ignore_index ({ignore_index})"
-    raise IndexError(f"{_position('target', target, at)} is {value}, outside [0, {classes}){ignored}")
+    seen = f"is {value}," if value else "was, before it was changed during the call,"
+    raise IndexError(f"{_position(name, shape, at)} {seen} outside [0, {classes}){ignored}")
 
 
 def refuse_without_target(name: str) -> NoReturn:
@@ -173,9 +189,9 @@ def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return array if array.ndim == 0 else spread("sample_weight", array, rows)
 
 
-def element_weights(name: str, x: object, like: Array) -> Array:
-    """`weight` or `pos_weight` in the shape of `like`."""
-    return spread(name, weights(name, x, like.dtype), like.shape)
+def element_weights(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`weight` or `pos_weight` in this `shape`, for a call on `dtype`."""
+    return spread(name, weights(name, x, dtype), shape)
 
 
 def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:
@@ -265,6 +281,13 @@ def output(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any],
                 f"{name} shares memory with {other}: expected exactly the same array, to work in place, or one apart"
             )
     return plain
+
+
+def refuse_changed(name: str) -> NoReturn:
+    raise RuntimeError(
+        f"{name} was changed while the arguments were checked: expected that neither another thread nor the code of "
+        "another argument gives it another shape, dtype or memory"
+    )
 
 
 def refuse_grad_out() -> NoReturn:

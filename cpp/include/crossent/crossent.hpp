@@ -57,10 +57,10 @@ struct execution {
 // Thrown when `execution::interrupted` said so. Outputs may be partly written.
 struct interrupted_error {};
 
-// A class index outside [0, C) that is not `ignore_index`. Nothing was written.
+// A class index outside [0, C) that is not `ignore_index`. Nothing was written, unless targets are changed during the call.
 struct target_error {
   index row;           // the first such row, in C order
-  std::string value;   // as written in the target array
+  std::string value;   // as written in the target array; empty where that has been changed since
 };
 
 // ---- Normalisers -------------------------------------------------------------------------------------------------
@@ -130,10 +130,16 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
 
 // ---- Losses of elements ------------------------------------------------------------------------------------------
 
-// A target outside [0, 1], or NaN.
-struct outside_error {
-  index element;   // the first such, in C order
+// The first number of an array, in C order, that is outside a range (NaN always is).
+struct outlier {
+  index element = -1;   // -1: there is none
+  double value = 0;
+  // Where another thread or process has changed it since it was read, it was one of so many from `element` on; else 0.
+  index among = 0;
 };
+
+// Thrown for a target outside [0, 1].
+struct outside_error : outlier {};
 
 // All arrays have the shape of the first argument; strides may be 0.
 struct element_loss_options {
@@ -166,8 +172,8 @@ void js_divergence(const view& p, const view& q, int axis, double base, const mu
 // Of softmax(logits), in nats.
 void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& = {});
 
-// The position in C order of the first number outside [low, high] (NaN always is); -1 where there is none.
-index first_outside(const view& x, double low, double high, const execution& = {});
+// The first number outside [low, high].
+outlier first_outside(const view& x, double low, double high, const execution& = {});
 
 // ---- The process -------------------------------------------------------------------------------------------------
 

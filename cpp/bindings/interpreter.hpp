@@ -1,0 +1,45 @@
+// The interpreter from threads that may outlive it.
+//
+// Before Python 3.14 a thread that asks for the GIL when the interpreter has ended is taken down by pthread_exit, which
+// unwinds its stack: through functions that may not throw, which ends the process, and through destructors that give back
+// references without the GIL. From 3.14 on Python lets it sleep. So do we.
+#pragma once
+
+#include <Python.h>
+#include <cxxabi.h>
+#include <unistd.h>
+
+namespace crossent::python {
+
+[[noreturn]] inline void sleep_until_the_process_ends() {
+  for (;;) pause();
+}
+
+// f(), which waits for the GIL or runs Python code, where it is called from C++.
+template <class F> auto or_sleep(F&& f) -> decltype(f()) {
+#if defined(__GLIBCXX__)
+  try {
+    return f();
+  } catch (abi::__forced_unwind&) {
+    sleep_until_the_process_ends();
+  }
+#else
+  return f();
+#endif
+}
+
+// Without the GIL while it lives.
+class without_gil {
+ public:
+  without_gil() : thread_(PyEval_SaveThread()) {}
+  ~without_gil() {
+    or_sleep([&] { PyEval_RestoreThread(thread_); });
+  }
+  without_gil(const without_gil&) = delete;
+  without_gil& operator=(const without_gil&) = delete;
+
+ private:
+  PyThreadState* thread_;
+};
+
+}  // namespace crossent::python
