@@ -16,6 +16,8 @@ class cross_entropy_operation : public row_operation {
   std::unique_ptr<cross_entropy_part> part;
 
   void prepare(row_group& g) override { part->prepare(g, false); }
+  void settle(row_group& g) override { part->settle(g); }
+  void sum(row_group& g, index begin, index end) override { part->sum(g, begin, end); }
   void finish(row_group& g) override {
     part->finish(g);
     if (losses != nullptr) std::copy_n(g.hard.loss, g.count, losses + g.first);
@@ -45,15 +47,14 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   cross_entropy_operation op;
   describe(op, logits, options.axis, 1.0, grad);
   const index rows = op.inputs[0].array.rows.rows();
+  const bool exponential = options.reduction == reduction::exp_mean;
+  const row_numbers losses(loss.data ? new_row_numbers(exponential ? 2 * rows + 1 : rows) : nullptr);
   const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
   const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));
-  op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0);
+  op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0, e);
   op.keeps_terms = op.part->writes_target() && may_keep_terms(op);
   if (op.across && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
 
-  const bool exponential = options.reduction == reduction::exp_mean;
-  const std::size_t numbers = static_cast<std::size_t>(exponential ? 2 * rows + 1 : rows);
-  const row_numbers losses(loss.data ? new_row_numbers(numbers) : nullptr);
   op.losses = losses.get();
   if (exponential) op.losses_low = op.losses + rows;
   op.part->keeps_low = exponential;

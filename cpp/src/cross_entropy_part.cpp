@@ -5,25 +5,43 @@
 namespace crossent {
 
 cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targets& y, const upstream& u,
-                                       const row_loss_options& options, const view& probabilities, double scale)
+                                       const row_loss_options& options, const view& probabilities, double scale,
+                                       const execution& e)
     : op_(op), logits_(logits), y_(y), upstream_(u), options_(options), scale_(scale) {
-  const index classes = op.classes;
   if (probabilities.data != nullptr) probabilities_ = op.read(probabilities, options.axis, 1.0, false);
+  if (!smoothed() && probabilities_ < 0) return;
+  op.sums = true;
+  const index classes = op.classes, blocks = op.blocks(), size = item_size(op.type);
+  const int threads = threads_for(classes, e);
+  const auto over_blocks = [&](auto f) {   // f(block, first class, last class)
+    parallel_for(blocks, block_classes, threads, e, [&](index begin, index end, int) {
+      for (index b = begin; b < end; ++b) f(b, b * block_classes, std::min(classes, (b + 1) * block_classes));
+    });
+  };
   if (smoothed()) {
-    for (index begin = 0; begin < classes; begin += block_classes) {
-      compensated block;
-      for (index c = begin; c < std::min(classes, begin + block_classes); ++c) block.add(y.weight(c));
-      block_weights_.push_back(block.total());
-      weight_sum_.add(block.high);
-      weight_sum_.add(block.low);
+    std::vector<compensated> sums(static_cast<std::size_t>(blocks));
+    over_blocks([&](index b, index begin, index end) {
+      compensated& sum = sums[static_cast<std::size_t>(b)];
+      if (options.weight.data == nullptr) sum.high = static_cast<double>(end - begin);
+      else
+        for (index c = begin; c < end; ++c) sum.add(y.weight(c));
+    });
+    for (const compensated& sum : sums) {
+      block_weights_.push_back(sum.total());
+      weight_sum_.add(sum.high);
+      weight_sum_.add(sum.low);
     }
   }
-  if (options.weight.data != nullptr && (smoothed() || probabilities_ >= 0)) {
-    const std::size_t size = static_cast<std::size_t>(item_size(op.type));
-    packed_weight_.resize(static_cast<std::size_t>(classes) * size);
-    for (index c = 0; c < classes; ++c)
-      store_number(packed_weight_.data() + static_cast<std::size_t>(c) * size, op.type, y.weight(c));
+  if (options.weight.data == nullptr) return;
+  if (options.weight.type == op.type && (options.weight.strides[0] == size || classes == 1)) {
+    weight_ = options.weight.data;
+    return;
   }
+  packed_weight_.reserve(classes * size);
+  weight_ = packed_weight_.data();
+  over_blocks([&](index, index begin, index end) {
+    for (index c = begin; c < end; ++c) store_number(packed_weight_.data() + c * size, op.type, y.weight(c));
+  });
 }
 
 void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
@@ -48,25 +66,37 @@ double cross_entropy_part::fold_deviation(row_group& g, index row, const double*
   return sum.total();
 }
 
-void cross_entropy_part::smooth(row_group& g) const {
-  std::vector<double> part(static_cast<std::size_t>(g.count * g.blocks));
-  op_.kernel().deviation(op_.input(g, logits_), packed_weight_.empty() ? nullptr : packed_weight_.data(), 0, g.blocks,
-                         g.in[logits_].block_stats().max, part.data());
-  for (index i = 0; i < g.count; ++i)
-    g.hard.deviation[i] = fold_deviation(g, i, part.data() + i * g.blocks, block_weights_.data());
+void cross_entropy_part::settle(row_group& g) const {
+  const index sums = (smoothed() ? 1 : 0) + (probabilities_ >= 0 ? 3 : 0);
+  g.hard.sums.assign(static_cast<std::size_t>(g.count * g.blocks * sums), 0.0);
 }
 
-void cross_entropy_part::weigh_probabilities(row_group& g) const {
-  const std::size_t n = static_cast<std::size_t>(g.count * g.blocks);
-  std::vector<double> sums(3 * n);
-  double *part = sums.data(), *mass = part + n, *others = mass + n;
-  op_.kernel().probability_sums(op_.input(g, logits_), op_.input(g, probabilities_),
-                                packed_weight_.empty() ? nullptr : packed_weight_.data(), 0, g.blocks,
-                                g.in[logits_].block_stats().max, {part, mass, others});
+probability_statistics cross_entropy_part::probability_sums(row_group& g) const {
+  const index n = g.count * g.blocks;
+  double* at = g.hard.sums.data() + (smoothed() ? n : 0);
+  return {at, at + n, at + 2 * n};
+}
+
+void cross_entropy_part::sum(row_group& g, index begin, index end) const {
+  const double* max = g.in[logits_].block_stats().max;
+  if (smoothed()) op_.kernel().deviation(op_.input(g, logits_), weight_, begin, end, max, smoothing_sums(g));
+  if (probabilities_ >= 0)
+    op_.kernel().probability_sums(op_.input(g, logits_), op_.input(g, probabilities_), weight_, begin, end, max,
+                                  probability_sums(g));
+}
+
+void cross_entropy_part::fold_smoothing(row_group& g) const {
+  for (index i = 0; i < g.count; ++i)
+    g.hard.deviation[i] = fold_deviation(g, i, smoothing_sums(g) + i * g.blocks, block_weights_.data());
+}
+
+void cross_entropy_part::fold_probabilities(row_group& g) const {
+  const probability_statistics sums = probability_sums(g);
+  const double *mass = sums.mass, *others = sums.others;
   const row_array& q = op_.inputs[static_cast<std::size_t>(probabilities_)].array;
   for (index i = 0; i < g.count; ++i) {
     const index at = i * g.blocks, top = static_cast<index>(g.in[logits_].block[i]);
-    g.hard.target_deviation[i] = fold_deviation(g, i, part + at, mass + at);
+    g.hard.target_deviation[i] = fold_deviation(g, i, sums.deviation + at, mass + at);
     compensated all{mass[at]}, rest{top == 0 ? others[at] : mass[at]};
     for (index b = 1; b < g.blocks; ++b) {
       all.add(mass[at + b]);
@@ -87,8 +117,8 @@ void cross_entropy_part::finish(row_group& g) const {
     op_.kernel().locate(op_.input(g, logits_), x.state(), h.top_class);
     for (index i = 0; i < g.count; ++i) h.top_weight[i] = y_.weight(static_cast<index>(h.top_class[i]));
   }
-  if (smoothed()) smooth(g);
-  if (probabilities_ >= 0) weigh_probabilities(g);
+  if (smoothed()) fold_smoothing(g);
+  if (probabilities_ >= 0) fold_probabilities(g);
   load_class(op_.inputs[static_cast<std::size_t>(logits_)].array, g.count, x.x, h.y, h.row_weight, h.target);
   cross_entropy_rows r{};
   r.count = g.count;
@@ -130,7 +160,7 @@ row_scale cross_entropy_part::scale_of(const row_group& g) const {
   s.factor = g.hard.factor;
   if (smoothed() || probabilities_ >= 0) s.beta = g.hard.beta;
   if (probabilities_ >= 0) s.gamma = g.hard.gamma;
-  if (!packed_weight_.empty()) s.weight = packed_weight_.data();
+  s.weight = weight_;
   if (writes_target()) {
     s.target = g.hard.y;
     s.target_gradient = g.hard.target_gradient;

@@ -11,11 +11,13 @@ class cross_entropy_part {
   // Adds the probabilities, where they are the target, to the inputs of `op`; `logits` is the number of the input.
   // scale: of the gradient.
   cross_entropy_part(row_operation& op, int logits, const targets&, const upstream&, const row_loss_options&,
-                     const view& probabilities, double scale);
+                     const view& probabilities, double scale, const execution&);
 
   bool keeps_low = false;   // what losses leave out is wanted
 
   void prepare(row_group&, bool all_rows) const;
+  void settle(row_group&) const;
+  void sum(row_group&, index begin, index end) const;
   // Losses, the numbers for `scale_of` and the single entries of the gradient.
   void finish(row_group&) const;
   row_scale scale_of(const row_group&) const;
@@ -38,8 +40,11 @@ class cross_entropy_part {
   bool smoothed() const { return options_.label_smoothing > 0; }
   // The sum over the blocks of `part` and of mass * (max of the row - max of the block).
   double fold_deviation(row_group&, index row, const double* part, const double* mass) const;
-  void smooth(row_group&) const;
-  void weigh_probabilities(row_group&) const;
+  // Where the sums over (row, block) are: of the smoothing, and of the probabilities.
+  double* smoothing_sums(row_group& g) const { return g.hard.sums.data(); }
+  probability_statistics probability_sums(row_group& g) const;
+  void fold_smoothing(row_group&) const;
+  void fold_probabilities(row_group&) const;
 
   row_operation& op_;
   int logits_, probabilities_ = -1;
@@ -48,7 +53,8 @@ class cross_entropy_part {
   const row_loss_options& options_;
   double scale_;
   compensated weight_sum_;
-  std::vector<char> packed_weight_;      // contiguous, in the arithmetic dtype; empty: ones
+  const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
+  line_memory packed_weight_;            // where they were not
   std::vector<double> block_weights_;    // sum of the weights of each block of classes
 };
 

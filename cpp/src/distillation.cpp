@@ -29,8 +29,18 @@ class distillation_operation : public row_operation {
     soft_upstream->load(g.first, g.count, g.hard.row_weight, g.upstream);
   }
 
+  void settle(row_group& g) override {
+    soft->settle(g, soft_upstream->divisor());
+    if (hard) hard->settle(g);
+  }
+
+  void sum(row_group& g, index begin, index end) override {
+    soft->sum(g, begin, end);
+    if (hard) hard->sum(g, begin, end);
+  }
+
   void finish(row_group& g) override {
-    soft->finish(g, soft_upstream->divisor());
+    soft->finish(g);
     if (!soft->is_fused() || out.data == nullptr) keep_losses(g);
     if (!hard) return;
     hard->finish(g);
@@ -83,31 +93,34 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   describe(op, logits, options.axis, t, grad);
   const int teacher = op.read(teacher_logits, options.axis, t);
   const index rows = op.inputs[0].array.rows.rows();
+  const bool with_hard = hard_share > 0;
+  const row_numbers soft_losses(loss.data ? new_row_numbers(rows) : nullptr);   // before anything that takes its time
+  const row_numbers hard_losses(loss.data && with_hard ? new_row_numbers(rows) : nullptr);
   const targets y(indices, rows, options, op.classes, op.type, true, e);
   const double soft_denominator = y.denominator(options, e, false), hard_denominator = y.denominator(options, e);
   const upstream soft_upstream(options.grad_output, op.type, soft_denominator);
   const upstream hard_upstream(options.grad_output, op.type, hard_denominator);
   op.rows = &y;
   op.soft_upstream = &soft_upstream;
+  op.cost = heavy;
+  op.sums = true;
   op.soft = std::make_unique<divergence_part>(op, 0, teacher, divergence, how.alpha, power);
-  const bool with_hard = hard_share > 0;
   if (with_hard) {
     const int hard_logits = t == 1 ? 0 : op.read(logits, options.axis, 1.0);
-    op.hard = std::make_unique<cross_entropy_part>(op, hard_logits, y, hard_upstream, options, probabilities, hard_share);
+    op.hard = std::make_unique<cross_entropy_part>(op, hard_logits, y, hard_upstream, options, probabilities, hard_share, e);
     if (op.across) op.stream = false;   // the entries of `complete` would fetch all lines again
   }
 
-  const std::size_t count = static_cast<std::size_t>(rows);
-  const row_numbers soft_losses(loss.data ? new_row_numbers(count) : nullptr);
-  const row_numbers hard_losses(loss.data && with_hard ? new_row_numbers(count) : nullptr);
   op.soft_losses = soft_losses.get();
   op.hard_losses = hard_losses.get();
   run_rows(op, e);
   y.throw_if_bad();
   if (loss.data == nullptr) return;
   if (options.reduction == reduction::none) {
-    for (std::size_t i = 0; i < count; ++i)
-      soft_losses[i] = soft_share * soft_losses[i] + (with_hard ? hard_share * hard_losses[i] : 0);
+    double *soft = soft_losses.get(), *hard = hard_losses.get();
+    parallel_for(rows, 1, threads_for(rows, e), e, [&](index begin, index end, int) {
+      for (index i = begin; i < end; ++i) soft[i] = soft_share * soft[i] + (with_hard ? hard_share * hard[i] : 0);
+    });
     store_losses(soft_losses.get(), rows, loss, e);
     return;
   }

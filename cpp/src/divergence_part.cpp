@@ -50,30 +50,39 @@ row_coefficient divergence_part::gradient_scale(const row_group& g) const {
   return {g.upstream, g.hard.row_weight, {share_, power_, of_student}, {g.soft.divisor, options_.temperature}};
 }
 
-void divergence_part::finish(row_group& g, double divisor) const {
+void divergence_part::settle(row_group& g, double divisor) const {
   auto& s = g.soft;
-  const double* row_weight = g.hard.row_weight;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap, s.gap_rest, s.scaled_gap);
   s.divisor = divisor;
-  if (is_fused()) {
-    prepare_forward(g);
-    if (op_.out.data != nullptr) return;
-    write(g, nullptr, {}, 0, g.blocks, nullptr);
-    complete(g);
-    return;
-  }
-
+  if (is_fused()) return prepare_forward(g);
   distribution(student_rows, g, op_.type, {}, s.student_shift, s.student_factor, s.student_rest);
   distribution(teacher_rows, g, op_.type, {}, s.teacher_shift, s.teacher_factor, s.teacher_rest);
-  std::vector<double> sums(static_cast<std::size_t>(2 * g.count * g.blocks));
-  double *value = sums.data(), *inner = value + g.count * g.blocks;
-  op_.kernel().divergence_sums(student(g), teacher(g), 0, g.blocks, rows(g), value, inner);
+  const std::size_t count = static_cast<std::size_t>(g.count * g.blocks);
+  s.value.assign(count, 0.0);
+  s.inner_sums.assign(count, 0.0);
+}
+
+// The forward kernel writes what it sums, where there is something to write.
+void divergence_part::sum(row_group& g, index begin, index end) const {
+  if (!is_fused())
+    op_.kernel().divergence_sums(student(g), teacher(g), begin, end, rows(g), g.soft.value.data(), g.soft.inner_sums.data());
+  else if (op_.out.data == nullptr) write(g, nullptr, {}, begin, end, nullptr);
+}
+
+void divergence_part::finish(row_group& g) const {
+  auto& s = g.soft;
+  const double* row_weight = g.hard.row_weight;
+  row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
+  if (is_fused()) {
+    if (op_.out.data == nullptr) complete(g);
+    return;
+  }
   for (index i = 0; i < g.count; ++i) {
-    const compensated sum = sum_of_blocks(inner + i * g.blocks, g.blocks);
+    const compensated sum = sum_of_blocks(s.inner_sums.data() + i * g.blocks, g.blocks);
     s.inner[i] = rounded_to(op_.type, sum.total());
     s.inner_low[i] = (sum.high - s.inner[i]) + sum.low;
-    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(value + i * g.blocks, g.blocks).total();
+    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(s.value.data() + i * g.blocks, g.blocks).total();
   }
   if (op_.out.data == nullptr) return;
   distribution(student_rows, g, op_.type, gradient_scale(g), s.student_shift, s.student_factor, s.student_rest);

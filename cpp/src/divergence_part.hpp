@@ -13,7 +13,9 @@ class divergence_part {
       : op_(op), student_(student), teacher_(teacher), options_(options), share_(share), power_(power) {}
 
   // With the row weights in `hard` and the gradient with respect to weight * loss * divisor in `upstream` (0: none).
-  void finish(row_group&, double divisor) const;
+  void settle(row_group&, double divisor) const;
+  void sum(row_group&, index begin, index end) const;
+  void finish(row_group&) const;
   // Whether losses wait for write() and then complete(): one traversal gives the sums and the gradient.
   bool is_fused() const { return options_.kind == divergence::forward && op_.kernel().forward_divergence != nullptr; }
   void write(row_group&, const source* q, const sink&, index begin, index end, const row_scale* hard) const;

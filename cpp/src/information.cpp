@@ -22,7 +22,7 @@ double unit_of(double base) {
 void measure_rows(information kind, const view& p, const view& q, int axis, double base, const mutable_view& out,
                   const execution& e) {
   const default_environment environment;
-  const double unit = unit_of(base);
+  const double unit_of_logarithm = unit_of(base);
   const bool single = arithmetic(p.type) == dtype::float32;   // q is then what it is in float32
   const index classes = p.shape[axis];
   const row_array a(p, axis), b(q, axis), to(out, -1);
@@ -30,22 +30,26 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   const bool across = a.class_stride != item_size(p.type) || classes < lanes;
   index group = std::clamp<index>(cached_classes / std::max<index>(classes, 1), 1, group_rows);
   if (across) group = (group + lanes - 1) / lanes * lanes;
-  parallel_for((rows + group - 1) / group, group * classes, threads_for(rows * classes, e), e, [&](index begin, index end, int) {
+  const int threads = threads_for(rows * classes, e);
+  const index blocks = (classes + block_classes - 1) / block_classes, work = work_of(group, classes, heavy);
+  line_memory kept;   // the sums of rows that take several calls
+  if (work > longest_unit) kept.reserve(threads * group * row_sums_bytes);
+  parallel_for_runs((rows + group - 1) / group, blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
     const char* pa[group_rows];
     const char* pb[group_rows];
     index offset[group_rows];
     double sums[group_rows];
-    for (index u = begin; u < end; ++u) {
-      const index first = u * group, n = std::min(group, rows - first);
-      a.rows.offsets(first, n, offset);
-      for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
-      b.rows.offsets(first, n, offset);
-      for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
-      kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across, single},
-                                 {pb, n, classes, b.class_stride, b.type, across, single}, sums);
-      to.rows.offsets(first, n, offset);
-      for (index i = 0; i < n; ++i) store_number(to.data + offset[i], to.type, sums[i] / unit);
-    }
+    const index first = unit * group, n = std::min(group, rows - first);
+    a.rows.offsets(first, n, offset);
+    for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
+    b.rows.offsets(first, n, offset);
+    for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
+    char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * group * row_sums_bytes;
+    kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across, single},
+                               {pb, n, classes, b.class_stride, b.type, across, single}, begin, end, kept_here, sums);
+    if (end < blocks) return;
+    to.rows.offsets(first, n, offset);
+    for (index i = 0; i < n; ++i) store_number(to.data + offset[i], to.type, sums[i] / unit_of_logarithm);
   });
 }
 
@@ -53,8 +57,11 @@ class entropy_operation : public row_operation {
  public:
   row_array result;
 
+  void sum(row_group& g, index begin, index end) override {
+    if (end - begin < g.blocks && g.sums.data() == nullptr) g.sums.reserve(group_rows * row_sums_bytes);
+    kernel().entropy(input(g, 0), g.in[0].state(), begin, end, g.sums.data(), g.value);
+  }
   void finish(row_group& g) override {
-    kernel().entropy(input(g, 0), g.in[0].state(), g.value);
     index offset[group_rows];
     result.rows.offsets(g.first, g.count, offset);
     for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i]);
@@ -86,6 +93,7 @@ void entropy_with_logits(const view& logits, int axis, const mutable_view& out, 
   entropy_operation op;
   describe(op, logits, axis, 1.0, {});
   op.result = row_array(out, -1);
+  op.sums = op.sums_in_order = true;
   run_rows(op, e);
 }
 

@@ -12,6 +12,8 @@ constexpr index block_classes = 1024;
 constexpr index group_rows = 64;   // rows of a group, at most
 constexpr index pack_rows = 16;    // per-row arrays of doubles are padded to a multiple of this
 constexpr index across_classes = 128;   // contiguous rows of up to this many classes are turned, one row per lane
+constexpr index tile_bytes = block_classes * 64;   // of a block of as many rows as a pack has lanes
+constexpr index row_sums_bytes = 256;   // what is summed so far of a row, where its blocks are summed in order
 
 // What arrays of the dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
@@ -52,6 +54,7 @@ struct block_statistics {
   double* excluded;   // the same without the terms equal to the maximum in the first group of classes that holds it
   double* ties;       // how many those are; both only of a block whose maximum is above those of the blocks before it
   void* terms = nullptr;   // across, of rows of one block: where e_c is to be left, a pack per class of each tile
+  void* tile = nullptr;    // across, of rows of more than across_classes: room for tile_bytes, at a line of memory
 };
 
 // What a row comes to: p_c = exp((x_c - offset)/T) 2^-shift unit / (1 + tail).
@@ -198,20 +201,22 @@ struct dtype_kernels {
   // be multiplied by the teacher's factor.
   void (*forward_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                              index block_end, const divergence_rows&, const row_scale* hard, double* value);
-  // Of the softmax of each row; out is padded to pack_rows.
-  void (*entropy)(const source&, const row_state&, double* out);
+  // Of the softmax of each row; out is padded to pack_rows. Its blocks are summed in order: in one call, or in several, between
+  // which `sums` keeps row_sums_bytes for each row, padded to pack_rows. `out` is written with the last block.
+  void (*entropy)(const source&, const row_state&, index block_begin, index block_end, void* sums, double* out);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
   // n numbers `stride` bytes apart, from and to any dtype.
   void (*gather)(const char* from, index stride, dtype, index n, void* to);
   void (*scatter)(const void* from, index n, char* to, index stride, dtype);
-  // sum of g p, or of g alone (probs == nullptr), of each row
-  void (*sum_products)(const source& grad, const source* probs, double* out);
+  // sum of g p, or of g alone (probs == nullptr), of each row; its blocks in order, as those of `entropy`
+  void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, void* sums, double* out);
   // out_c = p_c (g_c - sum) scale
-  void (*write_softmax_backward)(const source& grad, const source& probs, const sink&, const double* sum, double scale);
+  void (*write_softmax_backward)(const source& grad, const source& probs, const sink&, index block_begin, index block_end,
+                                 const double* sum, double scale);
   // out_c = (g_c - exp(log_p_c) sum) scale
-  void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, const double* sum,
-                                     double scale);
+  void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, index block_begin,
+                                     index block_end, const double* sum, double scale);
   // vmath over contiguous arrays; exp_sum: exp(x + error), error a rounding error of x
   void (*exp)(const void* x, void* out, index n);
   void (*exp_sum)(const void* x, const void* error, void* out, index n);
@@ -235,8 +240,9 @@ struct kernel_table {
   void (*cross_entropy)(const cross_entropy_rows&);
   // exp((high + low) / divisor)
   double (*exp_quotient)(double high, double low, double divisor);
-  // The measure of each row.
-  void (*information_sums)(information, const source& p, const source& q, double* out);
+  // The measure of each row; its blocks in order, as those of `entropy`.
+  void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end, void* sums,
+                           double* out);
   // The sum of n <= 1024 doubles as high + low.
   void (*sum)(index n, const double* x, double* high, double* low);
 };

@@ -13,13 +13,6 @@ namespace {
 
 constexpr index chunk = group_rows;
 
-// f(first row, rows) for groups of rows on all threads.
-template <class F> void for_each_group(index rows, index row_work, const execution& e, F f) {
-  parallel_for((rows + chunk - 1) / chunk, chunk * row_work, threads_for(rows * row_work, e), e, [&](index begin, index end, int) {
-    for (index k = begin; k < end; ++k) f(k * chunk, std::min(chunk, rows - k * chunk));
-  });
-}
-
 }  // namespace
 
 void nll_loss(const view& log_probs, const index_view& target, const row_loss_options& options, const mutable_view& loss,
@@ -28,13 +21,15 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   const index classes = log_probs.shape[options.axis];
   const row_array x(log_probs, options.axis);
   const index rows = x.rows.rows();
+  const row_numbers losses = new_row_numbers(rows);   // before anything that takes its time
   const targets y(target, rows, options, classes, arithmetic(log_probs.type), true, e);
   const double denominator = y.denominator(options, e);
   const upstream coefficients(options.grad_output, arithmetic(log_probs.type), denominator);
 
   // All that is read is read first: the gradient may lie on the log-probabilities.
-  const row_numbers losses = new_row_numbers(static_cast<std::size_t>(rows));
-  for_each_group(rows, 1, e, [&](index first, index n) {
+  const index groups = (rows + chunk - 1) / chunk;
+  parallel_for_runs(groups, 1, chunk, threads_for(rows, e), e, [&](index group, index, index, index) {
+    const index first = group * chunk, n = std::min(chunk, rows - first);
     index c[chunk], offset[chunk];
     double class_weight[chunk], row_weight[chunk];
     y.load(first, n, c, class_weight, row_weight);
@@ -52,18 +47,25 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
 
   const row_array out(grad, options.axis);
   const index size = item_size(grad.type);
-  for_each_group(rows, classes, e, [&](index first, index n) {
-    index c[chunk], offset[chunk];
+  const index blocks = (classes + block_classes - 1) / block_classes;
+  parallel_for_runs(groups, blocks, work_of(chunk, classes), threads_for(rows * classes, e), e,
+                    [&](index group, index begin_block, index end_block, index) {
+    const index first = group * chunk, n = std::min(chunk, rows - first);
+    const index begin = begin_block * block_classes, end = std::min(classes, end_block * block_classes);
+    index offset[chunk];
+    out.rows.offsets(first, n, offset);
+    if (out.class_stride == size) {
+      for (index i = 0; i < n; ++i)
+        std::memset(out.data + offset[i] + begin * size, 0, static_cast<std::size_t>((end - begin) * size));
+    } else {   // class by class: neighbouring rows are often neighbours in memory
+      for (index k = begin; k < end; ++k)
+        for (index i = 0; i < n; ++i) store_number(out.data + offset[i] + k * out.class_stride, grad.type, 0);
+    }
+    if (end < classes) return;
+    index c[chunk];
     double class_weight[chunk], row_weight[chunk], g[chunk];
     y.load(first, n, c, class_weight, row_weight);
     coefficients.load(first, n, row_weight, g);
-    out.rows.offsets(first, n, offset);
-    if (out.class_stride == size) {
-      for (index i = 0; i < n; ++i) std::memset(out.data + offset[i], 0, static_cast<std::size_t>(classes * size));
-    } else {   // class by class: neighbouring rows are often neighbours in memory
-      for (index k = 0; k < classes; ++k)
-        for (index i = 0; i < n; ++i) store_number(out.data + offset[i] + k * out.class_stride, grad.type, 0);
-    }
     for (index i = 0; i < n; ++i)
       if (g[i] != 0)
         store_number(out.data + offset[i] + c[i] * out.class_stride, grad.type,

@@ -1,5 +1,6 @@
 // softmax, log_softmax, logsumexp, and their backward passes.
 #include <algorithm>
+#include <vector>
 
 #include "environment.hpp"
 #include "row_pass.hpp"
@@ -64,24 +65,33 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const index rows = a.rows.rows(), lanes = k.lanes;
   const bool across = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
   const index group = across ? lanes : 8;
-  parallel_for((rows + group - 1) / group, group * classes, threads_for(rows * classes, e), e, [&](index begin, index end, int) {
-    const char* pa[group_rows];
-    const char* pb[group_rows];
-    char* po[group_rows];
-    alignas(64) double sums[group_rows] = {};
-    index offset[group_rows];
-    for (index u = begin; u < end; ++u) {
-      const index first = u * group, n = std::min(group, rows - first);
-      a.rows.offsets(first, n, offset);
-      for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
-      b.rows.offsets(first, n, offset);
-      for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
-      to.rows.offsets(first, n, offset);
-      for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
-      const source sa{pa, n, classes, a.class_stride, a.type, across}, sb{pb, n, classes, b.class_stride, b.type, across};
-      sum(k, sa, sb, sums);
-      write(k, sa, sb, sink{po, to.class_stride, to.type, false}, sums);
-    }
+  const int threads = threads_for(rows * classes, e);
+  const index blocks = (classes + block_classes - 1) / block_classes, work = work_of(group, classes);
+  struct alignas(64) row_totals {
+    double of[pack_rows];
+  };
+  std::vector<row_totals> totals(static_cast<std::size_t>(threads));
+  line_memory kept;   // the sums of rows that take several calls
+  if (work > longest_unit) kept.reserve(threads * pack_rows * row_sums_bytes);
+  // All blocks are summed, then all are written: twice as many.
+  parallel_for_runs((rows + group - 1) / group, 2 * blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
+    const char* pa[pack_rows];
+    const char* pb[pack_rows];
+    char* po[pack_rows];
+    index offset[pack_rows];
+    const index first = unit * group, n = std::min(group, rows - first);
+    a.rows.offsets(first, n, offset);
+    for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
+    b.rows.offsets(first, n, offset);
+    for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
+    to.rows.offsets(first, n, offset);
+    for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
+    const source sa{pa, n, classes, a.class_stride, a.type, across}, sb{pb, n, classes, b.class_stride, b.type, across};
+    double* const total = totals[static_cast<std::size_t>(slot)].of;
+    char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * pack_rows * row_sums_bytes;
+    if (begin < blocks) sum(k, sa, sb, begin, std::min(end, blocks), kept_here, total);
+    if (end > blocks)
+      write(k, sa, sb, sink{po, to.class_stride, to.type, false}, std::max(begin, blocks) - blocks, end - blocks, total);
   });
 }
 
@@ -124,9 +134,11 @@ void softmax_backward(const view& grad_output, const view& probs, int axis, doub
   const default_environment environment;
   run_pairs(
       grad_output, probs, axis, out, e,
-      [](const dtype_kernels& k, const source& g, const source& p, double* sums) { k.sum_products(g, &p, sums); },
-      [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, const double* sums) {
-        k.write_softmax_backward(g, p, to, sums, 1 / temperature);
+      [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, void* kept, double* sums) {
+        k.sum_products(g, &p, begin, end, kept, sums);
+      },
+      [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, index begin, index end, const double* sums) {
+        k.write_softmax_backward(g, p, to, begin, end, sums, 1 / temperature);
       });
 }
 
@@ -135,9 +147,11 @@ void log_softmax_backward(const view& grad_output, const view& log_probs, int ax
   const default_environment environment;
   run_pairs(
       grad_output, log_probs, axis, out, e,
-      [](const dtype_kernels& k, const source& g, const source&, double* sums) { k.sum_products(g, nullptr, sums); },
-      [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, const double* sums) {
-        k.write_log_softmax_backward(g, l, to, sums, 1 / temperature);
+      [](const dtype_kernels& k, const source& g, const source&, index begin, index end, void* kept, double* sums) {
+        k.sum_products(g, nullptr, begin, end, kept, sums);
+      },
+      [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, index begin, index end, const double* sums) {
+        k.write_log_softmax_backward(g, l, to, begin, end, sums, 1 / temperature);
       });
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <exception>
 #include <vector>
 #if defined(_OPENMP)
 #include <omp.h>
@@ -19,8 +20,7 @@ namespace crossent {
 namespace {
 
 constexpr index serial_work = 1 << 15;         // elements; waking a thread costs some microseconds
-constexpr index first_wave_work = 1 << 24;     // elements
-constexpr double wave_seconds = 0.05;
+constexpr double wave_seconds = 0.03;
 constexpr index sum_block = 1024;
 
 std::atomic<int> process_threads{0};   // 0: not set
@@ -69,13 +69,21 @@ struct wave {
   std::atomic<index> next;
   void (*f)(void*, index, index, int);
   void* context;
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
 
-  void work(int worker) {
+  // An exception that left a parallel region would end the process.
+  void work(int worker) noexcept {
     const default_environment environment;
-    for (;;) {
-      const index begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= end) return;
-      f(context, begin, std::min(begin + chunk, end), worker);
+    try {
+      for (;;) {
+        const index begin = next.fetch_add(chunk, std::memory_order_relaxed);
+        if (begin >= end) return;
+        f(context, begin, std::min(begin + chunk, end), worker);
+      }
+    } catch (...) {
+      next.store(end, std::memory_order_relaxed);   // nobody begins another chunk
+      if (!failed.exchange(true)) error = std::current_exception();
     }
   }
 };
@@ -85,11 +93,24 @@ void run_wave(wave& w, int threads) {
   if (threads > 1) {
 #pragma omp parallel num_threads(threads)
     w.work(omp_get_thread_num());
-    return;
+  } else {
+    w.work(0);
   }
-#endif
-  static_cast<void>(threads);  // without OpenMP, one thread takes every chunk
+#else
+  static_cast<void>(threads);  // one thread takes every chunk
   w.work(0);
+#endif
+  if (w.failed) std::rethrow_exception(w.error);
+}
+
+// The processors that this process may use. OMP_NUM_THREADS may say more, by mistake or for another library.
+int processors() {
+#if defined(_OPENMP)
+  static const int count = omp_get_num_procs();
+  return count;
+#else
+  return 1;
+#endif
 }
 
 }  // namespace
@@ -99,13 +120,15 @@ void set_num_threads(int n) { process_threads = n; }
 int num_threads(int limit) {
 #if defined(_OPENMP)
   if (serial_after_fork.load(std::memory_order_relaxed)) return 1;
+  const int asked_for = process_threads.load(std::memory_order_relaxed);
   int n = omp_get_max_threads();
-  for (const int bound : {process_threads.load(std::memory_order_relaxed), limit, cpu_quota()})
+  for (const int bound : {asked_for > 0 ? asked_for : processors(), limit, cpu_quota()})
     if (bound > 0) n = std::min(n, bound);
   return std::max(n, 1);
 #else
   static_cast<void>(limit);
   static_cast<void>(&cpu_quota);
+  static_cast<void>(&processors);
   return 1;
 #endif
 }
@@ -117,19 +140,19 @@ void run_parallel(index units, index unit_work, int threads, const execution& e,
   using clock = std::chrono::steady_clock;
   threads = static_cast<int>(std::min<index>(threads, units));
   if (threads > 1) install_fork_handlers();
-  index size = e.interrupted ? std::max<index>(first_wave_work / std::max<index>(unit_work, 1), threads) : units;
+  patience caller(e);
+  index size = e.interrupted ? std::max<index>(longest_unit / std::max<index>(unit_work, 1), threads) : units;
   for (index begin = 0; begin < units;) {
     size = std::min(size, units - begin);
-    wave w{begin + size, std::max<index>(1, size / (8 * threads)), {begin}, f, context};
+    wave w{begin + size, std::max<index>(1, size / (8 * threads)), {begin}, f, context, {false}, nullptr};
     const auto start = clock::now();
     run_wave(w, threads);
     begin += size;
-    if (begin < units) {
-      if (e.interrupted()) throw interrupted_error{};
-      const double seconds = std::chrono::duration<double>(clock::now() - start).count();
-      const double scale = std::clamp(wave_seconds / std::max(seconds, 1e-6), 0.25, 4.0);
-      size = std::max<index>(static_cast<index>(static_cast<double>(size) * scale), threads);
-    }
+    if (begin == units) return;
+    caller.ask();
+    const double seconds = std::chrono::duration<double>(clock::now() - start).count();
+    const double scale = std::clamp(wave_seconds / std::max(seconds, 1e-6), 0.25, 8.0);
+    size = std::max<index>(static_cast<index>(std::min(static_cast<double>(size) * scale, 0x1p60)), threads);
   }
 }
 

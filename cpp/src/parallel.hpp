@@ -1,19 +1,55 @@
 // Threads: the only OpenMP of the library.
 //
-// Work is cut into waves of about 50 ms, between which the calling thread asks whether to go on; a wave is cut into
+// Work is cut into waves of about 30 ms, between which the calling thread asks whether to go on; a wave is cut into
 // chunks that the threads take in turn. Every chunk runs in the default floating-point environment. How work is cut
-// never shows in a result.
+// never shows in a result. What a chunk throws is thrown on the calling thread when the others have ended theirs.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <type_traits>
 
 #include "crossent/crossent.hpp"
 
 namespace crossent {
 
-// f(begin, end, worker) for chunks of [0, units), by at most `threads` workers (see threads_for). `unit_work`: elements
-// of a unit, to judge by. Throws interrupted_error.
+// Work is counted in elements that cost as much as one of softmax, 1 to 20 ns. Elements of divergences and of measures of
+// information cost this many times as much.
+constexpr index heavy = 8;
+// More of it is never one unit: 50 ms of the slowest level.
+constexpr index longest_unit = index{1} << 21;
+
+// The work of so many rows. Classes that all lie at one place may be more than their product with it can say.
+constexpr index work_of(index rows, index classes, index cost = 1) {
+  constexpr index most = index{1} << 60;
+  const index row = classes > most / cost ? most : classes * cost;
+  return rows > most / std::max<index>(row, 1) ? most : rows * row;
+}
+
+// Asks the caller of a long call now and then whether to go on, and throws interrupted_error if not.
+class patience {
+ public:
+  explicit patience(const execution& e) : e_(e) {}
+  void ask() {
+    if (e_.interrupted == nullptr) return;
+    const auto now = clock::now();
+    if (now - asked_ < std::chrono::milliseconds(20)) return;
+    asked_ = now;
+    if (e_.interrupted()) throw interrupted_error{};
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+  const execution& e_;
+  clock::time_point asked_ = clock::now();
+};
+
+// f(begin, end, worker) for chunks of [0, units), by at most `threads` workers (see threads_for). `unit_work`: the work of
+// a unit, to judge by. Throws interrupted_error.
 void run_parallel(index units, index unit_work, int threads, const execution&, void (*f)(void*, index, index, int), void* context);
+
+// Where the k-th of `parts` equal parts of n begins; n * parts may be more than an index holds.
+constexpr index share_of(index n, index k, index parts) { return n / parts * k + n % parts * k / parts; }
 
 template <class F> void parallel_for(index units, index unit_work, int threads, const execution& e, F&& f) {
   run_parallel(
@@ -22,6 +58,28 @@ template <class F> void parallel_for(index units, index unit_work, int threads, 
         (*static_cast<std::remove_reference_t<F>*>(context))(begin, end, worker);
       },
       &f);
+}
+
+// f(unit, begin, end, slot) for all units in parallel, and in each for all of its blocks in order: as one run of blocks, or, where
+// a unit is longer than one may be, as several. A slot, one of at most `threads`, has one unit until it is done.
+template <class F>
+void parallel_for_runs(index units, index blocks, index unit_work, int threads, const execution& e, F&& f) {
+  const index runs = std::min(blocks, (unit_work - 1) / longest_unit + 1);
+  if (runs <= 1)
+    return parallel_for(units, unit_work, threads, e, [&](index begin, index end, int worker) {
+      for (index u = begin; u < end; ++u) f(u, index{0}, blocks, index{worker});
+    });
+  patience caller(e);
+  for (index first = 0; first < units; first += threads) {
+    const index slots = std::min<index>(threads, units - first);
+    for (index run = 0; run < runs; ++run) {
+      parallel_for(slots, longest_unit, threads, e, [&](index begin, index end, int) {
+        for (index slot = begin; slot < end; ++slot)
+          f(first + slot, share_of(blocks, run, runs), share_of(blocks, run + 1, runs), slot);
+      });
+      caller.ask();
+    }
+  }
 }
 
 // How many threads a call should use for this many elements in total: 1 below the size that pays for waking others.

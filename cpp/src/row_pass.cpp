@@ -12,17 +12,25 @@ namespace {
 constexpr index cached_bytes = 1 << 18;       // of the rows of a group
 constexpr index reread_bytes = 1 << 17;       // the same where they are read again, beside a stream of output
 
-index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
-
 // Rows per group: as many as stay in cache, in whole tiles, and few enough to keep the threads busy.
 index choose_group(const row_operation& op, index rows, int threads) {
-  const index lanes = op.across ? op.kernel().lanes : 1;
+  const index lanes = op.across ? op.kernel().lanes : 1, classes = std::min(op.classes, cached_bytes);
   index row_bytes = 0;
-  for (const row_input& input : op.inputs) row_bytes += op.classes * item_size(input.array.type);
+  for (const row_input& input : op.inputs) row_bytes += classes * item_size(input.array.type);
   index n = std::clamp<index>((op.out.data == nullptr ? cached_bytes : reread_bytes) / row_bytes, 1, group_rows);
   n = std::min(n, std::max<index>(8, rows / (4 * threads)));
   return std::clamp<index>((n + lanes - 1) / lanes * lanes, lanes, group_rows);
 }
+
+// Room for a tile of each worker, where one does not fit the stack.
+struct tile_memory {
+  line_memory memory;
+
+  tile_memory(const row_operation& op, int threads) {
+    if (op.across && op.classes > across_classes) memory.reserve(threads * tile_bytes);
+  }
+  char* of(int worker) const { return memory.data() == nullptr ? nullptr : memory.data() + worker * tile_bytes; }
+};
 
 void start(const row_operation& op, row_group& g, index first, index count) {
   const auto point = [&](const row_array& a, auto** rows) {
@@ -43,25 +51,27 @@ void start(const row_operation& op, row_group& g, index first, index count) {
   point(op.out, g.out);
 }
 
-void reserve(const row_operation& op, row_group& g, index rows, index blocks) {
-  g.blocks = blocks;
+void reserve(const row_operation& op, row_group& g, index rows) {
+  g.blocks = op.blocks();
   g.in.reset(new row_reading[op.inputs.size()]);
   for (std::size_t k = 0; k < op.inputs.size(); ++k) g.in[k].precise = op.type == dtype::float64;
   for (std::size_t k = 0; k < op.inputs.size(); ++k)
-    if (op.inputs[k].statistics) g.in[k].statistics.assign(static_cast<std::size_t>(6 * (rows * blocks + pack_rows)), 0.0);
+    if (op.inputs[k].statistics) g.in[k].statistics.assign(static_cast<std::size_t>(6 * (rows * g.blocks + pack_rows)), 0.0);
   if (!op.keeps_terms) return;
-  constexpr index line = 64;
   const index size = item_size(op.type), lanes = op.kernel().lanes;
   row_reading& x = g.in[0];
-  x.memory.resize(static_cast<std::size_t>(group_rows * op.classes * size + line));
-  x.terms = x.memory.data() + static_cast<index>(-reinterpret_cast<std::uintptr_t>(x.memory.data()) % line);
-  for (index i = 0; i < group_rows; ++i) x.row_terms[i] = x.terms + (i / lanes * lanes * op.classes + i % lanes) * size;
+  x.terms.reserve(group_rows * op.classes * size);
+  for (index i = 0; i < group_rows; ++i)
+    x.row_terms[i] = x.terms.data() + (i / lanes * lanes * op.classes + i % lanes) * size;
 }
 
-void take_statistics(const row_operation& op, row_group& g, index begin, index end) {
-  for (int k = 0; k < static_cast<int>(op.inputs.size()); ++k)
-    if (op.inputs[static_cast<std::size_t>(k)].statistics)
-      op.kernel().statistics(op.input(g, k), begin, end, op.scale(k), g.in[k].block_stats());
+void take_statistics(const row_operation& op, row_group& g, index begin, index end, char* tile) {
+  for (int k = 0; k < static_cast<int>(op.inputs.size()); ++k) {
+    if (!op.inputs[static_cast<std::size_t>(k)].statistics) continue;
+    block_statistics to = g.in[k].block_stats();
+    to.tile = tile;
+    op.kernel().statistics(op.input(g, k), begin, end, op.scale(k), to);
+  }
 }
 
 void fold(const row_operation& op, row_group& g) {
@@ -71,16 +81,19 @@ void fold(const row_operation& op, row_group& g) {
 }
 
 void run_groups(row_operation& op, index rows, index group, int threads, const execution& e) {
-  const index blocks = block_count(op.classes);
+  const index blocks = op.blocks();
+  const tile_memory tiles(op, threads);
   const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(threads)]);
-  for (int i = 0; i < threads; ++i) reserve(op, groups[static_cast<std::size_t>(i)], group, blocks);
-  parallel_for((rows + group - 1) / group, group * op.classes, threads, e, [&](index begin, index end, int worker) {
+  for (int i = 0; i < threads; ++i) reserve(op, groups[static_cast<std::size_t>(i)], group);
+  parallel_for((rows + group - 1) / group, work_of(group, op.classes, op.cost), threads, e, [&](index begin, index end, int worker) {
     row_group& g = groups[static_cast<std::size_t>(worker)];
     for (index k = begin; k < end; ++k) {
       start(op, g, k * group, std::min(group, rows - k * group));
       op.prepare(g);
-      take_statistics(op, g, 0, blocks);
+      take_statistics(op, g, 0, blocks, tiles.of(worker));
       fold(op, g);
+      op.settle(g);
+      if (op.sums) op.sum(g, 0, blocks);
       op.finish(g);
       if (op.out.data == nullptr) continue;
       op.write(g, 0, blocks);
@@ -90,43 +103,59 @@ void run_groups(row_operation& op, index rows, index group, int threads, const e
   });
 }
 
-// Few long rows: all groups are in flight, and the threads share the blocks of each.
+// Few rows, or long ones: the threads share the blocks of each. So many groups are in flight that all threads are busy.
 void run_blocks(row_operation& op, index rows, index group, int threads, const execution& e) {
-  const index blocks = block_count(op.classes), count = (rows + group - 1) / group;
-  const index runs = std::min(blocks, std::max<index>(1, (8 * threads + count - 1) / count));
-  const std::unique_ptr<row_group[]> groups(new row_group[static_cast<std::size_t>(count)]);
-  for (index k = 0; k < count; ++k) {
-    row_group& g = groups[static_cast<std::size_t>(k)];
-    reserve(op, g, group, blocks);
-    start(op, g, k * group, std::min(group, rows - k * group));
-    op.prepare(g);
-  }
-  const auto over_runs = [&](auto f) {
-    parallel_for(count * runs, group * op.classes / runs, threads, e, [&](index begin, index end, int) {
-      for (index u = begin; u < end; ++u) {
-        const index run = u % runs;
-        f(groups[static_cast<std::size_t>(u / runs)], run * blocks / runs, (run + 1) * blocks / runs);
-      }
-      if (op.stream) stream_fence();
-    });
-  };
-  over_runs([&](row_group& g, index begin, index end) {
-    take_statistics(op, g, begin, end);
-  });
-  parallel_for(count, group * op.classes, threads, e, [&](index begin, index end, int) {
-    for (index k = begin; k < end; ++k) {
-      row_group& g = groups[static_cast<std::size_t>(k)];
-      fold(op, g);
-      op.finish(g);
+  const index blocks = op.blocks(), groups = (rows + group - 1) / group, work = work_of(group, op.classes, op.cost);
+  const index most = std::clamp<index>(8 * longest_unit / work, 1, std::min<index>(groups, 4 * threads));
+  const tile_memory tiles(op, threads);
+  const std::unique_ptr<row_group[]> flight(new row_group[static_cast<std::size_t>(most)]);
+  for (index k = 0; k < most; ++k) reserve(op, flight[static_cast<std::size_t>(k)], group);
+  patience caller(e);
+  for (index first = 0; first < groups; first += most) {
+    const index count = std::min(most, groups - first);
+    const index wanted = std::max((8 * threads + count - 1) / count, (work - 1) / longest_unit + 1);
+    const index runs = std::min(blocks, wanted);
+    const auto over_groups = [&](auto f) {
+      parallel_for(count, group * blocks, threads, e, [&](index begin, index end, int) {
+        for (index k = begin; k < end; ++k) f(flight[static_cast<std::size_t>(k)]);
+      });
+      caller.ask();
+    };
+    const auto over_runs = [&](auto f) {
+      parallel_for(count * runs, work / runs, threads, e, [&](index begin, index end, int worker) {
+        for (index u = begin; u < end; ++u)
+          f(flight[static_cast<std::size_t>(u / runs)], share_of(blocks, u % runs, runs), share_of(blocks, u % runs + 1, runs),
+            worker);
+        if (op.stream) stream_fence();
+      });
+      caller.ask();
+    };
+    for (index k = 0; k < count; ++k) {
+      const index row = (first + k) * group;
+      start(op, flight[static_cast<std::size_t>(k)], row, std::min(group, rows - row));
+      op.prepare(flight[static_cast<std::size_t>(k)]);
     }
-  });
-  if (op.out.data == nullptr) return;
-  over_runs([&](row_group& g, index begin, index end) { op.write(g, begin, end); });
-  for (index k = 0; k < count; ++k) op.complete(groups[static_cast<std::size_t>(k)]);
+    over_runs([&](row_group& g, index begin, index end, int worker) { take_statistics(op, g, begin, end, tiles.of(worker)); });
+    over_groups([&](row_group& g) {
+      fold(op, g);
+      op.settle(g);
+    });
+    if (op.sums && op.sums_in_order) {
+      for (index run = 0; run < runs; ++run)
+        over_groups([&](row_group& g) { op.sum(g, share_of(blocks, run, runs), share_of(blocks, run + 1, runs)); });
+    } else if (op.sums) {
+      over_runs([&](row_group& g, index begin, index end, int) { op.sum(g, begin, end); });
+    }
+    over_groups([&](row_group& g) { op.finish(g); });
+    if (op.out.data == nullptr) continue;
+    over_runs([&](row_group& g, index begin, index end, int) { op.write(g, begin, end); });
+    for (index k = 0; k < count; ++k) op.complete(flight[static_cast<std::size_t>(k)]);
+  }
 }
 
 }  // namespace
 
+void row_operation::sum(row_group&, index, index) {}
 void row_operation::write(row_group&, index, index) {}
 
 int row_operation::read(const view& v, int axis, double temperature, bool statistics) {
@@ -175,7 +204,8 @@ void run_rows(row_operation& op, const execution& e) {
   if (rows == 0) return;
   const int threads = threads_for(rows * op.classes, e);
   const index group = choose_group(op, rows, threads);
-  if (threads > 1 && rows < 4 * threads * group && block_count(op.classes) >= 4) run_blocks(op, rows, group, threads, e);
+  const bool are_few = threads > 1 && rows < 4 * threads * group && op.blocks() >= 4;
+  if (are_few || work_of(group, op.classes, op.cost) > longest_unit) run_blocks(op, rows, group, threads, e);
   else run_groups(op, rows, group, threads, e);
 }
 

@@ -25,6 +25,19 @@ struct compensated {
   double total() const { return low == low ? high + low : high; }
 };
 
+// Memory that starts at a line of it; not initialised.
+class line_memory {
+ public:
+  void reserve(index bytes) { at_.reset(static_cast<char*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}))); }
+  char* data() const { return at_.get(); }
+
+ private:
+  struct free {
+    void operator()(char* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<char, free> at_;
+};
+
 // Rows of one strided array, with the class axis apart.
 struct row_array {
   char* data = nullptr;
@@ -57,14 +70,13 @@ struct alignas(64) row_reading {
   double scaled_tail[group_rows] = {};
   bool precise = false;             // whether the last three are known
   std::vector<double> statistics;   // 6 per (row, block)
-  std::vector<char> memory;
-  char* terms = nullptr;            // in it, where the statistics leave them; with a pointer for each row, as x
+  line_memory terms;                // where the statistics leave them; with a pointer for each row, as x
   const char* row_terms[group_rows] = {};
 
   block_statistics block_stats() {
     double* p = statistics.data();
     const std::size_t n = statistics.size() / 6;
-    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, terms};
+    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, terms.data()};
   }
   row_state state() {
     const auto if_precise = [&](double* v) { return precise ? v : nullptr; };
@@ -79,9 +91,11 @@ struct alignas(64) row_group {
   std::unique_ptr<row_reading[]> in;   // one per input
   char* out[group_rows] = {};
   double factor[group_rows] = {}, shift[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
+  line_memory sums;                    // of an operation that sums blocks in order, where it does in several calls
 
   // Of a loss in -log p.
   struct alignas(64) {
+    std::vector<double> sums;          // of each (row, block), one after the other
     index y[group_rows] = {};
     double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
     double loss[group_rows] = {}, loss_low[group_rows] = {};
@@ -99,18 +113,21 @@ struct alignas(64) row_group {
     double inner[group_rows] = {}, inner_low[group_rows] = {};
     // Of the forward kernel.
     double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {}, small[group_rows] = {};
-    std::vector<double> value;   // of each (row, block), in that unit
+    std::vector<double> value, inner_sums;   // of each (row, block); of the forward kernel, the first in that unit
     double student_shift[group_rows] = {}, student_factor[group_rows] = {}, student_rest[group_rows] = {};
     double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {}, teacher_rest[group_rows] = {};
   } soft;
 };
 
-// The steps of an operation on a group. Each sees only its rows; `write` is called for runs of blocks.
+// The steps of an operation on a group. Each sees only its rows; `sum` and `write` are called for runs of blocks, of which
+// several may be done at once.
 class row_operation {
  public:
   virtual ~row_operation() = default;
   virtual void prepare(row_group&) {}                       // before the inputs are read
-  virtual void finish(row_group&) = 0;                      // after the fold
+  virtual void settle(row_group&) {}                        // after the fold: what the sums depend on
+  virtual void sum(row_group&, index begin, index end);     // sums over the classes of blocks
+  virtual void finish(row_group&) = 0;                      // all that is left of what a row comes to
   virtual void write(row_group&, index begin, index end);   // entries of the output
   virtual void complete(row_group&) {}                      // single entries, after all blocks are written
 
@@ -120,6 +137,9 @@ class row_operation {
   row_array out;                 // out.data == nullptr: nothing is written
   bool across = false, stream = false;
   bool keeps_terms = false;      // of the first input, for `write_terms`
+  bool sums = false;             // `sum` has something to do
+  bool sums_in_order = false;    // and is called for the blocks of a group in their order
+  index cost = 1;                // of an element: 1, or `heavy`
 
   source input(const row_group& g, int k) const {
     const row_array& a = inputs[static_cast<std::size_t>(k)].array;
@@ -128,6 +148,7 @@ class row_operation {
   sink output(const row_group& g) const { return {g.out, out.class_stride, out.type, stream}; }
   const scaling& scale(int k) const { return inputs[static_cast<std::size_t>(k)].t; }
   const dtype_kernels& kernel() const { return kernels(type); }
+  index blocks() const { return (classes + block_classes - 1) / block_classes; }
   // Makes `factor`, and a `shift` from that of the statistics, ready for `write_exp`, which writes what the kernel of that name
   // does, of the first input.
   void scale_factors(row_group&, const double* from_shift, double* factor, double* shift) const;

@@ -97,8 +97,13 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       sample_weight_(options.sample_weight, arithmetic) {
   if (data_ == nullptr) return;
   if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
-    smoothed_ = false;
-    for (index c = 0; c < classes && !smoothed_; ++c) smoothed_ = weight_at(c) > 0;
+    std::atomic<bool> any{false};
+    parallel_for((classes - 1) / block_classes + 1, block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
+      const index last = std::min(classes, end * block_classes);
+      for (index c = begin * block_classes; c < last && !any; ++c)
+        if (weight_at(c) > 0) any = true;
+    });
+    smoothed_ = any;
   }
   const bool counts = options.reduction == reduction::none || options.reduction == reduction::sum || options.denominator > 0;
   if (writes || (!counts && (weights_ != nullptr || sample_weight_.given()))) check(e);

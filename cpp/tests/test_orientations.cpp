@@ -49,7 +49,8 @@ struct known {
     block.resize(static_cast<std::size_t>(6 * n));
     row.resize(13 * padded);
     double* s = block.data();
-    const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n};
+    alignas(64) static char tile[tile_bytes];
+    const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n, nullptr, tile};
     double** const arrays[] = {&max,    &tail,         &offset,   &shift,    &unit,        &top, &log_sum,
                                &factor, &spread_shift, &tail_low, &unit_low, &scaled_tail, &rest};
     for (int i = 0; i < 13; ++i) *arrays[i] = row.data() + i * padded;
@@ -121,7 +122,8 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits alon
     const std::vector<T> weight = probabilities<T>(classes, seed + 2);
     const index blocks = blocks_of(classes);
     const auto statistics = [&](const source& s, double** at) {
-      k.statistics(s, 0, blocks, {}, {at[0], at[1], at[2], at[3], at[4], at[5]});
+      alignas(64) static char tile[tile_bytes];
+      k.statistics(s, 0, blocks, {}, {at[0], at[1], at[2], at[3], at[4], at[5], nullptr, tile});
       for (index r = 0; r < rows; ++r) {   // what is not needed need not be there
         double max = 0;
         for (index b = r * blocks; b < (r + 1) * blocks; ++b) {
@@ -146,7 +148,7 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits alon
     }
     const auto entropy = [&](const source& s) {
       std::vector<double> v(padded);
-      k.entropy(s, row.state(), v.data());
+      k.entropy(s, row.state(), 0, blocks_of(s.classes), nullptr, v.data());
       v.resize(rows);
       return v;
     };
@@ -154,8 +156,8 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits alon
     for (const auto kind : {information::entropy, information::cross_entropy, information::kl_divergence,
                             information::js_divergence, information::kl_div, information::kl_div_log}) {
       const both<T>& first = kind < information::kl_div ? q : x;
-      CHECK(same(sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.along, q.along, at[0]); }),
-                 sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.across, q.across, at[0]); })));
+      CHECK(same(sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.along, q.along, 0, blocks_of(first.along.classes), nullptr, at[0]); }),
+                 sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.across, q.across, 0, blocks_of(first.across.classes), nullptr, at[0]); })));
     }
   });
 }

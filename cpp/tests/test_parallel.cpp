@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <thread>
 #include <vector>
 #if defined(__x86_64__)
@@ -13,6 +14,7 @@
 #endif
 
 #include "parallel.hpp"
+#include "row_numbers.hpp"
 
 namespace crossent {
 
@@ -74,6 +76,57 @@ TEST_CASE("a long call asks between waves whether to go on, and stops when told"
   CHECK_THROWS_AS(parallel_for(100000, 1 << 24, 2, e, slow), interrupted_error);
   CHECK(asked == 3);
   CHECK(done < 100000);
+}
+
+TEST_CASE("what a chunk throws is thrown by the call, whichever thread it was on, and the others stop") {
+  for (const index bad : {0, 1, 500, 999}) {
+    std::atomic<index> done{0};
+    CHECK_THROWS_AS(parallel_for(1000, 1, 8, {}, [&](index begin, index end, int) {
+                      if (begin <= bad && bad < end) throw std::bad_alloc();
+                      done += end - begin;
+                    }), std::bad_alloc);
+    CHECK(done < 1000);
+  }
+  CHECK(ordered_sum(nullptr, 0, {}) == 0);   // and the next call is as good as any
+}
+
+TEST_CASE("long units are taken as runs of blocks, all of them once and in order") {
+  for (const index blocks : {1, 2, 7, 1000}) {
+    for (const index work : {index{1}, longest_unit, 3 * longest_unit, index{1} << 60}) {
+      for (const int threads : {1, 3}) {
+        std::vector<index> next(10);   // the block that each unit expects
+        std::vector<index> unit_of(static_cast<std::size_t>(threads), -1);
+        parallel_for_runs(10, blocks, work, threads, {}, [&](index unit, index begin, index end, index slot) {
+          index& expected = next[static_cast<std::size_t>(unit)];
+          index& held = unit_of[static_cast<std::size_t>(slot)];
+          CHECK((begin == 0 || held == unit));
+          CHECK(begin == expected);
+          CHECK(begin < end);
+          expected = end;
+          held = unit;
+        });
+        for (const index end : next) CHECK(end == blocks);
+      }
+    }
+  }
+}
+
+TEST_CASE("a call of many short loops asks between them") {
+  static std::atomic<int> asked{0};
+  asked = 0;
+  const execution e{2, [] { return ++asked == 2; }};
+  const auto slow = [](index, index, index, index) { std::this_thread::sleep_for(std::chrono::milliseconds(15)); };
+  CHECK_THROWS_AS(parallel_for_runs(100, 1000, 1000 * longest_unit, 2, e, slow), interrupted_error);
+  CHECK(asked == 2);
+}
+
+TEST_CASE("the work of rows is never negative, however many there are") {
+  CHECK(work_of(3, 5) == 15);
+  CHECK(work_of(3, 5, 8) == 120);
+  CHECK(work_of(index{1} << 61, index{1} << 61) == index{1} << 60);
+  CHECK(work_of(16, index{1} << 60, 8) == index{1} << 60);
+  CHECK(share_of(index{1} << 60, 1000, 1000) == index{1} << 60);
+  CHECK_THROWS_AS(new_row_numbers(index{1} << 61), std::bad_alloc);
 }
 
 #if defined(__x86_64__)

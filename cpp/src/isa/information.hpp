@@ -72,8 +72,8 @@ CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, doubles is_ti
   return {{p, zero}, {x - y, zero}};
 }
 
-void information_sums(information kind, const source& p, const source& q, double* out) {
-  sum_rows<double, information_lanes, 2>({p, q}, out, [=](index, auto) {
+void information_sums(information kind, const source& p, const source& q, index begin, index end, void* sums, double* out) {
+  sum_rows<double, information_lanes, 2>({p, q}, begin, end, sums, out, [=](index, auto) {
     return [=](information_lanes& s, const doubles* x) {
       const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
       const bool of_logs = kind == information::kl_div_log;
@@ -134,12 +134,14 @@ template <> struct gap_sums<float> {
 };
 
 // log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
-template <class T> void entropy_of_logits(const source& x, const row_state& state, double* out) {
-  sum_rows<T, gap_sums<T>, 1>({x}, out, [&](index row, auto o) {
+template <class T>
+void entropy_of_logits(const source& x, const row_state& state, index begin, index end, void* sums, double* out) {
+  sum_rows<T, gap_sums<T>, 1>({x}, begin, end, sums, out, [&](index row, auto o) {
     const exponential<T, division::none> term(set1(bias<T>) - per_row<T>(state.shift, row, o), scaling{});
     const pack<T> offset = per_row<T>(state.offset, row, o), max = per_row<T>(state.max, row, o);
     return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - offset), v[0], max); };
   });
+  if (end * block_classes < x.classes) return;
   const doubles zero = set1(0.0), one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
   for (index i = 0; i < x.count; i += 8) {
     const wide tail = wide_tail(state, i), unit = wide_unit(state, i) / (wide{one, zero} + tail);

@@ -8,17 +8,26 @@ namespace {
 
 // out[i] = sum over all classes of row i. make(row, orientation) gives add(sums, x), which adds a pack of each array to a
 // `Sums`: class c is in lane c mod W of it. The classes that a block lacks to whole packs are Sums::missing in all arrays.
+// The blocks are taken in order, in one call or in several, between which `kept` has the sums (see kernels.hpp).
 template <class T, class Sums, int arrays, class Make>
-CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make) {
+CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end, void* kept, double* out, Make make) {
+  static_assert(sizeof(Sums) <= row_sums_bytes);
   constexpr index lanes = pack<T>::lanes;
-  const index blocks = (s[0].classes + block_classes - 1) / block_classes;
+  const bool is_last = end == (s[0].classes + block_classes - 1) / block_classes;
+  const auto each_kept = [&](index row, Sums* sums, index n, auto f) {
+    for (index l = 0; l < n; ++l) f(sums[l], static_cast<Sums*>(kept)[row + l]);
+  };
+  const auto resume = [&](index row, Sums* sums, index n) {
+    if (begin > 0) each_kept(row, sums, n, [](Sums& to, const Sums& from) { to = from; });
+  };
+  const auto keep = [&](index row, Sums* sums, index n) { each_kept(row, sums, n, [](const Sums& from, Sums& to) { to = from; }); };
   if (s[0].across) {
-    alignas(pack_bytes) T in[arrays][block_classes * lanes];
+    alignas(pack_bytes) T in[arrays][across_classes * lanes];
     for_each_tile<T>(s[0], [&](index i, index count) {
       const auto add = make(i, orientation<true>{});
       Sums sums[lanes] = {};
-      for (index b = 0; b < blocks; ++b) {
-        const run r = block_run(b, s[0].classes);
+      resume(i, sums, lanes);
+      for_each_part(begin, end, s[0].classes, [&](run r) {
         tile<T> t[arrays];
         for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
         for (index c = 0; c < r.n; ++c) {
@@ -26,7 +35,8 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make)
           each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
           add(sums[c % lanes], x);
         }
-      }
+      });
+      if (!is_last) return keep(i, sums, lanes);
       for (index half = lanes / 2; half > 0; half /= 2)
         for (index l = 0; l < half; ++l) sums[l].join(sums[l], sums[l + half]);
       alignas(pack_bytes) double total[16];
@@ -39,7 +49,8 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make)
   for (index i = 0; i < s[0].count; ++i) {
     const auto add = make(i, orientation<false>{});
     Sums sums{};
-    for (index b = 0; b < blocks; ++b) {
+    resume(i, &sums, 1);
+    for (index b = begin; b < end; ++b) {
       const run r = block_run(b, s[0].classes);
       const char* from[arrays];
       for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
@@ -52,7 +63,8 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], double* out, Make make)
         add(sums, x);
       }
     }
-    out[i] = sums.sum_lanes_of(sums);
+    if (is_last) out[i] = sums.sum_lanes_of(sums);
+    else keep(i, &sums, 1);
   }
 }
 

@@ -210,7 +210,8 @@ template <class T, division how>
 CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
                                        const block_statistics& out, index entry, index blocks) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  alignas(pack_bytes) T buffer[block_classes * lanes];
+  alignas(pack_bytes) T few[across_classes * lanes];
+  T* const buffer = rows.classes <= across_classes ? few : static_cast<T*>(out.tile);
   tile<T> x = load_across(rows, row, r, buffer);
   const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
   // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.

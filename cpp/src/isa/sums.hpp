@@ -203,33 +203,35 @@ template <class T, int sums, int arrays, class Make, class Entries>
 CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                 Entries& to) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
+  static_assert(across_classes % group_classes == 0);
   const index blocks = (s[0].classes + block_classes - 1) / block_classes;
-  alignas(pack_bytes) T in[arrays][block_classes * lanes];
+  alignas(pack_bytes) T in[arrays][across_classes * lanes];
   for_each_tile<T>(s[0], [&](index i, index count) {
     for (index b = begin; b < end; ++b) {
-      const run r = block_run(b, s[0].classes);
-      to.open_tile_of(i, count, r);
-      const auto term = make(i, b, orientation<true>{}, to);
-      tile<T> t[arrays];
-      for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_across(s[k], i, r, in[k]) : load_across(s[k], i, r, in[k]);
       tile_sums<T> total[sums];
-      for (index g = 0; g < r.n; g += group_classes) {
-        const index n = r.n - g < group_classes ? r.n - g : group_classes;
-        pack<T> group[sums][group_classes];
-        for (index c = 0; c < n; ++c) {
-          pack<T> x[arrays];
-          each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
-          const parts<T, sums> v = term(x, r.begin + g + c, 1);
-          for (int k = 0; k < sums; ++k) group[k][c] = v.v[k];
+      for_each_part(b, b + 1, s[0].classes, [&](run r) {
+        to.open_tile_of(i, count, r);
+        const auto term = make(i, b, orientation<true>{}, to);
+        tile<T> t[arrays];
+        for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_across(s[k], i, r, in[k]) : load_across(s[k], i, r, in[k]);
+        for (index g = 0; g < r.n; g += group_classes) {
+          const index n = r.n - g < group_classes ? r.n - g : group_classes;
+          pack<T> group[sums][group_classes];
+          for (index c = 0; c < n; ++c) {
+            pack<T> x[arrays];
+            each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
+            const parts<T, sums> v = term(x, r.begin + g + c, 1);
+            for (int k = 0; k < sums; ++k) group[k][c] = v.v[k];
+          }
+          for (int k = 0; k < sums; ++k) add_terms(total[k], group[k], n, r.begin + g == b * block_classes);
         }
-        for (int k = 0; k < sums; ++k) add_terms(total[k], group[k], n, g == 0);
-      }
+        to.close_tile(i, count, r);
+      });
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
         add_lanes(total[k], rows);
         put<T>(out[k] + i * blocks + b, blocks, count, rows);
       }
-      to.close_tile(i, count, r);
     }
   });
 }
@@ -247,7 +249,7 @@ template <class T, int sums, bool only_along, int arrays, class Make>
 CROSSENT_INLINE void sum_and_write(const source (&s)[arrays], const sink& to, index begin, index end,
                                    double* const (&out)[sums], Make make) {
   if (!only_along && s[0].across) {
-    alignas(pack_bytes) T buffer[block_classes * pack<T>::lanes];
+    alignas(pack_bytes) T buffer[across_classes * pack<T>::lanes];
     entries<T> e{to, buffer};
     sum_across<T, sums>(s, begin, end, out, make, e);
   } else {

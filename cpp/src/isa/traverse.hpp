@@ -33,12 +33,11 @@ template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, 
 template <class T, int arrays, class Make>
 CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
-  alignas(pack_bytes) T in[arrays][block_classes * lanes];
-  alignas(pack_bytes) T out[block_classes * lanes];
+  alignas(pack_bytes) T in[arrays][across_classes * lanes];
+  alignas(pack_bytes) T out[across_classes * lanes];
   for_each_tile<T>(s[0], [&](index i, index count) {
     const auto entry = make(i, orientation<true>{});
-    for (index b = begin; b < end; ++b) {
-      const run r = block_run(b, s[0].classes);
+    for_each_part(begin, end, s[0].classes, [&](run r) {
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_across(s[k], i, r, in[k]) : load_across(s[k], i, r, in[k]);
       const open_tile<T> y = open_across(to, i, count, r, out);
@@ -56,7 +55,7 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
         }
       }
       arrays > 1 ? close_one_across(y, to, i, count, r, out) : close_across(y, to, i, count, r, out);
-    }
+    });
   });
 }
 
