@@ -160,8 +160,12 @@ def test_row_of_probabilities_that_are_all_0_is_never_read(poison, dtype):
     value, grad = xe.cross_entropy(x, q, reduction="none", return_grad=True)
     np.testing.assert_array_equal(value, [xe.cross_entropy(x[:1], q[:1]), 0])
     np.testing.assert_array_equal(grad[1], [0, 0, 0])
-    value, grad = xe.cross_entropy(x, arr(Q, dtype), weight=[0, 0, 0], reduction="none", return_grad=True)
-    assert not value.any() and not grad.any()
+    for smoothing in (0.0, 0.5, 1.0):
+        options = {"weight": [0, 0, 0], "label_smoothing": smoothing, "reduction": "none", "return_grad": True}
+        value, grad = xe.cross_entropy(x, arr(Q, dtype), **options)
+        assert not value.any() and not grad.any()
+        value, grad = xe.distillation_loss(x, np.zeros_like(x), arr(Q, dtype), alpha=0, **options)
+        assert not value.any() and not grad.any()
 
 
 @pytest.mark.parametrize("poison", (INF, -INF, NAN))

@@ -136,6 +136,29 @@ def test_shape_and_value_of_element_weights(name):
             assert_raises(name, ValueError, argument, **{argument: value})
 
 
+@pytest.mark.parametrize("name", both("binary_cross_entropy_with_logits"))
+@pytest.mark.parametrize("target", (np.ones((2, 3), int), np.ones((2, 3), bool), [[0, 1, 1], [0, 0, 1]]))
+@pytest.mark.parametrize("argument", ("weight", "pos_weight"))
+def test_value_of_the_only_array_to_check_beside_a_converted_target(name, target, argument):
+    weight = np.ones((2, 3))
+    weight[1, 2] = -1.0
+    assert_raises(name, ValueError, argument, target=target, **{argument: weight})
+    with pytest.raises(ValueError, match=rf"{argument}\[1, 2\] is -1.0"):
+        getattr(xe, name)(**{**VALID[name], "target": target, argument: weight})
+
+
+@pytest.mark.parametrize("kind", (np.float16, ml_dtypes.bfloat16, np.float32))
+def test_infinite_weight_of_another_dtype_than_float64_logits(kind):
+    """The largest float64 is no bound for smaller types: it is infinite there."""
+    weight, p = np.array([1.0, np.inf, 1.0], kind), np.broadcast_to(np.array([1.0, np.inf, 1.0], kind), (2, 3))
+    for name in both("cross_entropy"):
+        assert_raises(name, ValueError, "weight[1] is inf", weight=weight)
+    for name in BINARY:
+        assert_raises(name, ValueError, "weight[0, 1] is inf", weight=p)
+    for name in ("cross_entropy", "kl_divergence", "js_divergence"):
+        assert_information_raises(name, ValueError, "q[0, 1] is inf", q=p)
+
+
 @pytest.mark.parametrize("name", both("kl_div_with_logits"))
 def test_shape_and_value_of_sample_weight(name):
     for bad in ([1.0] * 3, np.ones((2, 1)), np.ones((1, 2)), np.ones((2, 3)), []):

@@ -88,8 +88,8 @@ class call {
   array floating(const char* name, PyObject* given);
   array floating(const char* name, PyObject* given, const shape& as);
   array within(const char* name, array x, double low, double high);
-  // Whether there is one array alone to check, which then is for the core to do while it reads it (outside_error).
-  bool leave_check_to_core();
+  // Whether x is the only array to check, which then is for the core to do while it reads it (outside_error).
+  bool leave_check_to_core(array x);
   array class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array binary_target(PyObject* target, array x);

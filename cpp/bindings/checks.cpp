@@ -136,9 +136,9 @@ array call::within(const char* name, array x, double low, double high) {
   return x;
 }
 
-bool call::leave_check_to_core() {
-  if (bounds_count_ == 1) bounds_[0].by_core = true;
-  return bounds_count_ == 1;
+bool call::leave_check_to_core(array x) {
+  if (bounds_count_ != 1 || bounds_[0].x.object() != x.object()) return false;
+  return bounds_[0].by_core = true;
 }
 
 array call::class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {

@@ -226,7 +226,7 @@ py::object binary_cross_entropy_with_logits_of(const arguments& given, bool back
   options.pos_weight = input(c.element_weights("pos_weight", given[pos_weight], x));
   options.label_smoothing = number(fraction, "label_smoothing", given[label_smoothing]);
   read_reduction(given[reduction], given[denominator], common, options);
-  if (given[second] == Py_None) options.check_target = c.leave_check_to_core();   // what is written is not the caller's
+  if (given[second] == Py_None) options.check_target = c.leave_check_to_core(y);   // what is written is not the caller's
   return element_loss_of(&binary_cross_entropy_with_logits, c, x, y, options, {backward, given[first], given[second]});
 }
 

@@ -7,7 +7,7 @@ namespace crossent {
 cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targets& y, const upstream& u,
                                        const row_loss_options& options, const view& probabilities, double scale,
                                        const execution& e)
-    : op_(op), logits_(logits), y_(y), upstream_(u), options_(options), scale_(scale) {
+    : op_(op), logits_(logits), y_(y), upstream_(u), options_(options), scale_(scale), smoothed_(options.label_smoothing > 0) {
   if (probabilities.data != nullptr) probabilities_ = op.read(probabilities, options.axis, 1.0, false);
   if (!smoothed() && probabilities_ < 0) return;
   op.sums = true;
@@ -31,6 +31,7 @@ cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targ
       weight_sum_.add(sum.high);
       weight_sum_.add(sum.low);
     }
+    smoothed_ = weight_sum_.high > 0;
   }
   if (options.weight.data == nullptr) return;
   if (options.weight.type == op.type && (options.weight.strides[0] == size || classes == 1)) {

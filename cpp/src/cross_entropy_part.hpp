@@ -37,7 +37,7 @@ class cross_entropy_part {
   }
 
  private:
-  bool smoothed() const { return options_.label_smoothing > 0; }
+  bool smoothed() const { return smoothed_; }
   // The sum over the blocks of `part` and of mass * (max of the row - max of the block).
   double fold_deviation(row_group&, index row, const double* part, const double* mass) const;
   // Where the sums over (row, block) are: of the smoothing, and of the probabilities.
@@ -52,6 +52,7 @@ class cross_entropy_part {
   const upstream& upstream_;
   const row_loss_options& options_;
   double scale_;
+  bool smoothed_;                        // over classes of which some have a weight
   compensated weight_sum_;
   const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
   line_memory packed_weight_;            // where they were not
