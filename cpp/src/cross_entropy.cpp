@@ -20,8 +20,8 @@ class cross_entropy_operation : public row_operation {
   void sum(row_group& g, index begin, index end) override { part->sum(g, begin, end); }
   void finish(row_group& g) override {
     part->finish(g);
-    if (losses != nullptr) std::copy_n(g.hard.loss, g.count, losses + g.first);
-    if (losses_low != nullptr) std::copy_n(g.hard.loss_low, g.count, losses_low + g.first);
+    if (losses != nullptr) std::copy_n(g.hard->loss, g.count, losses + g.first);
+    if (losses_low != nullptr) std::copy_n(g.hard->loss_low, g.count, losses_low + g.first);
   }
   void write(row_group& g, index begin, index end) override {
     source q;
@@ -51,6 +51,7 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   const row_numbers losses(loss.data ? new_row_numbers(exponential ? 2 * rows + 1 : rows) : nullptr);
   const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
   const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));
+  op.has_cross_entropy = true;
   op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0, e);
   op.keeps_terms = op.part->writes_target() && may_keep_terms(op);
   if (op.across && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again

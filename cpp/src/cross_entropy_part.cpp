@@ -46,7 +46,7 @@ cross_entropy_part::cross_entropy_part(row_operation& op, int logits, const targ
 }
 
 void cross_entropy_part::prepare(row_group& g, bool all_rows) const {
-  auto& h = g.hard;
+  auto& h = *g.hard;
   y_.load(g.first, g.count, h.y, h.class_weight, h.row_weight, all_rows);
   op_.leave_out(g, h.row_weight);
   if (op_.out.data == nullptr) return;
@@ -69,12 +69,12 @@ double cross_entropy_part::fold_deviation(row_group& g, index row, const double*
 
 void cross_entropy_part::settle(row_group& g) const {
   const index sums = (smoothed() ? 1 : 0) + (probabilities_ >= 0 ? 3 : 0);
-  g.hard.sums.assign(static_cast<std::size_t>(g.count * g.blocks * sums), 0.0);
+  g.hard->sums.assign(static_cast<std::size_t>(g.count * g.blocks * sums), 0.0);
 }
 
 probability_statistics cross_entropy_part::probability_sums(row_group& g) const {
   const index n = g.count * g.blocks;
-  double* at = g.hard.sums.data() + (smoothed() ? n : 0);
+  double* at = g.hard->sums.data() + (smoothed() ? n : 0);
   return {at, at + n, at + 2 * n};
 }
 
@@ -88,7 +88,7 @@ void cross_entropy_part::sum(row_group& g, index begin, index end) const {
 
 void cross_entropy_part::fold_smoothing(row_group& g) const {
   for (index i = 0; i < g.count; ++i)
-    g.hard.deviation[i] = fold_deviation(g, i, smoothing_sums(g) + i * g.blocks, block_weights_.data());
+    g.hard->deviation[i] = fold_deviation(g, i, smoothing_sums(g) + i * g.blocks, block_weights_.data());
 }
 
 void cross_entropy_part::fold_probabilities(row_group& g) const {
@@ -97,22 +97,22 @@ void cross_entropy_part::fold_probabilities(row_group& g) const {
   const row_array& q = op_.inputs[static_cast<std::size_t>(probabilities_)].array;
   for (index i = 0; i < g.count; ++i) {
     const index at = i * g.blocks, top = static_cast<index>(g.in[logits_].block[i]);
-    g.hard.target_deviation[i] = fold_deviation(g, i, sums.deviation + at, mass + at);
+    g.hard->target_deviation[i] = fold_deviation(g, i, sums.deviation + at, mass + at);
     compensated all{mass[at]}, rest{top == 0 ? others[at] : mass[at]};
     for (index b = 1; b < g.blocks; ++b) {
       all.add(mass[at + b]);
       rest.add(b == top ? others[at + b] : mass[at + b]);
     }
-    g.hard.mass[i] = all.total();
-    g.hard.others[i] = rest.total();
+    g.hard->mass[i] = all.total();
+    g.hard->others[i] = rest.total();
     const char* row = g.in[probabilities_].x[i];
-    g.hard.top_probability[i] =
-        row ? load_rounded(row + static_cast<index>(g.hard.top_class[i]) * q.class_stride, q.type, op_.type) : 0;
+    g.hard->top_probability[i] =
+        row ? load_rounded(row + static_cast<index>(g.hard->top_class[i]) * q.class_stride, q.type, op_.type) : 0;
   }
 }
 
 void cross_entropy_part::finish(row_group& g) const {
-  auto& h = g.hard;
+  auto& h = *g.hard;
   row_reading& x = g.in[logits_];
   if (smoothed() || probabilities_ >= 0) {
     op_.kernel().locate(op_.input(g, logits_), x.state(), h.top_class);
@@ -157,14 +157,14 @@ void cross_entropy_part::finish(row_group& g) const {
 row_scale cross_entropy_part::scale_of(const row_group& g) const {
   row_scale s;
   s.offset = g.in[logits_].offset;
-  s.shift = g.hard.shift;
-  s.factor = g.hard.factor;
-  if (smoothed() || probabilities_ >= 0) s.beta = g.hard.beta;
-  if (probabilities_ >= 0) s.gamma = g.hard.gamma;
+  s.shift = g.hard->shift;
+  s.factor = g.hard->factor;
+  if (smoothed() || probabilities_ >= 0) s.beta = g.hard->beta;
+  if (probabilities_ >= 0) s.gamma = g.hard->gamma;
   s.weight = weight_;
   if (writes_target()) {
-    s.target = g.hard.y;
-    s.target_gradient = g.hard.target_gradient;
+    s.target = g.hard->y;
+    s.target_gradient = g.hard->target_gradient;
   }
   return s;
 }

@@ -28,11 +28,11 @@ class cross_entropy_part {
   // f(row, class, gradient, in `hard`): the entries that the difference of two rounded numbers would lose.
   template <class F> void for_each_entry(row_group& g, F f) const {
     for (index i = 0; i < g.count; ++i) {
-      if (g.hard.row_weight[i] == 0) continue;
+      if (g.hard->row_weight[i] == 0) continue;
       // Where the maximum is not alone, p is at most 1/2 and nothing is lost.
       const bool top = probabilities_ < 0 ? smoothed() : g.in[logits_].tail[i] < 1;
-      if (top) f(i, static_cast<index>(g.hard.top_class[i]), g.hard.top_gradient[i]);
-      if (probabilities_ < 0 && g.hard.y[i] >= 0) f(i, g.hard.y[i], g.hard.target_gradient[i]);
+      if (top) f(i, static_cast<index>(g.hard->top_class[i]), g.hard->top_gradient[i]);
+      if (probabilities_ < 0 && g.hard->y[i] >= 0) f(i, g.hard->y[i], g.hard->target_gradient[i]);
     }
   }
 
@@ -41,7 +41,7 @@ class cross_entropy_part {
   // The sum over the blocks of `part` and of mass * (max of the row - max of the block).
   double fold_deviation(row_group&, index row, const double* part, const double* mass) const;
   // Where the sums over (row, block) are: of the smoothing, and of the probabilities.
-  double* smoothing_sums(row_group& g) const { return g.hard.sums.data(); }
+  double* smoothing_sums(row_group& g) const { return g.hard->sums.data(); }
   probability_statistics probability_sums(row_group& g) const;
   void fold_smoothing(row_group&) const;
   void fold_probabilities(row_group&) const;

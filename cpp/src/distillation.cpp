@@ -23,10 +23,10 @@ class distillation_operation : public row_operation {
     if (hard) {
       hard->prepare(g, true);
     } else {
-      rows->load(g.first, g.count, g.hard.y, g.hard.class_weight, g.hard.row_weight, true);
-      leave_out(g, g.hard.row_weight);
+      rows->load(g.first, g.count, g.hard->y, g.hard->class_weight, g.hard->row_weight, true);
+      leave_out(g, g.hard->row_weight);
     }
-    soft_upstream->load(g.first, g.count, g.hard.row_weight, g.upstream);
+    soft_upstream->load(g.first, g.count, g.hard->row_weight, g.upstream);
   }
 
   void settle(row_group& g) override {
@@ -44,15 +44,15 @@ class distillation_operation : public row_operation {
     if (!soft->is_fused() || out.data == nullptr) keep_losses(g);
     if (!hard) return;
     hard->finish(g);
-    if (hard_losses != nullptr) std::copy_n(g.hard.loss, g.count, hard_losses + g.first);
+    if (hard_losses != nullptr) std::copy_n(g.hard->loss, g.count, hard_losses + g.first);
     if (out.data == nullptr) return;
     // The entries that `complete` stores: with the divergence's part of them, as long as the logits are there to read.
     alignas(64) double part[group_rows], classes[group_rows];
-    for (index i = 0; i < g.count; ++i) classes[i] = static_cast<double>(std::max<index>(g.hard.y[i], 0));
+    for (index i = 0; i < g.count; ++i) classes[i] = static_cast<double>(std::max<index>(g.hard->y[i], 0));
     soft->gradient_at(g, classes, part);
-    for (index i = 0; i < g.count; ++i) g.hard.target_gradient[i] += part[i];
-    soft->gradient_at(g, g.hard.top_class, part);
-    for (index i = 0; i < g.count; ++i) g.hard.top_gradient[i] += part[i];
+    for (index i = 0; i < g.count; ++i) g.hard->target_gradient[i] += part[i];
+    soft->gradient_at(g, g.hard->top_class, part);
+    for (index i = 0; i < g.count; ++i) g.hard->top_gradient[i] += part[i];
   }
 
   void write(row_group& g, index begin, index end) override {
@@ -73,7 +73,7 @@ class distillation_operation : public row_operation {
 
  private:
   void keep_losses(const row_group& g) {
-    if (soft_losses != nullptr) std::copy_n(g.soft.loss, g.count, soft_losses + g.first);
+    if (soft_losses != nullptr) std::copy_n(g.soft->loss, g.count, soft_losses + g.first);
   }
 };
 
@@ -103,7 +103,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   op.rows = &y;
   op.soft_upstream = &soft_upstream;
   op.cost = heavy;
-  op.sums = true;
+  op.sums = op.has_cross_entropy = op.has_divergence = true;
   op.soft = std::make_unique<divergence_part>(op, 0, teacher, divergence, how.alpha, power);
   if (with_hard) {
     const int hard_logits = t == 1 ? 0 : op.read(logits, options.axis, 1.0);

@@ -37,7 +37,7 @@ void divergence_part::distribution(row_reading& in, const row_group& g, dtype ty
   kernels().softmax_factor(g.count, state, scale, factor, rest);
   for (index i = 0; i < g.count; ++i) {
     const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
-    if (!off && g.soft.gap[i] != g.soft.gap[i]) factor[i] = g.soft.gap[i];
+    if (!off && g.soft->gap[i] != g.soft->gap[i]) factor[i] = g.soft->gap[i];
     rest[i] = rest_of(factor[i], rest[i], rounded_to(type, factor[i]));
   }
   if (type == dtype::float64) std::fill_n(shift, g.count, 0.0);
@@ -47,11 +47,11 @@ void divergence_part::distribution(row_reading& in, const row_group& g, dtype ty
 
 row_coefficient divergence_part::gradient_scale(const row_group& g) const {
   const double of_student = options_.kind == divergence::js ? 1 - options_.beta : 1;   // the student's share of the mixture
-  return {g.upstream, g.hard.row_weight, {share_, power_, of_student}, {g.soft.divisor, options_.temperature}};
+  return {g.upstream, g.hard->row_weight, {share_, power_, of_student}, {g.soft->divisor, options_.temperature}};
 }
 
 void divergence_part::settle(row_group& g, double divisor) const {
-  auto& s = g.soft;
+  auto& s = *g.soft;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   kernels().log_sum_gap(g.count, teacher_rows.state(), student_rows.state(), s.gap, s.gap_rest, s.scaled_gap);
   s.divisor = divisor;
@@ -66,13 +66,13 @@ void divergence_part::settle(row_group& g, double divisor) const {
 // The forward kernel writes what it sums, where there is something to write.
 void divergence_part::sum(row_group& g, index begin, index end) const {
   if (!is_fused())
-    op_.kernel().divergence_sums(student(g), teacher(g), begin, end, rows(g), g.soft.value.data(), g.soft.inner_sums.data());
+    op_.kernel().divergence_sums(student(g), teacher(g), begin, end, rows(g), g.soft->value.data(), g.soft->inner_sums.data());
   else if (op_.out.data == nullptr) write(g, nullptr, {}, begin, end, nullptr);
 }
 
 void divergence_part::finish(row_group& g) const {
-  auto& s = g.soft;
-  const double* row_weight = g.hard.row_weight;
+  auto& s = *g.soft;
+  const double* row_weight = g.hard->row_weight;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   if (is_fused()) {
     if (op_.out.data == nullptr) complete(g);
@@ -95,7 +95,7 @@ void divergence_part::prepare_forward(row_group& g) const {
   constexpr int bias = 64, least = -64, most = 16;
   // A gap below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
   constexpr double small_gap = 0x1p-60;
-  auto& s = g.soft;
+  auto& s = *g.soft;
   row_reading &student_rows = g.in[student_], &teacher_rows = g.in[teacher_];
   const bool with_gradient = op_.out.data != nullptr;
   s.value.resize(static_cast<std::size_t>(g.count * g.blocks));
@@ -104,7 +104,7 @@ void divergence_part::prepare_forward(row_group& g) const {
   if (with_gradient) kernels().softmax_factor(g.count, teacher_rows.state(), gradient_scale(g), s.teacher_factor, nullptr);
   for (index i = 0; i < g.count; ++i) {
     double& factor = s.teacher_factor[i];
-    const bool off = g.upstream[i] == 0 || g.hard.row_weight[i] == 0;
+    const bool off = g.upstream[i] == 0 || g.hard->row_weight[i] == 0;
     if (!off && s.gap[i] != s.gap[i]) factor = s.gap[i];
     const bool usual = with_gradient && factor != 0 && std::isfinite(factor);
     const int shift = bias + (usual ? std::clamp(std::ilogb(factor), least, most) : 0);
@@ -125,16 +125,16 @@ void divergence_part::prepare_forward(row_group& g) const {
 
 void divergence_part::write(row_group& g, const source* q, const sink& to, index begin, index end, const row_scale* hard) const {
   if (is_fused())
-    op_.kernel().forward_divergence(student(g), teacher(g), q, to, begin, end, rows(g), hard, g.soft.value.data());
+    op_.kernel().forward_divergence(student(g), teacher(g), q, to, begin, end, rows(g), hard, g.soft->value.data());
   else
     op_.kernel().write_divergence(student(g), teacher(g), q, to, begin, end, rows(g), hard);
 }
 
 void divergence_part::complete(row_group& g) const {
-  auto& s = g.soft;
+  auto& s = *g.soft;
   for (index i = 0; i < g.count; ++i) {
     const double value = sum_of_blocks(s.value.data() + i * g.blocks, g.blocks).total() * s.unit[i];
-    s.loss[i] = g.hard.row_weight[i] == 0 ? 0 : g.hard.row_weight[i] * (s.gap[i] == s.gap[i] ? value : s.gap[i]);
+    s.loss[i] = g.hard->row_weight[i] == 0 ? 0 : g.hard->row_weight[i] * (s.gap[i] == s.gap[i] ? value : s.gap[i]);
   }
 }
 
@@ -143,7 +143,7 @@ divergence_rows divergence_part::rows(const row_group& g) const {
   r.kind = options_.kind;
   r.beta = options_.beta;
   r.t = op_.scale(student_);
-  const auto& s = g.soft;
+  const auto& s = *g.soft;
   const auto of = [&](const row_reading& in, const double* shift, const double* factor, const double* rest) {
     return distribution_rows{in.max, op_.type == dtype::float64 ? in.max : in.offset, shift, factor, rest};
   };
@@ -176,8 +176,8 @@ void divergence_part::gradient_at(row_group& g, const double* classes, double* o
     distribution(in, g, dtype::float64, gradient_scale(g), shift[k], factor[k], rest[k]);
   }
   divergence_rows r = rows(g);
-  r.gap = g.soft.gap;
-  r.gap_low = g.soft.gap_rest;
+  r.gap = g.soft->gap;
+  r.gap_low = g.soft->gap_rest;
   r.t = kernels(dtype::float64).inverse_of(options_.temperature);
   r.student = {r.student.max, r.student.max, shift[0], factor[0], rest[0]};
   r.teacher = {r.teacher.max, r.teacher.max, shift[1], factor[1], rest[1]};

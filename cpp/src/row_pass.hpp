@@ -84,6 +84,31 @@ struct alignas(64) row_reading {
   }
 };
 
+// What is known of the rows of a group for a loss in -log p.
+struct alignas(64) cross_entropy_state {
+  std::vector<double> sums;          // of each (row, block), one after the other
+  index y[group_rows] = {};
+  double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
+  double loss[group_rows] = {}, loss_low[group_rows] = {};
+  double target[group_rows] = {}, target_gradient[group_rows] = {};
+  double target_deviation[group_rows] = {};
+  double mass[group_rows] = {}, others[group_rows] = {}, deviation[group_rows] = {};
+  double top_class[group_rows] = {}, top_weight[group_rows] = {}, top_probability[group_rows] = {};
+  double top_gradient[group_rows] = {};
+  double shift[group_rows] = {}, factor[group_rows] = {}, beta[group_rows] = {}, gamma[group_rows] = {};
+};
+
+// And for a divergence.
+struct alignas(64) divergence_state {
+  double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, scaled_gap[group_rows] = {}, divisor = 1;
+  double inner[group_rows] = {}, inner_low[group_rows] = {};
+  // Of the forward kernel.
+  double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {}, small[group_rows] = {};
+  std::vector<double> value, inner_sums;   // of each (row, block); of the forward kernel, the first in that unit
+  double student_shift[group_rows] = {}, student_factor[group_rows] = {}, student_rest[group_rows] = {};
+  double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {}, teacher_rest[group_rows] = {};
+};
+
 // Up to 64 rows in flight, with what is known of them.
 struct alignas(64) row_group {
   index first = 0, count = 0, blocks = 1;
@@ -92,31 +117,8 @@ struct alignas(64) row_group {
   char* out[group_rows] = {};
   double factor[group_rows] = {}, shift[group_rows] = {}, value[group_rows] = {}, upstream[group_rows] = {};
   line_memory sums;                    // of an operation that sums blocks in order, where it does in several calls
-
-  // Of a loss in -log p.
-  struct alignas(64) {
-    std::vector<double> sums;          // of each (row, block), one after the other
-    index y[group_rows] = {};
-    double row_weight[group_rows] = {}, class_weight[group_rows] = {}, upstream[group_rows] = {};
-    double loss[group_rows] = {}, loss_low[group_rows] = {};
-    double target[group_rows] = {}, target_gradient[group_rows] = {};
-    double target_deviation[group_rows] = {};
-    double mass[group_rows] = {}, others[group_rows] = {}, deviation[group_rows] = {};
-    double top_class[group_rows] = {}, top_weight[group_rows] = {}, top_probability[group_rows] = {};
-    double top_gradient[group_rows] = {};
-    double shift[group_rows] = {}, factor[group_rows] = {}, beta[group_rows] = {}, gamma[group_rows] = {};
-  } hard;
-
-  // Of a divergence.
-  struct alignas(64) {
-    double loss[group_rows] = {}, gap[group_rows] = {}, gap_rest[group_rows] = {}, scaled_gap[group_rows] = {}, divisor = 1;
-    double inner[group_rows] = {}, inner_low[group_rows] = {};
-    // Of the forward kernel.
-    double gap_high[group_rows] = {}, gap_low[group_rows] = {}, unit[group_rows] = {}, small[group_rows] = {};
-    std::vector<double> value, inner_sums;   // of each (row, block); of the forward kernel, the first in that unit
-    double student_shift[group_rows] = {}, student_factor[group_rows] = {}, student_rest[group_rows] = {};
-    double teacher_shift[group_rows] = {}, teacher_factor[group_rows] = {}, teacher_rest[group_rows] = {};
-  } soft;
+  std::unique_ptr<cross_entropy_state> hard;   // where the operation has such a term
+  std::unique_ptr<divergence_state> soft;
 };
 
 // The steps of an operation on a group. Each sees only its rows; `sum` and `write` are called for runs of blocks, of which
@@ -140,6 +142,7 @@ class row_operation {
   bool sums = false;             // `sum` has something to do
   bool sums_in_order = false;    // and is called for the blocks of a group in their order
   index cost = 1;                // of an element: 1, or `heavy`
+  bool has_cross_entropy = false, has_divergence = false;   // as terms: what groups have a state for
 
   source input(const row_group& g, int k) const {
     const row_array& a = inputs[static_cast<std::size_t>(k)].array;
