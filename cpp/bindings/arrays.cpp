@@ -1,5 +1,7 @@
 #include "arrays.hpp"
 
+#include "interpreter.hpp"
+
 namespace crossent::python {
 namespace {
 
@@ -8,7 +10,7 @@ PyObject* numpy_dtype(dtype type) {
 }
 
 py::object checked(PyObject* made) {
-  if (made == nullptr) throw py::error_already_set();
+  if (made == nullptr) throw python_error();
   return py::reinterpret_steal<py::object>(made);
 }
 

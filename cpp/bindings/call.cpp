@@ -17,7 +17,7 @@ bool signal_raised() {
 
 int thread_limit() {
   PyObject* limits = nullptr;
-  if (PyContextVar_Get(thread_limits, nullptr, &limits) != 0) throw py::error_already_set();
+  if (PyContextVar_Get(thread_limits, nullptr, &limits) != 0) throw python_error();
   const auto held = py::reinterpret_steal<py::object>(limits);
   if (!PyTuple_CheckExact(limits) || PyTuple_GET_SIZE(limits) == 0) throw py::type_error("thread_limits: expected a tuple of int");
   return as_int(PyTuple_GET_ITEM(limits, PyTuple_GET_SIZE(limits) - 1));
@@ -31,7 +31,7 @@ execution how_to_run() { return {thread_limit(), &signal_raised}; }
 
 int as_int(PyObject* x) {
   const long value = PyLong_AsLong(x);
-  if (value == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (value == -1 && PyErr_Occurred() != nullptr) throw python_error();
   return static_cast<int>(std::clamp<long>(value, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()));
 }
 
@@ -90,7 +90,7 @@ void call::run_any(void (*f)(void*, const execution&), void* context) {
     }
     if (exceeded == nullptr) f(context, how);
   } catch (const interrupted_error&) {
-    throw py::error_already_set();
+    throw python_error();
   } catch (const outside_error& error) {
     exceeded = &bounds_[0];
     found = error;

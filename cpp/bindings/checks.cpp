@@ -55,7 +55,7 @@ py::object ask_python(const char* check, const py::object* with, std::size_t cou
   for (std::size_t i = 0; i < count; ++i) arguments[i] = with[i];
   const py::object function = py::handle(checks).attr(check);
   PyObject* result = or_sleep([&] { return PyObject_CallObject(function.ptr(), arguments.ptr()); });
-  if (result == nullptr) throw py::error_already_set();
+  if (result == nullptr) throw python_error();
   return py::reinterpret_steal<py::object>(result);
 }
 
@@ -76,7 +76,7 @@ py::object as_python(const shape& x) {
 
 bool truth(PyObject* x) {
   const int result = or_sleep([&] { return PyObject_IsTrue(x); });
-  if (result < 0) throw py::error_already_set();
+  if (result < 0) throw python_error();
   return result != 0;
 }
 

@@ -61,7 +61,7 @@ py::object within_of(const arguments& given) {
   enum { name, array_, low, high };
   const char* called = PyUnicode_AsUTF8(given[name]);
   const double least = PyFloat_AsDouble(given[low]), most = PyFloat_AsDouble(given[high]);
-  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  if (PyErr_Occurred() != nullptr) throw python_error();
   call c;
   c.within(called, c.floating(called, given[array_]), least, most);
   c.run([](const execution&) {});

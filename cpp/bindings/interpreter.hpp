@@ -11,6 +11,10 @@
 
 namespace crossent::python {
 
+// Thrown where a Python exception is set, and left as it is until the call returns. (py::error_already_set completes it at
+// once, which may run Python code and with it the handlers of signals.)
+struct python_error {};
+
 [[noreturn]] inline void sleep_until_the_process_ends() {
   for (;;) pause();
 }

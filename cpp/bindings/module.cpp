@@ -9,7 +9,8 @@ namespace {
 PyObject* invoke_or_raise(function f, const arguments& given) {
   try {
     return f(given).release().ptr();
-  } catch (py::error_already_set& error) {
+  } catch (const python_error&) {
+  } catch (py::error_already_set& error) {   // of what pybind11 calls
     error.restore();
   } catch (const py::builtin_exception& error) {
     error.set_error();

@@ -33,7 +33,7 @@ py::object build(const arguments&) {
 py::object sweep(const arguments& given) {
   enum { function, from, to };
   const char* name = PyUnicode_AsUTF8(given[function]);
-  if (name == nullptr) throw py::error_already_set();
+  if (name == nullptr) throw python_error();
   call c;
   const array x = c.floating("x", given[from]), out = c.output("out", given[to], x, x.shape());
   if (float_type(x) != arithmetic(x) || !x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) || !out.has(numpy::NPY_ARRAY_C_CONTIGUOUS_))
