@@ -34,7 +34,7 @@ PyObject* invoke(function f, const arguments& given) noexcept {
 
 void define_ceilings(pybind11::module_& parent);   // bench/ceilings.cpp
 
-PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
+PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   using namespace crossent::python;
   for (PyMethodDef* functions : {normalisers, losses, information, process})
     if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
@@ -42,4 +42,11 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   if (thread_limits == nullptr) throw py::error_already_set();
   m.attr("thread_limits") = py::handle(thread_limits);
   define_ceilings(m);
+}
+
+// pybind11 would wait for ever for the GIL of a sub-interpreter that shares that of the main one.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_the_process();
+  PyErr_SetString(PyExc_ImportError, "crossent cannot be imported in a sub-interpreter: expected the main one of the process");
+  return nullptr;
 }

@@ -1,0 +1,134 @@
+"""The public functions that are fuzzed, what their arguments are, and what makes up a call of one."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import crossent as xe
+from crossent import information
+
+
+@dataclass(frozen=True)
+class Function:
+    """What the arguments of a function are. `axis`: the default class axis, "last" or "second"; None where a loss is
+    of elements (kl_div: unless an axis is given). `returns`: "array" for one result in an `out`, "rows" for one without
+    it, "loss" for what has return_grad."""
+
+    first: str  # the argument that says the shape and dtype of results
+    others: tuple = ()
+    options: tuple = ()
+    axis: str | None = "last"
+    returns: str = "array"
+
+
+ROW_LOSS = ("sample_weight", "reduction")
+INDEXED = ("weight", "ignore_index", *ROW_LOSS)
+DIVERGENCE = ("temperature", "divergence", "beta")
+LOSSES = {
+    "cross_entropy": Function("logits", ("target",), (*INDEXED, "label_smoothing"), "second", "loss"),
+    "nll_loss": Function("log_probs", ("target",), INDEXED, "second", "loss"),
+    "kl_div_with_logits": Function("logits", ("teacher_logits",), (*DIVERGENCE, *ROW_LOSS), "second", "loss"),
+    "distillation_loss": Function(
+        "logits", ("teacher_logits", "target"),
+        (*DIVERGENCE, *INDEXED, "label_smoothing", "alpha", "scale_by_temperature"), "second", "loss"),
+    "binary_cross_entropy": Function("probs", ("target",), ("weight", "log_floor", "reduction"), None, "loss"),
+    "binary_cross_entropy_with_logits": Function(
+        "logits", ("target",), ("weight", "pos_weight", "label_smoothing", "reduction"), None, "loss"),
+    "kl_div": Function("log_probs", ("target",), ("log_target", "reduction"), None, "loss"),
+}
+FUNCTIONS = {
+    "softmax": Function("x", options=("temperature",)),
+    "log_softmax": Function("x", options=("temperature",)),
+    "logsumexp": Function("x", options=("keepdims",)),
+    "softmax_backward": Function("probs", ("grad_output",), ("temperature",)),
+    "log_softmax_backward": Function("log_probs", ("grad_output",), ("temperature",)),
+    "logsumexp_backward": Function("x", ("grad_output",), ("keepdims",)),
+    **LOSSES,
+    **{f"{name}_backward": Function(f.first, (*f.others, "grad_output"), f.options, f.axis)
+       for name, f in LOSSES.items()},
+    "information.entropy": Function("p", options=("base",), returns="rows"),
+    "information.cross_entropy": Function("p", ("q",), ("base",), returns="rows"),
+    "information.kl_divergence": Function("p", ("q",), ("base",), returns="rows"),
+    "information.js_divergence": Function("p", ("q",), ("base",), returns="rows"),
+    "information.entropy_with_logits": Function("logits", returns="rows"),
+    "information.perplexity": Function("logits", ("target",), ("ignore_index",), "second", "rows"),
+}
+NAMES = tuple(FUNCTIONS)
+THREADS = ("config", "get_num_threads", "num_threads", "set_num_threads")  # public, and without arrays
+
+
+def public_functions():
+    """What the package says is public, in the names of the table."""
+    return ({name for name in xe.__all__ if name != "information"} - set(THREADS)
+            | {f"information.{name}" for name in information.__all__})
+
+
+@dataclass
+class Call:
+    name: str
+    axis: int | None  # the class axis
+    arrays: dict  # argument: values; the gaps and strides are in `layouts`
+    options: dict  # all arguments without layout
+    layouts: dict = field(default_factory=dict)  # of arguments, and of "out" if one is given; None: a float of Python's
+    out: tuple | None = None  # (shape, dtype) of a given output
+    in_place: str | None = None  # the input that is the output as well
+    mistake: str | None = None  # what is wrong with the output
+    threads: int | None = None
+
+    @property
+    def spec(self):
+        return FUNCTIONS[self.name]
+
+    @property
+    def first(self):
+        return self.arrays[self.spec.first]
+
+    @property
+    def loss(self):
+        """The name of the function that this is the gradient of, if it is one."""
+        return self.name.removesuffix("_backward")
+
+    @property
+    def backward(self):
+        return self.name != self.loss
+
+    @property
+    def out_name(self):
+        return "grad_out" if self.spec.returns == "loss" else "out"
+
+    @property
+    def reduction(self):
+        return self.options.get("reduction", "batchmean" if self.loss.startswith("kl_div") else "mean")
+
+    @property
+    def rows(self):
+        """The shape of the losses: without the class axis, or of the elements."""
+        shape = self.first.shape
+        return shape if self.axis is None else shape[:self.axis] + shape[self.axis + 1:]
+
+    @property
+    def arithmetic(self):
+        """The dtype that the library computes in, and that losses have."""
+        return np.dtype(np.float64 if self.first.dtype == np.float64 else np.float32)
+
+    @property
+    def results(self):
+        """The dtypes of what is returned."""
+        if self.spec.returns == "array":
+            return (self.first.dtype,)
+        return (self.arithmetic, self.first.dtype) if self.options.get("return_grad") else (self.arithmetic,)
+
+    def each_result(self, returned):
+        return returned if len(self.results) > 1 else (returned,)
+
+    def function(self):
+        owner = information if self.name.startswith("information.") else xe
+        return getattr(owner, self.name.removeprefix("information."))
+
+    def __str__(self):
+        shown = {name: f"{a.dtype} {a.shape} {self.layouts[name]}" for name, a in self.arrays.items()}
+        if "out" in self.layouts:
+            shown[self.out_name] = f"{self.out[1]} {self.out[0]} {self.layouts['out']}"
+        output = f"in place of {self.in_place}" if self.in_place else "given" if self.out else "new"
+        head = f"{self.name} {self.options}, output {output}, mistake {self.mistake}, threads {self.threads}"
+        return "\n".join([head, *(f"  {name}: {text}" for name, text in shown.items())])

@@ -1,0 +1,193 @@
+"""A random call of a public function: `draw(seed, number)` is the same call every time."""
+
+import random as python_random
+
+import fuzz_values as values
+import numpy as np
+from fuzz_calls import FUNCTIONS, NAMES, Call
+from fuzz_layouts import draw_layout
+
+PLAIN_OPTIONS = {  # an option is left out in half of the calls
+    "temperature": (0.25, 0.5, 1 / 3, 1.0, 2, 7.0),
+    "divergence": ("forward", "reverse", "js"),
+    "beta": (0.1, 0.5, 0.9),
+    "alpha": (None, 0.0, 0.25, 1.0),
+    "scale_by_temperature": (True, False),
+    "label_smoothing": (0.0, 0.1, 0.5, 1.0),
+    "log_floor": (None, -100.0, -2.5),
+    "log_target": (True, False),
+    "keepdims": (True, False),
+    "base": (None, 2, 10.0, 0.5),
+}
+NO_PROBABILITIES = (-0.5, 1.5, np.nan)
+NO_WEIGHTS = (-0.5, np.inf, np.nan)
+MISTAKES = ("reversed input", "repeated", "shape", "dtype")
+
+
+def draw(seed, number):
+    return _Draw(seed, number).call()
+
+
+def cast(x, dtype):
+    with np.errstate(all="ignore"):
+        return np.asarray(x).astype(dtype)
+
+
+class _Draw:
+    def __init__(self, seed, number):
+        self.random = python_random.Random(f"{seed} {number}")
+        self.rng = np.random.default_rng([seed, number])
+        self.name = NAMES[number % len(NAMES)]
+        self.special = self.chance(0.1)  # infinities and NaN
+        self.wrong = self.chance(0.03)  # one value that must be refused
+
+    def chance(self, p):
+        return self.random.random() < p
+
+    def call(self):
+        spec = FUNCTIONS[self.name]
+        by_rows = spec.axis is not None or (self.name.startswith("kl_div") and self.chance(0.5))
+        shape, axis = values.shape_of(self.random, by_rows)
+        c = Call(self.name, axis, {}, {})
+        c.arrays[spec.first] = cast(self.first(spec.first, shape, axis), self.random.choice(values.FLOATS))
+        self.options(c, spec)
+        for name in spec.others:
+            self.other(c, name)
+        for name in ("weight", "pos_weight", "sample_weight"):
+            if name in spec.options and self.chance(0.5):
+                self.weight(c, name)
+        if c.loss == "distillation_loss" and "target" not in c.arrays:
+            for name in ("ignore_index", "label_smoothing", "alpha"):
+                c.options.pop(name, None)
+            c.arrays.pop("weight", None)
+        if spec.returns == "loss" and self.chance(0.7):
+            c.options["return_grad"] = True
+        self.output(c)
+        for name, a in c.arrays.items():
+            if name == "grad_output" and a.ndim == 0 and name != c.in_place and self.chance(0.4):
+                c.arrays[name], c.layouts[name] = a.astype(np.float64), None
+                continue
+            c.layouts[name] = draw_layout(self.random, a.shape, a.itemsize, apart=name == c.in_place)
+        if c.out and not c.in_place:
+            c.layouts["out"] = draw_layout(self.random, c.out[0], c.out[1].itemsize, apart=True)
+        c.threads = self.random.choice((None, None, None, 1, 2, 3))
+        return c
+
+    # ---- Options without arrays
+
+    def options(self, c, spec):
+        ndim = c.first.ndim
+        usual = {"last": ndim - 1, "second": 1 if ndim > 1 else 0, None: None}[spec.axis]
+        if c.axis is not None and (c.axis != usual or self.chance(0.5)):
+            c.options["axis"] = self.random.choice((c.axis, c.axis - ndim))
+        for name in spec.options:
+            if name in PLAIN_OPTIONS and self.chance(0.5):
+                c.options[name] = self.random.choice(PLAIN_OPTIONS[name])
+        if "reduction" in spec.options and self.chance(0.8):
+            names = ("none", "none", "sum", "mean", *(("batchmean",) if c.loss.startswith("kl_div") else ()))
+            c.options["reduction"] = self.random.choice(names)
+        if "reduction" in spec.options and c.reduction == "mean" and self.chance(0.3):
+            c.options["denominator"] = self.random.choice((1.0, 7.5, 64))
+
+    # ---- Arrays
+
+    def first(self, name, shape, axis):
+        if name in ("x", "logits"):
+            return values.logits(self.random, self.rng, shape, self.special)
+        if name == "log_probs":
+            return values.log_probabilities(self.random, self.rng, shape, axis, self.special)
+        p = values.probabilities(self.random, self.rng, shape, axis)
+        if not self.name.startswith("softmax"):  # whose probabilities are taken as they are
+            self.spoil(p, NO_WEIGHTS if name == "p" else NO_PROBABILITIES)
+        return p
+
+    def spoil(self, x, bad):
+        """If this is to be a wrong call and is none yet: one value of x that is refused."""
+        if self.wrong and x.size:
+            x.flat[self.random.randrange(x.size)] = self.random.choice(bad)
+            self.wrong = False
+
+    def other_dtype(self, c):
+        return c.first.dtype if self.chance(0.6) else self.random.choice(values.FLOATS)
+
+    def other(self, c, name):
+        if name == "target":
+            array = self.target(c)
+        elif name == "grad_output":
+            array = self.grad_output(c)
+        elif name == "teacher_logits":
+            array = values.near(self.random, self.rng, c.first.astype(np.float64), self.special)
+        else:
+            array = values.probabilities(self.random, self.rng, c.first.shape, c.axis)
+            self.spoil(array, NO_WEIGHTS)
+        if array is not None:
+            is_float = array.dtype == np.float64
+            c.arrays[name] = cast(array, self.other_dtype(c)) if is_float else array
+
+    def target(self, c):
+        shape = c.first.shape
+        if c.loss == "kl_div" and c.options.get("log_target"):
+            return values.log_probabilities(self.random, self.rng, shape, c.axis, self.special)
+        if c.loss.startswith("binary") and self.chance(0.2):
+            dtype = self.random.choice((np.dtype(bool), *values.INTEGERS))
+            return self.rng.integers(0, 2, shape).astype(dtype)
+        if c.loss == "distillation_loss" and self.chance(0.25):
+            return None
+        if c.loss == "nll_loss" or (c.spec.axis and self.chance(0.65)):
+            return self.class_indices(c)
+        q = values.probabilities(self.random, self.rng, shape, c.axis)
+        self.spoil(q, NO_PROBABILITIES)
+        return q
+
+    def class_indices(self, c):
+        dtype, count = self.random.choice(values.INTEGERS), c.first.shape[c.axis]
+        y = values.classes(self.rng, c.rows, count, dtype)
+        if self.chance(0.4):
+            c.options["ignore_index"] = self.random.choice((None, -1, 255, self.random.randrange(max(count, 1))))
+        known = values.numbers_of(dtype)
+        ignored = c.options.get("ignore_index", -100)
+        if ignored is not None and ignored in known and self.chance(0.5):
+            y = np.where(self.rng.random(y.shape) < 0.2, dtype.type(ignored), y)
+        outside = [v for v in (-1, -100, count, count + 1, known[0], known[-1]) if v in known]
+        self.spoil(y, outside or [0])
+        return y.reshape(1) if y.ndim == 0 and self.chance(0.3) else y
+
+    def weight(self, c, name):
+        if c.axis is None:
+            shape = values.broadcastable(self.random, c.first.shape)
+        else:
+            shape = (c.first.shape[c.axis],) if name == "weight" else values.broadcastable(self.random, c.rows)
+        w = values.weights(self.random, self.rng, shape)
+        self.spoil(w, NO_WEIGHTS)
+        c.arrays[name] = cast(w, self.other_dtype(c))
+
+    def grad_output(self, c):
+        shape = c.first.shape
+        if c.loss == "logsumexp":
+            shape = values.rows_shape(shape, c.axis, c.options.get("keepdims", False))
+        elif "softmax" not in c.loss:
+            shape = c.rows if c.reduction == "none" else ()
+        return values.upstream(self.random, self.rng, shape)
+
+    # ---- Outputs
+
+    def output(self, c):
+        if c.spec.returns == "rows" or (c.spec.returns == "loss" and not c.options.get("return_grad")):
+            return
+        shape, dtype = c.first.shape, c.first.dtype
+        if c.name == "logsumexp":
+            shape = values.rows_shape(shape, c.axis, c.options.get("keepdims", False))
+        how = self.random.random()
+        if how < 0.3:
+            return
+        c.out = shape, dtype
+        if how < 0.5 and c.name != "logsumexp":
+            same = [name for name, a in c.arrays.items() if (a.shape, a.dtype) == c.out]
+            c.in_place = self.random.choice(same)
+        if self.chance(0.03) and c.first.size > 1 and np.prod(shape) > 1:
+            c.mistake = self.random.choice(MISTAKES)
+            c.in_place = c.spec.first if c.mistake == "reversed input" else None
+            if c.mistake == "shape":
+                c.out = (*shape, 1), dtype
+            elif c.mistake == "dtype":
+                c.out = shape, self.random.choice([d for d in values.FLOATS if d != dtype])

@@ -1,0 +1,26 @@
+"""An import in a sub-interpreter is refused. (pybind11 would wait for ever for the GIL that the two share.)"""
+
+import pytest
+from support import run_python
+
+
+@pytest.mark.parametrize("before", ("", "import crossent"))
+def test_a_sub_interpreter_is_refused(before):
+    out = run_python(f"""
+{before}
+inside = '''
+try:
+    import crossent
+except ImportError as error:
+    print(error, flush=True)
+'''
+try:
+    import _interpreters
+    _interpreters.run_string(_interpreters.create("legacy"), inside)
+except ImportError:  # before Python 3.13
+    import _xxsubinterpreters
+    _xxsubinterpreters.run_string(_xxsubinterpreters.create(isolated=False), inside)
+import crossent
+print(crossent.logsumexp([0.0, 0.0]))
+""").stdout
+    assert out == "crossent cannot be imported in a sub-interpreter: expected the main one of the process\n0.6931471805599453\n"
