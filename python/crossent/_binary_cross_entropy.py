@@ -77,7 +77,7 @@ def binary_cross_entropy(
         Whether the gradient with respect to `probs` is returned too. With ``reduction="none"`` it is that of the sum.
     grad_out : ndarray, optional
         Receives the gradient: the shape and dtype of `probs`, any strides. May be exactly an input of that shape and
-        dtype. Needs `return_grad`.
+        dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def binary_cross_entropy_backward(
         As for `binary_cross_entropy`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `probs`, any strides. May be exactly an input of that shape and
-        dtype.
+        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

@@ -81,7 +81,7 @@ def binary_cross_entropy_with_logits(
         Whether the gradient with respect to `logits` is returned too. With ``reduction="none"`` it is that of the sum.
     grad_out : ndarray, optional
         Receives the gradient: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
-        dtype. Needs `return_grad`.
+        dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def binary_cross_entropy_with_logits_backward(
         As for `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
-        dtype.
+        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

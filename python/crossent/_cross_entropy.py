@@ -92,7 +92,7 @@ def cross_entropy(
         Whether the gradient is returned too. With ``reduction="none"`` it is that of the sum.
     grad_out : ndarray, optional
         Receives the gradient: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
-        that dtype. Needs `return_grad`.
+        that dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def cross_entropy_backward(
         As for `cross_entropy`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
-        that dtype.
+        that dtype. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

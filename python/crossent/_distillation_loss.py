@@ -107,7 +107,7 @@ def distillation_loss(
         Whether the gradient with respect to `logits` is returned too. With ``reduction="none"`` it is that of the sum.
     grad_out : ndarray, optional
         Receives the gradient: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
-        dtype. Needs `return_grad`.
+        dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -182,7 +182,7 @@ ignore_index, label_smoothing, sample_weight, reduction, denominator
         As for `distillation_loss`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
-        dtype.
+        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

@@ -79,7 +79,7 @@ def kl_div(
         sum.
     grad_out : ndarray, optional
         Receives the gradient: the shape and dtype of `log_probs`, any strides. May be exactly an input of that shape
-        and dtype. Needs `return_grad`.
+        and dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -144,8 +144,8 @@ def kl_div_backward(
     log_probs, target, log_target, axis, reduction, denominator
         As for `kl_div`.
     out : ndarray, optional
-        Receives the result: the shape and dtype of `log_probs`, any strides. May be exactly an input of that shape and
-        dtype.
+        Receives the result: the shape and dtype of `log_probs`, any strides. May be exactly an input of that shape
+        and dtype. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

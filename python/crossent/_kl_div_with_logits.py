@@ -91,7 +91,7 @@ def kl_div_with_logits(
         Whether the gradient with respect to `logits` is returned too. With ``reduction="none"`` it is that of the sum.
     grad_out : ndarray, optional
         Receives the gradient: the shape and dtype of `logits`, any strides. May be `logits` itself, or
-        `teacher_logits` of that dtype. Needs `return_grad`.
+        `teacher_logits` of that dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def kl_div_with_logits_backward(
         As for `kl_div_with_logits`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or `teacher_logits`
-        of that dtype.
+        of that dtype. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

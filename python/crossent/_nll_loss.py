@@ -116,7 +116,8 @@ def nll_loss_backward(
     log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator
         As for `nll_loss`.
     out : ndarray, optional
-        Receives the result: the shape and dtype of `log_probs`, any strides. May be `log_probs` itself.
+        Receives the result: the shape and dtype of `log_probs`, any strides. May be `log_probs` itself. A
+        `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------

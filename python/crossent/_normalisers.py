@@ -33,7 +33,8 @@ def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Arra
     temperature : float, default 1.0
         Finite and > 0.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
+        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
+        leave it partly written.
 
     Returns
     -------
@@ -84,7 +85,8 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: 
     temperature : float, default 1.0
         Finite and > 0.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
+        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
+        leave it partly written.
 
     Returns
     -------
@@ -128,7 +130,8 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
     keepdims : bool, default False
         Whether that axis stays, with length 1.
     out : ndarray, optional
-        Receives the result: its shape (0-d for 1-D `x`), the dtype of `x`, any strides.
+        Receives the result: its shape (0-d for 1-D `x`), the dtype of `x`, any strides. A `MemoryError` or Ctrl-C may
+        leave it partly written.
 
     Returns
     -------

@@ -36,7 +36,8 @@ def softmax_backward(
     temperature : float, default 1.0
         The temperature that `softmax` was given.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `probs`, any strides. May be `grad_output` or `probs` itself.
+        Receives the result: the shape and dtype of `probs`, any strides. May be `grad_output` or `probs` itself. A
+        `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def log_softmax_backward(
         The temperature that `log_softmax` was given.
     out : ndarray, (..., C, ...), optional
         Receives the result: the shape and dtype of `log_probs`, any strides. May be `grad_output` or `log_probs`
-        itself.
+        itself. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
@@ -134,7 +135,8 @@ def logsumexp_backward(
     keepdims : bool, default False
         Whether `grad_output` has that axis, with length 1.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself.
+        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
+        leave it partly written.
 
     Returns
     -------
