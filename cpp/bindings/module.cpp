@@ -24,6 +24,11 @@ PyObject* invoke_or_raise(function f, const arguments& given) {
   return nullptr;
 }
 
+// The module has state that is the process's, not an interpreter's.
+bool is_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterState_Main(); }
+constexpr char not_in_sub_interpreters[] =
+    "crossent cannot be imported in a sub-interpreter: expected the main one of the process";
+
 }  // namespace
 
 PyObject* invoke(function f, const arguments& given) noexcept {
@@ -36,6 +41,7 @@ void define_ceilings(pybind11::module_& parent);   // bench/ceilings.cpp
 
 PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   using namespace crossent::python;
+  if (!is_main_interpreter()) throw py::import_error(not_in_sub_interpreters);
   for (PyMethodDef* functions : {normalisers, losses, information, process})
     if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
@@ -44,9 +50,11 @@ PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   define_ceilings(m);
 }
 
-// pybind11 would wait for ever for the GIL of a sub-interpreter that shares that of the main one.
+// Before Python 3.13 this runs in the interpreter that imports, where pybind11 would wait for ever for the GIL that a
+// sub-interpreter shares with the main one; later it runs in the main one, and the function above in the other.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
-  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_the_process();
-  PyErr_SetString(PyExc_ImportError, "crossent cannot be imported in a sub-interpreter: expected the main one of the process");
+  using namespace crossent::python;
+  if (is_main_interpreter()) return PyInit__core_of_the_process();
+  PyErr_SetString(PyExc_ImportError, not_in_sub_interpreters);
   return nullptr;
 }
