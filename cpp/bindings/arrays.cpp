@@ -22,6 +22,11 @@ py::object allocate(PyObject* dtype, const shape& as, int flags) {
   return checked(made);
 }
 
+py::object empty_like(PyObject* x) {
+  const py::object function = py::module_::import("numpy").attr("empty_like");
+  return checked(or_sleep([&] { return PyObject_CallOneArg(function.ptr(), x); }));
+}
+
 }  // namespace
 
 void array_fields::read(PyObject* x) {
@@ -50,8 +55,7 @@ py::object new_array(array x, const shape& as) { return allocate(Py_NewRef(x.dty
 
 py::object new_like(array x) {
   const bool c_order = x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_);
-  if (!c_order && !x.has(numpy::NPY_ARRAY_F_CONTIGUOUS_))
-    return py::module_::import("numpy").attr("empty_like")(py::handle(x.object()));
+  if (!c_order && !x.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return empty_like(x.object());
   return allocate(Py_NewRef(x.dtype()), x.shape(), c_order ? 0 : numpy::NPY_ARRAY_F_CONTIGUOUS_);
 }
 

@@ -117,8 +117,8 @@ void run_blocks(row_operation& op, index rows, index group, int threads, const e
     const index count = std::min(most, groups - first);
     const index wanted = std::max((8 * threads + count - 1) / count, (work - 1) / longest_unit + 1);
     const index runs = std::min(blocks, wanted);
-    const auto over_groups = [&](auto f) {
-      parallel_for(count, group * blocks, threads, e, [&](index begin, index end, int) {
+    const auto over_groups = [&](index group_work, auto f) {
+      parallel_for(count, group_work, threads, e, [&](index begin, index end, int) {
         for (index k = begin; k < end; ++k) f(flight[static_cast<std::size_t>(k)]);
       });
       caller.ask();
@@ -138,17 +138,18 @@ void run_blocks(row_operation& op, index rows, index group, int threads, const e
       op.prepare(flight[static_cast<std::size_t>(k)]);
     }
     over_runs([&](row_group& g, index begin, index end, int worker) { take_statistics(op, g, begin, end, tiles.of(worker)); });
-    over_groups([&](row_group& g) {
+    over_groups(group * blocks, [&](row_group& g) {
       fold(op, g);
       op.settle(g);
+      if (!op.sums) op.finish(g);
     });
-    if (op.sums && op.sums_in_order) {
-      for (index run = 0; run < runs; ++run)
-        over_groups([&](row_group& g) { op.sum(g, share_of(blocks, run, runs), share_of(blocks, run + 1, runs)); });
-    } else if (op.sums) {
-      over_runs([&](row_group& g, index begin, index end, int) { op.sum(g, begin, end); });
+    if (op.sums) {
+      if (!op.sums_in_order) over_runs([&](row_group& g, index begin, index end, int) { op.sum(g, begin, end); });
+      for (index run = 0; run < runs && op.sums_in_order; ++run)
+        over_groups(work / runs,
+                    [&](row_group& g) { op.sum(g, share_of(blocks, run, runs), share_of(blocks, run + 1, runs)); });
+      over_groups(group * blocks, [&](row_group& g) { op.finish(g); });
     }
-    over_groups([&](row_group& g) { op.finish(g); });
     if (op.out.data == nullptr) continue;
     over_runs([&](row_group& g, index begin, index end, int) { op.write(g, begin, end); });
     for (index k = 0; k < count; ++k) op.complete(flight[static_cast<std::size_t>(k)]);
