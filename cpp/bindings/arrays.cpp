@@ -39,14 +39,17 @@ void array_fields::read(PyObject* x) {
   byte_order = described.byteorder;
   flags = now.flags;
   ndim = now.nd;
-  std::copy_n(now.dimensions, ndim, size);
-  std::copy_n(now.strides, ndim, strides);
+  for (int d = 0; d < ndim; ++d) {   // few: a call of memcpy takes longer
+    size[d] = now.dimensions[d];
+    strides[d] = now.strides[d];
+  }
 }
 
 bool array_fields::hold() const {
   const auto& now = *py::detail::array_proxy(object);
-  return now.data == data && now.descr == dtype && now.nd == ndim && ((now.flags ^ flags) & numpy::NPY_ARRAY_WRITEABLE_) == 0 &&
-         std::equal(size, size + ndim, now.dimensions) && std::equal(strides, strides + ndim, now.strides);
+  bool same = now.data == data && now.descr == dtype && now.nd == ndim && ((now.flags ^ flags) & numpy::NPY_ARRAY_WRITEABLE_) == 0;
+  for (int d = 0; d < ndim && same; ++d) same = now.dimensions[d] == size[d] && now.strides[d] == strides[d];
+  return same;
 }
 
 py::object new_array(dtype type, const shape& as) { return allocate(numpy_dtype(type), as, 0); }

@@ -52,7 +52,12 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
                     [&](index group, index begin_block, index end_block, index) {
     const index first = group * chunk, n = std::min(chunk, rows - first);
     const index begin = begin_block * block_classes, end = std::min(classes, end_block * block_classes);
-    index offset[chunk];
+    index c[chunk], offset[chunk];
+    double class_weight[chunk], row_weight[chunk], g[chunk];
+    if (end == classes) {
+      y.load(first, n, c, class_weight, row_weight);
+      coefficients.load(first, n, row_weight, g);
+    }
     out.rows.offsets(first, n, offset);
     if (out.class_stride == size) {
       for (index i = 0; i < n; ++i)
@@ -62,10 +67,6 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
         for (index i = 0; i < n; ++i) store_number(out.data + offset[i] + k * out.class_stride, grad.type, 0);
     }
     if (end < classes) return;
-    index c[chunk];
-    double class_weight[chunk], row_weight[chunk], g[chunk];
-    y.load(first, n, c, class_weight, row_weight);
-    coefficients.load(first, n, row_weight, g);
     for (index i = 0; i < n; ++i)
       if (g[i] != 0)
         store_number(out.data + offset[i] + c[i] * out.class_stride, grad.type,

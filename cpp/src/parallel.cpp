@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <vector>
@@ -20,7 +19,6 @@ namespace crossent {
 namespace {
 
 constexpr index serial_work = 1 << 15;         // elements; waking a thread costs some microseconds
-constexpr double wave_seconds = 0.03;
 constexpr index sum_block = 1024;
 
 std::atomic<int> process_threads{0};   // 0: not set
@@ -64,11 +62,14 @@ void install_fork_handlers() {
 #endif
 }
 
+// Chunks of [next, end), which the threads take in turn until none is left or the time is over.
 struct wave {
   index end, chunk;
   std::atomic<index> next;
   void (*f)(void*, index, index, int);
   void* context;
+  const patience* caller;          // nullptr: there is time for all of it
+  index rest;                      // where the next wave begins
   std::atomic<bool> failed{false};
   std::exception_ptr error;
 
@@ -80,12 +81,15 @@ struct wave {
         const index begin = next.fetch_add(chunk, std::memory_order_relaxed);
         if (begin >= end) return;
         f(context, begin, std::min(begin + chunk, end), worker);
+        if (worker == 0 && caller != nullptr && caller->is_over()) rest = std::min(end, take_all());
       }
     } catch (...) {
-      next.store(end, std::memory_order_relaxed);   // nobody begins another chunk
+      take_all();
       if (!failed.exchange(true)) error = std::current_exception();
     }
   }
+  // Nobody begins another chunk.
+  index take_all() { return next.exchange(end, std::memory_order_relaxed); }
 };
 
 void run_wave(wave& w, int threads) {
@@ -137,22 +141,20 @@ int threads_for(index work, const execution& e) { return work < serial_work ? 1 
 
 void run_parallel(index units, index unit_work, int threads, const execution& e, void (*f)(void*, index, index, int),
                   void* context) {
-  using clock = std::chrono::steady_clock;
   threads = static_cast<int>(std::min<index>(threads, units));
   if (threads > 1) install_fork_handlers();
+  const bool is_short = e.interrupted == nullptr || work_of(units, unit_work) < serial_work;
+  const index longest = std::max<index>(longest_unit / 4 / std::max<index>(unit_work, 1), 1);
+  const index chunk = std::clamp<index>(units / (8 * std::max(threads, 1)), 1, longest);
+  if (is_short) {
+    wave w{units, chunk, {0}, f, context, nullptr, units, {false}, nullptr};
+    return run_wave(w, threads);
+  }
   patience caller(e);
-  index size = e.interrupted ? std::max<index>(longest_unit / std::max<index>(unit_work, 1), threads) : units;
-  for (index begin = 0; begin < units;) {
-    size = std::min(size, units - begin);
-    wave w{begin + size, std::max<index>(1, size / (8 * threads)), {begin}, f, context, {false}, nullptr};
-    const auto start = clock::now();
+  for (index begin = 0; begin < units; caller.ask()) {
+    wave w{units, chunk, {begin}, f, context, &caller, units, {false}, nullptr};
     run_wave(w, threads);
-    begin += size;
-    if (begin == units) return;
-    caller.ask();
-    const double seconds = std::chrono::duration<double>(clock::now() - start).count();
-    const double scale = std::clamp(wave_seconds / std::max(seconds, 1e-6), 0.25, 8.0);
-    size = std::max<index>(static_cast<index>(std::min(static_cast<double>(size) * scale, 0x1p60)), threads);
+    begin = w.rest;
   }
 }
 

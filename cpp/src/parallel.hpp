@@ -1,7 +1,6 @@
 // Threads: the only OpenMP of the library.
 //
-// Work is cut into waves of about 30 ms, between which the calling thread asks whether to go on; a wave is cut into
-// chunks that the threads take in turn. Every chunk runs in the default floating-point environment. How work is cut
+// Work is cut into chunks that the threads take in turn, for about 20 ms; then the calling thread asks whether to go on. Every chunk runs in the default floating-point environment. How work is cut
 // never shows in a result. What a chunk throws is thrown on the calling thread when the others have ended theirs.
 #pragma once
 
@@ -16,7 +15,7 @@ namespace crossent {
 // Work is counted in elements that cost as much as one of softmax, 1 to 20 ns. Elements of divergences and of measures of
 // information cost this many times as much.
 constexpr index heavy = 8;
-// More of it is never one unit: 50 ms of the slowest level.
+// More of it is never one unit: 40 ms of the slowest level.
 constexpr index longest_unit = index{1} << 21;
 
 // The work of so many rows. Classes that all lie at one place may be more than their product with it can say.
@@ -26,22 +25,23 @@ constexpr index work_of(index rows, index classes, index cost = 1) {
   return rows > most / std::max<index>(row, 1) ? most : rows * row;
 }
 
-// Asks the caller of a long call now and then whether to go on, and throws interrupted_error if not.
+// Asks the caller of a long call every 20 ms whether to go on, and throws interrupted_error if not.
 class patience {
  public:
-  explicit patience(const execution& e) : e_(e) {}
+  explicit patience(const execution& e) : e_(e) {
+    if (e.interrupted != nullptr) asked_ = clock::now();
+  }
+  bool is_over() const { return e_.interrupted != nullptr && clock::now() - asked_ >= std::chrono::milliseconds(20); }
   void ask() {
-    if (e_.interrupted == nullptr) return;
-    const auto now = clock::now();
-    if (now - asked_ < std::chrono::milliseconds(20)) return;
-    asked_ = now;
+    if (!is_over()) return;
     if (e_.interrupted()) throw interrupted_error{};
+    asked_ = clock::now();
   }
 
  private:
   using clock = std::chrono::steady_clock;
   const execution& e_;
-  clock::time_point asked_ = clock::now();
+  clock::time_point asked_;
 };
 
 // f(begin, end, worker) for chunks of [0, units), by at most `threads` workers (see threads_for). `unit_work`: the work of

@@ -105,10 +105,10 @@ void run_groups(row_operation& op, index rows, index group, int threads, const e
   });
 }
 
-// Few rows, or long ones: the threads share the blocks of each. So many groups are in flight that all threads are busy.
+// Few rows, which are all in flight, or long ones, one group after the other: the threads share the blocks of each.
 void run_blocks(row_operation& op, index rows, index group, int threads, const execution& e) {
   const index blocks = op.blocks(), groups = (rows + group - 1) / group, work = work_of(group, op.classes, op.cost);
-  const index most = std::clamp<index>(8 * longest_unit / work, 1, std::min<index>(groups, 4 * threads));
+  const index most = work > longest_unit ? 1 : std::min<index>(groups, 4 * threads);
   const tile_memory tiles(op, threads);
   const std::unique_ptr<row_group[]> flight(new row_group[static_cast<std::size_t>(most)]);
   for (index k = 0; k < most; ++k) reserve(op, flight[static_cast<std::size_t>(k)], group);

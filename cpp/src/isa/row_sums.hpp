@@ -23,11 +23,13 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
   const auto keep = [&](index row, Sums* sums, index n) { each_kept(row, sums, n, [](const Sums& from, Sums& to) { to = from; }); };
   if (s[0].across) {
     alignas(pack_bytes) T in[arrays][across_classes * lanes];
+    const index last = last_class(end, s[0].classes);
     for_each_tile<T>(s[0], [&](index i, index count) {
       const auto add = make(i, orientation<true>{});
       Sums sums[lanes] = {};
       resume(i, sums, lanes);
-      for_each_part(begin, end, s[0].classes, [&](run r) {
+      for (index from = begin * block_classes; from < last; from += across_classes) {
+        const run r = part_from(from, last);
         tile<T> t[arrays];
         for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
         for (index c = 0; c < r.n; ++c) {
@@ -35,7 +37,7 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
           each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
           add(sums[c % lanes], x);
         }
-      });
+      }
       if (!is_last) return keep(i, sums, lanes);
       for (index half = lanes / 2; half > 0; half /= 2)
         for (index l = 0; l < half; ++l) sums[l].join(sums[l], sums[l + half]);

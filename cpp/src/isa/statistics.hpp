@@ -208,10 +208,8 @@ template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<do
 
 template <class T, division how>
 CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
-                                       const block_statistics& out, index entry, index blocks) {
+                                       const block_statistics& out, index entry, index blocks, T* buffer) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  alignas(pack_bytes) T few[across_classes * lanes];
-  T* const buffer = rows.classes <= across_classes ? few : static_cast<T*>(out.tile);
   tile<T> x = load_across(rows, row, r, buffer);
   const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
   // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
@@ -284,14 +282,13 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
 template <class T, division how>
 CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
-  if (s.across) {
-    for_each_tile<T>(s, [&](index i, index count) {
-      for (index b = begin; b < end; ++b)
-        statistics_across<T, how>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks);
-    });
-    return;
-  }
-  statistics_along<T, how>(s, begin, end, t, out);
+  if (!s.across) return statistics_along<T, how>(s, begin, end, t, out);
+  alignas(pack_bytes) T few[across_classes * pack<T>::lanes];
+  T* const buffer = s.classes <= across_classes ? few : static_cast<T*>(out.tile);
+  for_each_tile<T>(s, [&](index i, index count) {
+    for (index b = begin; b < end; ++b)
+      statistics_across<T, how>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks, buffer);
+  });
 }
 
 template <class T>

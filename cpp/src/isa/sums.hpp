@@ -209,7 +209,9 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
   for_each_tile<T>(s[0], [&](index i, index count) {
     for (index b = begin; b < end; ++b) {
       tile_sums<T> total[sums];
-      for_each_part(b, b + 1, s[0].classes, [&](run r) {
+      const index first = b * block_classes, last = last_class(b + 1, s[0].classes);
+      for (index from = first; from < last; from += across_classes) {
+        const run r = part_from(from, last);
         to.open_tile_of(i, count, r);
         const auto term = make(i, b, orientation<true>{}, to);
         tile<T> t[arrays];
@@ -223,10 +225,10 @@ CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index en
             const parts<T, sums> v = term(x, r.begin + g + c, 1);
             for (int k = 0; k < sums; ++k) group[k][c] = v.v[k];
           }
-          for (int k = 0; k < sums; ++k) add_terms(total[k], group[k], n, r.begin + g == b * block_classes);
+          for (int k = 0; k < sums; ++k) add_terms(total[k], group[k], n, r.begin + g == first);
         }
         to.close_tile(i, count, r);
-      });
+      }
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
         add_lanes(total[k], rows);

@@ -230,12 +230,11 @@ CROSSENT_ONCE void close_one_across(open_tile<T> t, const sink& s, index row, in
   close_across(t, s, row, count, r, buffer);
 }
 
-// f(run) for the classes of [begin, end) blocks, across_classes at a time: what the stack of a small thread has room for.
-template <class F> CROSSENT_INLINE void for_each_part(index begin, index end, index classes, F f) {
-  const index last = end * block_classes < classes ? end * block_classes : classes;
-  for (index c = begin * block_classes; c < last; c += across_classes)
-    f(run{c, last - c < across_classes ? last - c : across_classes});
+// A tile of more classes is taken in parts of across_classes: what the stack of a small thread has room for.
+CROSSENT_INLINE index last_class(index end_block, index classes) {
+  return end_block * block_classes < classes ? end_block * block_classes : classes;
 }
+CROSSENT_INLINE run part_from(index c, index last) { return {c, last - c < across_classes ? last - c : across_classes}; }
 
 // The tiles of a group: f(first row, rows in it).
 template <class T, class F> CROSSENT_INLINE void for_each_tile(const source& s, F f) {

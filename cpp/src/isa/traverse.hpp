@@ -35,9 +35,11 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) T in[arrays][across_classes * lanes];
   alignas(pack_bytes) T out[across_classes * lanes];
+  const index last = last_class(end, s[0].classes);
   for_each_tile<T>(s[0], [&](index i, index count) {
     const auto entry = make(i, orientation<true>{});
-    for_each_part(begin, end, s[0].classes, [&](run r) {
+    for (index from = begin * block_classes; from < last; from += across_classes) {
+      const run r = part_from(from, last);
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_across(s[k], i, r, in[k]) : load_across(s[k], i, r, in[k]);
       const open_tile<T> y = open_across(to, i, count, r, out);
@@ -55,7 +57,7 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
         }
       }
       arrays > 1 ? close_one_across(y, to, i, count, r, out) : close_across(y, to, i, count, r, out);
-    });
+    }
   });
 }
 
