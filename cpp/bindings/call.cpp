@@ -6,13 +6,8 @@ namespace crossent::python {
 namespace {
 
 // Runs the handlers of pending signals; the exception one raised stays set on this thread.
-bool signal_raised() {
-  return or_sleep([] {
-    const PyGILState_STATE state = PyGILState_Ensure();
-    const bool raised = PyErr_CheckSignals() != 0;
-    PyGILState_Release(state);
-    return raised;
-  });
+bool signal_raised(void* gil) {
+  return static_cast<without_gil*>(gil)->with_gil([] { return PyErr_CheckSignals() != 0; });
 }
 
 int thread_limit() {
@@ -27,7 +22,7 @@ int thread_limit() {
 
 PyObject* thread_limits = nullptr;
 
-execution how_to_run() { return {thread_limit(), &signal_raised}; }
+execution how_to_run() { return {thread_limit(), &signal_raised, nullptr}; }
 
 int as_int(PyObject* x) {
   const long value = PyLong_AsLong(x);
@@ -77,12 +72,13 @@ void call::confirm_arrays() const {
 }
 
 void call::run_any(void (*f)(void*, const execution&), void* context) {
-  const execution how = how_to_run();
+  execution how = how_to_run();
   confirm_arrays();
   const bounds* exceeded = nullptr;
   outlier found;
   try {
     without_gil here;
+    how.context = &here;
     for (int i = 0; i < bounds_count_ && exceeded == nullptr; ++i) {
       if (bounds_[i].by_core) continue;
       found = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, how);

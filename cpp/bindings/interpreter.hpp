@@ -36,13 +36,23 @@ template <class F> auto or_sleep(F&& f) -> decltype(f()) {
 class without_gil {
  public:
   without_gil() : thread_(PyEval_SaveThread()) {}
-  ~without_gil() {
-    or_sleep([&] { PyEval_RestoreThread(thread_); });
+  ~without_gil() { restore(); }
+
+  // f() with the GIL. (PyGILState_Ensure would look for what the end of the interpreter has already taken away.)
+  template <class F> auto with_gil(F f) {
+    restore();
+    const auto result = or_sleep(f);
+    thread_ = PyEval_SaveThread();
+    return result;
   }
   without_gil(const without_gil&) = delete;
   without_gil& operator=(const without_gil&) = delete;
 
  private:
+  void restore() {
+    or_sleep([&] { PyEval_RestoreThread(thread_); });
+  }
+
   PyThreadState* thread_;
 };
 

@@ -34,7 +34,7 @@ class patience {
   bool is_over() const { return e_.interrupted != nullptr && clock::now() - asked_ >= std::chrono::milliseconds(20); }
   void ask() {
     if (!is_over()) return;
-    if (e_.interrupted()) throw interrupted_error{};
+    if (e_.interrupted(e_.context)) throw interrupted_error{};
     asked_ = clock::now();
   }
 

@@ -68,7 +68,7 @@ struct problem {
 // The sum, the mean with its gradient, then single losses with theirs.
 std::vector<char> compute(const operation& f, const problem& s, index rows, index columns, dtype grad_type, order to, int threads) {
   const dtype type = arithmetic(s.x.type());
-  const execution e{threads, nullptr};
+  const execution e{threads, nullptr, nullptr};
   matrix value(2, 1, type, order::c), losses(rows, columns, type, to), grad(rows, columns, grad_type, to);
   char* const values = static_cast<char*>(value.to().data);
   std::vector<char> all;
@@ -152,7 +152,7 @@ TEST_CASE("a gradient may be written over any input") {
         f.run(first.x.in(), first.target.in(), first.options(f, reduction::none), {}, wanted.to(), {});
         for (matrix problem::* over : {&problem::x, &problem::target, &problem::weight, &problem::pos_weight, &problem::upstream}) {
           problem s(f, 37, 1000, type, layout);
-          f.run(s.x.in(), s.target.in(), s.options(f, reduction::none), {}, (s.*over).to(), {2, nullptr});
+          f.run(s.x.in(), s.target.in(), s.options(f, reduction::none), {}, (s.*over).to(), {2, nullptr, nullptr});
           CHECK((s.*over).entries() == wanted.entries());
         }
       }
@@ -194,7 +194,7 @@ TEST_CASE("the first number out of range is found in any place") {
           std::vector<double> x(static_cast<std::size_t>(n), 0.5);
           x.front() = 0;
           x.back() = 1;
-          const auto found = [&](int threads) { return first_outside(matrix(x, 1, type, o).in(), 0, 1, {threads, nullptr}).element; };
+          const auto found = [&](int threads) { return first_outside(matrix(x, 1, type, o).in(), 0, 1, {threads, nullptr, nullptr}).element; };
           INFO("dtype " << static_cast<int>(type) << " n " << n << " order " << static_cast<int>(o) << " bad " << bad);
           CHECK(found(1) == -1);
           x.back() = bad;
@@ -225,7 +225,7 @@ TEST_CASE("a target out of range is found while it is read") {
               options.check_target = true;
               try {
                 binary_cross_entropy_with_logits(matrix(x, n, type, o).in(), matrix(y, n, target_type, o).in(), options,
-                                                 {loss.to().data, arithmetic(type), 0, nullptr, nullptr}, grad.to(), {3, nullptr});
+                                                 {loss.to().data, arithmetic(type), 0, nullptr, nullptr}, grad.to(), {3, nullptr, nullptr});
               } catch (const outside_error& error) {
                 return error.element;
               }

@@ -52,7 +52,7 @@ result<T> compute(const std::vector<T>& x, index rows, index classes, index row_
   for (index r = 0; r < rows; ++r) y[static_cast<std::size_t>(r)] = r % 7 == 3 ? -100 : (r * 31) % classes;
   const index y_stride[] = {8}, item_stride[] = {item};
   const index_view targets{y.data(), int_dtype::int64, 1, shape, y_stride};
-  const execution e{threads, nullptr};
+  const execution e{threads, nullptr, nullptr};
   result<T> res;
   row_loss_options options;
   options.axis = 1;

@@ -109,9 +109,9 @@ outcome compute(const operation& f, const problem& s, matrix& grad, int threads)
   const dtype type = arithmetic(s.x.type());
   matrix value(1, 1, type, order::c), losses(s.rows, 1, type, order::c);
   const mutable_view to = losses.to();
-  f.run(s, reduction::mean, {value.to().data, type, 0, nullptr, nullptr}, grad.to(), {threads, nullptr});
+  f.run(s, reduction::mean, {value.to().data, type, 0, nullptr, nullptr}, grad.to(), {threads, nullptr, nullptr});
   outcome r{value.entries(), grad.entries(), {}};
-  f.run(s, reduction::none, {to.data, type, 1, to.shape, to.strides}, {}, {threads, nullptr});
+  f.run(s, reduction::none, {to.data, type, 1, to.shape, to.strides}, {}, {threads, nullptr, nullptr});
   r.losses = losses.entries();
   return r;
 }
@@ -124,7 +124,7 @@ outcome compute(const operation& f, const problem& s, int threads, order to = or
 std::vector<char> information_of(const problem& s, int threads) {
   const dtype type = arithmetic(s.x.type());
   std::vector<char> all;
-  const execution e{threads, nullptr};
+  const execution e{threads, nullptr, nullptr};
   const auto add = [&](auto measure) {
     matrix out(s.rows, 1, type, order::c);
     const mutable_view v = out.to();
@@ -196,7 +196,7 @@ TEST_CASE("a gradient may be written over any input of its shape") {
           const std::vector<char> wanted = compute(f, problem(37, classes, type, 30, 0), 1).grad;
           for (matrix problem::* over : {&problem::x, &problem::other, &problem::q}) {
             problem s(37, classes, type, 30, 0);
-            f.run(s, reduction::mean, {}, (s.*over).to(), {threads, nullptr});
+            f.run(s, reduction::mean, {}, (s.*over).to(), {threads, nullptr, nullptr});
             CHECK((s.*over).entries() == wanted);
           }
         }

@@ -41,10 +41,10 @@ TEST_CASE("ordered_sum has the same bits for any number of threads, and is right
     x[i] = std::ldexp(static_cast<double>(state >> 11), static_cast<int>(i % 20));
     exact += static_cast<decltype(exact)>(state >> 11) << (i % 20);
   }
-  const double one = ordered_sum(x.data(), static_cast<index>(x.size()), {1, nullptr});
+  const double one = ordered_sum(x.data(), static_cast<index>(x.size()), {1, nullptr, nullptr});
   CHECK(one == static_cast<double>(exact));
   for (int threads = 2; threads <= 8; ++threads)
-    CHECK(ordered_sum(x.data(), static_cast<index>(x.size()), {threads, nullptr}) == one);
+    CHECK(ordered_sum(x.data(), static_cast<index>(x.size()), {threads, nullptr, nullptr}) == one);
   CHECK(ordered_sum(x.data(), 0, {}) == 0);
   const double inf[] = {1, INFINITY, 2};
   CHECK(ordered_sum(inf, 3, {}) == INFINITY);
@@ -60,15 +60,15 @@ TEST_CASE("ordered_sum has the same bits for any number of threads where the ord
     x[x.size() - 1 - i] = -x[i];
   }
   const index n = static_cast<index>(x.size());
-  const double one = ordered_sum(x.data(), n, {1, nullptr});
-  for (int threads = 2; threads <= 8; ++threads) CHECK(ordered_sum(x.data(), n, {threads, nullptr}) == one);
+  const double one = ordered_sum(x.data(), n, {1, nullptr, nullptr});
+  for (int threads = 2; threads <= 8; ++threads) CHECK(ordered_sum(x.data(), n, {threads, nullptr, nullptr}) == one);
 }
 
 TEST_CASE("a long call asks between waves whether to go on, and stops when told") {
   static std::atomic<int> asked{0};
   asked = 0;
   std::atomic<index> done{0};
-  const execution e{2, [] { return ++asked == 3; }};
+  const execution e{2, [](void*) { return ++asked == 3; }, nullptr};
   auto slow = [&](index begin, index end, int) {
     done += end - begin;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -114,7 +114,7 @@ TEST_CASE("long units are taken as runs of blocks, all of them once and in order
 TEST_CASE("a call of many short loops asks between them") {
   static std::atomic<int> asked{0};
   asked = 0;
-  const execution e{2, [] { return ++asked == 2; }};
+  const execution e{2, [](void*) { return ++asked == 2; }, nullptr};
   const auto slow = [](index, index, index, index) { std::this_thread::sleep_for(std::chrono::milliseconds(15)); };
   CHECK_THROWS_AS(parallel_for_runs(100, 1000, 1000 * longest_unit, 2, e, slow), interrupted_error);
   CHECK(asked == 2);
@@ -152,18 +152,18 @@ TEST_CASE("the caller's floating-point environment neither matters nor changes")
 
 TEST_CASE("a fork after use does not hang the child") {
   std::vector<double> x(1 << 18, 1.0);
-  REQUIRE(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr}) == 1 << 18);
+  REQUIRE(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr}) == 1 << 18);
   const pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     alarm(20);   // a hang ends here
-    _exit(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr}) == 1 << 18 ? 0 : 1);
+    _exit(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr}) == 1 << 18 ? 0 : 1);
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
-  CHECK(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr}) == 1 << 18);
+  CHECK(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr}) == 1 << 18);
 }
 
 }  // namespace crossent

@@ -51,7 +51,9 @@ struct index_view {
 // How a call runs: never what it computes.
 struct execution {
   int threads = 0;                   // at most this many; 0: no limit beyond the process-wide one
-  bool (*interrupted)() = nullptr;   // asked about every 50 ms on the calling thread; true abandons the call
+  // Asked every 20 ms or so on the calling thread, with `context`; true abandons the call.
+  bool (*interrupted)(void* context) = nullptr;
+  void* context = nullptr;
 };
 
 // Thrown when `execution::interrupted` said so. Outputs may be partly written.
