@@ -2,10 +2,52 @@
 
 import os
 import shutil
+import subprocess
 
 import nox
 
-nox.options.sessions = ["ctest", "tests"]
+nox.options.sessions = ["ctest", "tests", "exits"]
+
+
+def can_build(version: str) -> bool:
+    """Whether there is a Python of this version that runs, with the headers that an extension module needs."""
+    python = shutil.which(f"python{version}")
+    code = "import os, sysconfig; open(os.path.join(sysconfig.get_path('include'), 'Python.h'))"
+    return python is not None and subprocess.run([python, "-c", code], capture_output=True).returncode == 0
+
+
+# The oldest Python that is supported, and the last that ends threads by pthread_exit. Looked for here, as nox takes one that
+# is missing for an error in CI, and may download it elsewhere.
+EXIT_VERSIONS = ("3.11", "3.13")
+EXIT_PYTHONS = [version for version in EXIT_VERSIONS if can_build(version)]
+
+SANITIZED = (
+    "cmake.build-type=RelWithDebInfo",
+    "install.strip=false",
+    "cmake.define.CMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer",
+    "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # -g would double the time of compilation
+)
+NOT_SANITIZED = (  # of tests/
+    # They measure memory, replace malloc, or run on small stacks: sanitizers need more of each.
+    "test_memory*.py",
+    "faults/test_allocation.py",
+    "faults/test_small_stacks.py",
+    # Many processes, with limits of time.
+    "test_threads.py",
+    "faults/test_changed_by_threads.py",
+    "faults/test_exit.py",
+    "faults/test_interrupt.py",
+    # The session has more random calls.
+    "faults/test_fuzz.py",
+    # About the formulas that results are compared with.
+    "accuracy",
+    "test_oracle*.py",
+    # Minutes of arithmetic with 60 digits, or of one call again and again; memory is used as in the other tests.
+    "test_bits*.py",
+    "test_cross_entropy.py",
+    "test_divergence.py",
+    "test_normalisers.py",
+)
 
 
 def workflow(session: nox.Session, preset: str) -> None:
@@ -44,6 +86,12 @@ def strict_build(session: nox.Session, compiler: str) -> None:
     )
 
 
+def isa_levels(session: nox.Session, env: dict[str, str] | None = None) -> list[str]:
+    """Those of this machine, as the installed package says."""
+    code = "import crossent; print(*crossent.config()['isa_levels'])"
+    return session.run("python", "-c", code, env=env, silent=True).split()
+
+
 @nox.session
 def ctest(session: nox.Session) -> None:
     """The C++ tests at every ISA level, and the check of the symbols in the objects."""
@@ -58,6 +106,29 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent")
     session.run("python", "-m", "doctest", "docs/derivation.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
+
+
+@nox.session(python=EXIT_PYTHONS or None)
+def exits(session: nox.Session) -> None:
+    """Threads in and between calls while the interpreter ends, on each Python of 3.11 and 3.13 that is here with headers."""
+    for version in EXIT_VERSIONS:
+        if version not in EXIT_PYTHONS:
+            session.warn(f"NOT TESTED: there is no python{version} with headers on this machine")
+    session.install(".[test]")
+    calls = ("-k", "large calls or small calls", *session.posargs)  # the tests have the others, fewer times each
+    session.run("python", "-m", "pytest", "tests/faults/test_exit.py", *calls, env={"CROSSENT_FAULTS": "long"})
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The long forms of tests/faults (what follows `--` goes to pytest), 300,000 random calls at every level, Ctrl-C."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env={"CROSSENT_FAULTS": "long"})
+    for level in isa_levels(session):
+        session.run(
+            *("python", "tests/faults/fuzz.py", "--calls", "300000", "--jobs", "2"), env={"CROSSENT_ISA": level}
+        )
+    session.run("python", "tests/faults/interrupt.py")
 
 
 @nox.session
@@ -78,6 +149,38 @@ def large(session: nox.Session) -> None:
 def asan(session: nox.Session) -> None:
     """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
     workflow(session, "asan")
+
+
+@nox.session
+def asan_python(session: nox.Session) -> None:
+    """The package under both sanitizers: random calls at every level, then most of the tests. Ten minutes.
+
+    What follows `--` goes to the random calls: `nox -s asan_python -- --calls 300000 --seed 2`.
+    """
+    session.env["CXX"] = "g++"  # the compiler whose runtime libraries are loaded below
+    session.install(".[test]", *(f"--config-settings={setting}" for setting in SANITIZED))
+    # Python knows nothing of the sanitizers, so they are loaded before it. libubsan has libstdc++ loaded, too, without which
+    # libasan does not find the __cxa_throw that it wraps.
+    libraries = [
+        session.run("g++", f"-print-file-name={name}", external=True, silent=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    env = {
+        "LD_PRELOAD": ":".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python leaks; what is too large is a MemoryError
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",  # so that each small object of Python, too, is guarded
+    }
+    random_calls = session.posargs or ["--calls", "20000", "--seed", "1", "--jobs", "2"]
+    for level in isa_levels(session, env):
+        session.run("python", "tests/faults/fuzz.py", *random_calls, env={**env, "CROSSENT_ISA": level})
+    # A sanitizer ends the process: what it wrote must not be in a file of pytest's by then.
+    session.run(
+        *("python", "-m", "pytest", "--capture=sys", "-p", "no:faulthandler"),
+        *(f"--ignore-glob=tests/{name}" for name in NOT_SANITIZED),
+        *("-k", "not more_elements_than_32_bits"),  # minutes, for one addition
+        env=env,
+    )
 
 
 @nox.session

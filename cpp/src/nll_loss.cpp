@@ -60,8 +60,9 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
     }
     out.rows.offsets(first, n, offset);
     if (out.class_stride == size) {
-      for (index i = 0; i < n; ++i)
-        std::memset(out.data + offset[i] + begin * size, 0, static_cast<std::size_t>((end - begin) * size));
+      char* const from = out.data + begin * size;
+      const std::size_t bytes = static_cast<std::size_t>((end - begin) * size);
+      for (index i = 0; i < n; ++i) std::memset(from + offset[i], 0, bytes);
     } else {   // class by class: neighbouring rows are often neighbours in memory
       for (index k = begin; k < end; ++k)
         for (index i = 0; i < n; ++i) store_number(out.data + offset[i] + k * out.class_stride, grad.type, 0);
