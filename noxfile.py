@@ -16,8 +16,8 @@ def can_build(version: str) -> bool:
     return python is not None and subprocess.run([python, "-c", code], capture_output=True).returncode == 0
 
 
-# The oldest Python that is supported, and the last that ends threads by pthread_exit. Looked for here, as nox takes one that
-# is missing for an error in CI, and may download it elsewhere.
+# The oldest Python that is supported, and the last that ends threads by pthread_exit. Looked for here, as nox takes one
+# that is missing for an error in CI, and may download it elsewhere.
 EXIT_VERSIONS = ("3.11", "3.13")
 EXIT_PYTHONS = [version for version in EXIT_VERSIONS if can_build(version)]
 
@@ -46,6 +46,8 @@ NOT_SANITIZED = (  # of tests/
     "test_bits*.py",
     "test_cross_entropy.py",
     "test_divergence.py",
+    "test_family.py",
+    "test_information.py",
     "test_normalisers.py",
 )
 
@@ -110,18 +112,18 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=EXIT_PYTHONS or None)
 def exits(session: nox.Session) -> None:
-    """Threads in and between calls while the interpreter ends, on each Python of 3.11 and 3.13 that is here with headers."""
+    """Threads in and between calls while the interpreter ends, on each Python of 3.11 and 3.13 with headers here."""
     for version in EXIT_VERSIONS:
         if version not in EXIT_PYTHONS:
             session.warn(f"NOT TESTED: there is no python{version} with headers on this machine")
     session.install(".[test]")
-    calls = ("-k", "large calls or small calls", *session.posargs)  # the tests have the others, fewer times each
+    calls = ("-k", "large or small", *session.posargs)  # the tests have the others, fewer times each
     session.run("python", "-m", "pytest", "tests/faults/test_exit.py", *calls, env={"CROSSENT_FAULTS": "long"})
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """The long forms of tests/faults (what follows `--` goes to pytest), 300,000 random calls at every level, Ctrl-C."""
+    """The long forms of tests/faults, 300,000 random calls at every level, Ctrl-C; what follows `--` goes to pytest."""
     session.install(".[test]")
     session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env={"CROSSENT_FAULTS": "long"})
     for level in isa_levels(session):
@@ -159,7 +161,7 @@ def asan_python(session: nox.Session) -> None:
     """
     session.env["CXX"] = "g++"  # the compiler whose runtime libraries are loaded below
     session.install(".[test]", *(f"--config-settings={setting}" for setting in SANITIZED))
-    # Python knows nothing of the sanitizers, so they are loaded before it. libubsan has libstdc++ loaded, too, without which
+    # Python knows nothing of the sanitizers, so they are loaded before it. libubsan brings libstdc++, without which
     # libasan does not find the __cxa_throw that it wraps.
     libraries = [
         session.run("g++", f"-print-file-name={name}", external=True, silent=True).strip()
@@ -167,9 +169,9 @@ def asan_python(session: nox.Session) -> None:
     ]
     env = {
         "LD_PRELOAD": ":".join(libraries),
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python leaks; what is too large is a MemoryError
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python leaks; too large is a MemoryError
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "PYTHONMALLOC": "malloc",  # so that each small object of Python, too, is guarded
+        "PYTHONMALLOC": "malloc",  # so that the small objects of Python are guarded, too
     }
     random_calls = session.posargs or ["--calls", "20000", "--seed", "1", "--jobs", "2"]
     for level in isa_levels(session, env):
