@@ -145,7 +145,7 @@ void run_parallel(index units, index unit_work, int threads, const execution& e,
   if (threads > 1) install_fork_handlers();
   const bool is_short = e.interrupted == nullptr || work_of(units, unit_work) < serial_work;
   const index longest = std::max<index>(longest_unit / 4 / std::max<index>(unit_work, 1), 1);
-  const index chunk = std::clamp<index>(units / (8 * std::max(threads, 1)), 1, longest);
+  const index chunk = std::clamp<index>(units / (32 * std::max(threads, 1)), 1, longest);
   if (is_short) {
     wave w{units, chunk, {0}, f, context, nullptr, units, {false}, nullptr};
     return run_wave(w, threads);
