@@ -53,8 +53,8 @@ void start(const row_operation& op, row_group& g, index first, index count) {
 
 void reserve(const row_operation& op, row_group& g, index rows) {
   g.blocks = op.blocks();
-  if (op.has_cross_entropy) g.hard.reset(new cross_entropy_state);   // make_unique would set all of it to 0 once more
-  if (op.has_divergence) g.soft.reset(new divergence_state);
+  if (op.has_cross_entropy) g.hard = std::make_unique<cross_entropy_state>();
+  if (op.has_divergence) g.soft = std::make_unique<divergence_state>();
   g.in.reset(new row_reading[op.inputs.size()]);
   for (std::size_t k = 0; k < op.inputs.size(); ++k) g.in[k].precise = op.type == dtype::float64;
   for (std::size_t k = 0; k < op.inputs.size(); ++k)
