@@ -103,8 +103,9 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   op.rows = &y;
   op.soft_upstream = &soft_upstream;
   op.cost = heavy;
-  op.sums = op.has_cross_entropy = op.has_divergence = true;
+  op.has_cross_entropy = op.has_divergence = true;
   op.soft = std::make_unique<divergence_part>(op, 0, teacher, divergence, how.alpha, power);
+  op.sums = !op.soft->is_fused() || grad.data == nullptr;   // else the divergence is summed as its gradient is written
   if (with_hard) {
     const int hard_logits = t == 1 ? 0 : op.read(logits, options.axis, 1.0);
     op.hard = std::make_unique<cross_entropy_part>(op, hard_logits, y, hard_upstream, options, probabilities, hard_share, e);

@@ -31,7 +31,7 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   index group = std::clamp<index>(cached_classes / std::max<index>(classes, 1), 1, group_rows);
   if (across) group = (group + lanes - 1) / lanes * lanes;
   const int threads = threads_for(rows * classes, e);
-  const index blocks = (classes + block_classes - 1) / block_classes, work = work_of(group, classes, heavy);
+  const index blocks = block_count(classes), work = work_of(group, classes, heavy);
   line_memory kept;   // the sums of rows that take several calls
   if (work > longest_unit) kept.reserve(threads * group * row_sums_bytes);
   parallel_for_runs((rows + group - 1) / group, blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
@@ -40,10 +40,8 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
     index offset[group_rows];
     double sums[group_rows];
     const index first = unit * group, n = std::min(group, rows - first);
-    a.rows.offsets(first, n, offset);
-    for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
-    b.rows.offsets(first, n, offset);
-    for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
+    point_at_rows(a, first, n, group, pa);
+    point_at_rows(b, first, n, group, pb);
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * group * row_sums_bytes;
     kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across, single},
                                {pb, n, classes, b.class_stride, b.type, across, single}, begin, end, kept_here, sums);

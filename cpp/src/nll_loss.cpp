@@ -47,7 +47,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
 
   const row_array out(grad, options.axis);
   const index size = item_size(grad.type);
-  const index blocks = (classes + block_classes - 1) / block_classes;
+  const index blocks = block_count(classes);
   parallel_for_runs(groups, blocks, work_of(chunk, classes), threads_for(rows * classes, e), e,
                     [&](index group, index begin_block, index end_block, index) {
     const index first = group * chunk, n = std::min(chunk, rows - first);

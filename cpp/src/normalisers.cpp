@@ -66,7 +66,7 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const bool across = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
   const index group = across ? lanes : 8;
   const int threads = threads_for(rows * classes, e);
-  const index blocks = (classes + block_classes - 1) / block_classes, work = work_of(group, classes);
+  const index blocks = block_count(classes), work = work_of(group, classes);
   struct alignas(64) row_totals {
     double of[pack_rows];
   };
@@ -80,10 +80,8 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
     char* po[pack_rows];
     index offset[pack_rows];
     const index first = unit * group, n = std::min(group, rows - first);
-    a.rows.offsets(first, n, offset);
-    for (index i = 0; i < group; ++i) pa[i] = a.data + offset[std::min(i, n - 1)];
-    b.rows.offsets(first, n, offset);
-    for (index i = 0; i < group; ++i) pb[i] = b.data + offset[std::min(i, n - 1)];
+    point_at_rows(a, first, n, group, pa);
+    point_at_rows(b, first, n, group, pb);
     to.rows.offsets(first, n, offset);
     for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
     const source sa{pa, n, classes, a.class_stride, a.type, across}, sb{pb, n, classes, b.class_stride, b.type, across};

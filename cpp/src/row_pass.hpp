@@ -1,6 +1,7 @@
 // How an operation on rows runs: groups of rows over threads, or, where there are few long rows, runs of class blocks.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -54,6 +55,15 @@ struct row_array {
   explicit row_array(const view& v, int axis) : row_array(v.data, v.type, v.ndim, v.shape, v.strides, axis) {}
   explicit row_array(const mutable_view& v, int axis) : row_array(v.data, v.type, v.ndim, v.shape, v.strides, axis) {}
 };
+
+constexpr index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
+
+// Pointers to `count` rows from `first` on, and to the last of them again up to `padded`.
+inline void point_at_rows(const row_array& a, index first, index count, index padded, const char** rows) {
+  index offset[group_rows];
+  a.rows.offsets(first, count, offset);
+  for (index i = 0; i < padded; ++i) rows[i] = a.data + offset[std::min(i, count - 1)];
+}
 
 // An array that an operation reads, and the temperature at which it is the logits of a distribution.
 struct row_input {
@@ -151,7 +161,7 @@ class row_operation {
   sink output(const row_group& g) const { return {g.out, out.class_stride, out.type, stream}; }
   const scaling& scale(int k) const { return inputs[static_cast<std::size_t>(k)].t; }
   const dtype_kernels& kernel() const { return kernels(type); }
-  index blocks() const { return (classes + block_classes - 1) / block_classes; }
+  index blocks() const { return block_count(classes); }
   // Makes `factor`, and a `shift` from that of the statistics, ready for `write_exp`, which writes what the kernel of that name
   // does, of the first input.
   void scale_factors(row_group&, const double* from_shift, double* factor, double* shift) const;
