@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "cross_entropy_part.hpp"
+#include "cross_entropy_term.hpp"
 #include "environment.hpp"
-#include "row_numbers.hpp"
+#include "row_buffer.hpp"
 
 namespace crossent {
 namespace {
@@ -13,23 +13,23 @@ class cross_entropy_operation : public row_operation {
  public:
   double* losses = nullptr;       // of every row, in C order
   double* losses_low = nullptr;   // what those leave out
-  std::unique_ptr<cross_entropy_part> part;
+  std::unique_ptr<cross_entropy_term> part;
 
-  void prepare(row_group& g) override { part->prepare(g, false); }
-  void settle(row_group& g) override { part->settle(g); }
-  void sum(row_group& g, index begin, index end) override { part->sum(g, begin, end); }
-  void finish(row_group& g) override {
-    part->finish(g);
-    if (losses != nullptr) std::copy_n(g.hard->loss, g.count, losses + g.first);
-    if (losses_low != nullptr) std::copy_n(g.hard->loss_low, g.count, losses_low + g.first);
+  void prepare(row_batch& batch) override { part->prepare(batch, false); }
+  void settle(row_batch& batch) override { part->settle(batch); }
+  void sum(row_batch& batch, index begin, index end) override { part->sum(batch, begin, end); }
+  void finish(row_batch& batch) override {
+    part->finish(batch);
+    if (losses != nullptr) std::copy_n(batch.cross_entropy->loss, batch.count, losses + batch.first);
+    if (losses_low != nullptr) std::copy_n(batch.cross_entropy->loss_low, batch.count, losses_low + batch.first);
   }
-  void write(row_group& g, index begin, index end) override {
+  void write(row_batch& batch, index begin, index end) override {
     source q;
-    write_exp(g, part->probabilities(g, q), begin, end, part->scale_of(g));
+    write_softmax_gradient(batch, part->probabilities(batch, q), begin, end, part->scale_of(batch));
   }
-  void complete(row_group& g) override {
+  void complete(row_batch& batch) override {
     if (part->writes_target()) return;
-    part->for_each_entry(g, [&](index row, index c, double v) { store_number(g.out[row] + c * out.class_stride, out.type, v); });
+    part->for_each_entry(batch, [&](index row, index c, double v) { store_number(batch.out[row] + c * out.class_stride, out.type, v); });
   }
 };
 
@@ -48,13 +48,13 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   describe(op, logits, options.axis, 1.0, grad);
   const index rows = op.inputs[0].array.rows.rows();
   const bool exponential = options.reduction == reduction_kind::exp_mean;
-  const row_numbers losses(loss.data ? new_row_numbers(exponential ? 2 * rows + 1 : rows) : nullptr);
+  const row_buffer losses(loss.data ? new_row_buffer(exponential ? 2 * rows + 1 : rows) : nullptr);
   const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
   const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));
   op.has_cross_entropy = true;
-  op.part = std::make_unique<cross_entropy_part>(op, 0, y, coefficients, options, probabilities, 1.0, e);
-  op.keeps_terms = op.part->writes_target() && may_keep_terms(op);
-  if (op.across && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
+  op.part = std::make_unique<cross_entropy_term>(op, 0, y, coefficients, options, probabilities, 1.0, e);
+  op.cache_exponentials = op.part->writes_target() && may_cache_exponentials(op);
+  if (op.lanes_over_rows && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
 
   op.losses = losses.get();
   if (exponential) op.losses_low = op.losses + rows;

@@ -8,7 +8,7 @@
 
 #include "environment.hpp"
 #include "information.hpp"
-#include "row_pass.hpp"
+#include "row_driver.hpp"
 #include "stream.hpp"
 #include "targets.hpp"
 
@@ -32,7 +32,7 @@ struct element_array {
   char* direct(index first, index n, dtype wanted) const {
     char* at = nullptr;
     if (type != wanted) return at;
-    positions.for_each_stretch(first, n, [&](index offset, index length, index stride) {
+    positions.for_each_strided_run(first, n, [&](index offset, index length, index stride) {
       if (length == n && (stride == item_size(type) || n == 1)) at = data + offset;
     });
     return at;
@@ -41,14 +41,14 @@ struct element_array {
     if (data == nullptr) return nullptr;
     if (const char* at = direct(first, n, wanted)) return at;
     char* to = buffer;
-    positions.for_each_stretch(first, n, [&](index offset, index length, index stride) {
+    positions.for_each_strided_run(first, n, [&](index offset, index length, index stride) {
       kernels(wanted).gather(data + offset, stride, type, length, to);
       to += length * item_size(wanted);
     });
     return buffer;
   }
   void write(index first, index n, dtype from_type, const char* buffer) const {
-    positions.for_each_stretch(first, n, [&](index offset, index length, index stride) {
+    positions.for_each_strided_run(first, n, [&](index offset, index length, index stride) {
       kernels(from_type).scatter(buffer, length, data + offset, stride, type);
       buffer += length * item_size(from_type);
     });

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "environment.hpp"
-#include "row_pass.hpp"
+#include "row_driver.hpp"
 
 namespace crossent {
 namespace {
@@ -27,24 +27,24 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   const index classes = p.shape[axis];
   const row_array a(p, axis), b(q, axis), to(out, -1);
   const index rows = a.rows.rows(), lanes = kernels().f64.lanes;
-  const bool across = a.class_stride != item_size(p.type) || classes < lanes;
-  index group = std::clamp<index>(cached_classes / std::max<index>(classes, 1), 1, group_rows);
-  if (across) group = (group + lanes - 1) / lanes * lanes;
+  const bool lanes_over_rows = a.class_stride != item_size(p.type) || classes < lanes;
+  index group = std::clamp<index>(cached_classes / std::max<index>(classes, 1), 1, batch_rows);
+  if (lanes_over_rows) group = (group + lanes - 1) / lanes * lanes;
   const int threads = threads_for(rows * classes, e);
   const index blocks = block_count(classes), work = work_of(group, classes, heavy);
   line_memory kept;   // the sums of rows that take several calls
   if (work > longest_unit) kept.reserve(threads * group * row_sums_bytes);
   parallel_for_runs((rows + group - 1) / group, blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
-    const char* pa[group_rows];
-    const char* pb[group_rows];
-    index offset[group_rows];
-    double sums[group_rows];
+    const char* pa[batch_rows];
+    const char* pb[batch_rows];
+    index offset[batch_rows];
+    double sums[batch_rows];
     const index first = unit * group, n = std::min(group, rows - first);
     point_at_rows(a, first, n, group, pa);
     point_at_rows(b, first, n, group, pb);
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * group * row_sums_bytes;
-    kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, across, single},
-                               {pb, n, classes, b.class_stride, b.type, across, single}, begin, end, kept_here, sums);
+    kernels().information_sums(kind, {pa, n, classes, a.class_stride, a.type, lanes_over_rows, single},
+                               {pb, n, classes, b.class_stride, b.type, lanes_over_rows, single}, begin, end, kept_here, sums);
     if (end < blocks) return;
     to.rows.offsets(first, n, offset);
     for (index i = 0; i < n; ++i) store_number(to.data + offset[i], to.type, sums[i] / unit_of_logarithm);
@@ -55,14 +55,14 @@ class entropy_operation : public row_operation {
  public:
   row_array result;
 
-  void sum(row_group& g, index begin, index end) override {
-    if (end - begin < g.blocks && g.sums.data() == nullptr) g.sums.reserve(group_rows * row_sums_bytes);
-    kernel().entropy(input(g, 0), g.in[0].state(), begin, end, g.sums.data(), g.value);
+  void sum(row_batch& batch, index begin, index end) override {
+    if (end - begin < batch.blocks && batch.sums.data() == nullptr) batch.sums.reserve(batch_rows * row_sums_bytes);
+    kernel().entropy(input(batch, 0), batch.in[0].state(), begin, end, batch.sums.data(), batch.value);
   }
-  void finish(row_group& g) override {
-    index offset[group_rows];
-    result.rows.offsets(g.first, g.count, offset);
-    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i]);
+  void finish(row_batch& batch) override {
+    index offset[batch_rows];
+    result.rows.offsets(batch.first, batch.count, offset);
+    for (index i = 0; i < batch.count; ++i) store_number(result.data + offset[i], result.type, batch.value[i]);
   }
 };
 

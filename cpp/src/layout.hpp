@@ -35,14 +35,14 @@ class row_layout {
 
   // offsets[i] = the offset in bytes of row first + i
   void offsets(index first, index count, index* out) const {
-    for_each_stretch(first, count, [&](index offset, index n, index stride) {
+    for_each_strided_run(first, count, [&](index offset, index n, index stride) {
       for (index i = 0; i < n; ++i) out[i] = offset + i * stride;
       out += n;
     });
   }
 
   // f(offset, n, stride) for the stretches of evenly spaced positions that [first, first + count) is made of.
-  template <class F> void for_each_stretch(index first, index count, F f) const {
+  template <class F> void for_each_strided_run(index first, index count, F f) const {
     if (axes_ <= 1) return f(first * inner_stride(), count, inner_stride());
     const int last = axes_ - 1;
     while (count > 0) {

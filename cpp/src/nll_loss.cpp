@@ -4,14 +4,14 @@
 #include <memory>
 
 #include "environment.hpp"
-#include "row_numbers.hpp"
-#include "row_pass.hpp"
+#include "row_buffer.hpp"
+#include "row_driver.hpp"
 #include "targets.hpp"
 
 namespace crossent {
 namespace {
 
-constexpr index chunk = group_rows;
+constexpr index chunk = batch_rows;
 
 }  // namespace
 
@@ -21,7 +21,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   const index classes = log_probs.shape[options.axis];
   const row_array x(log_probs, options.axis);
   const index rows = x.rows.rows();
-  const row_numbers losses = new_row_numbers(rows);   // before anything that takes its time
+  const row_buffer losses = new_row_buffer(rows);   // before anything that takes its time
   const targets y(target, rows, options, classes, arithmetic(log_probs.type), true, e);
   const double denominator = y.denominator(options, e);
   const upstream coefficients(options.grad_output, arithmetic(log_probs.type), denominator);

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "environment.hpp"
-#include "row_pass.hpp"
+#include "row_driver.hpp"
 #include "targets.hpp"
 
 namespace crossent {
@@ -14,33 +14,33 @@ class softmax_operation : public row_operation {
  public:
   row_values upstream;
 
-  void finish(row_group& g) override {
-    row_reading& x = g.in[0];
-    if (upstream.given()) upstream.load(g.first, g.count, g.upstream);
+  void finish(row_batch& batch) override {
+    row_statistics& x = batch.in[0];
+    if (upstream.given()) upstream.load(batch.first, batch.count, batch.upstream);
     row_coefficient coefficient;
-    if (upstream.given()) coefficient.upstream = g.upstream;
-    kernels().softmax_factor(g.count, x.state(), coefficient, g.factor, nullptr);
+    if (upstream.given()) coefficient.upstream = batch.upstream;
+    kernels().softmax_factor(batch.count, x.state(), coefficient, batch.factor, nullptr);
     if (upstream.given()) {
       // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
-      for (index i = 0; i < g.count; ++i)
-        if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) g.factor[i] = 0;
+      for (index i = 0; i < batch.count; ++i)
+        if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) batch.factor[i] = 0;
     }
-    scale_factors(g, x.shift, g.factor, g.shift);
+    scale_factors(batch, x.exponent, batch.factor, batch.exponent);
   }
-  void write(row_group& g, index begin, index end) override {
+  void write(row_batch& batch, index begin, index end) override {
     row_scale s;
-    s.offset = g.in[0].offset;
-    s.shift = g.shift;
-    s.factor = g.factor;
-    write_exp(g, nullptr, begin, end, s);
+    s.reference = batch.in[0].reference;
+    s.exponent = batch.exponent;
+    s.factor = batch.factor;
+    write_softmax_gradient(batch, nullptr, begin, end, s);
   }
 };
 
 class log_softmax_operation : public row_operation {
  public:
-  void finish(row_group& g) override { kernels().log_sum(g.count, g.in[0].state(), g.value); }
-  void write(row_group& g, index begin, index end) override {
-    kernel().write_log(input(g, 0), output(g), begin, end, scale(0), g.in[0].max, g.value);
+  void finish(row_batch& batch) override { kernels().log_sum(batch.count, batch.in[0].state(), batch.value); }
+  void write(row_batch& batch, index begin, index end) override {
+    kernel().write_log(input(batch, 0), output(batch), begin, end, scale(0), batch.in[0].max, batch.value);
   }
 };
 
@@ -48,11 +48,11 @@ class logsumexp_operation : public row_operation {
  public:
   row_array result;
 
-  void finish(row_group& g) override {
-    kernels().logsumexp(g.count, g.in[0].state(), g.value);
-    index offset[group_rows];
-    result.rows.offsets(g.first, g.count, offset);
-    for (index i = 0; i < g.count; ++i) store_number(result.data + offset[i], result.type, g.value[i]);
+  void finish(row_batch& batch) override {
+    kernels().logsumexp(batch.count, batch.in[0].state(), batch.value);
+    index offset[batch_rows];
+    result.rows.offsets(batch.first, batch.count, offset);
+    for (index i = 0; i < batch.count; ++i) store_number(result.data + offset[i], result.type, batch.value[i]);
   }
 };
 
@@ -63,8 +63,8 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const row_array a(grad, axis), b(other, axis), to(out, axis);
   const dtype_kernels& k = kernels(other.type);
   const index rows = a.rows.rows(), lanes = k.lanes;
-  const bool across = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
-  const index group = across ? lanes : 8;
+  const bool lanes_over_rows = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
+  const index group = lanes_over_rows ? lanes : 8;
   const int threads = threads_for(rows * classes, e);
   const index blocks = block_count(classes), work = work_of(group, classes);
   struct alignas(64) row_totals {
@@ -84,7 +84,7 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
     point_at_rows(b, first, n, group, pb);
     to.rows.offsets(first, n, offset);
     for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
-    const source sa{pa, n, classes, a.class_stride, a.type, across}, sb{pb, n, classes, b.class_stride, b.type, across};
+    const source sa{pa, n, classes, a.class_stride, a.type, lanes_over_rows}, sb{pb, n, classes, b.class_stride, b.type, lanes_over_rows};
     double* const total = totals[static_cast<std::size_t>(slot)].of;
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * pack_rows * row_sums_bytes;
     if (begin < blocks) sum(k, sa, sb, begin, std::min(end, blocks), kept_here, total);
@@ -99,7 +99,7 @@ void softmax(const view& x, int axis, double temperature, const mutable_view& ou
   const default_environment environment;
   softmax_operation op;
   describe(op, x, axis, temperature, out);
-  op.keeps_terms = may_keep_terms(op);
+  op.cache_exponentials = may_cache_exponentials(op);
   run_rows(op, e);
 }
 
@@ -123,7 +123,7 @@ void logsumexp_backward(const view& grad_output, const view& x, int axis, const 
   softmax_operation op;
   describe(op, x, axis, 1.0, out);
   op.upstream = row_values(grad_output, op.type);
-  op.keeps_terms = may_keep_terms(op);
+  op.cache_exponentials = may_cache_exponentials(op);
   run_rows(op, e);
 }
 

@@ -6,12 +6,12 @@
 #include <limits>
 #include <vector>
 
-#include "row_pass.hpp"
+#include "row_driver.hpp"
 
 namespace crossent {
 namespace {
 
-constexpr index chunk = group_rows;
+constexpr index chunk = batch_rows;
 constexpr index bad_class = -2;
 
 template <class I> I load_one(const char* from) {
@@ -76,7 +76,7 @@ void row_values::load(index first, index count, double* out) const {
     std::fill_n(out, count, 1.0);
     return;
   }
-  rows_.for_each_stretch(first, count, [&](index offset, index n, index stride) {
+  rows_.for_each_strided_run(first, count, [&](index offset, index n, index stride) {
     for (index i = 0; i < n; ++i) *out++ = load_rounded(data_ + offset + i * stride, type_, arithmetic_);
   });
 }
@@ -114,7 +114,7 @@ double targets::weight_at(index c) const { return load_number(weights_ + c * wei
 targets::tally targets::read(index first, index count, index* y) const {
   tally seen;
   with_int_type(type_, [&](auto zero) {
-    rows_.for_each_stretch(first, count, [&](index offset, index n, index stride) {
+    rows_.for_each_strided_run(first, count, [&](index offset, index n, index stride) {
       const tally part = read_as<decltype(zero)>(data_ + offset, stride, n, classes_, has_ignore_, ignore_, y);
       seen.absent += part.absent;
       seen.bad += part.bad;

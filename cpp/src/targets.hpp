@@ -41,7 +41,7 @@ class targets {
           const execution&);
   void throw_if_bad() const;
 
-  // count <= group_rows. y: the class, or `ignored`; class_weight: w[y], 1 without classes; row_weight: v, 0 for rows that
+  // count <= batch_rows. y: the class, or `ignored`; class_weight: w[y], 1 without classes; row_weight: v, 0 for rows that
   // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
   void load(index first, index count, index* y, double* class_weight, double* row_weight, bool all = false) const;
 
@@ -79,7 +79,7 @@ class upstream {
  public:
   // divisor: 1 where there is no mean. A mean over nothing has no gradient.
   upstream(const view& grad_output, dtype arithmetic, double divisor) : grad_output_(grad_output, arithmetic), divisor_(divisor) {}
-  // g[i] = grad_output of row first + i, 0 where the row weight is. count <= group_rows.
+  // g[i] = grad_output of row first + i, 0 where the row weight is. count <= batch_rows.
   void load(index first, index count, const double* row_weight, double* g) const;
   double divisor() const { return divisor_ == 0 ? 1 : divisor_; }
 

@@ -14,7 +14,7 @@
 #endif
 
 #include "parallel.hpp"
-#include "row_numbers.hpp"
+#include "row_buffer.hpp"
 
 namespace crossent {
 
@@ -126,7 +126,7 @@ TEST_CASE("the work of rows is never negative, however many there are") {
   CHECK(work_of(index{1} << 61, index{1} << 61) == index{1} << 60);
   CHECK(work_of(16, index{1} << 60, 8) == index{1} << 60);
   CHECK(share_of(index{1} << 60, 1000, 1000) == index{1} << 60);
-  CHECK_THROWS_AS(new_row_numbers(index{1} << 61), std::bad_alloc);
+  CHECK_THROWS_AS(new_row_buffer(index{1} << 61), std::bad_alloc);
 }
 
 #if defined(__x86_64__)

@@ -56,13 +56,13 @@ CROSSENT_INLINE half_register to_floats(pack<double>::reg v) {
 
 using doubles = pack<double>;
 
-struct two_packs {
+struct halves {
   pack<double> low, high;
 };
 
 // Lanes 0..7 and 8..15.
-CROSSENT_INLINE two_packs widen(pack<float> a) {
-  two_packs w;
+CROSSENT_INLINE halves widen(pack<float> a) {
+  halves w;
   pack<double> d[2];
   for (int k = 0; k < registers; ++k) {
     // Register k of the floats fills two registers of the doubles.
@@ -75,7 +75,7 @@ CROSSENT_INLINE two_packs widen(pack<float> a) {
 }
 
 // The way back, rounded.
-CROSSENT_INLINE pack<float> narrow(two_packs w) {
+CROSSENT_INLINE pack<float> narrow(halves w) {
   const pack<double> d[2] = {w.low, w.high};
   pack<float> p;
   for (int k = 0; k < registers; ++k)
@@ -109,7 +109,7 @@ template <class T> CROSSENT_INLINE pack<T> load_as(const double* from) {
 }
 
 // f over all lanes: l and l + W/2, l and l + W/4, .., in quarters of a pack, which every level has registers for.
-template <class T, class F> CROSSENT_INLINE T fold_lanes(pack<T> p, F f) {
+template <class T, class F> CROSSENT_INLINE T reduce_lanes(pack<T> p, F f) {
   typedef T quarter __attribute__((vector_size(16)));
   alignas(pack_bytes) quarter q[4];
   store(q, p);
@@ -121,10 +121,10 @@ template <class T, class F> CROSSENT_INLINE T fold_lanes(pack<T> p, F f) {
 }
 
 template <class T> CROSSENT_INLINE T largest_lane(pack<T> p) {
-  return fold_lanes(p, [](auto a, auto b) { return b > a ? b : a; });
+  return reduce_lanes(p, [](auto a, auto b) { return b > a ? b : a; });
 }
 template <class T> CROSSENT_INLINE T sum_lanes(pack<T> p) {
-  return fold_lanes(p, [](auto a, auto b) { return a + b; });
+  return reduce_lanes(p, [](auto a, auto b) { return a + b; });
 }
 
 // 1 in the first n lanes, 0 in the others.

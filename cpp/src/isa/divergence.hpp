@@ -27,36 +27,36 @@ template <class T> CROSSENT_INLINE rounded<T> log_ratio_of(pack<T> s, pack<T> t,
 template <class T> struct log_ratio;
 
 template <> struct log_ratio<float> {   // in float64
-  pack<double> student[2], teacher[2], gap[2], inverse;
+  pack<double> student[2], teacher[2], log_sum_difference[2], inverse;
 
   template <class O> log_ratio(const divergence_rows& p, index row, O) : inverse(set1(p.t.high + p.t.low)) {
     for (int k = 0; k < 2; ++k) {
-      const auto of = [&](const double* v) { return O::across ? load<double>(v + row + 8 * k) : set1(v[row]); };
+      const auto of = [&](const double* v) { return O::lanes_over_rows ? load<double>(v + row + 8 * k) : set1(v[row]); };
       student[k] = of(p.student.max);
       teacher[k] = of(p.teacher.max);
-      gap[k] = of(p.gap);
+      log_sum_difference[k] = of(p.log_sum_difference);
     }
   }
   rounded<float> operator()(pack<float> s, pack<float> t) const {
-    const two_packs ws = widen(s), wt = widen(t);
+    const halves ws = widen(s), wt = widen(t);
     const auto of = [&](pack<double> xs, pack<double> xt, int k) {
-      return fma((xt - teacher[k]) - (xs - student[k]), inverse, -gap[k]);
+      return fma((xt - teacher[k]) - (xs - student[k]), inverse, -log_sum_difference[k]);
     };
-    const two_packs whole{of(ws.low, wt.low, 0), of(ws.high, wt.high, 1)};
+    const halves whole{of(ws.low, wt.low, 0), of(ws.high, wt.high, 1)};
     const pack<float> d = narrow(whole);
-    const two_packs wide_d = widen(d);
+    const halves wide_d = widen(d);
     return log_ratio_of(s, t, d, narrow({whole.low - wide_d.low, whole.high - wide_d.high}));
   }
 };
 
 template <> struct log_ratio<double> {   // as sums of two doubles
-  pack<double> student, teacher, gap, gap_low, high, low;
+  pack<double> student, teacher, log_sum_difference, log_sum_difference_lo, high, low;
 
   template <class O> log_ratio(const divergence_rows& p, index row, O o)
       : student(per_row<double>(p.student.max, row, o)),
         teacher(per_row<double>(p.teacher.max, row, o)),
-        gap(per_row<double>(p.gap, row, o)),
-        gap_low(per_row<double>(p.gap_low, row, o)),
+        log_sum_difference(per_row<double>(p.log_sum_difference, row, o)),
+        log_sum_difference_lo(per_row<double>(p.log_sum_difference_lo, row, o)),
         high(set1(p.t.high)),
         low(set1(p.t.low)) {}
   rounded<double> operator()(pack<double> s, pack<double> t) const {
@@ -66,8 +66,8 @@ template <> struct log_ratio<double> {   // as sums of two doubles
     const pack<double> whole = rough + (e + (el - er)), rest = ((rough - whole) + e) + (el - er);
     const pack<double> product = whole * high;
     ep = product_error(whole, high, product);
-    const pack<double> sum = two_sum(product, -gap, es);
-    const pack<double> correction = es + ((ep - gap_low) + fma(whole, low, rest * high)), d = sum + correction;
+    const pack<double> sum = two_sum(product, -log_sum_difference, es);
+    const pack<double> correction = es + ((ep - log_sum_difference_lo) + fma(whole, low, rest * high)), d = sum + correction;
     const pack<double> infinite = (left - right) * high;   // of which the errors are NaN
     const pack<double> result = if_equal(absolute(infinite), set1(constants<double>::infinity), infinite, d);
     return log_ratio_of(s, t, result, correction - (d - sum));
@@ -76,12 +76,12 @@ template <> struct log_ratio<double> {   // as sums of two doubles
 
 // p_c of one of the two rows.
 template <class T> struct probability {
-  exponential<T, division::rounded> term;
-  pack<T> offset, factor, rest;
+  exponential<T, temperature::any> term;
+  pack<T> reference, factor, rest;
 
-  template <class O> probability(const distribution_rows& r, const scaling& t, index row, O o)
-      : term(per_row<T>(r.shift, row, o), t),
-        offset(per_row<T>(r.offset, row, o)),
+  template <class O> probability(const distribution_rows& r, const inverse_temperature& t, index row, O o)
+      : term(per_row<T>(r.exponent, row, o), t),
+        reference(per_row<T>(r.reference, row, o)),
         factor(per_row<T>(r.factor, row, o)),
         rest(per_row<T>(r.rest, row, o)) {}
   // p v, 0 where p is (NaN where the row is), rounded once beside the exponential. The terms are biased: only the last product
@@ -96,10 +96,10 @@ template <class T> struct probability {
 
  private:
   pack<T> raised(pack<T> x) const {
-    if constexpr (sizeof(T) == 4) return term(x - offset, rest);
-    pack<T> error;   // an offset of float64 rows is their maximum
-    const pack<T> from_offset = two_sum(x, -offset, error);
-    return term(from_offset, error, rest);
+    if constexpr (sizeof(T) == 4) return term(x - reference, rest);
+    pack<T> error;   // an reference of float64 rows is their maximum
+    const pack<T> from_reference = two_sum(x, -reference, error);
+    return term(from_reference, error, rest);
   }
 };
 
@@ -113,7 +113,7 @@ template <class T> struct larger_probability {
     probability<T> p = student;
     p.term.magic = choose(teacher.term.magic, p.term.magic);
     p.term.lowest = choose(teacher.term.lowest, p.term.lowest);
-    p.offset = choose(teacher.offset, p.offset);
+    p.reference = choose(teacher.reference, p.reference);
     p.factor = choose(teacher.factor, p.factor);
     p.rest = choose(teacher.rest, p.rest);
     return p.times(choose(t, s), v);
@@ -200,26 +200,26 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
   });
 }
 
-// out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `hard` is given, the
+// out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `cross_entropy` is given, the
 // scale in the factors of the distributions, of js with 1 - beta in it.
 template <class T>
 void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                      const divergence_rows& p, const row_scale* hard) {
+                      const divergence_rows& p, const row_scale* cross_entropy) {
   write_blocks<T, 3>({student, teacher, q ? *q : student}, to, begin, end, [&](index row, auto o) {
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o), inner_low = per_row<T>(p.inner_low, row, o);
-    const pack<T> scaled_gap = per_row<T>(p.scaled_gap, row, o), unscaled = set1(scaled_back<T>);
+    const pack<T> log_sum_difference_scaled = per_row<T>(p.log_sum_difference_scaled, row, o), unscaled = set1(scaled_back<T>);
     const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
-    const bool with_hard = hard != nullptr;
-    const hard_gradient<T> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
+    const bool with_cross_entropy = cross_entropy != nullptr;
+    const cross_entropy_gradient<T> of_cross_entropy(with_cross_entropy ? *cross_entropy : row_scale{}, q != nullptr, row, o);
     return [=](const pack<T>* x, index c, index n) {
       const auto [d, d_rest] = ratio(x[0], x[1]);
       pack<T> g;
       if (forward<T> && kind == divergence_kind::forward) {   // s - t
-        // Where the logits differ by nothing, a gap that may be subnormal is all that is left.
-        const pack<T> v = if_equal(d, zero, -scaled_gap, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
+        // Where the logits differ by nothing, a log_sum_difference that may be subnormal is all that is left.
+        const pack<T> v = if_equal(d, zero, -log_sum_difference_scaled, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
         g = if_equal(d, zero, -part * unscaled, if_less(zero, d, part, -part));
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
         const bool js = kind == divergence_kind::js;
@@ -229,7 +229,7 @@ void write_divergence(const source& student, const source& teacher, const source
         g = larger_of.student.times(x[0], {difference, lost - (inner_low + (js ? zero : d_rest))});
       }
       g = if_equal(larger_of.student.factor, zero, zero, g);
-      return with_hard ? g + of_hard(x[0], x[2], c, n, o) : g;
+      return with_cross_entropy ? g + of_cross_entropy(x[0], x[2], c, n, o) : g;
     };
   });
 }

@@ -27,36 +27,36 @@ CROSSENT_HOT class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo
 }
 
 // A class of one pair of rows, or of a tile of pairs; in units in which t_c is the term of the teacher alone.
-template <division how> struct forward_class {
+template <temperature how> struct forward_class {
   exponential<float, how> student_term, teacher_term;
-  pack<float> student_offset, teacher_offset, student_rest, ratio, high, low;
+  pack<float> student_reference, teacher_reference, student_rest, ratio, high, low;
   pack<float> level, level_low, rest_of_tops;   // what d is counted from
 
   template <class O>
   forward_class(const divergence_rows& p, index row, O o)
-      : student_term(per_row<float>(p.student.shift, row, o), p.t),
-        teacher_term(per_row<float>(p.teacher.shift, row, o), p.t),
-        student_offset(per_row<float>(p.student.offset, row, o)),
-        teacher_offset(per_row<float>(p.teacher.offset, row, o)),
+      : student_term(per_row<float>(p.student.exponent, row, o), p.t),
+        teacher_term(per_row<float>(p.teacher.exponent, row, o), p.t),
+        student_reference(per_row<float>(p.student.reference, row, o)),
+        teacher_reference(per_row<float>(p.teacher.reference, row, o)),
         student_rest(per_row<float>(p.student.rest, row, o)),
         ratio(per_row<float>(p.student.factor, row, o)),
         high(set1(static_cast<float>(p.t.high))),
         low(set1(static_cast<float>(p.t.low))) {
-    const pack<float> student_top = per_row<float>(p.student.max, row, o) - student_offset;
-    const two_floats tops = difference(per_row<float>(p.teacher.max, row, o) - teacher_offset, student_top);
-    level = two_sum(tops.high, per_row<float>(p.gap, row, o), level_low);
-    level_low = level_low + per_row<float>(p.gap_low, row, o);
+    const pack<float> student_top = per_row<float>(p.student.max, row, o) - student_reference;
+    const two_floats tops = difference(per_row<float>(p.teacher.max, row, o) - teacher_reference, student_top);
+    level = two_sum(tops.high, per_row<float>(p.log_sum_difference, row, o), level_low);
+    level_low = level_low + per_row<float>(p.log_sum_difference_lo, row, o);
     rest_of_tops = tops.low;
   }
 
-  // (y - x)/T. That of the two maxima is subtracted before the gap is, to the bit: of confident rows the gap alone remains.
+  // (y - x)/T. That of the two maxima is subtracted before the log_sum_difference is, to the bit: of confident rows the log_sum_difference alone remains.
   struct two_floats {
     pack<float> high, low;
   };
   CROSSENT_INLINE_MEMBER two_floats difference(pack<float> y, pack<float> x) const {
     pack<float> rest;
     const pack<float> d = two_sum(y, -x, rest), z = d * high;
-    if constexpr (how == division::rounded) return {z, fma(rest, high, fma(d, low, product_error(d, high, z)))};
+    if constexpr (how == temperature::any) return {z, fma(rest, high, fma(d, low, product_error(d, high, z)))};
     else return {z, rest * high};
   }
 
@@ -65,7 +65,7 @@ template <division how> struct forward_class {
     pack<float> s, t, d, d_low;
   };
   CROSSENT_INLINE_MEMBER distance first(pack<float> x_student, pack<float> x_teacher) const {
-    const pack<float> x = x_student - student_offset, y = x_teacher - teacher_offset;
+    const pack<float> x = x_student - student_reference, y = x_teacher - teacher_reference;
     pack<float> lost;
     const two_floats of_logits = difference(y, x);
     const pack<float> rough = two_sum(of_logits.high, -level, lost);
@@ -83,8 +83,8 @@ template <division how> struct forward_class {
       gradient = c.gradient;
       return c.value;
     }
-    const two_packs s = widen(v.s), t = widen(v.t), d = widen(v.d), d_low = widen(v.d_low), r = widen(ratio);
-    const two_packs o = widen(odd), e = widen(even);
+    const halves s = widen(v.s), t = widen(v.t), d = widen(v.d), d_low = widen(v.d_low), r = widen(ratio);
+    const halves o = widen(odd), e = widen(even);
     const auto low = sums_of(s.low, t.low, d.low, d_low.low, r.low, o.low, e.low);
     const auto high = sums_of(s.high, t.high, d.high, d_low.high, r.high, o.high, e.high);
     gradient = narrow({low.gradient, high.gradient});
@@ -93,15 +93,15 @@ template <division how> struct forward_class {
 };
 
 // The gradient in the student's logits of the cross-entropy that stands beside a divergence: e_c factor - b_c.
-template <class T> struct hard_gradient {
-  exponential<T, division::none> term;
-  pack<T> offset, factor, beta, gamma;
+template <class T> struct cross_entropy_gradient {
+  exponential<T, temperature::one> term;
+  pack<T> reference, factor, beta, gamma;
   const void* weight;
   bool with_q;
 
-  template <class O> hard_gradient(const row_scale& h, bool q, index row, O o)
-      : term(of(h.shift, row, o), scaling{}),
-        offset(of(h.offset, row, o)),
+  template <class O> cross_entropy_gradient(const row_scale& h, bool q, index row, O o)
+      : term(of(h.exponent, row, o), inverse_temperature{}),
+        reference(of(h.reference, row, o)),
         factor(of(h.factor, row, o)),
         beta(of(h.beta, row, o)),
         gamma(of(h.gamma, row, o)),
@@ -111,31 +111,31 @@ template <class T> struct hard_gradient {
     const pack<T> zero = set1<T>(0);
     const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, q, weight, c, n, o)
                              : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
-    return if_equal(factor, zero, zero, fma(term(x - offset), factor, -b));
+    return if_equal(factor, zero, zero, fma(term(x - reference), factor, -b));
   }
 
  private:
   template <class O> static pack<T> of(const double* v, index row, O o) { return v ? per_row<T>(v, row, o) : set1<T>(0); }
 };
 
-template <division how, bool only_along>
+template <temperature how, bool only_along>
 CROSSENT_INLINE void forward_divergence_of(const source& student, const source& teacher, const source* q, const sink& to,
-                                           index begin, index end, const divergence_rows& p, const row_scale* hard,
+                                           index begin, index end, const divergence_rows& p, const row_scale* cross_entropy,
                                            double* value) {
   const source s[] = {student, teacher, q ? *q : student};
   const auto make = [&](index row, index, auto o, auto out) {
     const forward_class<how> of_class(p, row, o);
     const pack<float> factor = per_row<float>(p.teacher.factor, row, o), rest = per_row<float>(p.teacher.rest, row, o);
-    const pack<float> unit = per_row<float>(p.unit, row, o), small = per_row<float>(p.small, row, o);
-    const bool with_hard = hard != nullptr;
-    const hard_gradient<float> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
+    const pack<float> teacher_scale = per_row<float>(p.teacher_scale, row, o), small_difference_gradient = per_row<float>(p.small_difference_gradient, row, o);
+    const bool with_cross_entropy = cross_entropy != nullptr;
+    const cross_entropy_gradient<float> of_cross_entropy(with_cross_entropy ? *cross_entropy : row_scale{}, q != nullptr, row, o);
     const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
     const auto second = [=](const typename forward_class<how>::distance& d, const pack<float>* x, index c, index n) {
       const pack<float> zero = set1(0.0f);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = if_equal(factor, zero, zero, fma(d.t * unit, small, rounded_once(g, factor, g * rest)));
-      if (with_hard) g = g + of_hard(x[0], x[2], c, n, o);
+      g = if_equal(factor, zero, zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * rest)));
+      if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;
     };
@@ -145,13 +145,13 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
 }
 
 void forward_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                        const divergence_rows& p, const row_scale* hard, double* value) {
+                        const divergence_rows& p, const row_scale* cross_entropy, double* value) {
   // The small level has one of them.
-  constexpr division exact = CROSSENT_SMALL ? division::rounded : division::exact;
-  if (divides_exactly<float>(p.t) && !student.across)
-    forward_divergence_of<exact, !CROSSENT_SMALL>(student, teacher, q, to, begin, end, p, hard, value);
+  constexpr temperature exact = CROSSENT_SMALL ? temperature::any : temperature::power_of_two;
+  if (is_power_of_two<float>(p.t) && !student.lanes_over_rows)
+    forward_divergence_of<exact, !CROSSENT_SMALL>(student, teacher, q, to, begin, end, p, cross_entropy, value);
   else
-    forward_divergence_of<division::rounded, false>(student, teacher, q, to, begin, end, p, hard, value);
+    forward_divergence_of<temperature::any, false>(student, teacher, q, to, begin, end, p, cross_entropy, value);
 }
 
 }  // namespace

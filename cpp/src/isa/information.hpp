@@ -120,7 +120,7 @@ template <> struct gap_sums<float> {
   doubles lane[2];
 
   CROSSENT_INLINE void add(gap_sums& s, pack<float> e, pack<float> x, pack<float> max) {
-    const two_packs p = widen(e), v = widen(if_equal(e, set1(0.0f), max, x)), m = widen(max);
+    const halves p = widen(e), v = widen(if_equal(e, set1(0.0f), max, x)), m = widen(max);
     s.lane[0] = fma(p.low, m.low - v.low, s.lane[0]);
     s.lane[1] = fma(p.high, m.high - v.high, s.lane[1]);
   }
@@ -137,14 +137,14 @@ template <> struct gap_sums<float> {
 template <class T>
 void entropy_of_logits(const source& x, const row_state& state, index begin, index end, void* sums, double* out) {
   sum_rows<T, gap_sums<T>, 1>({x}, begin, end, sums, out, [&](index row, auto o) {
-    const exponential<T, division::none> term(set1(bias<T>) - per_row<T>(state.shift, row, o), scaling{});
-    const pack<T> offset = per_row<T>(state.offset, row, o), max = per_row<T>(state.max, row, o);
-    return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - offset), v[0], max); };
+    const exponential<T, temperature::one> term(set1(bias<T>) - per_row<T>(state.exponent, row, o), inverse_temperature{});
+    const pack<T> reference = per_row<T>(state.reference, row, o), max = per_row<T>(state.max, row, o);
+    return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - reference), v[0], max); };
   });
   if (end * block_classes < x.classes) return;
   const doubles zero = set1(0.0), one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
   for (index i = 0; i < x.count; i += 8) {
-    const wide tail = wide_tail(state, i), unit = wide_unit(state, i) / (wide{one, zero} + tail);
+    const wide tail = wide_tail(state, i), unit = extended_inverse_max_term(state, i) / (wide{one, zero} + tail);
     const wide sum = wide{load<double>(out + i), zero} * unit;
     const wide entropy = log1p_wide(tail) + wide{sum.high * unbias, sum.low * unbias};
     store(out + i, entropy.high + entropy.low);

@@ -16,8 +16,8 @@ template <class T> CROSSENT_INLINE pack<T> minus_absolute(pack<T> x) {
 // e^-|x| = up * scaled_back<T> by the exponential of the kernels, `up` being exact where e^-|x| is subnormal.
 template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute_up(pack<T> x) {
   using k = constants<T>;
-  const pack<T> shift = set1(static_cast<T>(k::subnormal_scale));
-  return exp_scaled(at_least(minus_absolute(x), lowest_exponent(shift)), magic_of(shift));
+  const pack<T> exponent = set1(static_cast<T>(k::subnormal_scale));
+  return exp_scaled(at_least(minus_absolute(x), lowest_exponent(exponent)), magic_of(exponent));
 }
 
 template <class T> constexpr T normal_exponent = sizeof(T) == 4 ? T(-64) : T(-700);   // from here on e^y is normal
@@ -26,8 +26,8 @@ template <class T> constexpr T normal_exponent = sizeof(T) == 4 ? T(-64) : T(-70
 template <class T> CROSSENT_ONCE pack<T> exp_times_below(pack<T> y, pack<T> v) {
   constexpr bool is_float = sizeof(T) == 4;
   const pack<T> lowest = set1(is_float ? T(-195) : T(-1460));
-  const pack<T> shift = set1(is_float ? T(160) : T(1100)), back = set1(is_float ? T(0x1p-80) : T(0x1p-550));
-  const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), set1(normal_exponent<T>)), magic_of(shift));
+  const pack<T> exponent = set1(is_float ? T(160) : T(1100)), back = set1(is_float ? T(0x1p-80) : T(0x1p-550));
+  const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), set1(normal_exponent<T>)), magic_of(exponent));
   return if_equal(y, set1(-constants<T>::infinity), set1<T>(0), (scaled * (v * back)) * back);
 }
 // e^y v of any y.

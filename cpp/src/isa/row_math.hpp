@@ -1,7 +1,7 @@
 // What happens once per row, eight rows to a pack, in float64: factors, logarithms, losses, coefficients.
 #pragma once
 
-#include "fold.hpp"
+#include "merge_blocks.hpp"
 
 namespace crossent {
 namespace {
@@ -15,8 +15,8 @@ CROSSENT_INLINE doubles loss_tail(const row_state& s, index i) {
 CROSSENT_INLINE wide wide_tail(const row_state& s, index i) {
   return {loss_tail(s, i), s.tail_low == nullptr ? set1(0.0) : load<double>(s.tail_low + i)};
 }
-CROSSENT_INLINE wide wide_unit(const row_state& s, index i) {
-  return {load<double>(s.unit + i), s.unit_low == nullptr ? set1(0.0) : load<double>(s.unit_low + i)};
+CROSSENT_INLINE wide extended_inverse_max_term(const row_state& s, index i) {
+  return {load<double>(s.inverse_max_term + i), s.inverse_max_term_lo == nullptr ? set1(0.0) : load<double>(s.inverse_max_term_lo + i)};
 }
 
 // Below this a tail is known by its scaled number alone. log(1 + tail) is the tail, and 1 + tail is 1.
@@ -37,7 +37,7 @@ void softmax_factor(index rows, const row_state& s, const row_coefficient& c, do
   const wide multiplier = exact(c.multiplier[0]) * exact(c.multiplier[1]) * exact(c.multiplier[2]);
   const wide divisor = exact(c.divisor[0]) * exact(c.divisor[1]);
   for (index i = 0; i < rows; i += 8) {
-    const wide unit = wide_unit(s, i), tail = wide_tail(s, i);
+    const wide unit = extended_inverse_max_term(s, i), tail = wide_tail(s, i);
     if (plain) {
       store(out + i, unit.high / (one + tail.high));
       if (low != nullptr) store(low + i, zero);
@@ -63,7 +63,7 @@ void log_sum(index rows, const row_state& s, double* out) {
 }
 
 // Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
-void log_sum_gap(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled) {
+void log_sum_difference(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled) {
   const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), small = set1(small_tail);
   for (index i = 0; i < rows; i += 8) {
     const wide ta = wide_tail(a, i), tb = wide_tail(b, i);
@@ -104,7 +104,7 @@ CROSSENT_ONCE doubles plus_small(doubles x, wide a, wide b, doubles small) {
 }
 
 // A product, sum or quotient of what is known of a row: rounded at once, or kept as a wide number to the end.
-template <bool precise> struct coefficient;
+template <bool extended> struct coefficient;
 template <> struct coefficient<false> {
   using type = doubles;
   CROSSENT_INLINE doubles of(doubles a, doubles = {}) { return a; }
@@ -127,7 +127,7 @@ template <> struct coefficient<true> {
   CROSSENT_INLINE wide log1p_of(wide a) { return log1p_wide(a); }
   CROSSENT_INLINE wide times(wide c, wide v) { return where_not_zero(c.high, c * v); }
   CROSSENT_INLINE wide both(wide a) { return normalised(a); }
-  CROSSENT_INLINE doubles exp_below(doubles x, doubles max) { return exp_of(exp_argument_of(x, max, scaling{}, set1(0.0))); }
+  CROSSENT_INLINE doubles exp_below(doubles x, doubles max) { return exp_of(exp_argument_of(x, max, inverse_temperature{}, set1(0.0))); }
 };
 
 // What the rows of a loss in -log p have in common.
@@ -146,41 +146,41 @@ CROSSENT_INLINE wide loss_of(const cross_entropy_rows& r, index i, const loss_co
   const typename k::type log_sum = k::log1p_of(tail);
   typename k::type loss;
   if constexpr (probabilities) {
-    const auto spread = k::times(k::of(load<double>(r.mass + i)), log_sum);
-    loss = k::times(of_all.keep, k::of(load<double>(r.target_deviation + i)) + spread);
+    const auto mass_log_sum = k::times(k::of(load<double>(r.mass + i)), log_sum);
+    loss = k::times(of_all.keep, k::of(load<double>(r.target_gap_to_max + i)) + mass_log_sum);
   } else {
     const auto gap = k::of(max) + k::of(-load<double>(r.target + i));
     loss = k::times(of_all.keep * k::of(load<double>(r.class_weight + i)), gap + log_sum);
   }
-  if (r.deviation != nullptr)
-    loss = loss + of_all.eps * (k::of(load<double>(r.deviation + i)) + of_all.weight_sum * log_sum);
+  if (r.weighted_gap_to_max != nullptr)
+    loss = loss + of_all.eps * (k::of(load<double>(r.weighted_gap_to_max + i)) + of_all.weight_sum * log_sum);
   return k::both(k::times(k::of(load<double>(r.row_weight + i)), loss));
 }
 
 // Losses in -log p (formulas: docs/design.md). A gradient entry is ((A - b) u - b ((1 - u) + tail)) / (1 + tail) with
 // u = exp(x_c - max): 1 - p of a confident class comes from the tail, and is never a difference.
-template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_of(const cross_entropy_rows& r) {
-  using k = coefficient<precise>;
+template <bool extended, bool probabilities> CROSSENT_INLINE void cross_entropy_of(const cross_entropy_rows& r) {
+  using k = coefficient<extended>;
   using number = typename k::type;
   const doubles zero = set1(0.0), one = set1(1.0), inf = set1(constants<double>::infinity);
   const loss_constants<k> of_all(r);
   const loss_constants<coefficient<false>> rounded(r);
   const number keep = of_all.keep, eps = of_all.eps, weight_sum = of_all.weight_sum, divisor = k::of(set1(r.divisor));
   // The three products and sums of a loss without smoothing may be rounded one by one.
-  const bool wide_loss = precise && (r.deviation != nullptr || r.loss_low != nullptr);
+  const bool wide_loss = extended && (r.weighted_gap_to_max != nullptr || r.loss_low != nullptr);
   for (index i = 0; i < r.count; i += 8) {
     const doubles v = load<double>(r.row_weight + i);
     const doubles max = load<double>(r.state.max + i);
-    wide row_tail = precise ? wide_tail(r.state, i) : wide{loss_tail(r.state, i), zero};
+    wide row_tail = extended ? wide_tail(r.state, i) : wide{loss_tail(r.state, i), zero};
     doubles small = zero;   // a small tail is multiplied by its coefficient alone, before it is scaled back
-    if constexpr (precise) {
+    if constexpr (extended) {
       const auto if_small = [&](doubles yes, doubles no) { return if_less(row_tail.high, set1(small_tail), yes, no); };
       small = if_small(load<double>(r.state.scaled_tail + i), zero);
       row_tail = {if_small(zero, row_tail.high), if_small(zero, row_tail.low)};
     }
-    const bool some_small = precise && any_different(small, zero);
+    const bool some_small = extended && any_different(small, zero);
     const auto with_small = [&](doubles x, number by, number and_by) {
-      if constexpr (precise) return some_small ? plus_small(x, by, and_by, small) : x;
+      if constexpr (extended) return some_small ? plus_small(x, by, and_by, small) : x;
       else return x;
     };
     const number tail = k::of(row_tail.high, row_tail.low);
@@ -188,7 +188,7 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
                                 : loss_of<probabilities>(r, i, rounded, max, row_tail);
     // a: what the targets alone add to A, total: A
     const number a = keep * k::of(load<double>((probabilities ? r.mass : r.class_weight) + i));
-    const number total = r.deviation != nullptr ? a + eps * weight_sum : a;
+    const number total = r.weighted_gap_to_max != nullptr ? a + eps * weight_sum : a;
     store(r.loss + i, with_small(loss.high, k::of(v), total));
     if (r.loss_low != nullptr) store(r.loss_low + i, loss.low);
     if (r.factor == nullptr) continue;
@@ -197,18 +197,18 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
     const number sum = k::of(one) + tail, scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it
     const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));
-    const wide row_unit = precise ? wide_unit(r.state, i) : wide{load<double>(r.state.unit + i), zero};
-    const number unit = k::of(row_unit.high, row_unit.low) / sum;
+    const wide inverse_max = extended ? extended_inverse_max_term(r.state, i) : wide{load<double>(r.state.inverse_max_term + i), zero};
+    const number unit = k::of(inverse_max.high, inverse_max.low) / sum;
     store(r.factor + i, if_equal(off, zero, zero, k::rounded(total * scale * unit)));
     store(r.beta + i, if_equal(off, zero, zero, k::rounded(scale * eps)));
 
     if constexpr (probabilities) {
       store(r.gamma + i, if_equal(off, zero, zero, k::rounded(scale * keep)));
-      const number w = k::of(load<double>(r.top_weight + i));
-      const number top = (keep * k::of(load<double>(r.top_probability + i)) + eps) * w;
-      const number others = keep * k::of(load<double>(r.others + i)) + eps * (weight_sum + k::of(-one) * w);
+      const number w = k::of(load<double>(r.argmax_weight + i));
+      const number top = (keep * k::of(load<double>(r.argmax_probability + i)) + eps) * w;
+      const number others = keep * k::of(load<double>(r.mass_without_max + i)) + eps * (weight_sum + k::of(-one) * w);
       const number entry = others + k::negative(tail) * top;
-      store(r.top_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(entry / sum * scale), k::negative(top), scale)));
+      store(r.argmax_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(entry / sum * scale), k::negative(top), scale)));
     } else {
       const doubles w = load<double>(r.class_weight + i), x = load<double>(r.target + i);
       const doubles u = if_equal(x, -inf, zero, k::exp_below(x, max));
@@ -216,11 +216,11 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
       const number rest = (k::of(one) + k::of(-u)) + tail;
       const number own = k::negative(a + eps * k::of(w)), target = others * k::of(u) + own * rest;
       store(r.target_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(target / sum * scale), own, scale)));
-      if (r.deviation != nullptr) {
-        const doubles top_weight = load<double>(r.top_weight + i);
-        const number smoothed = k::negative(eps * k::of(top_weight));
-        const number top = a + eps * (weight_sum + k::of(-top_weight)) + tail * smoothed;
-        store(r.top_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(top / sum * scale), smoothed, scale)));
+      if (r.weighted_gap_to_max != nullptr) {
+        const doubles argmax_weight = load<double>(r.argmax_weight + i);
+        const number smoothed = k::negative(eps * k::of(argmax_weight));
+        const number top = a + eps * (weight_sum + k::of(-argmax_weight)) + tail * smoothed;
+        store(r.argmax_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(top / sum * scale), smoothed, scale)));
       }
     }
   }
@@ -228,7 +228,7 @@ template <bool precise, bool probabilities> CROSSENT_INLINE void cross_entropy_o
 
 void cross_entropy(const cross_entropy_rows& r) {
   const bool probabilities = r.mass != nullptr;
-  if (r.precise) probabilities ? cross_entropy_of<true, true>(r) : cross_entropy_of<true, false>(r);
+  if (r.extended) probabilities ? cross_entropy_of<true, true>(r) : cross_entropy_of<true, false>(r);
   else probabilities ? cross_entropy_of<false, true>(r) : cross_entropy_of<false, false>(r);
 }
 

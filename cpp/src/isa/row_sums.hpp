@@ -21,17 +21,17 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
     if (begin > 0) each_kept(row, sums, n, [](Sums& to, const Sums& from) { to = from; });
   };
   const auto keep = [&](index row, Sums* sums, index n) { each_kept(row, sums, n, [](const Sums& from, Sums& to) { to = from; }); };
-  if (s[0].across) {
-    alignas(pack_bytes) T in[arrays][across_classes * lanes];
-    const index last = last_class(end, s[0].classes);
+  if (s[0].lanes_over_rows) {
+    alignas(pack_bytes) T in[arrays][tile_classes * lanes];
+    const index last = end_class(end, s[0].classes);
     for_each_tile<T>(s[0], [&](index i, index count) {
       const auto add = make(i, orientation<true>{});
       Sums sums[lanes] = {};
       resume(i, sums, lanes);
-      for (index from = begin * block_classes; from < last; from += across_classes) {
-        const run r = part_from(from, last);
+      for (index from = begin * block_classes; from < last; from += tile_classes) {
+        const class_range r = next_range(from, last);
         tile<T> t[arrays];
-        for (int k = 0; k < arrays; ++k) t[k] = load_across(s[k], i, r, in[k]);
+        for (int k = 0; k < arrays; ++k) t[k] = load_tile(s[k], i, r, in[k]);
         for (index c = 0; c < r.n; ++c) {
           pack<T> x[arrays];
           each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
@@ -53,9 +53,9 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
     Sums sums{};
     resume(i, &sums, 1);
     for (index b = begin; b < end; ++b) {
-      const run r = block_run(b, s[0].classes);
+      const class_range r = block_range(b, s[0].classes);
       const char* from[arrays];
-      for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
+      for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
       for (index c = 0; c < r.n; c += lanes) {
         pack<T> x[arrays];
         each<arrays>([&](int k) {
@@ -73,12 +73,12 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
 // A sum of products in float64: those of float32 are exact, those of float64 have their rounding errors added.
 template <class T> struct product_sums {
   static constexpr T missing = 0;
-  static constexpr int halves = pack<T>::lanes / 8;
-  accumulator<double> lane[halves];
+  static constexpr int double_packs = pack<T>::lanes / 8;
+  accumulator<double> lane[double_packs];
 
   CROSSENT_INLINE void add(product_sums& s, pack<T> x, pack<T> y) {
     if constexpr (sizeof(T) == 4) {
-      const two_packs a = widen(x), b = widen(y);
+      const halves a = widen(x), b = widen(y);
       s.lane[0] = s.lane[0].add(s.lane[0], a.low * b.low);
       s.lane[1] = s.lane[1].add(s.lane[1], a.high * b.high);
     } else {
@@ -88,13 +88,13 @@ template <class T> struct product_sums {
     }
   }
   CROSSENT_INLINE void join(product_sums& a, const product_sums& b) {
-    for (int k = 0; k < halves; ++k) a.lane[k] = a.lane[k].join(a.lane[k], b.lane[k]);
+    for (int k = 0; k < double_packs; ++k) a.lane[k] = a.lane[k].join(a.lane[k], b.lane[k]);
   }
   CROSSENT_INLINE void put(const product_sums& s, double* to) {
-    for (int k = 0; k < halves; ++k) store(to + 8 * k, s.lane[k].total(s.lane[k]));
+    for (int k = 0; k < double_packs; ++k) store(to + 8 * k, s.lane[k].total(s.lane[k]));
   }
   CROSSENT_INLINE double sum_lanes_of(product_sums s) {
-    if constexpr (halves == 2) s.lane[0] = s.lane[0].join(s.lane[0], s.lane[1]);
+    if constexpr (double_packs == 2) s.lane[0] = s.lane[0].join(s.lane[0], s.lane[1]);
     return s.lane[0].sum_lanes_of(s.lane[0]);
   }
 };

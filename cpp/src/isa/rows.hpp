@@ -24,28 +24,28 @@ template <class T> constexpr T far_out = sizeof(T) == 4 ? T(512) : T(2048);
 template <class T> constexpr T bias = static_cast<T>(constants<T>::subnormal_scale);
 
 // Logits are divided by 1, by a power of two (without an error), or by any number.
-enum class division { none, exact, rounded };
+enum class temperature { one, power_of_two, any };
 // The middle one, for float32; other kernels and the small level take it for a rounded one, with the same bits.
-template <class T> CROSSENT_INLINE bool divides_exactly(const scaling& s) {
+template <class T> CROSSENT_INLINE bool is_power_of_two(const inverse_temperature& s) {
   return !CROSSENT_SMALL && sizeof(T) == 4 && s.low == 0 && s.high > 0x1p-60;
 }
 
 // The exponential of logits against one reference per lane.
-template <class T, division how> struct exponential {
+template <class T, temperature how> struct exponential {
   pack<T> magic, lowest, high, low;
 
   exponential() = default;
-  exponential(pack<T> shift, const scaling& s)
-      : magic(magic_of(shift)),
-        lowest(lowest_exponent(shift)),
+  exponential(pack<T> exponent, const inverse_temperature& s)
+      : magic(magic_of(exponent)),
+        lowest(lowest_exponent(exponent)),
         high(set1(static_cast<T>(s.high))),
         low(set1(static_cast<T>(s.low))) {
-    if (how != division::none) lowest = at_least(lowest / high, set1(-constants<T>::largest));
+    if (how != temperature::one) lowest = at_least(lowest / high, set1(-constants<T>::largest));
   }
   // exp(x/T + rest)
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> rest) const {
     const pack<T> y = at_least(x, lowest), z = y * high;
-    if constexpr (how == division::exact) return exp_scaled(z, rest, magic);
+    if constexpr (how == temperature::power_of_two) return exp_scaled(z, rest, magic);
     const pack<T> e = exp_scaled(z, rest + fma(y, low, product_error(y, high, z)), magic);
     return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
   }
@@ -55,27 +55,27 @@ template <class T, division how> struct exponential {
   }
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
     const pack<T> y = at_least(x, lowest);
-    if constexpr (how == division::none) return exp_scaled(y, magic);
+    if constexpr (how == temperature::one) return exp_scaled(y, magic);
     const pack<T> z = y * high;
-    if constexpr (how == division::exact) return exp_scaled(z, magic);
+    if constexpr (how == temperature::power_of_two) return exp_scaled(z, magic);
     const pack<T> e = exp_scaled(z, fma(y, low, product_error(y, high, z)), magic);
     // However high the temperature: a masked class stays masked.
     return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
   }
 };
 
-// Offset and shift of a maximum.
+// Offset and exponent of a maximum.
 template <class T> struct reference {
-  pack<T> offset, shift;
+  pack<T> value, exponent;
 };
-template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const scaling& s) {
+template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const inverse_temperature& s) {
   using k = constants<T>;
   const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.high));
   reference<T> r;
-  r.offset = if_less(absolute(z), set1(far_out<T>), zero, max);
-  r.offset = if_equal(max, set1(-k::infinity), zero, r.offset);
+  r.value = if_less(absolute(z), set1(far_out<T>), zero, max);
+  r.value = if_equal(max, set1(-k::infinity), zero, r.value);
   const pack<T> inside = if_less(absolute(z), set1(far_out<T>), z, zero);
-  r.shift = fma(inside, set1(k::log2_e), set1(k::round)) - set1(k::round);
+  r.exponent = fma(inside, set1(k::log2_e), set1(k::round)) - set1(k::round);
   return r;
 }
 

@@ -6,31 +6,31 @@
 namespace crossent {
 namespace {
 
-// x - offset; 0 also where both are infinite.
-template <class T> CROSSENT_INLINE pack<T> moved_by(pack<T> x, pack<T> offset) {
-  return if_equal(x, offset, set1<T>(0), x - offset);
+// x - reference; 0 also where both are infinite.
+template <class T> CROSSENT_INLINE pack<T> rebased(pack<T> x, pack<T> reference) {
+  return if_equal(x, reference, set1<T>(0), x - reference);
 }
 
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
 constexpr index group_bytes = group_packs * pack_bytes;
 
-// A block of a row on its way through two passes: its maxima are seen (`see`), which gives the reference of its terms
-// (`refer`), then its terms are summed (`sum`).
-template <class T, division how> struct block_pass {
+// A block of a row on its way through two passes: its maxima are seen (`update_max`), which gives the reference of its terms
+// (`set_reference`), then its terms are summed (`sum`).
+template <class T, temperature how> struct block_pass {
   const char* data = nullptr;
-  index entry = 0, packs = 0, whole = 0, groups = 0;   // `whole` of the groups lie in memory, the last one may be in `rest`
+  index entry = 0, packs = 0, whole = 0, groups = 0;   // `whole` of the groups lie in memory, the last one may be in `last_group`
   bool first = false;                                  // of its row
   T max = 0;
-  pack<T> rest[group_packs], group_max[block_groups_max], sums[block_groups_max];
+  pack<T> last_group[group_packs], group_max[block_groups_max], sums[block_groups_max];
   reference<T> ref;
   exponential<T, how> term;
   alignas(pack_bytes) T buffer[block_classes];
 
   void open(const source& s, index row, index block, bool is_first, index to_entry) {
     constexpr index lanes = pack<T>::lanes;
-    const run r = block_run(block, s.classes);
-    data = load_along(s, row, r, buffer);
+    const class_range r = block_range(block, s.classes);
+    data = load_classes(s, row, r, buffer);
     entry = to_entry;
     first = is_first;
     packs = (r.n + lanes - 1) / lanes;
@@ -40,14 +40,14 @@ template <class T, division how> struct block_pass {
     const char* last = data + whole * group_bytes;
     index n = r.n - whole * group_packs * lanes;
     for (index j = 0; j < group_packs; ++j, n -= lanes)
-      rest[j] = n >= lanes ? load<T>(last + j * pack_bytes)
+      last_group[j] = n >= lanes ? load<T>(last + j * pack_bytes)
                 : n > 0    ? load_partial<T>(last + j * pack_bytes, n, -constants<T>::infinity)
                            : set1(-constants<T>::infinity);
   }
-  const char* group(index g) const { return g < whole ? data + g * group_bytes : reinterpret_cast<const char*>(rest); }
+  const char* group(index g) const { return g < whole ? data + g * group_bytes : reinterpret_cast<const char*>(last_group); }
 
   // The maximum of group g, at `from`.
-  CROSSENT_INLINE void see(block_pass& b, index g, const char* from) {
+  CROSSENT_INLINE void update_max(block_pass& b, index g, const char* from) {
     pack<T> m = set1(-constants<T>::infinity);
     for (index j = 0; j < group_packs; ++j) {
       m = larger(load<T>(from + j * pack_bytes), m);
@@ -56,19 +56,19 @@ template <class T, division how> struct block_pass {
     b.group_max[g] = m;
   }
 
-  void refer(const scaling& s) {
+  void set_reference(const inverse_temperature& s) {
     pack<T> top = group_max[0];
     for (index g = 1; g < groups; ++g) top = larger(group_max[g], top);
     max = largest_lane(top);
     ref = reference_of(set1(max), s);
-    term = exponential<T, how>(set1(bias<T>) - ref.shift, s);
-    if (ref.offset.r[0][0] != 0) move();
+    term = exponential<T, how>(set1(bias<T>) - ref.exponent, s);
+    if (ref.value.r[0][0] != 0) rebase();
   }
   // Far out: a copy of the block, moved to its maximum.
-  void move() {
+  void rebase() {
     for (index g = 0; g < groups; ++g)
       for (index j = 0; j < group_packs; ++j)
-        store(buffer + (g * group_packs + j) * pack<T>::lanes, moved_by(load<T>(group(g) + j * pack_bytes), ref.offset));
+        store(buffer + (g * group_packs + j) * pack<T>::lanes, rebased(load<T>(group(g) + j * pack_bytes), ref.value));
     data = reinterpret_cast<const char*>(buffer);
     whole = groups;
   }
@@ -79,11 +79,11 @@ template <class T, division how> struct block_pass {
     const exponential<T, how> e = b.term;
     index g = 0, seen = 0;
     for (const index both = b.whole < next.whole ? b.whole : next.whole; g < both; ++g, ++seen) {
-      next.see(next, g, next.data + g * group_bytes);
+      next.update_max(next, g, next.data + g * group_bytes);
       const char* from = b.data + g * group_bytes;
       b.sums[g] = tree<group_packs>([&](index j) { return e(load<T>(from + j * pack_bytes)); });
     }
-    for (; seen < next.groups; ++seen) next.see(next, seen, next.group(seen));
+    for (; seen < next.groups; ++seen) next.update_max(next, seen, next.group(seen));
     for (; g < b.groups; ++g) {
       const char* from = b.group(g);
       const auto at = [&](index j) { return e(load<T>(from + j * pack_bytes)); };
@@ -96,23 +96,23 @@ template <class T, division how> struct block_pass {
     return all.sum_lanes_of(all);
   }
   // Leaves the maximum out of the sums; returns how often it is there.
-  double exclude() {
+  double exclude_max() {
     index top_group = 0;   // the first that holds it; without branches, which would be mispredicted
     for (index g = groups - 1; g >= 0; --g) top_group = any_equal(group_max[g], set1(max)) ? g : top_group;
-    const pack<T> top = moved_by(set1(max), ref.offset);
+    const pack<T> top = rebased(set1(max), ref.value);
     const char* from = group(top_group);
-    pack<T> ties = set1<T>(0);
+    pack<T> max_count = set1<T>(0);
     sums[top_group] = tree<group_packs>([&](index j) __attribute__((always_inline)) {
       const pack<T> x = load<T>(from + j * pack_bytes);
-      ties = ties + if_equal(x, top, set1<T>(1), set1<T>(0));
+      max_count = max_count + if_equal(x, top, set1<T>(1), set1<T>(0));
       return if_equal(x, top, set1<T>(0), term(x));
     });
-    return sum_lanes(ties);
+    return sum_lanes(max_count);
   }
 };
 
-template <class T, division how>
-CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
+template <class T, temperature how>
+CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
   block_pass<T, how> pass[2];
   index row = 0, block = begin;
@@ -127,22 +127,22 @@ CROSSENT_INLINE void statistics_along(const source& s, index begin, index end, c
     }
   };
   open_next(pass[0]);
-  for (index g = 0; g < pass[0].groups; ++g) pass[0].see(pass[0], g, pass[0].group(g));
-  if (pass[0].groups > 0) pass[0].refer(t);
+  for (index g = 0; g < pass[0].groups; ++g) pass[0].update_max(pass[0], g, pass[0].group(g));
+  if (pass[0].groups > 0) pass[0].set_reference(t);
   T row_max = 0;
   for (int k = 0; pass[k].groups > 0; k ^= 1) {
     block_pass<T, how>&b = pass[k], &next = pass[k ^ 1];
     open_next(next);
     b.sum(b, next);
-    if (next.groups > 0) next.refer(t);   // before what is left to do here, which waits for long sums
+    if (next.groups > 0) next.set_reference(t);   // before what is left to do here, which waits for long sums
     out.max[b.entry] = b.max;
-    out.offset[b.entry] = b.ref.offset.r[0][0];
-    out.shift[b.entry] = b.ref.shift.r[0][0];
-    out.plain[b.entry] = b.total();
+    out.reference[b.entry] = b.ref.value.r[0][0];
+    out.exponent[b.entry] = b.ref.exponent.r[0][0];
+    out.sum_all[b.entry] = b.total();
     if (!b.first && !(b.max > row_max)) continue;   // the maximum of the row is not here
     row_max = b.max;
-    out.ties[b.entry] = b.exclude();
-    out.excluded[b.entry] = b.total();
+    out.max_count[b.entry] = b.exclude_max();
+    out.sum_without_max[b.entry] = b.total();
   }
 }
 
@@ -160,7 +160,7 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
   if constexpr (sizeof(T) == 8) {
     put<T>(to, blocks, count, &v);
   } else {
-    const two_packs w = widen(v);
+    const halves w = widen(v);
     const pack<double> both[2] = {w.low, w.high};
     put<T>(to, blocks, count, both);
   }
@@ -168,8 +168,8 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
 
 // The sums of a tile: for each of 8 class lanes, one accumulator per 8 rows.
 template <class T> struct tile_sums {
-  static constexpr int halves = pack<T>::lanes / 8;
-  accumulator<T> lane[8][halves];
+  static constexpr int double_packs = pack<T>::lanes / 8;
+  accumulator<T> lane[8][double_packs];
 };
 
 // The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
@@ -182,13 +182,13 @@ template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, ind
       const auto of_lane = [&](index k) { return tree<count>([&](index j) { return e[k + j * lanes]; }); };
       pack<double> rows[2] = {};
       if constexpr (sizeof(T) == 4) {
-        const two_packs w = widen(of_lane(l) + of_lane(l + 8));
+        const halves w = widen(of_lane(l) + of_lane(l + 8));
         rows[0] = w.low;
         rows[1] = w.high;
       } else {
         rows[0] = of_lane(l);
       }
-      each<tile_sums<T>::halves>([&](int k) {
+      each<tile_sums<T>::double_packs>([&](int k) {
         s.lane[l][k] = first ? accumulator<T>::of(rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
       });
     }
@@ -196,7 +196,7 @@ template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, ind
 }
 // One sum per row.
 template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
-  each<tile_sums<T>::halves>([&](int k) {
+  each<tile_sums<T>::double_packs>([&](int k) {
     accumulator<T> lane[8];
     each<8>([&](int l) { lane[l] = s.lane[l][k]; });
     each<4>([&](int l) { lane[l] = lane[l].join(lane[l], lane[l + 4]); });
@@ -206,11 +206,11 @@ template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<do
   });
 }
 
-template <class T, division how>
-CROSSENT_INLINE void statistics_across(const source& rows, index row, index count, run r, bool only_block, const scaling& s,
+template <class T, temperature how>
+CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index count, class_range r, bool only_block, const inverse_temperature& s,
                                        const block_statistics& out, index entry, index blocks, T* buffer) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  tile<T> x = load_across(rows, row, r, buffer);
+  tile<T> x = load_tile(rows, row, r, buffer);
   const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
   // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
   const bool copy = x.stride % 4096 == 0;
@@ -232,16 +232,16 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
   if (copy) x = {reinterpret_cast<const char*>(buffer), pack_bytes};
   const reference<T> ref = reference_of(max, s);
   pack<T> top = max;
-  if (any_different(ref.offset, set1<T>(0))) {   // far out in some row: a copy of the tile, moved to the maxima
-    for (index c = 0; c < r.n; ++c) store(buffer + c * lanes, moved_by(logit(c), ref.offset));
+  if (any_different(ref.value, set1<T>(0))) {   // far out in some row: a copy of the tile, moved to the maxima
+    for (index c = 0; c < r.n; ++c) store(buffer + c * lanes, rebased(logit(c), ref.value));
     x = {reinterpret_cast<const char*>(buffer), pack_bytes};
-    top = moved_by(max, ref.offset);
+    top = rebased(max, ref.value);
   }
 
-  const exponential<T, how> term(set1(bias<T>) - ref.shift, s);
+  const exponential<T, how> term(set1(bias<T>) - ref.exponent, s);
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  tile_sums<T> plain, excluded;
-  pack<T> ties = zero, e[group_classes];
+  tile_sums<T> sum_all, sum_without_max;
+  pack<T> max_count = zero, e[group_classes];
   T* const terms = out.terms != nullptr ? static_cast<T*>(out.terms) + row * r.n : nullptr;
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
     const index n = r.n - c < group_classes ? r.n - c : group_classes;
@@ -250,54 +250,54 @@ CROSSENT_INLINE void statistics_across(const source& rows, index row, index coun
     if (only_block) {
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
-        ties = ties + if_equal(v, here, one, zero);
+        max_count = max_count + if_equal(v, here, one, zero);
         const pack<T> e_c = term(v);
         if (terms != nullptr) store(terms + (c + i) * lanes, e_c);
         e[i] = if_equal(v, here, zero, e_c);
       }
     } else {
       for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
-      add_terms(plain, e, n, c == 0);
+      add_terms(sum_all, e, n, c == 0);
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
-        ties = ties + if_equal(v, here, one, zero);
+        max_count = max_count + if_equal(v, here, one, zero);
         e[i] = if_equal(v, here, zero, e[i]);
       }
     }
-    add_terms(excluded, e, n, c == 0);
+    add_terms(sum_without_max, e, n, c == 0);
   }
   pack<double> total[2];
-  add_lanes(excluded, total);
-  put<T>(out.excluded + entry, blocks, count, total);
+  add_lanes(sum_without_max, total);
+  put<T>(out.sum_without_max + entry, blocks, count, total);
   if (!only_block) {
-    add_lanes(plain, total);
-    put<T>(out.plain + entry, blocks, count, total);
+    add_lanes(sum_all, total);
+    put<T>(out.sum_all + entry, blocks, count, total);
   }
   put<T>(out.max + entry, blocks, count, max);
-  put<T>(out.offset + entry, blocks, count, ref.offset);
-  put<T>(out.shift + entry, blocks, count, ref.shift);
-  put<T>(out.ties + entry, blocks, count, ties);
+  put<T>(out.reference + entry, blocks, count, ref.value);
+  put<T>(out.exponent + entry, blocks, count, ref.exponent);
+  put<T>(out.max_count + entry, blocks, count, max_count);
 }
 
-template <class T, division how>
-CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
+template <class T, temperature how>
+CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
   const index blocks = (s.classes + block_classes - 1) / block_classes;
-  if (!s.across) return statistics_along<T, how>(s, begin, end, t, out);
-  alignas(pack_bytes) T few[across_classes * pack<T>::lanes];
-  T* const buffer = s.classes <= across_classes ? few : static_cast<T*>(out.tile);
+  if (!s.lanes_over_rows) return statistics_over_classes<T, how>(s, begin, end, t, out);
+  alignas(pack_bytes) T few[tile_classes * pack<T>::lanes];
+  T* const buffer = s.classes <= tile_classes ? few : static_cast<T*>(out.tile);
   for_each_tile<T>(s, [&](index i, index count) {
     for (index b = begin; b < end; ++b)
-      statistics_across<T, how>(s, i, count, block_run(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks, buffer);
+      statistics_over_rows<T, how>(s, i, count, block_range(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks, buffer);
   });
 }
 
 template <class T>
-void statistics(const source& s, index begin, index end, const scaling& t, const block_statistics& out) {
-  constexpr division one = CROSSENT_SMALL ? division::rounded : division::none;
+void statistics(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
+  constexpr temperature one = CROSSENT_SMALL ? temperature::any : temperature::one;
   if constexpr (!CROSSENT_SMALL && sizeof(T) == 4)
-    if (!t.is_one && divides_exactly<T>(t) && !s.across) return statistics_along<T, division::exact>(s, begin, end, t, out);
+    if (!t.is_one && is_power_of_two<T>(t) && !s.lanes_over_rows) return statistics_over_classes<T, temperature::power_of_two>(s, begin, end, t, out);
   if (t.is_one) statistics_of<T, one>(s, begin, end, t, out);
-  else statistics_of<T, division::rounded>(s, begin, end, t, out);
+  else statistics_of<T, temperature::any>(s, begin, end, t, out);
 }
 
 }  // namespace

@@ -26,11 +26,11 @@ template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F
 
 // What writes an entry per class beside the sums: nothing.
 template <class T> struct no_entries {
-  CROSSENT_INLINE_MEMBER void open_row(index, run) {}
-  CROSSENT_INLINE_MEMBER void close_row(index, run) {}
+  CROSSENT_INLINE_MEMBER void open_row(index, class_range) {}
+  CROSSENT_INLINE_MEMBER void close_row(index, class_range) {}
   CROSSENT_INLINE_MEMBER void skip_row(index, index, index, index) {}
-  CROSSENT_INLINE_MEMBER void open_tile_of(index, index, run) {}
-  CROSSENT_INLINE_MEMBER void close_tile(index, index, run) {}
+  CROSSENT_INLINE_MEMBER void open_tile_of(index, index, class_range) {}
+  CROSSENT_INLINE_MEMBER void close_tile(index, index, class_range) {}
 };
 
 // The rows of a sink, if it has any. Terms call put().
@@ -41,39 +41,39 @@ template <class T> struct entries {
   index stride = 0;  // from pack to pack
   bool direct = false, streamed = false;
 
-  CROSSENT_INLINE_MEMBER void open_row(index row, run r) {
+  CROSSENT_INLINE_MEMBER void open_row(index row, class_range r) {
     if (to.rows == nullptr) return;
     stride = size_of<T>;
-    char* y = open_along(to, row, r, buffer);
-    streamed = to.stream && reinterpret_cast<std::uintptr_t>(y) % pack_bytes == 0 && direct_along<T>(to);
+    char* y = open_classes(to, row, r, buffer);
+    streamed = to.stream && reinterpret_cast<std::uintptr_t>(y) % pack_bytes == 0 && is_direct<T>(to);
     at = y - r.begin * stride;
   }
-  CROSSENT_INLINE_MEMBER void close_row(index row, run r) {
-    if (at != nullptr) close_along(to, row, r, buffer);
+  CROSSENT_INLINE_MEMBER void close_row(index row, class_range r) {
+    if (at != nullptr) close_classes(to, row, r, buffer);
   }
   CROSSENT_INLINE_MEMBER void skip_row(index row, index begin, index end, index classes) {   // zeros
     for (index b = begin; b < end && to.rows != nullptr; ++b) {
-      const run r = block_run(b, classes);
-      char* y = open_along(to, row, r, buffer);
+      const class_range r = block_range(b, classes);
+      char* y = open_classes(to, row, r, buffer);
       for (index c = 0; c < r.n; ++c) store_one(y + c * size_of<T>, T(0));
-      close_along(to, row, r, buffer);
+      close_classes(to, row, r, buffer);
     }
   }
-  CROSSENT_INLINE_MEMBER void open_tile_of(index row, index count, run r) {
+  CROSSENT_INLINE_MEMBER void open_tile_of(index row, index count, class_range r) {
     if (to.rows == nullptr) return;
-    const open_tile<T> y = open_across(to, row, count, r, buffer);
+    const output_tile<T> y = open_tile(to, row, count, r, buffer);
     stride = y.stride;
     direct = y.direct;
     at = y.data - r.begin * stride;
   }
-  CROSSENT_INLINE_MEMBER void close_tile(index row, index count, run r) {
-    if (at != nullptr) close_one_across({at + r.begin * stride, stride, direct}, to, row, count, r, buffer);
+  CROSSENT_INLINE_MEMBER void close_tile(index row, index count, class_range r) {
+    if (at != nullptr) close_one_tile({at + r.begin * stride, stride, direct}, to, row, count, r, buffer);
   }
   // Entries from class c on: n of a row, or one of each row of a tile.
   template <class O> CROSSENT_INLINE_MEMBER void put(index c, index n, pack<T> v, O) const {
     if (at == nullptr) return;
     char* y = at + c * stride;
-    if (O::across) store(y, v);
+    if (O::lanes_over_rows) store(y, v);
     else if (n < pack<T>::lanes) store_partial(y, n, v);
     else if (streamed) stream(y, v);
     else store(y, v);
@@ -108,7 +108,7 @@ CROSSENT_INLINE auto second_step(const two_steps<F, S>& t, const A& ahead, const
 
 // The groups of a block of a row, given to put().
 template <class T, int sums, int arrays, class Term, class Put>
-CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[arrays], run r, const Put& put) {
+CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[arrays], class_range r, const Put& put) {
   constexpr index lanes = pack<T>::lanes;
   struct packs_of {
     pack<T> x[arrays];
@@ -146,7 +146,7 @@ CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[array
 // out[k][row * blocks + block] = sum over the classes of term(x, c, n).v[k], in the order of the row's definition.
 // make(row, block, orientation, entries) gives the term function; the entries of the block are open while it is called.
 template <class T, int sums, terms weight, int arrays, class Make, class Entries>
-CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
+CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                Entries& to) {
   constexpr index lanes = pack<T>::lanes;
   const index blocks = (s[0].classes + block_classes - 1) / block_classes;
@@ -157,11 +157,11 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
       continue;
     }
     for (index b = begin; b < end; ++b) {
-      const run r = block_run(b, s[0].classes);
+      const class_range r = block_range(b, s[0].classes);
       to.open_row(i, r);
       const auto term = make(i, b, orientation<false>{}, to);
       const char* from[arrays];
-      for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
+      for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
       const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) {
@@ -200,22 +200,22 @@ CROSSENT_INLINE void sum_along(const source (&s)[arrays], index begin, index end
 }
 
 template <class T, int sums, int arrays, class Make, class Entries>
-CROSSENT_INLINE void sum_across(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
+CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                 Entries& to) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  static_assert(across_classes % group_classes == 0);
+  static_assert(tile_classes % group_classes == 0);
   const index blocks = (s[0].classes + block_classes - 1) / block_classes;
-  alignas(pack_bytes) T in[arrays][across_classes * lanes];
+  alignas(pack_bytes) T in[arrays][tile_classes * lanes];
   for_each_tile<T>(s[0], [&](index i, index count) {
     for (index b = begin; b < end; ++b) {
       tile_sums<T> total[sums];
-      const index first = b * block_classes, last = last_class(b + 1, s[0].classes);
-      for (index from = first; from < last; from += across_classes) {
-        const run r = part_from(from, last);
+      const index first = b * block_classes, last = end_class(b + 1, s[0].classes);
+      for (index from = first; from < last; from += tile_classes) {
+        const class_range r = next_range(from, last);
         to.open_tile_of(i, count, r);
         const auto term = make(i, b, orientation<true>{}, to);
         tile<T> t[arrays];
-        for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_across(s[k], i, r, in[k]) : load_across(s[k], i, r, in[k]);
+        for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_tile(s[k], i, r, in[k]) : load_tile(s[k], i, r, in[k]);
         for (index g = 0; g < r.n; g += group_classes) {
           const index n = r.n - g < group_classes ? r.n - g : group_classes;
           pack<T> group[sums][group_classes];
@@ -242,22 +242,22 @@ template <class T, int sums, terms weight = terms::light, int arrays, class Make
 CROSSENT_INLINE void sum_blocks(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make) {
   no_entries<T> none;
   const auto alone = [&](index row, index block, auto o, no_entries<T>) { return make(row, block, o); };
-  if (s[0].across) sum_across<T, sums>(s, begin, end, out, alone, none);
-  else sum_along<T, sums, weight>(s, begin, end, out, alone, none);
+  if (s[0].lanes_over_rows) sum_over_rows<T, sums>(s, begin, end, out, alone, none);
+  else sum_over_classes<T, sums, weight>(s, begin, end, out, alone, none);
 }
 
 // The same with entries for `to`: make(row, block, orientation, entries) is given a copy of what takes them.
 template <class T, int sums, bool only_along, int arrays, class Make>
 CROSSENT_INLINE void sum_and_write(const source (&s)[arrays], const sink& to, index begin, index end,
                                    double* const (&out)[sums], Make make) {
-  if (!only_along && s[0].across) {
-    alignas(pack_bytes) T buffer[across_classes * pack<T>::lanes];
+  if (!only_along && s[0].lanes_over_rows) {
+    alignas(pack_bytes) T buffer[tile_classes * pack<T>::lanes];
     entries<T> e{to, buffer};
-    sum_across<T, sums>(s, begin, end, out, make, e);
+    sum_over_rows<T, sums>(s, begin, end, out, make, e);
   } else {
     alignas(pack_bytes) T buffer[block_classes];
     entries<T> e{to, buffer};
-    sum_along<T, sums, terms::heavy>(s, begin, end, out, make, e);
+    sum_over_classes<T, sums, terms::heavy>(s, begin, end, out, make, e);
   }
 }
 

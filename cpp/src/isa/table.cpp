@@ -4,7 +4,7 @@
 #include "elementwise.hpp"
 #include "row_math.hpp"
 #include "information.hpp"
-#include "smoothing.hpp"
+#include "weighted_gaps.hpp"
 #include "write.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
@@ -37,17 +37,17 @@ template <class T> void exp_sum(const void* x, const void* error, void* out, ind
 template <class T> constexpr dtype_kernels kernels_of() {
   return {
       pack<T>::lanes,
-      inverse_of<T>,
+      inverse_temperature_of<T>,
       statistics<T>,
-      deviation<T>,
-      locate<T>,
+      weighted_gap_to_max<T>,
+      argmax<T>,
       probability_sums<T>,
-      write_exp<T>,
-      write_terms<T>,
+      write_softmax_gradient<T>,
+      write_cached_gradient<T>,
       write_log<T>,
-      fold<T>,
-      spread<T>,
-      scale_terms<T>,
+      merge_blocks<T>,
+      split_exponents<T>,
+      unbias_factors<T>,
       divergence_sums<T>,
       write_divergence<T>,
       sizeof(T) == 4 ? forward_divergence : nullptr,
@@ -83,7 +83,7 @@ const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = {
     kernels_of<double>(),
     softmax_factor,
     log_sum,
-    log_sum_gap,
+    log_sum_difference,
     logsumexp,
     cross_entropy,
     exp_quotient,

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "../kernels.hpp"
-#include "turn.hpp"
+#include "transpose.hpp"
 
 namespace crossent {
 namespace {
@@ -13,11 +13,11 @@ namespace {
 template <class T> constexpr dtype native = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
 
 // The classes [begin, begin + n) of a row.
-struct run {
+struct class_range {
   index begin, n;
 };
 
-CROSSENT_INLINE run block_run(index block, index classes) {
+CROSSENT_INLINE class_range block_range(index block, index classes) {
   const index begin = block * block_classes;
   return {begin, classes - begin < block_classes ? classes - begin : block_classes};
 }
@@ -99,13 +99,13 @@ template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char*
 
 template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.single; }
 template <class T> CROSSENT_INLINE bool is_native(const sink& s) { return s.type == native<T>; }
-template <class T, class S> CROSSENT_INLINE bool direct_along(const S& s) {
+template <class T, class S> CROSSENT_INLINE bool is_direct(const S& s) {
   return is_native<T>(s) && s.class_stride == size_of<T>;
 }
 
-template <class T> CROSSENT_INLINE const char* load_along(const source& s, index row, run r, T* buffer) {
+template <class T> CROSSENT_INLINE const char* load_classes(const source& s, index row, class_range r, T* buffer) {
   const char* from = s.rows[row] + r.begin * s.class_stride;
-  if (direct_along<T>(s)) return from;
+  if (is_direct<T>(s)) return from;
   if (s.class_stride == item_size(s.type))
     for (index at = 0; at < r.n * s.class_stride; at += pack_bytes) prefetch_ahead(from + at);
   gather(from, s.class_stride, s.type, r.n, buffer, 1, s.single);
@@ -113,11 +113,11 @@ template <class T> CROSSENT_INLINE const char* load_along(const source& s, index
 }
 
 // Where the kernel writes, and the way from there.
-template <class T> CROSSENT_INLINE char* open_along(const sink& s, index row, run r, T* buffer) {
-  return direct_along<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
+template <class T> CROSSENT_INLINE char* open_classes(const sink& s, index row, class_range r, T* buffer) {
+  return is_direct<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
 }
-template <class T> CROSSENT_INLINE void close_along(const sink& s, index row, run r, const T* buffer) {
-  if (!direct_along<T>(s)) convert_back(buffer, r.n, s.rows[row] + r.begin * s.class_stride, s);
+template <class T> CROSSENT_INLINE void close_classes(const sink& s, index row, class_range r, const T* buffer) {
+  if (!is_direct<T>(s)) convert_back(buffer, r.n, s.rows[row] + r.begin * s.class_stride, s);
 }
 
 // ---- Across ----------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ template <class T, class P, class F> CROSSENT_INLINE void for_each_line_ahead(P 
   for (index at = 0; at < pack<T>::lanes * step; at += pack_bytes) f(from + at);
 }
 
-template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index row, run r, T* buffer) {
+template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row, class_range r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   const char* const* rows = s.rows + row;
   const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
@@ -158,7 +158,7 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
       gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1, s.single);
     return packed;
   }
-  if (direct_along<T>(s) && r.n >= 16 / size_of<T>) {
+  if (is_direct<T>(s) && r.n >= 16 / size_of<T>) {
     for_each_line_ahead<T>(rows, [](const char* p) { prefetch(p); });
     rows_to_packs(rows, r.begin, r.n, buffer);
     return packed;
@@ -173,36 +173,36 @@ template <class T> CROSSENT_INLINE tile<T> load_across(const source& s, index ro
 }
 
 // Of one of several sources: once in the object.
-template <class T> CROSSENT_ONCE tile<T> load_one_across(const source& s, index row, run r, T* buffer) {
-  return load_across(s, row, r, buffer);
+template <class T> CROSSENT_ONCE tile<T> load_one_tile(const source& s, index row, class_range r, T* buffer) {
+  return load_tile(s, row, r, buffer);
 }
 
 // A tile to write: `count` rows of it are there, the other lanes are dropped.
-template <class T> struct open_tile {
+template <class T> struct output_tile {
   char* data;
   index stride;
   bool direct;
 };
-template <class T> CROSSENT_INLINE open_tile<T> open_across(const sink& s, index row, index count, run r, T* buffer) {
+template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index row, index count, class_range r, T* buffer) {
   if (count >= pack<T>::lanes && s.type == native<T> && neighbours<T>(s.rows + row, s.type))
     return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
-// Rows that follow each other without a gap, and so are whole lines together, turned on chip and stored around the caches.
+// Rows that follow each other without a gap, and so are whole lines together, transposed on chip and stored around the caches.
 template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows) {
   constexpr index lanes = pack<T>::lanes;
   const bool whole_lines = reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes == 0;
-  if (n > across_classes || !whole_lines || !spaced<T>(rows, n * size_of<T>)) return false;
-  alignas(pack_bytes) T turned[across_classes * lanes];
+  if (n > tile_classes || !whole_lines || !spaced<T>(rows, n * size_of<T>)) return false;
+  alignas(pack_bytes) T transposed[tile_classes * lanes];
   char* to[lanes];
-  for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(turned + l * n);
+  for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(transposed + l * n);
   packs_to_rows(buffer, 0, n, to);
-  for (index i = 0; i < n; ++i) stream(rows[0] + i * pack_bytes, load<T>(turned + i * lanes));
+  for (index i = 0; i < n; ++i) stream(rows[0] + i * pack_bytes, load<T>(transposed + i * lanes));
   return true;
 }
 
 template <class T>
-CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, index count, run r, const T* buffer) {
+CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   if (t.direct) return;
   if (count >= lanes && neighbours<T>(s.rows + row, s.type)) {   // of another dtype
@@ -211,7 +211,7 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
       scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
     return;
   }
-  if (direct_along<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
+  if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
     if (s.stream && stream_rows(buffer, r.n, s.rows + row)) return;
     for_each_line_ahead<T>(s.rows + row, [](const char* p) { prefetch_to_write(p); });
     packs_to_rows(buffer, r.begin, r.n, s.rows + row);
@@ -226,15 +226,15 @@ CROSSENT_INLINE void close_across(open_tile<T> t, const sink& s, index row, inde
 }
 
 template <class T>
-CROSSENT_ONCE void close_one_across(open_tile<T> t, const sink& s, index row, index count, run r, const T* buffer) {
-  close_across(t, s, row, count, r, buffer);
+CROSSENT_ONCE void close_one_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
+  close_tile(t, s, row, count, r, buffer);
 }
 
-// A tile of more classes is taken in parts of across_classes: what the stack of a small thread has room for.
-CROSSENT_INLINE index last_class(index end_block, index classes) {
+// A tile of more classes is taken in parts of tile_classes: what the stack of a small thread has room for.
+CROSSENT_INLINE index end_class(index end_block, index classes) {
   return end_block * block_classes < classes ? end_block * block_classes : classes;
 }
-CROSSENT_INLINE run part_from(index c, index last) { return {c, last - c < across_classes ? last - c : across_classes}; }
+CROSSENT_INLINE class_range next_range(index c, index last) { return {c, last - c < tile_classes ? last - c : tile_classes}; }
 
 // The tiles of a group: f(first row, rows in it).
 template <class T, class F> CROSSENT_INLINE void for_each_tile(const source& s, F f) {

@@ -7,42 +7,42 @@
 namespace crossent {
 namespace {
 
-// Lanes along the classes (false) or across rows (true), as a type.
+// Lanes along the classes (false) or lanes_over_rows rows (true), as a type.
 template <bool value> struct orientation {
-  static constexpr bool across = value;
+  static constexpr bool lanes_over_rows = value;
 };
 
-// A per-row number as a pack: one per lane (across), or the same in all (along).
+// A per-row number as a pack: one per lane (lanes_over_rows), or the same in all (along).
 template <class T, class O> CROSSENT_INLINE pack<T> per_row(const double* v, index row, O) {
-  if constexpr (O::across) return load_as<T>(v + row);
+  if constexpr (O::lanes_over_rows) return load_as<T>(v + row);
   else return set1(static_cast<T>(v[row]));
 }
 
-// The weights of n classes from c on, or that of class c in every lane (across).
+// The weights of n classes from c on, or that of class c in every lane (lanes_over_rows).
 template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, index c, index n, O) {
   if (weight == nullptr) return set1<T>(1);
   const char* w = static_cast<const char*>(weight) + c * size_of<T>;
-  if constexpr (O::across) return set1(load_one<T>(w));
+  if constexpr (O::lanes_over_rows) return set1(load_one<T>(w));
   else return n == pack<T>::lanes ? load<T>(w) : load_partial<T>(w, n, T(0));
 }
 
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
 // out = entry(x, c, n) with x[k] a pack of source k, of the classes c .. c + n - 1 of one row (along), or of class c of a
-// tile of rows (across). make(row, orientation) gives the entry function of a row, or of the tile that starts there.
+// tile of rows (lanes_over_rows). make(row, orientation) gives the entry function of a row, or of the tile that starts there.
 template <class T, int arrays, class Make>
-CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
+CROSSENT_INLINE void write_over_rows(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
-  alignas(pack_bytes) T in[arrays][across_classes * lanes];
-  alignas(pack_bytes) T out[across_classes * lanes];
-  const index last = last_class(end, s[0].classes);
+  alignas(pack_bytes) T in[arrays][tile_classes * lanes];
+  alignas(pack_bytes) T out[tile_classes * lanes];
+  const index last = end_class(end, s[0].classes);
   for_each_tile<T>(s[0], [&](index i, index count) {
     const auto entry = make(i, orientation<true>{});
-    for (index from = begin * block_classes; from < last; from += across_classes) {
-      const run r = part_from(from, last);
+    for (index from = begin * block_classes; from < last; from += tile_classes) {
+      const class_range r = next_range(from, last);
       tile<T> t[arrays];
-      for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_across(s[k], i, r, in[k]) : load_across(s[k], i, r, in[k]);
-      const open_tile<T> y = open_across(to, i, count, r, out);
+      for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_tile(s[k], i, r, in[k]) : load_tile(s[k], i, r, in[k]);
+      const output_tile<T> y = open_tile(to, i, count, r, out);
       const bool streams = to.stream && y.direct && (reinterpret_cast<std::uintptr_t>(y.data) | y.stride) % pack_bytes == 0;
       for (index c = 0; c < r.n; ++c) {
         pack<T> x[arrays];
@@ -56,28 +56,28 @@ CROSSENT_INLINE void write_across(const source (&s)[arrays], const sink& to, ind
           store(at, v);
         }
       }
-      arrays > 1 ? close_one_across(y, to, i, count, r, out) : close_across(y, to, i, count, r, out);
+      arrays > 1 ? close_one_tile(y, to, i, count, r, out) : close_tile(y, to, i, count, r, out);
     }
   });
 }
 
 template <class T, int arrays, class Make>
-CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
+CROSSENT_INLINE void write_over_classes(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) T in[arrays][block_classes];
   alignas(pack_bytes) T out[block_classes];
   for (index i = 0; i < s[0].count; ++i) {
     const auto entry = make(i, orientation<false>{});
     for (index b = begin; b < end; ++b) {
-      const run r = block_run(b, s[0].classes);
-      char* y = open_along(to, i, r, out);
+      const class_range r = block_range(b, s[0].classes);
+      char* y = open_classes(to, i, r, out);
       if (s[0].rows[i] == nullptr) {
         for (index c = 0; c < r.n; ++c) store_one(y + c * size_of<T>, T(0));
-        close_along(to, i, r, out);
+        close_classes(to, i, r, out);
         continue;
       }
       const char* from[arrays];
-      for (int k = 0; k < arrays; ++k) from[k] = load_along(s[k], i, r, in[k]);
+      for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
       const auto whole = [&](index c) {
         pack<T> x[arrays];
         each<arrays>([&](int k) {
@@ -86,7 +86,7 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
         });
         return entry(x, r.begin + c, lanes);
       };
-      const bool streams = to.stream && direct_along<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
+      const bool streams = to.stream && is_direct<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
       if (streams) prefetch_to_write(y + r.n * size_of<T>);   // the line that the last entries share with what follows
       // Entries before the first whole line of memory, then whole packs, then what is left.
       index part = streams ? static_cast<index>(-reinterpret_cast<std::uintptr_t>(y) % pack_bytes) / size_of<T> : 0;
@@ -104,15 +104,15 @@ CROSSENT_INLINE void write_along(const source (&s)[arrays], const sink& to, inde
           for (; c + lanes <= r.n; c += lanes) store(y + c * size_of<T>, whole(c));
         }
       }
-      close_along(to, i, r, out);
+      close_classes(to, i, r, out);
     }
   }
 }
 
 template <class T, int arrays, class Make>
 CROSSENT_INLINE void write_blocks(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
-  if (s[0].across) write_across<T>(s, to, begin, end, make);
-  else write_along<T>(s, to, begin, end, make);
+  if (s[0].lanes_over_rows) write_over_rows<T>(s, to, begin, end, make);
+  else write_over_classes<T>(s, to, begin, end, make);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 // and nowhere else.
 //
 // Everything is in an anonymous namespace: the same source is compiled once per level, and a function shared between
-// two levels by the linker would run instructions that a machine may not have.
+// two levels by the linker would class_range instructions that a machine may not have.
 #pragma once
 
 #include <cstddef>

@@ -84,15 +84,15 @@ template <class T> CROSSENT_INLINE pack<T> exp2_whole(pack<T> e) {
 
 // ---- The exponential of the kernels ----------------------------------------------------------------------------------
 //
-// exp_scaled(x, error, magic) is e^(x + error) 2^shift for `magic` = magic_of(shift), where the exponent of the result is
+// exp_scaled(x, error, magic) is e^(x + error) 2^exponent for `magic` = magic_of(exponent), where the exponent of the result is
 // in range: x log2(e) is rounded to a whole number n of steps by adding `magic`, whose low bits then are the exponent field
-// of the scale 2^(n/steps + shift): one addition serves the rounding, the shift and the bias. A field of 0 makes the scale,
+// of the scale 2^(n/steps + exponent): one addition serves the rounding, the exponent and the bias. A field of 0 makes the scale,
 // and so the result, exactly 0: that is where `lowest_exponent` clamps. g = x - n ln2/steps is exact however large x is:
 // there is no maximum to subtract first, and no rounding error of that subtraction to lose the result by.
 
-template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> shift) {
+template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> exponent) {
   using k = constants<T>;
-  return fma(shift, set1(k::exp_steps), set1<T>(k::round + k::exp_steps * static_cast<T>(k::exponent_bias)));
+  return fma(exponent, set1(k::exp_steps), set1<T>(k::round + k::exp_steps * static_cast<T>(k::exponent_bias)));
 }
 
 // Float: steps of 1/8. The scale is 2^(n/8) rounded to float: exponent and mantissa in one addition of integers, from a
@@ -144,9 +144,9 @@ CROSSENT_HOT pack<double> exp_scaled(pack<double> x, pack<double> error, pack<do
 CROSSENT_INLINE pack<double> exp_scaled(pack<double> x, pack<double> magic) { return exp_scaled(x, set1(0.0), magic); }
 
 // The x at which exp_scaled reaches 0: clamp to it before.
-template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> shift) {
+template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> exponent) {
   using k = constants<T>;
-  return (shift + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-(k::ln2_high + k::ln2_low));
+  return (exponent + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-(k::ln2_high + k::ln2_low));
 }
 
 // e^(x + error), the error being a rounding error of x.
@@ -155,11 +155,11 @@ template <class T> CROSSENT_ONCE pack<T> exp(pack<T> x, pack<T> error) {
   const pack<T> zero = set1<T>(0);
   // Results may be subnormal (x < 0) or beyond the exponent field by one (x > 0): scale there, and back at the end.
   const T s = static_cast<T>(k::subnormal_scale);
-  const pack<T> shift = if_less(x, zero, set1(s), set1<T>(-2));
+  const pack<T> exponent = if_less(x, zero, set1(s), set1<T>(-2));
   const pack<T> back = if_less(x, zero, exp2_whole(set1(-s)), set1<T>(4));
   const pack<T> lowest = set1(k::exp_lowest), highest = set1(k::exp_highest);
   const pack<T> inside = at_most(at_least(x, lowest), highest);
-  pack<T> y = exp_scaled(inside, if_equal(inside, x, error, zero), magic_of(shift)) * back;
+  pack<T> y = exp_scaled(inside, if_equal(inside, x, error, zero), magic_of(exponent)) * back;
   y = if_less(x, lowest, zero, y);
   return if_less(highest, x, set1(k::infinity), y);
 }
@@ -215,18 +215,18 @@ template <class T> CROSSENT_INLINE log_parts<T> log_reduced(pack<T> e, pack<T> f
   return {e, f, half_square - low};
 }
 
-template <class T> struct split {
+template <class T> struct frexp_parts {
   pack<T> exponent, mantissa;   // mantissa in [sqrt(1/2), sqrt(2))
 };
 // Positive normal numbers only.
-template <class T> CROSSENT_INLINE split<T> split_exponent(pack<T> x) {
+template <class T> CROSSENT_INLINE frexp_parts<T> frexp(pack<T> x) {
   using k = constants<T>;
   using uint = typename pack<T>::uint;
   constexpr uint one = static_cast<uint>(k::exponent_bias) << k::mantissa_bits;
   constexpr uint root = sizeof(T) == 4 ? static_cast<uint>(0x3f3504f3u) : static_cast<uint>(0x3fe6a09e667f3bcdu);
   const bits<T> b = to_bits<T>(x) + (one - root);
   const pack<T> biased = from_bits<T>((b >> k::mantissa_bits) | to_bits<T>(set1(k::integer)).r[0][0]);
-  split<T> out;
+  frexp_parts<T> out;
   out.exponent = biased - set1<T>(k::integer + static_cast<T>(k::exponent_bias));
   out.mantissa = from_bits<T>((b & ((uint{1} << k::mantissa_bits) - 1)) + root);
   return out;
@@ -246,7 +246,7 @@ template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
   const pack<T> normal = set1(k::smallest_normal);
   const T s = static_cast<T>(k::subnormal_scale);
   const pack<T> up = if_less(x, normal, exp2_whole(set1(s)), set1<T>(1));
-  const split<T> m = split_exponent(x * up);
+  const frexp_parts<T> m = frexp(x * up);
   const pack<T> e = m.exponent - if_less(x, normal, set1(s), set1<T>(0));
   const pack<T> f = m.mantissa - set1<T>(1);
   return log_limits(x, log_reduced(e, f, set1<T>(1) / (f + set1<T>(2)), set1<T>(0)).sum());
@@ -258,7 +258,7 @@ template <class T> CROSSENT_INLINE log_parts<T> log1p_parts(pack<T> x, pack<T>& 
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
   pack<T> error;
   u = two_sum(one, x, error);
-  const split<T> m = split_exponent(u);
+  const frexp_parts<T> m = frexp(u);
   const pack<T> f = if_equal(m.exponent, zero, x, m.mantissa - one);
   const pack<T> inverse = one / (f + set1<T>(2));
   const pack<T> twice = inverse + inverse;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "traverse.hpp"
-#include "wide.hpp"
+#include "double_double.hpp"
 
 namespace crossent {
 namespace {
@@ -49,21 +49,21 @@ template <class T> struct target_entry {
 };
 
 // Rows whose factor is 0 are 0, whatever is in them.
-template <class T, division how, bool with_beta, int arrays>
-CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, index begin, index end, const scaling& t,
+template <class T, temperature how, bool with_beta, int arrays>
+CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const sink& to, index begin, index end, const inverse_temperature& t,
                                   const row_scale& p) {
   write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
-    const exponential<T, how> term(per_row<T>(p.shift, i, o), t);
-    const pack<T> offset = per_row<T>(p.offset, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+    const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
+    const pack<T> reference = per_row<T>(p.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     pack<T> beta = zero, gamma = zero;
     if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
     if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
     const void* weight = p.weight;
-    constexpr bool with_target = o.across && !with_beta;
+    constexpr bool with_target = o.lanes_over_rows && !with_beta;
     target_entry<T> target;
     if constexpr (with_target) target = target_entry<T>(p, i, o);
     return [=](const pack<T>* x, index c, index n) {
-      const pack<T> e = term(x[0] - offset);
+      const pack<T> e = term(x[0] - reference);
       if constexpr (with_beta) {
         const pack<T> entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weight, c, n, o);
         return if_equal(factor, zero, zero, entry);
@@ -77,16 +77,16 @@ CROSSENT_INLINE void write_exp_of(const source (&s)[arrays], const sink& to, ind
 }
 
 template <class T>
-void write_exp(const source& s, const source* q, const sink& to, index begin, index end, const scaling& t, const row_scale& p) {
-  constexpr division one = CROSSENT_SMALL ? division::rounded : division::none;
-  if (q != nullptr) write_exp_of<T, division::none, true, 2>({s, *q}, to, begin, end, t, p);
-  else if (!t.is_one) write_exp_of<T, division::rounded, false, 1>({s}, to, begin, end, t, p);
-  else if (p.beta == nullptr) write_exp_of<T, one, false, 1>({s}, to, begin, end, t, p);
-  else write_exp_of<T, division::none, true, 1>({s}, to, begin, end, t, p);
+void write_softmax_gradient(const source& s, const source* q, const sink& to, index begin, index end, const inverse_temperature& t, const row_scale& p) {
+  constexpr temperature one = CROSSENT_SMALL ? temperature::any : temperature::one;
+  if (q != nullptr) write_softmax_gradient_of<T, temperature::one, true, 2>({s, *q}, to, begin, end, t, p);
+  else if (!t.is_one) write_softmax_gradient_of<T, temperature::any, false, 1>({s}, to, begin, end, t, p);
+  else if (p.beta == nullptr) write_softmax_gradient_of<T, one, false, 1>({s}, to, begin, end, t, p);
+  else write_softmax_gradient_of<T, temperature::one, true, 1>({s}, to, begin, end, t, p);
 }
 
-template <class T> void write_terms(const source& terms, const sink& to, const row_scale& p) {
-  write_across<T, 1>({terms}, to, 0, 1, [&](index i, auto o) {
+template <class T> void write_cached_gradient(const source& terms, const sink& to, const row_scale& p) {
+  write_over_rows<T, 1>({terms}, to, 0, 1, [&](index i, auto o) {
     const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     const target_entry<T> target(p, i, o);
     return [=](const pack<T>* x, index c, index) { return target.or_else(c, if_equal(factor, zero, zero, x[0] * factor)); };
@@ -94,7 +94,7 @@ template <class T> void write_terms(const source& terms, const sink& to, const r
 }
 
 template <class T>
-void write_log(const source& s, const sink& to, index begin, index end, const scaling& t, const double* max,
+void write_log(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
                const double* log_sum) {
   const pack<T> high = set1(static_cast<T>(t.high)), low = set1(static_cast<T>(t.low));
   if (t.is_one) {

@@ -1,4 +1,4 @@
-// Rows of few classes, turned on chip: from one row after the other to a pack per class with a row in each lane, and back.
+// Rows of few classes, transposed on chip: from one row after the other to a pack per class with a row in each lane, and back.
 #pragma once
 
 #include <utility>
@@ -50,8 +50,8 @@ template <int bytes, bool upper, class T> CROSSENT_INLINE pack<T> interleave(pac
   return interleave<bytes, upper>(a, b, std::make_integer_sequence<int, native_bytes / 4>{});
 }
 
-// Squares of 16 bytes a side, four to a pack, turned in place.
-CROSSENT_INLINE void turn(pack<float> (&p)[4]) {
+// Squares of 16 bytes a side, four to a pack, transposed in place.
+CROSSENT_INLINE void transpose(pack<float> (&p)[4]) {
   const pack<float> a = interleave<4, false>(p[0], p[1]), b = interleave<4, false>(p[2], p[3]);
   const pack<float> c = interleave<4, true>(p[0], p[1]), d = interleave<4, true>(p[2], p[3]);
   p[0] = interleave<8, false>(a, b);
@@ -59,7 +59,7 @@ CROSSENT_INLINE void turn(pack<float> (&p)[4]) {
   p[2] = interleave<8, false>(c, d);
   p[3] = interleave<8, true>(c, d);
 }
-CROSSENT_INLINE void turn(pack<double> (&p)[2]) {
+CROSSENT_INLINE void transpose(pack<double> (&p)[2]) {
   const pack<double> a = p[0];
   p[0] = interleave<8, false>(a, p[1]);
   p[1] = interleave<8, true>(a, p[1]);
@@ -78,7 +78,7 @@ template <class T> CROSSENT_INLINE void rows_to_packs(const char* const* rows, i
     each<side>([&](int i) {
       p[i] = load_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at});
     });
-    turn(p);
+    transpose(p);
     each<side>([&](int i) { store(packs + (c + i) * lanes, p[i]); });
   }
 }
@@ -88,7 +88,7 @@ template <class T> CROSSENT_INLINE void packs_to_rows(const T* packs, index begi
     const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
     pack<T> p[side];
     each<side>([&](int i) { p[i] = load<T>(packs + (c + i) * lanes); });
-    turn(p);
+    transpose(p);
     each<side>([&](int i) {
       store_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at}, p[i]);
     });
