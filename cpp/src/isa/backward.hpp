@@ -38,9 +38,9 @@ void write_log_softmax_backward(const source& grad, const source& log_probs, con
   const pack<T> v = set1(static_cast<T>(scale));
   write_pairs<T>(grad, log_probs, to, begin, end, sum, [=](pack<T> g, pack<T> l, pack<T> s) {
     const pack<T> limit = set1(normal_exponent<T>), usual = fma(-exp(l), s, g) * v;
-    if (!any_different(at_least(l, limit), l)) return usual;
+    if (!any(at_least(l, limit) != l)) return usual;
     // A subnormal probability is not rounded before the sum and 1/T are in it.
-    return if_less(l, limit, g * v - exp_times_below(l, s * v), usual);
+    return select(l < limit, g * v - exp_times_below(l, s * v), usual);
   });
 }
 

@@ -18,8 +18,8 @@ template <class T> struct rounded {
 // log(t/s) from the logits: 0 where both are -inf, and nothing left out where it is infinite.
 template <class T> CROSSENT_INLINE rounded<T> log_ratio_of(pack<T> s, pack<T> t, pack<T> d, pack<T> rest) {
   const pack<T> zero = set1<T>(0), infinity = set1(constants<T>::infinity);
-  const auto unless_masked = [&](pack<T> v) { return if_equal(s, -infinity, if_equal(t, -infinity, zero, v), v); };
-  return {unless_masked(d), if_less(absolute(d), infinity, unless_masked(rest), zero)};
+  const auto unless_masked = [&](pack<T> v) { return select(s == -infinity, select(t == -infinity, zero, v), v); };
+  return {unless_masked(d), select(absolute(d) < infinity, unless_masked(rest), zero)};
 }
 
 // d = ((x_t - max_t) - (x_s - max_s)) / T - (log_sum_t - log_sum_s): accurate relative to d itself, as rows that are nearly
@@ -69,7 +69,7 @@ template <> struct log_ratio<double> {   // as sums of two doubles
     const pack<double> sum = two_sum(product, -log_sum_difference, es);
     const pack<double> correction = es + ((ep - log_sum_difference_lo) + fma(whole, low, rest * high)), d = sum + correction;
     const pack<double> infinite = (left - right) * high;   // of which the errors are NaN
-    const pack<double> result = if_equal(absolute(infinite), set1(constants<double>::infinity), infinite, d);
+    const pack<double> result = select(absolute(infinite) == set1(constants<double>::infinity), infinite, d);
     return log_ratio_of(s, t, result, correction - (d - sum));
   }
 };
@@ -89,8 +89,8 @@ template <class T> struct probability {
   pack<T> times(pack<T> x, rounded<T> v) const {
     const pack<T> e = raised(x), ev = e * v.value, product = ev * factor;
     const pack<T> low = fma(fma(e, v.rest, product_error(e, v.value, ev)), factor, product_error(ev, factor, product));
-    const pack<T> fine = if_less(absolute(low), absolute(product), product + low, product);   // not where it is NaN
-    return if_equal(e, set1<T>(0), e * factor, fine);
+    const pack<T> fine = select(absolute(low) < absolute(product), product + low, product);   // not where it is NaN
+    return select(e == set1<T>(0), e * factor, fine);
   }
   pack<T> operator()(pack<T> x) const { return raised(x) * factor; }
 
@@ -109,7 +109,7 @@ template <class T> struct larger_probability {
 
   pack<T> times(pack<T> d, pack<T> s, pack<T> t, rounded<T> v) const {
     const pack<T> zero = set1<T>(0);
-    const auto choose = [&](pack<T> yes, pack<T> no) { return if_less(zero, d, yes, no); };
+    const auto choose = [&](pack<T> yes, pack<T> no) { return select(zero < d, yes, no); };
     probability<T> p = student;
     p.term.magic = choose(teacher.term.magic, p.term.magic);
     p.term.lowest = choose(teacher.term.lowest, p.term.lowest);
@@ -141,7 +141,7 @@ template <class T> struct mixture_ratios {
 };
 template <class T> CROSSENT_ONCE mixture_ratios<T> mixture_ratios_of(const rounded<T>& d, const mixture<T>& share) {
   const pack<T> zero = set1<T>(0), one = set1<T>(1), size = absolute(d.value), limit = set1<T>(64);
-  const auto choose = [&](pack<T> yes, pack<T> no) { return if_less(zero, d.value, yes, no); };
+  const auto choose = [&](pack<T> yes, pack<T> no) { return select(zero < d.value, yes, no); };
   const auto choose_share = [&](const rounded<T>& yes, const rounded<T>& no) {
     return rounded<T>{choose(yes.value, no.value), choose(yes.rest, no.rest)};
   };
@@ -154,11 +154,11 @@ template <class T> CROSSENT_ONCE mixture_ratios<T> mixture_ratios_of(const round
   };
   const pack<T> mixed = fma(of_smaller.value, falls, of_larger.value);   // m / larger; log1p is for where it is near 1
   const rounded<T> less = product(of_smaller, expm1(-size), falls, -size_rest);
-  const pack<T> log_larger = -if_less(mixed, set1<T>(T(0.5)), log(mixed), log1p(less.value) + less.rest / mixed);
+  const pack<T> log_larger = -select(mixed < set1<T>(T(0.5)), log(mixed), log1p(less.value) + less.rest / mixed);
   const pack<T> grown = expm1(near);
   const rounded<T> more = product(of_larger, grown, one + grown, size_rest);
   const pack<T> log_smaller = -(log1p(more.value) + more.rest / (one + more.value));
-  const pack<T> smaller = if_less(limit, size, log_larger - size, log_smaller);
+  const pack<T> smaller = select(limit < size, log_larger - size, log_smaller);
   return {choose(log_larger, smaller), choose(smaller, log_larger)};
 }
 
@@ -180,8 +180,8 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
       const auto [d, d_rest] = ratio(x[0], x[1]);
       if (kind != divergence_kind::js) {
         const bool is_forward = forward<T> && kind == divergence_kind::forward;
-        const pack<T> star = is_forward ? if_less(zero, d, one, zero) : if_less(zero, d, zero, one);
-        const pack<T> v = phi_or_star(-absolute(d), if_less(zero, d, -d_rest, d_rest), star);
+        const pack<T> star = is_forward ? select(zero < d, one, zero) : select(zero < d, zero, one);
+        const pack<T> v = phi_or_star(-absolute(d), select(zero < d, -d_rest, d_rest), star);
         const pack<T> term = larger_of.times(d, x[0], x[1], {v, zero});
         return parts<T, 2>{{term, kind == divergence_kind::reverse ? larger_of.student.times(x[0], {-d, -d_rest}) : zero}};
       }
@@ -190,8 +190,8 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
       const pack<T> s = larger_of.student(x[0]), t = larger_of.teacher(x[1]);
       const pack<T> m = fma(share.teacher.value, t, share.student.value * s);
       const auto part = [&](pack<T> q, pack<T> log_q) {
-        const pack<T> v = if_less(zero, log_q, q, m) * phi_or_star(-absolute(log_q), zero, if_less(zero, log_q, one, zero));
-        return if_equal(m, zero, zero, v);
+        const pack<T> v = select(zero < log_q, q, m) * phi_or_star(-absolute(log_q), zero, select(zero < log_q, one, zero));
+        return select(m == zero, zero, v);
       };
       const pack<T> of_student = part(s, ratios.student);
       const pack<T> value = fma(share.teacher.value, part(t, ratios.teacher), share.student.value * of_student);
@@ -219,8 +219,8 @@ void write_divergence(const source& student, const source& teacher, const source
       pack<T> g;
       if (forward<T> && kind == divergence_kind::forward) {   // s - t
         // Where the logits differ by nothing, a log_sum_difference that may be subnormal is all that is left.
-        const pack<T> v = if_equal(d, zero, -log_sum_difference_scaled, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
-        g = if_equal(d, zero, -part * unscaled, if_less(zero, d, part, -part));
+        const pack<T> v = select(d == zero, -log_sum_difference_scaled, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
+        g = select(d == zero, -part * unscaled, select(zero < d, part, -part));
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
         const bool js = kind == divergence_kind::js;
         const pack<T> log_s = js ? mixture_ratios_of<T>({d, d_rest}, share).student : -d;
@@ -228,7 +228,7 @@ void write_divergence(const source& student, const source& teacher, const source
         const pack<T> difference = two_sum(log_s, -inner, lost);
         g = larger_of.student.times(x[0], {difference, lost - (inner_low + (js ? zero : d_rest))});
       }
-      g = if_equal(larger_of.student.factor, zero, zero, g);
+      g = select(larger_of.student.factor == zero, zero, g);
       return with_cross_entropy ? g + of_cross_entropy(x[0], x[2], c, n, o) : g;
     };
   });

@@ -28,12 +28,12 @@ CROSSENT_HOT wide operator/(wide a, wide b) {
 // b, 0 where a is.
 CROSSENT_INLINE wide where_not_zero(pack<double> a, wide b) {
   const pack<double> zero = set1(0.0);
-  return {if_equal(a, zero, zero, b.high), if_equal(a, zero, zero, b.low)};
+  return {select(a == zero, zero, b.high), select(a == zero, zero, b.low)};
 }
 // As a number and what that leaves out; an infinite sum has NaN for its low part.
 CROSSENT_INLINE wide normalised(wide a) {
-  const pack<double> zero = set1(0.0), low = if_equal(a.low, a.low, a.low, zero), sum = a.high + low, rest = low - (sum - a.high);
-  return {sum, if_equal(rest, rest, rest, zero)};
+  const pack<double> zero = set1(0.0), low = select(a.low == a.low, a.low, zero), sum = a.high + low, rest = low - (sum - a.high);
+  return {sum, select(rest == rest, rest, zero)};
 }
 
 }  // namespace

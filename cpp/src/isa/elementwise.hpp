@@ -10,12 +10,12 @@ namespace {
 // coefficient * value, 0 where the coefficient is.
 template <class T> CROSSENT_INLINE pack<T> weighted(pack<T> coefficient, pack<T> value) {
   const pack<T> zero = set1<T>(0);
-  return if_equal(coefficient, zero, zero, coefficient * value);
+  return select(coefficient == zero, zero, coefficient * value);
 }
 // a / b, 0 where a is.
 template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   const pack<T> zero = set1<T>(0);
-  return if_equal(a, zero, zero, a / b);
+  return select(a == zero, zero, a / b);
 }
 
 // An element: `read` takes from a pack of each array what its loss and its gradient share.
@@ -38,10 +38,10 @@ template <class T> struct binary_cross_entropy_element {
     const pack<T> zero = set1<T>(0), one = set1<T>(1);
     // Beside a tiny p, yes / p may be beyond the range while its product with the coefficients is not.
     const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900)), far = set1(sizeof(T) == 4 ? T(0x1p64) : T(0x1p512));
-    const pack<T> up = if_less(t.p, tiny, far, one);
+    const pack<T> up = select(t.p < tiny, far, one);
     const pack<T> below = weighted(t.flow, weighted(t.weight, quotient(t.no, one - t.p)));
     const pack<T> above = weighted(t.flow * up, weighted(t.weight, quotient(t.yes, t.p * up)));
-    return if_equal(t.weight, zero, zero, below - above);   // whatever flows back to it
+    return select(t.weight == zero, zero, below - above);   // whatever flows back to it
   }
 };
 
@@ -71,30 +71,30 @@ template <class T, bool plain> struct logistic_element {
       low = product_error(x[3], share, yes) + rest;
     }
     const pack<T> sum = two_sum(yes, no, lost);
-    return {x[0], if_less(zero, x[0], no, -yes), if_less(zero, x[0], yes, -no), up, e,
-            sum, low + lost, if_equal(sum, zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+    return {x[0], select(zero < x[0], no, -yes), select(zero < x[0], yes, -no), up, e,
+            sum, low + lost, select(sum == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
-    const pack<T> zero = set1<T>(0), x = if_equal(t.own, zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
+    const pack<T> zero = set1<T>(0), x = select(t.own == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
     if constexpr (plain) return fma(t.own, x, l);
     const pack<T> tail = t.sum * l, low = fma(t.sum_low, l, product_error(t.sum, l, tail));
     const pack<T> rough = fma(t.own, x, tail), fine = fma(t.weight, rough, t.weight * low);
-    const pack<T> v = if_equal(fine, fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
-    return if_equal(t.weight, zero, zero, unless_tiny(t, v, t.weight * (t.sum * t.up)));
+    const pack<T> v = select(fine == fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
+    return select(t.weight == zero, zero, unless_tiny(t, v, t.weight * (t.sum * t.up)));
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0), g = rounded_once(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
     const pack<T> of_e = -t.other * t.up;
     if constexpr (plain) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
     const pack<T> flow = t.upstream * scale, v = weighted(flow, weighted(t.weight, g));
-    return if_equal(t.weight, zero, zero, unless_tiny(t, v, weighted(flow, weighted(t.weight, of_e))));
+    return select(t.weight == zero, zero, unless_tiny(t, v, weighted(flow, weighted(t.weight, of_e))));
   }
 
  private:
   // v, but v_up scaled back where e alone is left and may be subnormal: its product with coefficients is rounded once.
   CROSSENT_INLINE_MEMBER pack<T> unless_tiny(const terms& t, pack<T> v, pack<T> v_up) const {
     const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900));
-    return if_equal(t.own, set1<T>(0), if_less(t.e, tiny, v_up * set1(scaled_back<T>), v), v);
+    return select(t.own == set1<T>(0), select(t.e < tiny, v_up * set1(scaled_back<T>), v), v);
   }
 };
 
@@ -123,7 +123,7 @@ template <class T> struct kl_div_log_element {
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0);
-    return if_equal(t.flow, zero, zero, -exp_times(t.y, t.flow));
+    return select(t.flow == zero, zero, -exp_times(t.y, t.flow));
   }
 };
 
@@ -176,7 +176,7 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
       const pack<T> v = element.loss(t);
       if (i < whole) store(loss + to, v);
       else if (b.loss) store_partial(loss + to, rest, v);
-      else store(loss + to, if_equal(first_lanes<T>(rest), set1<T>(0), set1<T>(0), v));
+      else store(loss + to, select(first_lanes<T>(rest) == set1<T>(0), set1<T>(0), v));
     }
     if (grad) {
       const pack<T> v = element.gradient(t);
@@ -188,7 +188,7 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
   if (b.sum) *b.sum = sum_of_packs(losses, packs);
   // The bits of numbers in [0, 1] are at most those of 1; those of -0 are not, which is for the caller to see.
   if constexpr (Element::checks_target)
-    if (b.outside && any_different(from_bits<T>(larger(top, to_bits<T>(one))), one)) *b.outside = true;
+    if (b.outside && any(from_bits<T>(larger(top, to_bits<T>(one))) != one)) *b.outside = true;
 }
 
 template <class T> void binary_cross_entropy(const element_block& b) {
@@ -210,9 +210,9 @@ template <class T> bool in_range(const void* x, index n, double low, double high
   for (index i = 0; i < n; i += lanes) {
     const pack<T> v = n - i >= lanes ? load<T>(from + i * size_of<T>) : load_partial<T>(from + i * size_of<T>, n - i, lo.r[0][0]);
     prefetch_ahead(from + i * size_of<T>);
-    bad = if_equal(at_most(at_least(v, lo), hi), v, bad, set1<T>(1));
+    bad = select(at_most(at_least(v, lo), hi) == v, bad, set1<T>(1));
   }
-  return !any_equal(bad, set1<T>(1));
+  return !any(bad == set1<T>(1));
 }
 
 }  // namespace

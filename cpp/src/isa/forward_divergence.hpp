@@ -21,9 +21,9 @@ template <class T>
 CROSSENT_HOT class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_low, pack<T> of_s, pack<T> odd, pack<T> even) {
   const pack<T> zero = set1<T>(0), square = square_of(d, d_low), p = fma(d, odd, even), w = square * p;
   const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
-  const pack<T> far_value = fma(s, of_s, t * d_low) + if_equal(t, zero, zero, fma(t, d, -t));
+  const pack<T> far_value = fma(s, of_s, t * d_low) + select(t == zero, zero, fma(t, d, -t));
   const pack<T> distance = absolute(d - set1<T>(near_middle)), width = set1<T>(near_width);
-  return {if_less(distance, width, near_value, far_value), if_less(distance, width, t * fma(square, p, -d), fma(s, of_s, -t))};
+  return {select(distance < width, near_value, far_value), select(distance < width, t * fma(square, p, -d), fma(s, of_s, -t))};
 }
 
 // A class of one pair of rows, or of a tile of pairs; in units in which t_c is the term of the teacher alone.
@@ -111,7 +111,7 @@ template <class T> struct cross_entropy_gradient {
     const pack<T> zero = set1<T>(0);
     const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, q, weight, c, n, o)
                              : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
-    return if_equal(factor, zero, zero, fma(term(x - reference), factor, -b));
+    return select(factor == zero, zero, fma(term(x - reference), factor, -b));
   }
 
  private:
@@ -134,7 +134,7 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
       const pack<float> zero = set1(0.0f);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = if_equal(factor, zero, zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * rest)));
+      g = select(factor == zero, zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * rest)));
       if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;

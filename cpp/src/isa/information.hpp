@@ -48,18 +48,18 @@ struct information_term {
 // p log(p/q). Where p and q are near, as p log(p/q) - p + q, by phi and never negative, and p - q.
 CROSSENT_INLINE information_term kl_term(doubles p, doubles q, doubles scale) {
   const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
-  const auto near = [&](doubles yes, doubles no) { return if_less(p, half * q, no, if_less(q, half * p, no, yes)); };
+  const auto near = [&](doubles yes, doubles no) { return select(p < half * q, no, select(q < half * p, no, yes)); };
   const doubles d = near(log1p((p - q) / q), log(p) - log(q));
-  const doubles part = phi_or_star(-absolute(d), zero, if_less(q, p, one, zero));
-  return {{near(if_less(q, p, p, q), p) * scale, near(p - q, zero) * scale}, {near(part, d), one}};
+  const doubles part = phi_or_star(-absolute(d), zero, select(q < p, one, zero));
+  return {{near(select(q < p, p, q), p) * scale, near(p - q, zero) * scale}, {near(part, d), one}};
 }
 
 // (p log(p/m) + q log(q/m))/2, m = (p + q)/2, as m phi(log p/m) + q phi*(log q/m), of which the halves are given, for p < q.
 CROSSENT_INLINE information_term js_term(doubles half_p, doubles half_q) {
   const doubles half = set1(0.5), m = half_p + half_q;
-  const doubles small = if_less(half_q, half_p, half_q, half_p), large = if_less(half_q, half_p, half_p, half_q);
+  const doubles small = select(half_q < half_p, half_q, half_p), large = select(half_q < half_p, half_p, half_q);
   const doubles x = (large - small) / m;
-  const doubles d = if_less(half, x, log((small + small) / m), log1p(-x));
+  const doubles d = select(half < x, log((small + small) / m), log1p(-x));
   return {{half * m, large}, {phi(d), phi_star(log1p(x))}};
 }
 
@@ -68,7 +68,7 @@ CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, doubles is_ti
   const doubles zero = set1(0.0);
   doubles low;
   const doubles moved = two_sum(x, set1(log_tiny_scale), low);
-  const doubles p = exp(if_equal(is_tiny, zero, x, moved), if_equal(is_tiny, zero, zero, low + set1(log_tiny_scale_low)));
+  const doubles p = exp(select(is_tiny == zero, x, moved), select(is_tiny == zero, zero, low + set1(log_tiny_scale_low)));
   return {{p, zero}, {x - y, zero}};
 }
 
@@ -80,9 +80,9 @@ void information_sums(information kind, const source& p, const source& q, index 
       const doubles weight = kind == information::js_divergence              ? larger(x[0], x[1])
                              : kind == information::kl_div || of_logs ? x[1]
                                                                       : x[0];
-      const doubles small = if_less(weight, set1(of_logs ? log_tiny : tiny), one, zero);
-      const doubles is_tiny = if_equal(weight, set1(of_logs ? -constants<double>::infinity : 0.0), zero, small);
-      const doubles scale = if_equal(is_tiny, zero, one, set1(tiny_scale));
+      const doubles small = select(weight < set1(of_logs ? log_tiny : tiny), one, zero);
+      const doubles is_tiny = select(weight == set1(of_logs ? -constants<double>::infinity : 0.0), zero, small);
+      const doubles scale = select(is_tiny == zero, one, set1(tiny_scale));
       information_term t{{weight * scale, zero}, {zero, zero}};
       switch (kind) {
         case information::entropy: t.v[0] = -log(x[0]); break;
@@ -93,11 +93,11 @@ void information_sums(information kind, const source& p, const source& q, index 
         case information::kl_div_log: t = kl_log_term(x[1], x[0], is_tiny); break;
       }
       const bool two = kind == information::kl_divergence || kind == information::js_divergence;
-      const bool some_tiny = any_equal(is_tiny, one);   // adding 0 changes nothing
-      const auto add = [&](accumulator<double>& to, doubles c, doubles v) { add_product(to, c, if_equal(c, zero, zero, v), zero); };
+      const bool some_tiny = any(is_tiny == one);   // adding 0 changes nothing
+      const auto add = [&](accumulator<double>& to, doubles c, doubles v) { add_product(to, c, select(c == zero, zero, v), zero); };
       for (int k = 0; k < (two ? 2 : 1); ++k) {
-        add(s.sum, if_equal(is_tiny, zero, t.c[k], zero), t.v[k]);
-        if (some_tiny) add(s.tiny_sum, if_equal(is_tiny, zero, zero, t.c[k]), t.v[k]);
+        add(s.sum, select(is_tiny == zero, t.c[k], zero), t.v[k]);
+        if (some_tiny) add(s.tiny_sum, select(is_tiny == zero, zero, t.c[k]), t.v[k]);
       }
     };
   });
@@ -111,7 +111,7 @@ template <> struct gap_sums<double> : product_sums<double> {
   CROSSENT_INLINE void add(gap_sums& s, doubles e, doubles x, doubles max) {
     const doubles zero = set1(0.0);
     doubles rest;
-    const doubles gap = two_sum(max, -if_equal(e, zero, max, x), rest);
+    const doubles gap = two_sum(max, -select(e == zero, max, x), rest);
     add_product(s.lane[0], e, gap, rest);
   }
 };
@@ -120,7 +120,7 @@ template <> struct gap_sums<float> {
   doubles lane[2];
 
   CROSSENT_INLINE void add(gap_sums& s, pack<float> e, pack<float> x, pack<float> max) {
-    const halves p = widen(e), v = widen(if_equal(e, set1(0.0f), max, x)), m = widen(max);
+    const halves p = widen(e), v = widen(select(e == set1(0.0f), max, x)), m = widen(max);
     s.lane[0] = fma(p.low, m.low - v.low, s.lane[0]);
     s.lane[1] = fma(p.high, m.high - v.high, s.lane[1]);
   }

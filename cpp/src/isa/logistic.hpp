@@ -28,11 +28,11 @@ template <class T> CROSSENT_ONCE pack<T> exp_times_below(pack<T> y, pack<T> v) {
   const pack<T> lowest = set1(is_float ? T(-195) : T(-1460));
   const pack<T> exponent = set1(is_float ? T(160) : T(1100)), back = set1(is_float ? T(0x1p-80) : T(0x1p-550));
   const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), set1(normal_exponent<T>)), magic_of(exponent));
-  return if_equal(y, set1(-constants<T>::infinity), set1<T>(0), (scaled * (v * back)) * back);
+  return select(y == set1(-constants<T>::infinity), set1<T>(0), (scaled * (v * back)) * back);
 }
 // e^y v of any y.
 template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
-  return if_less(y, set1(normal_exponent<T>), exp_times_below(y, v), exp(y) * v);
+  return select(y < set1(normal_exponent<T>), exp_times_below(y, v), exp(y) * v);
 }
 
 // log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. What e - e^2 / 2 rounds away

@@ -36,17 +36,17 @@ CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse
   doubles low;
   doubles d = two_sum(a, -b, low);
   const doubles zero = set1(0.0);
-  d = if_equal(a, b, zero, d);
+  d = select(a == b, zero, d);
   d = at_least(d, set1(-constants<double>::largest));
-  low = if_less(absolute(low), set1(1.0), low, zero);   // NaN beside an infinite d
+  low = select(absolute(low) < set1(1.0), low, zero);   // NaN beside an infinite d
   if (!t.is_one) {
     const doubles high = set1(t.high), z = d * high;
     low = fma(low, high, fma(d, set1(t.low), product_error(d, high, z)));
-    low = if_less(absolute(low), set1(1.0), low, zero);
+    low = select(absolute(low) < set1(1.0), low, zero);
     d = z;
   }
   const doubles lowest = lowest_exponent(exponent);
-  low = if_less(d, lowest, zero, low);
+  low = select(d < lowest, zero, low);
   return {at_least(d, lowest), low, magic_of(exponent)};
 }
 
@@ -55,13 +55,13 @@ constexpr double headroom = 256;
 
 // exp(..) takes a block's terms to exp((x - max)/T), times 2^headroom.
 CROSSENT_INLINE exp_argument block_argument(doubles reference, doubles exponent, doubles max, const inverse_temperature& t) {
-  const doubles finite = if_equal(max, set1(-constants<double>::infinity), set1(0.0), max);
+  const doubles finite = select(max == set1(-constants<double>::infinity), set1(0.0), max);
   return exp_argument_of(reference, finite, t, exponent + set1(headroom));
 }
 // The same where that block is the row, with T = 1: `reference` is 0 or the maximum, and the exponent keeps the result near 1.
 CROSSENT_INLINE exp_argument row_argument(doubles reference, doubles exponent, doubles max) {
-  const doubles zero = set1(0.0), d = if_equal(reference, zero, -max, zero);
-  return {if_equal(max, set1(-constants<double>::infinity), zero, d), zero, magic_of(exponent + set1(headroom))};
+  const doubles zero = set1(0.0), d = select(reference == zero, -max, zero);
+  return {select(max == set1(-constants<double>::infinity), zero, d), zero, magic_of(exponent + set1(headroom))};
 }
 
 template <class T> struct block_merging {
@@ -167,7 +167,7 @@ template <class T> void split_exponents(index rows, double* factor, double* expo
     const bits<double> field = (to_bits(f) >> k::mantissa_bits) & 0x7ff;
     const doubles biased = from_bits<double>(field | 0x4330000000000000u) - set1(k::integer);
     doubles of_factor = biased - set1(static_cast<double>(k::exponent_bias));
-    of_factor = if_less(set1(largest), of_factor, set1(largest), of_factor);
+    of_factor = select(set1(largest) < of_factor, set1(largest), of_factor);
     store(factor + i, f * exp2_whole(-of_factor) * unbias);
     store(exponent + i, of_factor + bias_pack - load<double>(exponent + i));
   }
@@ -186,9 +186,9 @@ template <class T> bool unbias_factors(index rows, double* factor) {
   for (index i = 0; i < rows; i += 8) {
     const doubles f = i + 8 <= rows ? load<double>(factor + i) : load_partial<double>(factor + i, rows - i, 0.0);
     const doubles size = absolute(f);   // of NaN makes NaN
-    outside = outside + if_less(size, set1(least), size, if_less(set1(most), size, size, zero));
+    outside = outside + select(size < set1(least), size, select(set1(most) < size, size, zero));
   }
-  if (any_different(outside, zero)) return false;
+  if (any(outside != zero)) return false;
   for (index i = 0; i < rows; i += 8) store(factor + i, load<double>(factor + i) * set1(unbias));
   return true;
 }

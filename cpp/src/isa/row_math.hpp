@@ -8,8 +8,7 @@ namespace {
 
 // The tail as losses see it: a row whose maximum is infinite has none.
 CROSSENT_INLINE doubles loss_tail(const row_state& s, index i) {
-  return if_equal(absolute(load<double>(s.max + i)), set1(constants<double>::infinity), set1(constants<double>::nan),
-                  load<double>(s.tail + i));
+  return select(absolute(load<double>(s.max + i)) == set1(constants<double>::infinity), set1(constants<double>::nan), load<double>(s.tail + i));
 }
 // The same, and the unit, as sums of two numbers.
 CROSSENT_INLINE wide wide_tail(const row_state& s, index i) {
@@ -47,7 +46,7 @@ void softmax_factor(index rows, const row_state& s, const row_coefficient& c, do
     const wide p = unit / (wide{one, zero} + tail);
     const wide product = (wide{g, zero} * wide{v, zero}) * (multiplier * p) / divisor;
     const doubles rounded = product.high + product.low;
-    store(out + i, if_equal(g, zero, zero, if_equal(v, zero, zero, rounded)));
+    store(out + i, select(g == zero, zero, select(v == zero, zero, rounded)));
     if (low != nullptr) store(low + i, product.low - (rounded - product.high));
   }
 }
@@ -68,7 +67,7 @@ void log_sum_difference(index rows, const row_state& a, const row_state& b, doub
   for (index i = 0; i < rows; i += 8) {
     const wide ta = wide_tail(a, i), tb = wide_tail(b, i);
     const doubles pa = one + ta.high, pb = one + tb.high;
-    const auto choose = [&](doubles near, doubles far) { return if_less(pa, half * pb, far, if_less(pb, half * pa, far, near)); };
+    const auto choose = [&](doubles near, doubles far) { return select(pa < half * pb, far, select(pb < half * pa, far, near)); };
     if (a.tail_low == nullptr) {
       store(out + i, choose(log1p((ta.high - tb.high) / pb), log1p(ta.high) - log1p(tb.high)));
       store(low + i, zero);
@@ -76,7 +75,7 @@ void log_sum_difference(index rows, const row_state& a, const row_state& b, doub
       continue;
     }
     const auto if_normal = [&](doubles yes, doubles no) {
-      return if_less(ta.high, small, if_less(tb.high, small, no, yes), yes);
+      return select(ta.high < small, select(tb.high < small, no, yes), yes);
     };
     const wide minus_tb{-tb.high, -tb.low}, log_b = log1p_wide(tb);
     const wide near = log1p_wide((ta + minus_tb) / (wide{one, zero} + tb));
@@ -92,7 +91,7 @@ void logsumexp(index rows, const row_state& s, double* out) {
   for (index i = 0; i < rows; i += 8) {
     const doubles max = load<double>(s.max + i), tail = load<double>(s.tail + i);
     // An infinite maximum is the result, unless a NaN stands beside it.
-    store(out + i, max + if_equal(absolute(max), inf, tail - tail, log1p(tail)));
+    store(out + i, max + select(absolute(max) == inf, tail - tail, log1p(tail)));
   }
 }
 
@@ -100,7 +99,7 @@ void logsumexp(index rows, const row_state& s, double* out) {
 CROSSENT_ONCE doubles plus_small(doubles x, wide a, wide b, doubles small) {
   const doubles zero = set1(0.0), unscaled = set1(scaled_back<double>);
   const wide product = where_not_zero(a.high, a * b);
-  return if_equal(small, zero, x, x + (product.high + product.low) * small * unscaled);
+  return select(small == zero, x, x + (product.high + product.low) * small * unscaled);
 }
 
 // A product, sum or quotient of what is known of a row: rounded at once, or kept as a wide number to the end.
@@ -112,7 +111,7 @@ template <> struct coefficient<false> {
   CROSSENT_INLINE doubles negative(doubles a) { return -a; }
   CROSSENT_INLINE doubles log1p_of(wide a) { return log1p(a.high); }
   // c v, 0 where c is.
-  CROSSENT_INLINE doubles times(doubles c, doubles v) { return if_equal(c, set1(0.0), set1(0.0), c * v); }
+  CROSSENT_INLINE doubles times(doubles c, doubles v) { return select(c == set1(0.0), set1(0.0), c * v); }
   CROSSENT_INLINE wide both(doubles a) { return {a, set1(0.0)}; }
   // exp(x - max) of floats: the difference errs by 2^-53 of 104 at most, unless nothing is left of the exponential.
   CROSSENT_INLINE doubles exp_below(doubles x, doubles max) {
@@ -174,11 +173,11 @@ template <bool extended, bool probabilities> CROSSENT_INLINE void cross_entropy_
     wide row_tail = extended ? wide_tail(r.state, i) : wide{loss_tail(r.state, i), zero};
     doubles small = zero;   // a small tail is multiplied by its coefficient alone, before it is scaled back
     if constexpr (extended) {
-      const auto if_small = [&](doubles yes, doubles no) { return if_less(row_tail.high, set1(small_tail), yes, no); };
+      const auto if_small = [&](doubles yes, doubles no) { return select(row_tail.high < set1(small_tail), yes, no); };
       small = if_small(load<double>(r.state.scaled_tail + i), zero);
       row_tail = {if_small(zero, row_tail.high), if_small(zero, row_tail.low)};
     }
-    const bool some_small = extended && any_different(small, zero);
+    const bool some_small = extended && any(small != zero);
     const auto with_small = [&](doubles x, number by, number and_by) {
       if constexpr (extended) return some_small ? plus_small(x, by, and_by, small) : x;
       else return x;
@@ -196,31 +195,31 @@ template <bool extended, bool probabilities> CROSSENT_INLINE void cross_entropy_
     const doubles g = load<double>(r.upstream + i);
     const number sum = k::of(one) + tail, scale = k::of(g) * k::of(v) / divisor;
     // 0: the row has no gradient, whatever is in it
-    const doubles off = if_equal(v, zero, zero, if_equal(k::rounded(total), zero, zero, g));
+    const doubles off = select(v == zero, zero, select(k::rounded(total) == zero, zero, g));
     const wide inverse_max = extended ? extended_inverse_max_term(r.state, i) : wide{load<double>(r.state.inverse_max_term + i), zero};
     const number unit = k::of(inverse_max.high, inverse_max.low) / sum;
-    store(r.factor + i, if_equal(off, zero, zero, k::rounded(total * scale * unit)));
-    store(r.beta + i, if_equal(off, zero, zero, k::rounded(scale * eps)));
+    store(r.factor + i, select(off == zero, zero, k::rounded(total * scale * unit)));
+    store(r.beta + i, select(off == zero, zero, k::rounded(scale * eps)));
 
     if constexpr (probabilities) {
-      store(r.gamma + i, if_equal(off, zero, zero, k::rounded(scale * keep)));
+      store(r.gamma + i, select(off == zero, zero, k::rounded(scale * keep)));
       const number w = k::of(load<double>(r.argmax_weight + i));
       const number top = (keep * k::of(load<double>(r.argmax_probability + i)) + eps) * w;
       const number others = keep * k::of(load<double>(r.mass_without_max + i)) + eps * (weight_sum + k::of(-one) * w);
       const number entry = others + k::negative(tail) * top;
-      store(r.argmax_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(entry / sum * scale), k::negative(top), scale)));
+      store(r.argmax_gradient + i, select(off == zero, zero, with_small(k::rounded(entry / sum * scale), k::negative(top), scale)));
     } else {
       const doubles w = load<double>(r.class_weight + i), x = load<double>(r.target + i);
-      const doubles u = if_equal(x, -inf, zero, k::exp_below(x, max));
+      const doubles u = select(x == -inf, zero, k::exp_below(x, max));
       const number others = eps * (weight_sum + k::of(-w));   // A - b, without cancellation
       const number rest = (k::of(one) + k::of(-u)) + tail;
       const number own = k::negative(a + eps * k::of(w)), target = others * k::of(u) + own * rest;
-      store(r.target_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(target / sum * scale), own, scale)));
+      store(r.target_gradient + i, select(off == zero, zero, with_small(k::rounded(target / sum * scale), own, scale)));
       if (r.weighted_gap_to_max != nullptr) {
         const doubles argmax_weight = load<double>(r.argmax_weight + i);
         const number smoothed = k::negative(eps * k::of(argmax_weight));
         const number top = a + eps * (weight_sum + k::of(-argmax_weight)) + tail * smoothed;
-        store(r.argmax_gradient + i, if_equal(off, zero, zero, with_small(k::rounded(top / sum * scale), smoothed, scale)));
+        store(r.argmax_gradient + i, select(off == zero, zero, with_small(k::rounded(top / sum * scale), smoothed, scale)));
       }
     }
   }

@@ -47,11 +47,11 @@ template <class T, temperature how> struct exponential {
     const pack<T> y = at_least(x, lowest), z = y * high;
     if constexpr (how == temperature::power_of_two) return exp_scaled(z, rest, magic);
     const pack<T> e = exp_scaled(z, rest + fma(y, low, product_error(y, high, z)), magic);
-    return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
+    return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
   }
   // exp((x + error)/T + rest). Below the lowest x the error may be anything.
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error, pack<T> rest) const {
-    return (*this)(x, fma(if_less(x, lowest, set1<T>(0), error), high, rest));
+    return (*this)(x, fma(select(x < lowest, set1<T>(0), error), high, rest));
   }
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
     const pack<T> y = at_least(x, lowest);
@@ -60,7 +60,7 @@ template <class T, temperature how> struct exponential {
     if constexpr (how == temperature::power_of_two) return exp_scaled(z, magic);
     const pack<T> e = exp_scaled(z, fma(y, low, product_error(y, high, z)), magic);
     // However high the temperature: a masked class stays masked.
-    return if_equal(x, set1(-constants<T>::infinity), set1<T>(0), e);
+    return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
   }
 };
 
@@ -72,9 +72,9 @@ template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const 
   using k = constants<T>;
   const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.high));
   reference<T> r;
-  r.value = if_less(absolute(z), set1(far_out<T>), zero, max);
-  r.value = if_equal(max, set1(-k::infinity), zero, r.value);
-  const pack<T> inside = if_less(absolute(z), set1(far_out<T>), z, zero);
+  r.value = select(absolute(z) < set1(far_out<T>), zero, max);
+  r.value = select(max == set1(-k::infinity), zero, r.value);
+  const pack<T> inside = select(absolute(z) < set1(far_out<T>), z, zero);
   r.exponent = fma(inside, set1(k::log2_e), set1(k::round)) - set1(k::round);
   return r;
 }
@@ -113,7 +113,7 @@ template <> struct accumulator<double> {
     return a;
   }
   // An infinite sum has NaN for its error.
-  CROSSENT_INLINE pack<double> total(accumulator a) { return if_equal(a.low, a.low, a.high + a.low, a.high); }
+  CROSSENT_INLINE pack<double> total(accumulator a) { return select(a.low == a.low, a.high + a.low, a.high); }
   CROSSENT_INLINE accumulator join(accumulator a, accumulator b) {
     a = add(a, b.high);
     a.low = a.low + b.low;

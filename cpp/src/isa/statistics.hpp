@@ -8,7 +8,7 @@ namespace {
 
 // x - reference; 0 also where both are infinite.
 template <class T> CROSSENT_INLINE pack<T> rebased(pack<T> x, pack<T> reference) {
-  return if_equal(x, reference, set1<T>(0), x - reference);
+  return select(x == reference, set1<T>(0), x - reference);
 }
 
 // ---- Along -----------------------------------------------------------------------------------------------------------
@@ -98,14 +98,14 @@ template <class T, temperature how> struct block_pass {
   // Leaves the maximum out of the sums; returns how often it is there.
   double exclude_max() {
     index top_group = 0;   // the first that holds it; without branches, which would be mispredicted
-    for (index g = groups - 1; g >= 0; --g) top_group = any_equal(group_max[g], set1(max)) ? g : top_group;
+    for (index g = groups - 1; g >= 0; --g) top_group = any(group_max[g] == set1(max)) ? g : top_group;
     const pack<T> top = rebased(set1(max), ref.value);
     const char* from = group(top_group);
     pack<T> max_count = set1<T>(0);
     sums[top_group] = tree<group_packs>([&](index j) __attribute__((always_inline)) {
       const pack<T> x = load<T>(from + j * pack_bytes);
-      max_count = max_count + if_equal(x, top, set1<T>(1), set1<T>(0));
-      return if_equal(x, top, set1<T>(0), term(x));
+      max_count = max_count + select(x == top, set1<T>(1), set1<T>(0));
+      return select(x == top, set1<T>(0), term(x));
     });
     return sum_lanes(max_count);
   }
@@ -226,13 +226,13 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
       prefetch(x.data + i * x.stride + tiles_ahead * pack_bytes);
       if (copy) store(buffer + i * lanes, v);
     }
-    if (g > 0) max_group = if_less(max, m, set1(static_cast<T>(g)), max_group);
+    if (g > 0) max_group = select(max < m, set1(static_cast<T>(g)), max_group);
     max = larger(m, max);
   }
   if (copy) x = {reinterpret_cast<const char*>(buffer), pack_bytes};
   const reference<T> ref = reference_of(max, s);
   pack<T> top = max;
-  if (any_different(ref.value, set1<T>(0))) {   // far out in some row: a copy of the tile, moved to the maxima
+  if (any(ref.value != set1<T>(0))) {   // far out in some row: a copy of the tile, moved to the maxima
     for (index c = 0; c < r.n; ++c) store(buffer + c * lanes, rebased(logit(c), ref.value));
     x = {reinterpret_cast<const char*>(buffer), pack_bytes};
     top = rebased(max, ref.value);
@@ -246,22 +246,22 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
     const index n = r.n - c < group_classes ? r.n - c : group_classes;
     // A row whose maximum is in another group compares with NaN: nothing is equal.
-    const pack<T> here = if_equal(max_group, set1(static_cast<T>(g)), top, set1(constants<T>::nan));
+    const pack<T> here = select(max_group == set1(static_cast<T>(g)), top, set1(constants<T>::nan));
     if (only_block) {
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
-        max_count = max_count + if_equal(v, here, one, zero);
+        max_count = max_count + select(v == here, one, zero);
         const pack<T> e_c = term(v);
         if (terms != nullptr) store(terms + (c + i) * lanes, e_c);
-        e[i] = if_equal(v, here, zero, e_c);
+        e[i] = select(v == here, zero, e_c);
       }
     } else {
       for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
       add_terms(sum_all, e, n, c == 0);
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
-        max_count = max_count + if_equal(v, here, one, zero);
-        e[i] = if_equal(v, here, zero, e[i]);
+        max_count = max_count + select(v == here, one, zero);
+        e[i] = select(v == here, zero, e[i]);
       }
     }
     add_terms(sum_without_max, e, n, c == 0);

@@ -155,13 +155,13 @@ template <class T> CROSSENT_ONCE pack<T> exp(pack<T> x, pack<T> error) {
   const pack<T> zero = set1<T>(0);
   // Results may be subnormal (x < 0) or beyond the exponent field by one (x > 0): scale there, and back at the end.
   const T s = static_cast<T>(k::subnormal_scale);
-  const pack<T> exponent = if_less(x, zero, set1(s), set1<T>(-2));
-  const pack<T> back = if_less(x, zero, exp2_whole(set1(-s)), set1<T>(4));
+  const pack<T> exponent = select(x < zero, set1(s), set1<T>(-2));
+  const pack<T> back = select(x < zero, exp2_whole(set1(-s)), set1<T>(4));
   const pack<T> lowest = set1(k::exp_lowest), highest = set1(k::exp_highest);
   const pack<T> inside = at_most(at_least(x, lowest), highest);
-  pack<T> y = exp_scaled(inside, if_equal(inside, x, error, zero), magic_of(exponent)) * back;
-  y = if_less(x, lowest, zero, y);
-  return if_less(highest, x, set1(k::infinity), y);
+  pack<T> y = exp_scaled(inside, select(inside == x, error, zero), magic_of(exponent)) * back;
+  y = select(x < lowest, zero, y);
+  return select(highest < x, set1(k::infinity), y);
 }
 template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) { return exp(x, set1<T>(0)); }
 
@@ -193,10 +193,10 @@ template <class T> CROSSENT_ONCE pack<T> expm1(pack<T> x) {
   const pack<T> whole = r.half - half;
   const pack<T> sum = two_sum(whole, r.g * r.half, error);
   pack<T> y = (sum + (fma(w, r.half, error) + ((r.half - whole) - half))) * set1<T>(2);
-  y = if_equal(r.n, set1<T>(0), r.g + w, y);
-  y = if_less(x, lowest, set1<T>(-1), y);
-  y = if_less(highest, x, set1(k::infinity), y);
-  return if_equal(x, set1<T>(0), x, y);   // keeps -0
+  y = select(r.n == set1<T>(0), r.g + w, y);
+  y = select(x < lowest, set1<T>(-1), y);
+  y = select(highest < x, set1(k::infinity), y);
+  return select(x == set1<T>(0), x, y);   // keeps -0
 }
 
 // A logarithm as e ln2_high + (f - less): |less| < 0.09, and of it 2^-4 ULP of 1 are known.
@@ -236,18 +236,18 @@ template <class T> CROSSENT_INLINE frexp_parts<T> frexp(pack<T> x) {
 template <class T> CROSSENT_INLINE pack<T> log_limits(pack<T> argument, pack<T> y) {
   using k = constants<T>;
   const pack<T> zero = set1<T>(0), inf = set1(k::infinity);
-  y = if_equal(argument, zero, -inf, y);
-  y = if_less(argument, zero, set1<T>(__builtin_nanf("")), y);
-  return if_less(argument, inf, y, argument);   // inf, NaN
+  y = select(argument == zero, -inf, y);
+  y = select(argument < zero, set1<T>(__builtin_nanf("")), y);
+  return select(argument < inf, y, argument);   // inf, NaN
 }
 
 template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
   using k = constants<T>;
   const pack<T> normal = set1(k::smallest_normal);
   const T s = static_cast<T>(k::subnormal_scale);
-  const pack<T> up = if_less(x, normal, exp2_whole(set1(s)), set1<T>(1));
+  const pack<T> up = select(x < normal, exp2_whole(set1(s)), set1<T>(1));
   const frexp_parts<T> m = frexp(x * up);
-  const pack<T> e = m.exponent - if_less(x, normal, set1(s), set1<T>(0));
+  const pack<T> e = m.exponent - select(x < normal, set1(s), set1<T>(0));
   const pack<T> f = m.mantissa - set1<T>(1);
   return log_limits(x, log_reduced(e, f, set1<T>(1) / (f + set1<T>(2)), set1<T>(0)).sum());
 }
@@ -259,18 +259,18 @@ template <class T> CROSSENT_INLINE log_parts<T> log1p_parts(pack<T> x, pack<T>& 
   pack<T> error;
   u = two_sum(one, x, error);
   const frexp_parts<T> m = frexp(u);
-  const pack<T> f = if_equal(m.exponent, zero, x, m.mantissa - one);
+  const pack<T> f = select(m.exponent == zero, x, m.mantissa - one);
   const pack<T> inverse = one / (f + set1<T>(2));
   const pack<T> twice = inverse + inverse;
   // Beyond 2^60 the error is below reach; 2^-exponent would leave the range with it.
-  const pack<T> bounded = if_less(m.exponent, set1<T>(60), m.exponent, set1<T>(60));
-  const pack<T> c = if_equal(m.exponent, zero, zero, error * exp2_whole(-bounded) * (twice * twice));
+  const pack<T> bounded = select(m.exponent < set1<T>(60), m.exponent, set1<T>(60));
+  const pack<T> c = select(m.exponent == zero, zero, error * exp2_whole(-bounded) * (twice * twice));
   return log_reduced(m.exponent, f, inverse, c);
 }
 template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {
   pack<T> u;
   const pack<T> y = log1p_parts(x, u).sum();
-  return if_equal(x, set1<T>(0), x, log_limits(u, y));   // keeps -0
+  return select(x == set1<T>(0), x, log_limits(u, y));   // keeps -0
 }
 
 }  // namespace

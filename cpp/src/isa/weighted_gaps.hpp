@@ -21,7 +21,7 @@ template <class T, class O> CROSSENT_INLINE pack<T> block_reference(const double
 // w (max - x), 0 where w is.
 template <class T> CROSSENT_INLINE pack<T> weighted_gap(pack<T> x, pack<T> max, pack<T> w) {
   const pack<T> zero = set1<T>(0);
-  return if_equal(w, zero, zero, w * (max - x));
+  return select(w == zero, zero, w * (max - x));
 }
 
 template <class T>
@@ -44,7 +44,7 @@ void probability_sums(const source& x, const source& q, const void* weight, inde
     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
     return [=](const pack<T>* v, index c, index n) {
       const pack<T> b = weights<T>(weight, c, n, o) * v[1];
-      return parts<T, 3>{{weighted_gap(v[0], top, b), b, if_equal(v[0], top, set1<T>(0), b)}};
+      return parts<T, 3>{{weighted_gap(v[0], top, b), b, select(v[0] == top, set1<T>(0), b)}};
     };
   });
 }
@@ -59,7 +59,7 @@ template <class T> void argmax(const source& s, const row_state& state, double* 
     const T max = static_cast<T>(state.max[i]);
     const char* row = load_classes(s, i, r, buffer);
     index c = 0;
-    while (c + pack<T>::lanes <= r.n && !any_equal(load<T>(row + c * size_of<T>), set1(max))) c += pack<T>::lanes;
+    while (c + pack<T>::lanes <= r.n && !any(load<T>(row + c * size_of<T>) == set1(max))) c += pack<T>::lanes;
     while (c < r.n && load_one<T>(row + c * size_of<T>) != max) ++c;
     out[i] = static_cast<double>(c < r.n ? r.begin + c : 0);
   }

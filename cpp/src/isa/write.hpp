@@ -44,7 +44,7 @@ template <class T> struct target_entry {
     value = per_row<T>(p.target_gradient, row, o);
   }
   CROSSENT_INLINE_MEMBER pack<T> or_else(index c, pack<T> entry) const {
-    return if_equal(at, set1(static_cast<T>(c)), value, entry);
+    return select(at == set1(static_cast<T>(c)), value, entry);
   }
 };
 
@@ -66,9 +66,9 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
       const pack<T> e = term(x[0] - reference);
       if constexpr (with_beta) {
         const pack<T> entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weight, c, n, o);
-        return if_equal(factor, zero, zero, entry);
+        return select(factor == zero, zero, entry);
       } else {
-        const pack<T> entry = if_equal(factor, zero, zero, e * factor);
+        const pack<T> entry = select(factor == zero, zero, e * factor);
         if constexpr (with_target) return target.or_else(c, entry);
         else return entry;
       }
@@ -89,7 +89,7 @@ template <class T> void write_cached_gradient(const source& terms, const sink& t
   write_over_rows<T, 1>({terms}, to, 0, 1, [&](index i, auto o) {
     const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     const target_entry<T> target(p, i, o);
-    return [=](const pack<T>* x, index c, index) { return target.or_else(c, if_equal(factor, zero, zero, x[0] * factor)); };
+    return [=](const pack<T>* x, index c, index) { return target.or_else(c, select(factor == zero, zero, x[0] * factor)); };
   });
 }
 
@@ -108,8 +108,8 @@ void write_log(const source& s, const sink& to, index begin, index end, const in
       return [=](const pack<T>* x, index, index) {
         const pack<T> d = x[0] - m, z = d * high, lowest = set1(-constants<T>::infinity);
         // Where z is infinite the correction would be NaN.
-        const pack<T> fine = if_equal(z, lowest, z, z + (product_error(d, high, z) + d * low));
-        return if_equal(d, lowest, d, fine) - l;
+        const pack<T> fine = select(z == lowest, z, z + (product_error(d, high, z) + d * low));
+        return select(d == lowest, d, fine) - l;
       };
     });
   }
