@@ -12,7 +12,7 @@ namespace {
 class cross_entropy_operation : public row_operation {
  public:
   double* losses = nullptr;       // of every row, in C order
-  double* losses_low = nullptr;   // what those leave out
+  double* losses_lo = nullptr;   // what those leave out
   std::unique_ptr<cross_entropy_term> part;
 
   void prepare(row_batch& batch) override { part->prepare(batch, false); }
@@ -21,7 +21,7 @@ class cross_entropy_operation : public row_operation {
   void finish(row_batch& batch) override {
     part->finish(batch);
     if (losses != nullptr) std::copy_n(batch.cross_entropy->loss, batch.count, losses + batch.first);
-    if (losses_low != nullptr) std::copy_n(batch.cross_entropy->loss_low, batch.count, losses_low + batch.first);
+    if (losses_lo != nullptr) std::copy_n(batch.cross_entropy->loss_lo, batch.count, losses_lo + batch.first);
   }
   void write(row_batch& batch, index begin, index end) override {
     source q;
@@ -57,8 +57,8 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   if (op.lanes_over_rows && !op.part->writes_target()) op.stream = false;   // the entries of `complete` would fetch all lines again
 
   op.losses = losses.get();
-  if (exponential) op.losses_low = op.losses + rows;
-  op.part->keeps_low = exponential;
+  if (exponential) op.losses_lo = op.losses + rows;
+  op.part->keeps_lo = exponential;
   run_rows(op, e);
   y.throw_if_bad();
   const double denominator = y.denominator(options, e);

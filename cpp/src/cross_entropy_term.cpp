@@ -19,19 +19,19 @@ cross_entropy_term::cross_entropy_term(row_operation& op, int logits, const targ
     });
   };
   if (smoothed()) {
-    std::vector<compensated> sums(static_cast<std::size_t>(blocks));
+    std::vector<double_double<double>> sums(static_cast<std::size_t>(blocks));
     over_blocks([&](index b, index begin, index end) {
-      compensated& sum = sums[static_cast<std::size_t>(b)];
-      if (options.weight.data == nullptr) sum.high = static_cast<double>(end - begin);
+      double_double<double>& sum = sums[static_cast<std::size_t>(b)];
+      if (options.weight.data == nullptr) sum.hi = static_cast<double>(end - begin);
       else
-        for (index c = begin; c < end; ++c) sum.add(y.weight(c));
+        for (index c = begin; c < end; ++c) sum = sum + y.weight(c);
     });
-    for (const compensated& sum : sums) {
-      block_weights_.push_back(sum.total());
-      weight_sum_.add(sum.high);
-      weight_sum_.add(sum.low);
+    for (const double_double<double>& sum : sums) {
+      block_weights_.push_back(rounded(sum));
+      weight_sum_ = weight_sum_ + sum.hi;
+      weight_sum_ = weight_sum_ + sum.lo;
     }
-    smoothed_ = weight_sum_.high > 0;
+    smoothed_ = weight_sum_.hi > 0;
   }
   if (options.weight.data == nullptr) return;
   if (options.weight.type == op.type && (options.weight.strides[0] == size || classes == 1)) {
@@ -58,13 +58,13 @@ void cross_entropy_term::prepare(row_batch& batch, bool all_rows) const {
 double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* part, const double* mass) const {
   if (batch.blocks == 1) return part[0];
   const double* max = batch.in[logits_].statistics_of_blocks().max + row * batch.blocks;
-  compensated sum;
+  double_double<double> sum{};
   for (index b = 0; b < batch.blocks; ++b) {
     const double block_max = max[b] == -__builtin_inf() ? 0 : max[b];
-    sum.add(part[b]);
-    sum.add(mass[b] == 0 ? 0 : mass[b] * (batch.in[logits_].max[row] - block_max));
+    sum = sum + part[b];
+    sum = sum + (mass[b] == 0 ? 0 : mass[b] * (batch.in[logits_].max[row] - block_max));
   }
-  return sum.total();
+  return rounded(sum);
 }
 
 void cross_entropy_term::settle(row_batch& batch) const {
@@ -98,13 +98,13 @@ void cross_entropy_term::merge_probabilities(row_batch& batch) const {
   for (index i = 0; i < batch.count; ++i) {
     const index at = i * batch.blocks, top = static_cast<index>(batch.in[logits_].block[i]);
     batch.cross_entropy->target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, mass + at);
-    compensated all{mass[at]}, rest{top == 0 ? mass_without_max[at] : mass[at]};
+    double_double<double> all{mass[at], 0}, without_max{top == 0 ? mass_without_max[at] : mass[at], 0};
     for (index b = 1; b < batch.blocks; ++b) {
-      all.add(mass[at + b]);
-      rest.add(b == top ? mass_without_max[at + b] : mass[at + b]);
+      all = all + mass[at + b];
+      without_max = without_max + (b == top ? mass_without_max[at + b] : mass[at + b]);
     }
-    batch.cross_entropy->mass[i] = all.total();
-    batch.cross_entropy->mass_without_max[i] = rest.total();
+    batch.cross_entropy->mass[i] = rounded(all);
+    batch.cross_entropy->mass_without_max[i] = rounded(without_max);
     const char* row = batch.in[probabilities_].x[i];
     batch.cross_entropy->argmax_probability[i] =
         row ? load_rounded(row + static_cast<index>(batch.cross_entropy->argmax[i]) * q.class_stride, q.type, op_.type) : 0;
@@ -127,8 +127,8 @@ void cross_entropy_term::finish(row_batch& batch) const {
   r.state = x.state();
   r.label_smoothing = options_.label_smoothing;
   r.classes = static_cast<double>(op_.classes);
-  r.weight_sum = weight_sum_.total();
-  r.weight_sum_low = weight_sum_.low - (r.weight_sum - weight_sum_.high);
+  r.weight_sum = rounded(weight_sum_);
+  r.weight_sum_lo = weight_sum_.lo - (r.weight_sum - weight_sum_.hi);
   r.divisor = upstream_.divisor();
   r.row_weight = h.row_weight;
   r.upstream = h.upstream;
@@ -143,7 +143,7 @@ void cross_entropy_term::finish(row_batch& batch) const {
     r.argmax_probability = h.argmax_probability;
   }
   r.loss = h.loss;
-  r.loss_low = keeps_low ? h.loss_low : nullptr;
+  r.loss_lo = keeps_lo ? h.loss_lo : nullptr;
   r.factor = op_.out.data == nullptr ? nullptr : h.factor;
   r.beta = h.beta;
   r.gamma = h.gamma;

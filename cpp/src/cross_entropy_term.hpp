@@ -13,7 +13,7 @@ class cross_entropy_term {
   cross_entropy_term(row_operation& op, int logits, const targets&, const upstream&, const row_loss_options&,
                      const view& probabilities, double scale, const execution&);
 
-  bool keeps_low = false;   // what losses leave out is wanted
+  bool keeps_lo = false;   // what losses leave out is wanted
 
   void prepare(row_batch&, bool all_rows) const;
   void settle(row_batch&) const;
@@ -53,7 +53,7 @@ class cross_entropy_term {
   const row_loss_options& options_;
   double scale_;
   bool smoothed_;                        // over classes of which some have a weight
-  compensated weight_sum_;
+  double_double<double> weight_sum_{};
   const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
   line_memory packed_weight_;            // where they were not
   std::vector<double> block_weights_;    // sum of the weights of each block of classes

@@ -7,24 +7,24 @@ namespace crossent {
 namespace {
 
 // The sum of the blocks of a row, with its rounding errors.
-compensated sum_of_blocks(const double* x, index n) {
-  compensated sum;
-  for (index b = 0; b < n; ++b) sum.add(x[b]);
+double_double<double> sum_of_blocks(const double* x, index n) {
+  double_double<double> sum{};
+  for (index b = 0; b < n; ++b) sum = sum + x[b];
   return sum;
 }
 
 double rounded_to(dtype type, double x) { return type == dtype::float64 ? x : static_cast<double>(static_cast<float>(x)); }
 
-// log(x (1 + low) / rounded), 0 where the rounded number is, or is not finite.
-double rest_of(double x, double low, double rounded) {
-  const double rest = ((x - rounded) + low) / rounded;
-  return std::abs(rest) < 1 ? rest : 0;
+// log((x + x_lo) / rounded), 0 where the rounded number is, or is not finite.
+double log_of_error(double x, double x_lo, double rounded) {
+  const double error = ((x - rounded) + x_lo) / rounded;
+  return std::abs(error) < 1 ? error : 0;
 }
 
 }  // namespace
 
 void divergence_term::distribution(row_statistics& in, const row_batch& batch, dtype type, const row_coefficient& scale,
-                                   double* exponent, double* factor, double* rest) const {
+                                   double* exponent, double* factor, double* factor_lo) const {
   row_state state = in.state();
   // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
   // which float32 rows do not feel the rounding, would have its own.
@@ -34,11 +34,11 @@ void divergence_term::distribution(row_statistics& in, const row_batch& batch, d
     state.inverse_max_term = ones;
     state.inverse_max_term_lo = nullptr;
   }
-  kernels().softmax_factor(batch.count, state, scale, factor, rest);
+  kernels().softmax_factor(batch.count, state, scale, factor, factor_lo);
   for (index i = 0; i < batch.count; ++i) {
     const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
     if (!off && batch.divergence->log_sum_difference[i] != batch.divergence->log_sum_difference[i]) factor[i] = batch.divergence->log_sum_difference[i];
-    rest[i] = rest_of(factor[i], rest[i], rounded_to(type, factor[i]));
+    factor_lo[i] = log_of_error(factor[i], factor_lo[i], rounded_to(type, factor[i]));
   }
   if (type == dtype::float64) std::fill_n(exponent, batch.count, 0.0);
   else std::copy_n(in.exponent, batch.count, exponent);
@@ -56,8 +56,8 @@ void divergence_term::settle(row_batch& batch, double divisor) const {
   kernels().log_sum_difference(batch.count, teacher_rows.state(), student_rows.state(), s.log_sum_difference, s.log_sum_difference_lo, s.log_sum_difference_scaled);
   s.divisor = divisor;
   if (is_fused()) return prepare_forward(batch);
-  distribution(student_rows, batch, op_.type, {}, s.student_exponent, s.student_factor, s.student_rest);
-  distribution(teacher_rows, batch, op_.type, {}, s.teacher_exponent, s.teacher_factor, s.teacher_rest);
+  distribution(student_rows, batch, op_.type, {}, s.student_exponent, s.student_factor, s.student_factor_lo);
+  distribution(teacher_rows, batch, op_.type, {}, s.teacher_exponent, s.teacher_factor, s.teacher_factor_lo);
   const std::size_t count = static_cast<std::size_t>(batch.count * batch.blocks);
   s.value.assign(count, 0.0);
   s.inner_sums.assign(count, 0.0);
@@ -79,14 +79,14 @@ void divergence_term::finish(row_batch& batch) const {
     return;
   }
   for (index i = 0; i < batch.count; ++i) {
-    const compensated sum = sum_of_blocks(s.inner_sums.data() + i * batch.blocks, batch.blocks);
-    s.inner[i] = rounded_to(op_.type, sum.total());
-    s.inner_low[i] = (sum.high - s.inner[i]) + sum.low;
-    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * sum_of_blocks(s.value.data() + i * batch.blocks, batch.blocks).total();
+    const double_double<double> sum = sum_of_blocks(s.inner_sums.data() + i * batch.blocks, batch.blocks);
+    s.inner[i] = rounded_to(op_.type, rounded(sum));
+    s.inner_lo[i] = (sum.hi - s.inner[i]) + sum.lo;
+    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * rounded(sum_of_blocks(s.value.data() + i * batch.blocks, batch.blocks));
   }
   if (op_.out.data == nullptr) return;
-  distribution(student_rows, batch, op_.type, gradient_scale(batch), s.student_exponent, s.student_factor, s.student_rest);
-  distribution(teacher_rows, batch, op_.type, gradient_scale(batch), s.teacher_exponent, s.teacher_factor, s.teacher_rest);
+  distribution(student_rows, batch, op_.type, gradient_scale(batch), s.student_exponent, s.student_factor, s.student_factor_lo);
+  distribution(teacher_rows, batch, op_.type, gradient_scale(batch), s.teacher_exponent, s.teacher_factor, s.teacher_factor_lo);
 }
 
 // The numbers of rows() for the forward kernel, in which the terms of the teacher are the unit.
@@ -112,11 +112,11 @@ void divergence_term::prepare_forward(row_batch& batch) const {
     s.teacher_exponent[i] = exponent - teacher_rows.exponent[i];
     const double ratio = s.student_factor[i] / s.teacher_scale[i];
     s.student_factor[i] = rounded_to(dtype::float32, ratio);
-    s.student_rest[i] = rest_of(ratio, 0, s.student_factor[i]);
+    s.student_factor_lo[i] = log_of_error(ratio, 0, s.student_factor[i]);
     const bool is_small = std::abs(s.log_sum_difference[i]) < small_difference;
     s.small_difference_gradient[i] = usual && is_small ? s.log_sum_difference[i] * (factor / s.teacher_scale[i]) : -0.0;   // adding -0 changes nothing
     factor = std::ldexp(factor, -exponent);
-    s.teacher_rest[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
+    s.teacher_factor_lo[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
     s.teacher_scale[i] = std::ldexp(s.teacher_scale[i], -exponent);
     s.forward_difference[i] = is_small ? 0 : static_cast<double>(static_cast<float>(s.log_sum_difference[i]));
     s.forward_difference_lo[i] = is_small ? 0 : s.log_sum_difference[i] - s.forward_difference[i];
@@ -133,7 +133,7 @@ void divergence_term::write(row_batch& batch, const source* q, const sink& to, i
 void divergence_term::complete(row_batch& batch) const {
   auto& s = *batch.divergence;
   for (index i = 0; i < batch.count; ++i) {
-    const double value = sum_of_blocks(s.value.data() + i * batch.blocks, batch.blocks).total() * s.teacher_scale[i];
+    const double value = rounded(sum_of_blocks(s.value.data() + i * batch.blocks, batch.blocks)) * s.teacher_scale[i];
     s.loss[i] = batch.cross_entropy->row_weight[i] == 0 ? 0 : batch.cross_entropy->row_weight[i] * (s.log_sum_difference[i] == s.log_sum_difference[i] ? value : s.log_sum_difference[i]);
   }
 }
@@ -144,23 +144,23 @@ divergence_rows divergence_term::rows(const row_batch& batch) const {
   r.beta = options_.beta;
   r.t = op_.scale(student_);
   const auto& s = *batch.divergence;
-  const auto of = [&](const row_statistics& in, const double* exponent, const double* factor, const double* rest) {
-    return distribution_rows{in.max, op_.type == dtype::float64 ? in.max : in.reference, exponent, factor, rest};
+  const auto of = [&](const row_statistics& in, const double* exponent, const double* factor, const double* factor_lo) {
+    return distribution_rows{in.max, op_.type == dtype::float64 ? in.max : in.reference, exponent, factor, factor_lo};
   };
-  r.student = of(batch.in[student_], s.student_exponent, s.student_factor, s.student_rest);
-  r.teacher = of(batch.in[teacher_], s.teacher_exponent, s.teacher_factor, s.teacher_rest);
+  r.student = of(batch.in[student_], s.student_exponent, s.student_factor, s.student_factor_lo);
+  r.teacher = of(batch.in[teacher_], s.teacher_exponent, s.teacher_factor, s.teacher_factor_lo);
   r.log_sum_difference = is_fused() ? s.forward_difference : s.log_sum_difference;
   r.log_sum_difference_lo = is_fused() ? s.forward_difference_lo : s.log_sum_difference_lo;
   r.log_sum_difference_scaled = s.log_sum_difference_scaled;
   r.inner = s.inner;
-  r.inner_low = s.inner_low;
+  r.inner_lo = s.inner_lo;
   r.teacher_scale = s.teacher_scale;
   r.small_difference_gradient = s.small_difference_gradient;
   return r;
 }
 
 void divergence_term::gradient_at(row_batch& batch, const double* classes, double* out) const {
-  alignas(64) double x[2][batch_rows] = {}, exponent[2][batch_rows] = {}, factor[2][batch_rows] = {}, rest[2][batch_rows] = {};
+  alignas(64) double x[2][batch_rows] = {}, exponent[2][batch_rows] = {}, factor[2][batch_rows] = {}, factor_lo[2][batch_rows] = {};
   const char* from[2][batch_rows];
   char* to[batch_rows];
   const int inputs[2] = {student_, teacher_};
@@ -173,14 +173,14 @@ void divergence_term::gradient_at(row_batch& batch, const double* classes, doubl
       if (i < batch.count && in.x[i] != nullptr)
         x[k][i] = load_rounded(in.x[i] + static_cast<index>(classes[i]) * a.class_stride, a.type, op_.type);
     }
-    distribution(in, batch, dtype::float64, gradient_scale(batch), exponent[k], factor[k], rest[k]);
+    distribution(in, batch, dtype::float64, gradient_scale(batch), exponent[k], factor[k], factor_lo[k]);
   }
   divergence_rows r = rows(batch);
   r.log_sum_difference = batch.divergence->log_sum_difference;
   r.log_sum_difference_lo = batch.divergence->log_sum_difference_lo;
   r.t = kernels(dtype::float64).inverse_temperature_of(options_.temperature);
-  r.student = {r.student.max, r.student.max, exponent[0], factor[0], rest[0]};
-  r.teacher = {r.teacher.max, r.teacher.max, exponent[1], factor[1], rest[1]};
+  r.student = {r.student.max, r.student.max, exponent[0], factor[0], factor_lo[0]};
+  r.teacher = {r.teacher.max, r.teacher.max, exponent[1], factor[1], factor_lo[1]};
   const source student_class{from[0], batch.count, 1, 8, dtype::float64, true};
   const source teacher_class{from[1], batch.count, 1, 8, dtype::float64, true};
   kernels(dtype::float64).write_divergence(student_class, teacher_class, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, nullptr);

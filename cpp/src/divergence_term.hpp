@@ -30,7 +30,7 @@ class divergence_term {
   void prepare_forward(row_batch&) const;
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
   void distribution(row_statistics&, const row_batch&, dtype type, const row_coefficient&, double* exponent, double* factor,
-                    double* rest) const;
+                    double* factor_lo) const;
   row_coefficient gradient_scale(const row_batch&) const;
 
   row_operation& op_;

@@ -38,9 +38,9 @@ struct sink {
   bool stream;          // write around the caches
 };
 
-// Logits are multiplied by 1/T = high + low in the arithmetic type.
+// Logits are multiplied by 1/T = hi + lo, two numbers of the arithmetic type.
 struct inverse_temperature {
-  double high = 1, low = 0;
+  double hi = 1, lo = 0;
   bool is_one = true;
 };
 
@@ -65,7 +65,7 @@ struct row_state {
   double* exponent;
   double* inverse_max_term;
   double* block;  // the first block that holds the maximum
-  double* tail_low = nullptr;   // what the numbers of float64 rows leave out; nullptr: nothing is known of it
+  double* tail_lo = nullptr;   // what the numbers of float64 rows leave out; nullptr: nothing is known of it
   double* inverse_max_term_lo = nullptr;
   double* scaled_tail = nullptr;   // 2^128 times the tail of float64 rows of which the maximum stands alone
 };
@@ -95,7 +95,7 @@ struct cross_entropy_rows {
   index count;
   bool extended;   // float64 rows: coefficients are rounded once, at the end
   row_state state;
-  double label_smoothing, classes, weight_sum, weight_sum_low, divisor;
+  double label_smoothing, classes, weight_sum, weight_sum_lo, divisor;
   const double* row_weight;         // v; 0: the row is not there
   const double* upstream;           // gradient with respect to v * loss * divisor; 0: none
   const double* weighted_gap_to_max;          // sum w (max - x); nullptr without smoothing
@@ -109,7 +109,7 @@ struct cross_entropy_rows {
   const double* mass_without_max;             // the same without the class of the maximum
   const double* argmax_probability;    // q of that class
   double* loss;
-  double* loss_low;                 // what `loss` leaves out; nullptr: not wanted
+  double* loss_lo;                 // what `loss` leaves out; nullptr: not wanted
   double* factor;                   // for row_scale; nullptr: no gradient is wanted
   double* beta;
   double* gamma;
@@ -130,7 +130,7 @@ struct distribution_rows {
   const double* reference = nullptr;
   const double* exponent = nullptr;
   const double* factor = nullptr;
-  const double* rest = nullptr;
+  const double* factor_lo = nullptr;
 };
 
 struct divergence_rows {
@@ -142,7 +142,7 @@ struct divergence_rows {
   const double* log_sum_difference_lo = nullptr; // what that leaves out
   const double* log_sum_difference_scaled = nullptr;   // of float64 rows with tails near the end of the range, 2^128 times what `log_sum_difference` leaves out
   const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
-  const double* inner_low = nullptr;
+  const double* inner_lo = nullptr;
   // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient, beside which its
   // rest is added; and so is e_c teacher_scale small_difference_gradient, where that difference is too small for the other numbers.
   const double* teacher_scale = nullptr;

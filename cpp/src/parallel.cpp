@@ -12,6 +12,7 @@
 extern "C" int omp_pause_resource_all(omp_pause_resource_t) __attribute__((weak));
 #endif
 
+#include "double_double.hpp"
 #include "environment.hpp"
 #include "kernels.hpp"
 
@@ -160,21 +161,16 @@ void run_parallel(index units, index unit_work, int threads, const execution& e,
 
 double ordered_sum(const double* x, index n, const execution& e) {
   const index blocks = (n + sum_block - 1) / sum_block;
-  std::vector<double> high(static_cast<std::size_t>(blocks)), low(static_cast<std::size_t>(blocks));
+  std::vector<double> hi(static_cast<std::size_t>(blocks)), lo(static_cast<std::size_t>(blocks));
   const auto& k = kernels();
   parallel_for(blocks, sum_block, threads_for(n, e), e, [&](index begin, index end, int) {
     for (index b = begin; b < end; ++b)
-      k.sum(std::min(sum_block, n - b * sum_block), x + b * sum_block, &high[static_cast<std::size_t>(b)],
-            &low[static_cast<std::size_t>(b)]);
+      k.sum(std::min(sum_block, n - b * sum_block), x + b * sum_block, &hi[static_cast<std::size_t>(b)],
+            &lo[static_cast<std::size_t>(b)]);
   });
-  double total = 0, rest = 0;
-  for (std::size_t b = 0; b < high.size(); ++b) {
-    const double s = total + high[b], v = s - total;
-    rest += ((total - (s - v)) + (high[b] - v)) + low[b];
-    total = s;
-  }
-  // An infinite sum has a NaN for its rounding error.
-  return total + rest == total + rest ? total + rest : total;
+  double_double<double> total{};
+  for (std::size_t b = 0; b < hi.size(); ++b) total = total + double_double{hi[b], lo[b]};
+  return rounded(total);
 }
 
 }  // namespace crossent

@@ -6,25 +6,13 @@
 #include <memory>
 #include <vector>
 
+#include "double_double.hpp"
 #include "half.hpp"
 #include "kernels.hpp"
 #include "layout.hpp"
 #include "parallel.hpp"
 
 namespace crossent {
-
-// A sum of doubles and what it has rounded off.
-struct compensated {
-  double high = 0, low = 0;
-
-  void add(double v) {
-    const double s = high + v, t = s - high;
-    low += (high - (s - t)) + (v - t);
-    high = s;
-  }
-  // An infinite sum has NaN for its low part.
-  double total() const { return low == low ? high + low : high; }
-};
 
 // Memory that starts at a line of it; not initialised.
 class line_memory {
@@ -76,7 +64,7 @@ struct row_input {
 struct alignas(64) row_statistics {
   const char* x[batch_rows] = {};
   double max[batch_rows] = {}, tail[batch_rows] = {}, reference[batch_rows] = {}, exponent[batch_rows] = {};
-  double inverse_max_term[batch_rows] = {}, block[batch_rows] = {}, tail_low[batch_rows] = {}, inverse_max_term_lo[batch_rows] = {};
+  double inverse_max_term[batch_rows] = {}, block[batch_rows] = {}, tail_lo[batch_rows] = {}, inverse_max_term_lo[batch_rows] = {};
   double scaled_tail[batch_rows] = {};
   bool extended = false;             // whether the last three are known
   std::vector<double> statistics;   // 6 per (row, block)
@@ -90,7 +78,7 @@ struct alignas(64) row_statistics {
   }
   row_state state() {
     const auto if_extended = [&](double* v) { return extended ? v : nullptr; };
-    return {max, tail, reference, exponent, inverse_max_term, block, if_extended(tail_low), if_extended(inverse_max_term_lo), if_extended(scaled_tail)};
+    return {max, tail, reference, exponent, inverse_max_term, block, if_extended(tail_lo), if_extended(inverse_max_term_lo), if_extended(scaled_tail)};
   }
 };
 
@@ -99,7 +87,7 @@ struct alignas(64) cross_entropy_state {
   std::vector<double> sums;          // of each (row, block), one after the other
   index y[batch_rows] = {};
   double row_weight[batch_rows] = {}, class_weight[batch_rows] = {}, upstream[batch_rows] = {};
-  double loss[batch_rows] = {}, loss_low[batch_rows] = {};
+  double loss[batch_rows] = {}, loss_lo[batch_rows] = {};
   double target[batch_rows] = {}, target_gradient[batch_rows] = {};
   double target_gap_to_max[batch_rows] = {};
   double mass[batch_rows] = {}, mass_without_max[batch_rows] = {}, weighted_gap_to_max[batch_rows] = {};
@@ -111,12 +99,12 @@ struct alignas(64) cross_entropy_state {
 // And for a divergence.
 struct alignas(64) divergence_state {
   double loss[batch_rows] = {}, log_sum_difference[batch_rows] = {}, log_sum_difference_lo[batch_rows] = {}, log_sum_difference_scaled[batch_rows] = {}, divisor = 1;
-  double inner[batch_rows] = {}, inner_low[batch_rows] = {};
+  double inner[batch_rows] = {}, inner_lo[batch_rows] = {};
   // Of the forward kernel.
   double forward_difference[batch_rows] = {}, forward_difference_lo[batch_rows] = {}, teacher_scale[batch_rows] = {}, small_difference_gradient[batch_rows] = {};
   std::vector<double> value, inner_sums;   // of each (row, block); of the forward kernel, the first in that unit
-  double student_exponent[batch_rows] = {}, student_factor[batch_rows] = {}, student_rest[batch_rows] = {};
-  double teacher_exponent[batch_rows] = {}, teacher_factor[batch_rows] = {}, teacher_rest[batch_rows] = {};
+  double student_exponent[batch_rows] = {}, student_factor[batch_rows] = {}, student_factor_lo[batch_rows] = {};
+  double teacher_exponent[batch_rows] = {}, teacher_factor[batch_rows] = {}, teacher_factor_lo[batch_rows] = {};
 };
 
 // Up to 64 rows in flight, with what is known of them.

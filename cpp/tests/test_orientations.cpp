@@ -40,7 +40,7 @@ template <class T> struct both {
 // What is known of rows, from their statistics with lanes over classes.
 struct known {
   std::vector<double> block, row;
-  double *max, *tail, *reference, *exponent, *inverse_max_term, *block_of_max, *log_sum, *factor, *split_exponent, *tail_low, *inverse_max_term_lo;
+  double *max, *tail, *reference, *exponent, *inverse_max_term, *block_of_max, *log_sum, *factor, *split_exponent, *tail_lo, *inverse_max_term_lo;
   double *scaled_tail, *rest;
   bool extended;
 
@@ -52,7 +52,7 @@ struct known {
     alignas(64) static char tile[tile_bytes];
     const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n, nullptr, tile};
     double** const arrays[] = {&max,    &tail,         &reference, &exponent, &inverse_max_term, &block_of_max, &log_sum,
-                               &factor, &split_exponent, &tail_low, &inverse_max_term_lo, &scaled_tail, &rest};
+                               &factor, &split_exponent, &tail_lo, &inverse_max_term_lo, &scaled_tail, &rest};
     for (int i = 0; i < 13; ++i) *arrays[i] = row.data() + i * padded;
     k.statistics(x, 0, blocks, t, in);
     k.merge_blocks(rows, blocks, t, in, state());
@@ -64,7 +64,7 @@ struct known {
   }
   row_state state() const {
     const auto if_extended = [&](double* v) { return extended ? v : nullptr; };
-    return {max, tail, reference, exponent, inverse_max_term, block_of_max, if_extended(tail_low), if_extended(inverse_max_term_lo), if_extended(scaled_tail)};
+    return {max, tail, reference, exponent, inverse_max_term, block_of_max, if_extended(tail_lo), if_extended(inverse_max_term_lo), if_extended(scaled_tail)};
   }
   distribution_rows distribution() const { return {max, reference, split_exponent, factor, rest}; }
 };

@@ -1,4 +1,4 @@
-// The bits of packs as integers, tables indexed by them, and the rounding error of a product.
+// The bits of packs as integers, and tables indexed by them.
 #pragma once
 
 #include "vec.hpp"
@@ -82,27 +82,6 @@ template <class V> CROSSENT_INLINE bits<float> lookup(bits<float> i, const V (&t
   }
 #endif
   return out;
-}
-
-// The rounding error of p = fl(a * b). Without FMA: products of numbers cut to half their bits, which are exact.
-template <class T> CROSSENT_HOT pack<T> product_error(pack<T> a, pack<T> b, pack<T> p) {
-  if constexpr (has_fma) {
-    return fma(a, b, -p);
-  } else {
-    constexpr int low_bits = sizeof(T) == 4 ? 12 : 27;
-    constexpr auto upper = static_cast<typename pack<T>::uint>(~typename pack<T>::uint{0} << low_bits);
-    const pack<T> ah = from_bits<T>(to_bits<T>(a) & upper), al = a - ah;
-    const pack<T> bh = from_bits<T>(to_bits<T>(b) & upper), bl = b - bh;
-    return ((ah * bh - p) + ah * bl + al * bh) + al * bl;
-  }
-}
-
-// a b + c of finite numbers, rounded once: without FMA within a little of it.
-template <class T> CROSSENT_HOT pack<T> rounded_once(pack<T> a, pack<T> b, pack<T> c) {
-  if constexpr (has_fma) return fma(a, b, c);
-  pack<T> error;
-  const pack<T> p = a * b, sum = two_sum(p, c, error);
-  return sum + (error + product_error(a, b, p));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace {
 
 using half_register = float __attribute__((vector_size(native_bytes / 2)));
 
-CROSSENT_INLINE half_register low_half(pack<float>::reg v) {
+CROSSENT_INLINE half_register lower_half(pack<float>::reg v) {
 #if defined(__AVX512F__)
   return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
 #elif defined(__AVX2__)
@@ -18,7 +18,7 @@ CROSSENT_INLINE half_register low_half(pack<float>::reg v) {
   return __builtin_shufflevector(v, v, 0, 1);
 #endif
 }
-CROSSENT_INLINE half_register high_half(pack<float>::reg v) {
+CROSSENT_INLINE half_register upper_half(pack<float>::reg v) {
 #if defined(__AVX512F__)
   return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
 #elif defined(__AVX2__)
@@ -28,13 +28,13 @@ CROSSENT_INLINE half_register high_half(pack<float>::reg v) {
 #endif
 }
 
-CROSSENT_INLINE pack<float>::reg both_halves(half_register low, half_register high) {
+CROSSENT_INLINE pack<float>::reg both_halves(half_register lower, half_register upper) {
 #if defined(__AVX512F__)
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #elif defined(__AVX2__)
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7);
 #else
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3);
+  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3);
 #endif
 }
 
@@ -57,7 +57,7 @@ CROSSENT_INLINE half_register to_floats(pack<double>::reg v) {
 using doubles = pack<double>;
 
 struct halves {
-  pack<double> low, high;
+  pack<double> lower, upper;
 };
 
 // Lanes 0..7 and 8..15.
@@ -66,17 +66,17 @@ CROSSENT_INLINE halves widen(pack<float> a) {
   pack<double> d[2];
   for (int k = 0; k < registers; ++k) {
     // Register k of the floats fills two registers of the doubles.
-    d[2 * k / registers].r[2 * k % registers] = to_doubles(low_half(a.r[k]));
-    d[(2 * k + 1) / registers].r[(2 * k + 1) % registers] = to_doubles(high_half(a.r[k]));
+    d[2 * k / registers].r[2 * k % registers] = to_doubles(lower_half(a.r[k]));
+    d[(2 * k + 1) / registers].r[(2 * k + 1) % registers] = to_doubles(upper_half(a.r[k]));
   }
-  w.low = d[0];
-  w.high = d[1];
+  w.lower = d[0];
+  w.upper = d[1];
   return w;
 }
 
 // The way back, rounded.
 CROSSENT_INLINE pack<float> narrow(halves w) {
-  const pack<double> d[2] = {w.low, w.high};
+  const pack<double> d[2] = {w.lower, w.upper};
   pack<float> p;
   for (int k = 0; k < registers; ++k)
     p.r[k] = both_halves(to_floats(d[2 * k / registers].r[2 * k % registers]),
@@ -88,12 +88,12 @@ CROSSENT_INLINE pack<float> narrow(halves w) {
 CROSSENT_INLINE pack<double> widen_sum(pack<float> a) {
   pack<double> w;
   if constexpr (registers == 1) {
-    w.r[0] = to_doubles(low_half(a.r[0]) + high_half(a.r[0]));
+    w.r[0] = to_doubles(lower_half(a.r[0]) + upper_half(a.r[0]));
   } else {
     for (int k = 0; k < registers / 2; ++k) {
       const pack<float>::reg sum = a.r[k] + a.r[k + registers / 2];
-      w.r[2 * k] = to_doubles(low_half(sum));
-      w.r[2 * k + 1] = to_doubles(high_half(sum));
+      w.r[2 * k] = to_doubles(lower_half(sum));
+      w.r[2 * k + 1] = to_doubles(upper_half(sum));
     }
   }
   return w;

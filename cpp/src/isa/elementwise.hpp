@@ -62,7 +62,7 @@ template <class T, bool plain> struct logistic_element {
 
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
     const pack<T> zero = set1<T>(0), one = set1<T>(1), up = exp_minus_absolute_up(x[0]), e = up * set1(scaled_back<T>);
-    pack<T> yes = x[1], no = one - x[1], low = zero, lost;
+    pack<T> yes = x[1], no = one - x[1], low = zero;
     if constexpr (!plain) {
       const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - e) + e / 2 = y + e (1/2 - y)
       const pack<T> share = fma(smoothing, step, yes), rest = (one - no) - x[1];
@@ -70,9 +70,9 @@ template <class T, bool plain> struct logistic_element {
       no = fma(smoothing, -step, no);
       low = product_error(x[3], share, yes) + rest;
     }
-    const pack<T> sum = two_sum(yes, no, lost);
+    const auto sum = two_sum(yes, no);
     return {x[0], select(zero < x[0], no, -yes), select(zero < x[0], yes, -no), up, e,
-            sum, low + lost, select(sum == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+            sum.hi, low + sum.lo, select(sum.hi == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
     const pack<T> zero = set1<T>(0), x = select(t.own == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
@@ -132,8 +132,8 @@ template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
   for (; packs % group_packs != 0; ++packs) store(v + packs * pack<T>::lanes, set1<T>(0));
   accumulator<T> total{};
   for (index g = 0; g < packs; g += group_packs)
-    total.put(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
-  return total.sum_lanes_of(total);
+    total = add_terms(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
+  return sum_lanes(total);
 }
 
 // Up to 1024 elements in contiguous memory. There is one loop for all packs, absent arrays being read as ones with a step of

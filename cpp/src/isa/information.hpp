@@ -5,7 +5,7 @@
 #pragma once
 
 #include "phi.hpp"
-#include "row_math.hpp"
+#include "row_quantities.hpp"
 #include "row_sums.hpp"
 
 namespace crossent {
@@ -16,29 +16,23 @@ namespace {
 constexpr double tiny = 0x1p-400, tiny_scale = 0x1p500, tiny_unscale = 0x1p-500;
 constexpr double log_tiny = -277, log_tiny_scale = 0x1.5a92d6d005c94p+8, log_tiny_scale_low = -0x1.971e6bd14ec61p-46;
 
-// Adds c (v + rest).
-CROSSENT_INLINE void add_product(accumulator<double>& a, doubles c, doubles v, doubles rest) {
-  const doubles p = c * v;
-  doubles error;
-  a.high = two_sum(a.high, p, error);
-  a.low = a.low + (error + fma(c, rest, product_error(c, v, p)));
+// Adds c v.
+CROSSENT_INLINE void add_product(double_double<doubles>& a, doubles c, double_double<doubles> v) {
+  const doubles p = c * v.hi;
+  a = a + double_double{p, fma(c, v.lo, product_error(c, v.hi, p))};
 }
 
 struct information_lanes {
   static constexpr double missing = 0;
-  accumulator<double> sum, tiny_sum;
-
-  CROSSENT_INLINE void join(information_lanes& a, const information_lanes& b) {
-    a.sum = a.sum.join(a.sum, b.sum);
-    a.tiny_sum = a.tiny_sum.join(a.tiny_sum, b.tiny_sum);
-  }
-  CROSSENT_INLINE void put(const information_lanes& s, double* to) {
-    store(to, s.sum.total(s.sum) + s.tiny_sum.total(s.tiny_sum) * set1(tiny_unscale));
-  }
-  CROSSENT_INLINE double sum_lanes_of(const information_lanes& s) {
-    return s.sum.sum_lanes_of(s.sum) + s.tiny_sum.sum_lanes_of(s.tiny_sum) * tiny_unscale;
-  }
+  double_double<doubles> sum, tiny_sum;
 };
+CROSSENT_INLINE information_lanes operator+(const information_lanes& a, const information_lanes& b) {
+  return {a.sum + b.sum, a.tiny_sum + b.tiny_sum};
+}
+CROSSENT_INLINE void store_rows(double* to, const information_lanes& s) {
+  store(to, rounded(s.sum) + rounded(s.tiny_sum) * set1(tiny_unscale));
+}
+CROSSENT_INLINE double sum_lanes(const information_lanes& s) { return sum_lanes(s.sum) + sum_lanes(s.tiny_sum) * tiny_unscale; }
 
 // What a class adds: c[0] v[0] + c[1] v[1], each 0 where its coefficient is.
 struct information_term {
@@ -66,9 +60,8 @@ CROSSENT_INLINE information_term js_term(doubles half_p, doubles half_q) {
 // exp(x) (x - y) of x = log p, times tiny_scale where exp(x) is tiny.
 CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, doubles is_tiny) {
   const doubles zero = set1(0.0);
-  doubles low;
-  const doubles moved = two_sum(x, set1(log_tiny_scale), low);
-  const doubles p = exp(select(is_tiny == zero, x, moved), select(is_tiny == zero, zero, low + set1(log_tiny_scale_low)));
+  const auto moved = two_sum(x, set1(log_tiny_scale));
+  const doubles p = exp(select(is_tiny == zero, x, moved.hi), select(is_tiny == zero, zero, moved.lo + set1(log_tiny_scale_low)));
   return {{p, zero}, {x - y, zero}};
 }
 
@@ -94,7 +87,7 @@ void information_sums(information kind, const source& p, const source& q, index 
       }
       const bool two = kind == information::kl_divergence || kind == information::js_divergence;
       const bool some_tiny = any(is_tiny == one);   // adding 0 changes nothing
-      const auto add = [&](accumulator<double>& to, doubles c, doubles v) { add_product(to, c, select(c == zero, zero, v), zero); };
+      const auto add = [&](double_double<doubles>& to, doubles c, doubles v) { add_product(to, c, exact(select(c == zero, zero, v))); };
       for (int k = 0; k < (two ? 2 : 1); ++k) {
         add(s.sum, select(is_tiny == zero, t.c[k], zero), t.v[k]);
         if (some_tiny) add(s.tiny_sum, select(is_tiny == zero, zero, t.c[k]), t.v[k]);
@@ -105,33 +98,33 @@ void information_sums(information kind, const source& p, const source& q, index 
 
 // Of logits: a sum of e (max - x), which needs no more than float64 where e is a float.
 template <class T> struct gap_sums;
-template <> struct gap_sums<double> : product_sums<double> {
+template <> struct gap_sums<double> {
   static constexpr double missing = -constants<double>::infinity;
-
-  CROSSENT_INLINE void add(gap_sums& s, doubles e, doubles x, doubles max) {
-    const doubles zero = set1(0.0);
-    doubles rest;
-    const doubles gap = two_sum(max, -select(e == zero, max, x), rest);
-    add_product(s.lane[0], e, gap, rest);
-  }
+  double_double<doubles> sum;
 };
 template <> struct gap_sums<float> {
   static constexpr float missing = -constants<float>::infinity;
   doubles lane[2];
-
-  CROSSENT_INLINE void add(gap_sums& s, pack<float> e, pack<float> x, pack<float> max) {
-    const halves p = widen(e), v = widen(select(e == set1(0.0f), max, x)), m = widen(max);
-    s.lane[0] = fma(p.low, m.low - v.low, s.lane[0]);
-    s.lane[1] = fma(p.high, m.high - v.high, s.lane[1]);
-  }
-  CROSSENT_INLINE void join(gap_sums& a, const gap_sums& b) {
-    for (int k = 0; k < 2; ++k) a.lane[k] = a.lane[k] + b.lane[k];
-  }
-  CROSSENT_INLINE void put(const gap_sums& s, double* to) {
-    for (int k = 0; k < 2; ++k) store(to + 8 * k, s.lane[k]);
-  }
-  CROSSENT_INLINE double sum_lanes_of(const gap_sums& s) { return sum_lanes(s.lane[0] + s.lane[1]); }
 };
+CROSSENT_INLINE void add_gap(gap_sums<double>& s, doubles e, doubles x, doubles max) {
+  add_product(s.sum, e, two_sum(max, -select(e == set1(0.0), max, x)));
+}
+CROSSENT_INLINE void add_gap(gap_sums<float>& s, pack<float> e, pack<float> x, pack<float> max) {
+  const halves p = widen(e), v = widen(select(e == set1(0.0f), max, x)), m = widen(max);
+  s.lane[0] = fma(p.lower, m.lower - v.lower, s.lane[0]);
+  s.lane[1] = fma(p.upper, m.upper - v.upper, s.lane[1]);
+}
+CROSSENT_INLINE gap_sums<double> operator+(const gap_sums<double>& a, const gap_sums<double>& b) { return {a.sum + b.sum}; }
+CROSSENT_INLINE gap_sums<float> operator+(const gap_sums<float>& a, const gap_sums<float>& b) {
+  return {{a.lane[0] + b.lane[0], a.lane[1] + b.lane[1]}};
+}
+CROSSENT_INLINE void store_rows(double* to, const gap_sums<double>& s) { store(to, rounded(s.sum)); }
+CROSSENT_INLINE void store_rows(double* to, const gap_sums<float>& s) {
+  store(to, s.lane[0]);
+  store(to + 8, s.lane[1]);
+}
+CROSSENT_INLINE double sum_lanes(const gap_sums<double>& s) { return sum_lanes(s.sum); }
+CROSSENT_INLINE double sum_lanes(const gap_sums<float>& s) { return sum_lanes(s.lane[0] + s.lane[1]); }
 
 // log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
 template <class T>
@@ -139,15 +132,15 @@ void entropy_of_logits(const source& x, const row_state& state, index begin, ind
   sum_rows<T, gap_sums<T>, 1>({x}, begin, end, sums, out, [&](index row, auto o) {
     const exponential<T, temperature::one> term(set1(bias<T>) - per_row<T>(state.exponent, row, o), inverse_temperature{});
     const pack<T> reference = per_row<T>(state.reference, row, o), max = per_row<T>(state.max, row, o);
-    return [=](gap_sums<T>& s, const pack<T>* v) { s.add(s, term(v[0] - reference), v[0], max); };
+    return [=](gap_sums<T>& s, const pack<T>* v) { add_gap(s, term(v[0] - reference), v[0], max); };
   });
   if (end * block_classes < x.classes) return;
-  const doubles zero = set1(0.0), one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
+  const doubles one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
   for (index i = 0; i < x.count; i += 8) {
-    const wide tail = wide_tail(state, i), unit = extended_inverse_max_term(state, i) / (wide{one, zero} + tail);
-    const wide sum = wide{load<double>(out + i), zero} * unit;
-    const wide entropy = log1p_wide(tail) + wide{sum.high * unbias, sum.low * unbias};
-    store(out + i, entropy.high + entropy.low);
+    const auto tail = load_tail(state, i), factor = load_inverse_max_term(state, i) / (exact(one) + tail);
+    const auto sum = exact(load<double>(out + i)) * factor;
+    const auto entropy = log1p(tail) + double_double{sum.hi * unbias, sum.lo * unbias};
+    store(out + i, entropy.hi + entropy.lo);
   }
 }
 

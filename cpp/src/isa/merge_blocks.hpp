@@ -7,16 +7,19 @@
 namespace crossent {
 namespace {
 
+// A tail below this is known by its scaled number alone.
+constexpr double small_tail = 0x1p-900;
+
 // 1/T in two parts of the arithmetic type.
 template <class T> inverse_temperature inverse_temperature_of(double temperature) {
   const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
   const double whole = inverse.r[0][0];
-  const double rest = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
+  const double error = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
   // Beyond the range of the type every difference of logits is; its largest number does as well.
   constexpr double largest = static_cast<double>(constants<T>::largest);
   if (!(whole < largest)) return {largest, 0, false};
-  const double high = static_cast<double>(static_cast<T>(whole));
-  return {high, (whole - high) + rest, temperature == 1};
+  const double hi = static_cast<double>(static_cast<T>(whole));
+  return {hi, (whole - hi) + error, temperature == 1};
 }
 
 // The argument of an exponential in two parts, and what scales it.
@@ -25,7 +28,7 @@ struct exp_argument {
 };
 CROSSENT_INLINE doubles exp_of(exp_argument e) { return exp_scaled(e.x, e.error, e.magic); }
 // With what rounding leaves out: 1 + g is exact.
-CROSSENT_INLINE wide exp_wide(exp_argument e) {
+CROSSENT_INLINE double_double<doubles> extended_exp_of(exp_argument e) {
   const exp_parts p = exp_scaled_parts(e.x, e.error, e.magic);
   const doubles whole = set1(1.0) + p.g, sum = whole + p.w;
   return {sum * p.scale, ((whole - sum) + p.w) * p.scale};
@@ -33,21 +36,18 @@ CROSSENT_INLINE wide exp_wide(exp_argument e) {
 
 // (a - b)/T for exp(..) 2^exponent, a and b at any distance; 0 where both are infinite.
 CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse_temperature& t, doubles exponent) {
-  doubles low;
-  doubles d = two_sum(a, -b, low);
-  const doubles zero = set1(0.0);
-  d = select(a == b, zero, d);
-  d = at_least(d, set1(-constants<double>::largest));
-  low = select(absolute(low) < set1(1.0), low, zero);   // NaN beside an infinite d
+  const doubles zero = set1(0.0), one = set1(1.0);
+  const auto difference = two_sum(a, -b);
+  doubles d = at_least(select(a == b, zero, difference.hi), set1(-constants<double>::largest));
+  doubles error = select(absolute(difference.lo) < one, difference.lo, zero);   // NaN beside an infinite d
   if (!t.is_one) {
-    const doubles high = set1(t.high), z = d * high;
-    low = fma(low, high, fma(d, set1(t.low), product_error(d, high, z)));
-    low = select(absolute(low) < set1(1.0), low, zero);
+    const doubles inverse_hi = set1(t.hi), z = d * inverse_hi;
+    error = fma(error, inverse_hi, fma(d, set1(t.lo), product_error(d, inverse_hi, z)));
+    error = select(absolute(error) < one, error, zero);
     d = z;
   }
   const doubles lowest = lowest_exponent(exponent);
-  low = select(d < lowest, zero, low);
-  return {at_least(d, lowest), low, magic_of(exponent)};
+  return {at_least(d, lowest), select(d < lowest, zero, error), magic_of(exponent)};
 }
 
 // Exponents added to a block's factor, which may be far smaller than its sum is large.
@@ -66,46 +66,49 @@ CROSSENT_INLINE exp_argument row_argument(doubles reference, doubles exponent, d
 
 template <class T> struct block_merging {
   static constexpr bool extended = sizeof(T) == 8;
-  const doubles unit_scale = exp2_whole(set1(-headroom));
-  const double unbias = exp2_whole(set1(-headroom - static_cast<double>(bias<T>))).r[0][0];
+  using number = double_double<doubles>;
+  const doubles unscaled = exp2_whole(set1(-headroom));
+  const double unbiased = exp2_whole(set1(-headroom - static_cast<double>(bias<T>))).r[0][0];
 
-  // The factor of a block; of float64 rows with its rounding error.
-  CROSSENT_INLINE_MEMBER wide unit(exp_argument e) const {
-    if constexpr (extended) return exp_wide(e);
-    else return {exp_of(e), set1(0.0)};
+  // The factor of a block's terms, times 2^headroom; of float64 rows with its rounding error.
+  CROSSENT_INLINE_MEMBER number factor(exp_argument e) const {
+    if constexpr (extended) return extended_exp_of(e);
+    else return exact(exp_of(e));
   }
-  // A sum of terms in that factor's unit. Only the result may be subnormal.
-  CROSSENT_INLINE_MEMBER wide product(doubles sum, wide unit) const {
-    const doubles p = sum * unit.high;
-    if constexpr (extended) return {p, fma(sum, unit.low, product_error(sum, unit.high, p))};
-    else return {p, set1(0.0)};
+  // A sum of terms times their factor. Only the result may be subnormal.
+  CROSSENT_INLINE_MEMBER number product(doubles sum, number factor) const {
+    const doubles p = sum * factor.hi;
+    if constexpr (extended) return {p, fma(sum, factor.lo, product_error(sum, factor.hi, p))};
+    else return exact(p);
   }
-  // The tail of rows i, .. from the sum of its terms and the number of maxima.
-  CROSSENT_INLINE_MEMBER wide tail(wide sum, doubles max_count) const {
-    const doubles more = max_count - set1(1.0), whole = sum.high * set1(unbias);
-    if constexpr (extended) return normalised(wide{whole, sum.low * set1(unbias)} + wide{more, set1(0.0)});
-    else return {whole + more, set1(0.0)};
+  // The tail of a row from the sum of its terms without one group's maxima, and how many those are.
+  CROSSENT_INLINE_MEMBER number tail(number sum, doubles max_count) const {
+    const doubles more = max_count - set1(1.0), whole = sum.hi * set1(unbiased);
+    if constexpr (extended) return normalised(number{whole, sum.lo * set1(unbiased)} + exact(more));
+    else return exact(whole + more);
   }
 };
 
 template <class T>
 void merge_blocks(index rows, index blocks, const inverse_temperature& t, const block_statistics& in, const row_state& out) {
-  const block_merging<T> f;
+  const block_merging<T> merging;
+  using number = typename block_merging<T>::number;
   if (blocks == 1) {
     for (index i = 0; i < rows; i += 8) {
       const doubles max = load<double>(in.max + i), reference = load<double>(in.reference + i), exponent = load<double>(in.exponent + i);
-      const wide unit = f.unit(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
-      const wide sum = f.product(load<double>(in.sum_without_max + i), unit), tail = f.tail(sum, load<double>(in.max_count + i));
+      const number factor = merging.factor(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
+      const number sum = merging.product(load<double>(in.sum_without_max + i), factor);
+      const number tail = merging.tail(sum, load<double>(in.max_count + i));
       store(out.max + i, max);
       store(out.reference + i, reference);
       store(out.exponent + i, exponent);
-      store(out.inverse_max_term + i, unit.high * f.unit_scale);
-      store(out.tail + i, tail.high);
+      store(out.inverse_max_term + i, factor.hi * merging.unscaled);
+      store(out.tail + i, tail.hi);
       store(out.block + i, set1(0.0));
       if constexpr (block_merging<T>::extended) {
-        store(out.scaled_tail + i, sum.high * f.unit_scale);
-        store(out.inverse_max_term_lo + i, unit.low * f.unit_scale);
-        store(out.tail_low + i, tail.low);
+        store(out.scaled_tail + i, sum.hi * merging.unscaled);
+        store(out.inverse_max_term_lo + i, factor.lo * merging.unscaled);
+        store(out.tail_lo + i, tail.lo);
       }
     }
     return;
@@ -115,44 +118,40 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
     index top = 0;
     for (index b = 1; b < blocks; ++b)
       if (max[b] > max[top]) top = b;
-    double high = 0, low = 0;
+    double_double<double> row_sum{};
     for (index b = 0; b < blocks; b += 8) {
       const index at = i * blocks + b, n = blocks - b < 8 ? blocks - b : 8;
-      alignas(pack_bytes) double part[8], lows[8];
-      const wide unit = f.unit(block_argument(load_partial<double>(in.reference + at, n, 0.0),
-                                              load_partial<double>(in.exponent + at, n, 0.0), set1(max[top]), t));
+      alignas(pack_bytes) double hi[8], lo[8];
+      const number factor = merging.factor(block_argument(load_partial<double>(in.reference + at, n, 0.0),
+                                                          load_partial<double>(in.exponent + at, n, 0.0), set1(max[top]), t));
       const bool holds_top = top >= b && top < b + 8;
       doubles sum = load_partial<double>(in.sum_all + at, n, 0.0);
       if (holds_top) {
-        store(part, sum);
-        part[top - b] = in.sum_without_max[i * blocks + top];
-        sum = load<double>(part);
+        store(hi, sum);
+        hi[top - b] = in.sum_without_max[i * blocks + top];
+        sum = load<double>(hi);
       }
-      const wide product = f.product(sum, unit);
-      store(part, product.high);
-      store(lows, product.low);
-      for (index k = 0; k < n; ++k) {
-        const double s = high + part[k], v = s - high;
-        low += ((high - (s - v)) + (part[k] - v)) + lows[k];
-        high = s;
-      }
+      const number product = merging.product(sum, factor);
+      store(hi, product.hi);
+      store(lo, product.lo);
+      for (index k = 0; k < n; ++k) row_sum = row_sum + double_double{hi[k], lo[k]};
       if (holds_top) {
-        store(part, unit.high * f.unit_scale);
-        store(lows, unit.low * f.unit_scale);
-        out.inverse_max_term[i] = part[top - b];
-        if constexpr (block_merging<T>::extended) out.inverse_max_term_lo[i] = lows[top - b];
+        store(hi, factor.hi * merging.unscaled);
+        store(lo, factor.lo * merging.unscaled);
+        out.inverse_max_term[i] = hi[top - b];
+        if constexpr (block_merging<T>::extended) out.inverse_max_term_lo[i] = lo[top - b];
       }
     }
-    const double sum = high + low;
-    const wide tail = f.tail({set1(sum), set1(low - (sum - high))}, set1(in.max_count[i * blocks + top]));
+    const double sum = row_sum.hi + row_sum.lo;
+    const number tail = merging.tail({set1(sum), set1(row_sum.lo - (sum - row_sum.hi))}, set1(in.max_count[i * blocks + top]));
     out.max[i] = max[top];
     out.reference[i] = in.reference[i * blocks + top];
     out.exponent[i] = in.exponent[i * blocks + top];
     out.block[i] = static_cast<double>(top);
-    out.tail[i] = tail.high.r[0][0];
+    out.tail[i] = tail.hi.r[0][0];
     if constexpr (block_merging<T>::extended) {
-      out.tail_low[i] = tail.low.r[0][0];
-      out.scaled_tail[i] = sum * f.unit_scale.r[0][0];
+      out.tail_lo[i] = tail.lo.r[0][0];
+      out.scaled_tail[i] = sum * merging.unscaled.r[0][0];
     }
   }
 }

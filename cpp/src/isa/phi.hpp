@@ -16,38 +16,36 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> rest, pa
   using k = constants<T>;
   const pack<T> zero = set1<T>(0), one = set1<T>(1), half = set1<T>(T(0.5));
   const pack<T> lowest = lowest_exponent(set1<T>(-1)), highest = set1(k::exp_highest);
-  const pack<T> in = at_most(at_least(z, lowest), highest), in_low = select(in == z, rest, zero);
+  const pack<T> in = at_most(at_least(z, lowest), highest), in_lo = select(in == z, rest, zero);
   const reduced_argument<T> r(in);
   const pack<T> q = polynomial_from<1>(r.h, k::expm1_q);
 
   const pack<T> less = in - one, slope_of_phi = fma(q, less, half), slope = select(zero < star, q, slope_of_phi);
-  const pack<T> slope_low = select(zero < star, zero, fma(q, less, half - slope_of_phi));
-  const pack<T> step = in * slope, step_low = fma(in, slope_low, fma(in_low, slope, product_error(in, slope, step)));
-  const pack<T> level = half + step, level_low = ((half - level) + step) + step_low;
-  const pack<T> square = in * in, square_low = fma(in + in, in_low, product_error(in, in, square));
-  const pack<T> near = fma(square, level, fma(square, level_low, square_low * level));
+  const pack<T> slope_lo = select(zero < star, zero, fma(q, less, half - slope_of_phi));
+  const pack<T> step = in * slope, step_lo = fma(in, slope_lo, fma(in_lo, slope, product_error(in, slope, step)));
+  const pack<T> level = half + step, level_lo = ((half - level) + step) + step_lo;
+  const pack<T> square = in * in, square_lo = fma(in + in, in_lo, product_error(in, in, square));
+  const pack<T> near = fma(square, level, fma(square, level_lo, square_lo * level));
 
   // Half of everything, as 2^n may be beyond the range.
-  pack<T> beta_low, alpha_low, sum_low, linear_low, total_low;
-  const pack<T> beta = two_sum(in, -one, beta_low), alpha = two_sum(-z, -one, alpha_low);
-  const pack<T> p = select(zero < star, r.half, beta * r.half);
+  const auto beta = two_sum(in, -one), alpha = two_sum(-z, -one);
+  const pack<T> p = select(zero < star, r.half, beta.hi * r.half);
   const pack<T> h2 = r.h * r.h, a = half * h2;
-  const pack<T> power = r.g + a, moved = fma(in_low, power, in_low);
+  const pack<T> power = r.g + a, moved = fma(in_lo, power, in_lo);
   const pack<T> b = fma(h2 * r.h, q, fma(half, product_error(r.h, r.h, h2), fma(r.h, r.lost, moved - r.c)));
-  const pack<T> sum = two_sum(select(zero < star, half * alpha, half), p, sum_low);
+  const auto sum = two_sum(select(zero < star, half * alpha.hi, half), p);
   const pack<T> pg = p * r.g, pa = p * a;
-  alpha_low = alpha_low - in_low;
-  beta_low = beta_low + in_low;
-  const pack<T> low = select(zero < star, half * alpha_low, fma(beta_low * r.half, power, beta_low * r.half));
-  const pack<T> lost = fma(p, b, (sum_low + product_error(p, r.g, pg)) + (low + product_error(p, a, pa)));
-  const pack<T> linear = two_sum(sum, pg, linear_low), total = two_sum(linear, pa, total_low);
-  pack<T> far = total + (total_low + (linear_low + lost));
-  far = select(total == set1(k::infinity), total, far);   // the errors of an infinite sum are NaN
+  const pack<T> alpha_lo = alpha.lo - in_lo, beta_lo = beta.lo + in_lo;
+  const pack<T> low = select(zero < star, half * alpha_lo, fma(beta_lo * r.half, power, beta_lo * r.half));
+  const pack<T> lost = fma(p, b, (sum.lo + product_error(p, r.g, pg)) + (low + product_error(p, a, pa)));
+  const auto linear = two_sum(sum.hi, pg), total = two_sum(linear.hi, pa);
+  pack<T> far = total.hi + (total.lo + (linear.lo + lost));
+  far = select(total.hi == set1(k::infinity), total.hi, far);   // the errors of an infinite sum are NaN
   far = select(p == set1(k::infinity), p, far);
   far = far + far;
 
   pack<T> y = select(r.n == zero, near, far);
-  y = select(z < lowest, select(zero < star, alpha, one), y);
+  y = select(z < lowest, select(zero < star, alpha.hi, one), y);
   y = select(highest < z, set1(k::infinity), y);
   return select(z == z, y, z);   // the scale of a NaN may be anything
 }

@@ -40,9 +40,9 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
       }
       if (!is_last) return keep(i, sums, lanes);
       for (index half = lanes / 2; half > 0; half /= 2)
-        for (index l = 0; l < half; ++l) sums[l].join(sums[l], sums[l + half]);
+        for (index l = 0; l < half; ++l) sums[l] = sums[l] + sums[l + half];
       alignas(pack_bytes) double total[16];
-      sums[0].put(sums[0], total);
+      store_rows(total, sums[0]);
       for (index l = 0; l < count; ++l) out[i + l] = total[l];
     });
     return;
@@ -65,7 +65,7 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
         add(sums, x);
       }
     }
-    if (is_last) out[i] = sums.sum_lanes_of(sums);
+    if (is_last) out[i] = sum_lanes(sums);
     else keep(i, &sums, 1);
   }
 }
@@ -74,30 +74,27 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
 template <class T> struct product_sums {
   static constexpr T missing = 0;
   static constexpr int double_packs = pack<T>::lanes / 8;
-  accumulator<double> lane[double_packs];
-
-  CROSSENT_INLINE void add(product_sums& s, pack<T> x, pack<T> y) {
-    if constexpr (sizeof(T) == 4) {
-      const halves a = widen(x), b = widen(y);
-      s.lane[0] = s.lane[0].add(s.lane[0], a.low * b.low);
-      s.lane[1] = s.lane[1].add(s.lane[1], a.high * b.high);
-    } else {
-      const pack<double> p = x * y;
-      s.lane[0] = s.lane[0].add(s.lane[0], p);
-      s.lane[0].low = s.lane[0].low + product_error(x, y, p);
-    }
-  }
-  CROSSENT_INLINE void join(product_sums& a, const product_sums& b) {
-    for (int k = 0; k < double_packs; ++k) a.lane[k] = a.lane[k].join(a.lane[k], b.lane[k]);
-  }
-  CROSSENT_INLINE void put(const product_sums& s, double* to) {
-    for (int k = 0; k < double_packs; ++k) store(to + 8 * k, s.lane[k].total(s.lane[k]));
-  }
-  CROSSENT_INLINE double sum_lanes_of(product_sums s) {
-    if constexpr (double_packs == 2) s.lane[0] = s.lane[0].join(s.lane[0], s.lane[1]);
-    return s.lane[0].sum_lanes_of(s.lane[0]);
-  }
+  double_double<doubles> lane[double_packs];
 };
+CROSSENT_INLINE void add_product(product_sums<float>& s, pack<float> x, pack<float> y) {
+  const halves a = widen(x), b = widen(y);
+  s.lane[0] = s.lane[0] + a.lower * b.lower;
+  s.lane[1] = s.lane[1] + a.upper * b.upper;
+}
+CROSSENT_INLINE void add_product(product_sums<double>& s, doubles x, doubles y) {
+  const doubles p = x * y;
+  s.lane[0] = s.lane[0] + p;
+  s.lane[0].lo = s.lane[0].lo + product_error(x, y, p);
+}
+template <class T> CROSSENT_INLINE product_sums<T> operator+(product_sums<T> a, const product_sums<T>& b) {
+  for (int k = 0; k < product_sums<T>::double_packs; ++k) a.lane[k] = a.lane[k] + b.lane[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE void store_rows(double* to, const product_sums<T>& s) {
+  for (int k = 0; k < product_sums<T>::double_packs; ++k) store(to + 8 * k, rounded(s.lane[k]));
+}
+CROSSENT_INLINE double sum_lanes(const product_sums<float>& s) { return sum_lanes(s.lane[0] + s.lane[1]); }
+CROSSENT_INLINE double sum_lanes(const product_sums<double>& s) { return sum_lanes(s.lane[0]); }
 
 }  // namespace
 }  // namespace crossent

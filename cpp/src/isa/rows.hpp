@@ -7,7 +7,6 @@
 // class is a term of 0.
 #pragma once
 
-#include "convert.hpp"
 #include "tile.hpp"
 #include "vmath.hpp"
 
@@ -27,38 +26,38 @@ template <class T> constexpr T bias = static_cast<T>(constants<T>::subnormal_sca
 enum class temperature { one, power_of_two, any };
 // The middle one, for float32; other kernels and the small level take it for a rounded one, with the same bits.
 template <class T> CROSSENT_INLINE bool is_power_of_two(const inverse_temperature& s) {
-  return !CROSSENT_SMALL && sizeof(T) == 4 && s.low == 0 && s.high > 0x1p-60;
+  return !CROSSENT_SMALL && sizeof(T) == 4 && s.lo == 0 && s.hi > 0x1p-60;
 }
 
 // The exponential of logits against one reference per lane.
 template <class T, temperature how> struct exponential {
-  pack<T> magic, lowest, high, low;
+  pack<T> magic, lowest, inverse_hi, inverse_lo;
 
   exponential() = default;
   exponential(pack<T> exponent, const inverse_temperature& s)
       : magic(magic_of(exponent)),
         lowest(lowest_exponent(exponent)),
-        high(set1(static_cast<T>(s.high))),
-        low(set1(static_cast<T>(s.low))) {
-    if (how != temperature::one) lowest = at_least(lowest / high, set1(-constants<T>::largest));
+        inverse_hi(set1(static_cast<T>(s.hi))),
+        inverse_lo(set1(static_cast<T>(s.lo))) {
+    if (how != temperature::one) lowest = at_least(lowest / inverse_hi, set1(-constants<T>::largest));
   }
-  // exp(x/T + rest)
-  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> rest) const {
-    const pack<T> y = at_least(x, lowest), z = y * high;
-    if constexpr (how == temperature::power_of_two) return exp_scaled(z, rest, magic);
-    const pack<T> e = exp_scaled(z, rest + fma(y, low, product_error(y, high, z)), magic);
+  // exp(x/T + error)
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error) const {
+    const pack<T> y = at_least(x, lowest), z = y * inverse_hi;
+    if constexpr (how == temperature::power_of_two) return exp_scaled(z, error, magic);
+    const pack<T> e = exp_scaled(z, error + fma(y, inverse_lo, product_error(y, inverse_hi, z)), magic);
     return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
   }
-  // exp((x + error)/T + rest). Below the lowest x the error may be anything.
-  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error, pack<T> rest) const {
-    return (*this)(x, fma(select(x < lowest, set1<T>(0), error), high, rest));
+  // exp((x + x_lo)/T + error). Below the lowest x, x_lo may be anything.
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> x_lo, pack<T> error) const {
+    return (*this)(x, fma(select(x < lowest, set1<T>(0), x_lo), inverse_hi, error));
   }
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
     const pack<T> y = at_least(x, lowest);
     if constexpr (how == temperature::one) return exp_scaled(y, magic);
-    const pack<T> z = y * high;
+    const pack<T> z = y * inverse_hi;
     if constexpr (how == temperature::power_of_two) return exp_scaled(z, magic);
-    const pack<T> e = exp_scaled(z, fma(y, low, product_error(y, high, z)), magic);
+    const pack<T> e = exp_scaled(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), magic);
     // However high the temperature: a masked class stays masked.
     return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
   }
@@ -70,7 +69,7 @@ template <class T> struct reference {
 };
 template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const inverse_temperature& s) {
   using k = constants<T>;
-  const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.high));
+  const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.hi));
   reference<T> r;
   r.value = select(absolute(z) < set1(far_out<T>), zero, max);
   r.value = select(max == set1(-k::infinity), zero, r.value);
@@ -90,48 +89,6 @@ template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
   return count > 4 ? f(std::integral_constant<int, 8>{}) : count > 2 ? f(std::integral_constant<int, 4>{})
          : count > 1 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 1>{});
 }
-
-// Float64 sums in lanes; compensated for float64 terms. {} is 0.
-template <class T> struct accumulator;
-template <> struct accumulator<float> {
-  pack<double> high;
-  CROSSENT_INLINE accumulator of(pack<double> v) { return {v}; }
-  CROSSENT_INLINE void put(accumulator& a, pack<float> v) { a.high = a.high + widen_sum(v); }
-  CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) { a.high = a.high + v; return a; }
-  CROSSENT_INLINE pack<double> total(accumulator a) { return a.high; }
-  CROSSENT_INLINE accumulator join(accumulator a, accumulator b) { return add(a, b.high); }
-  CROSSENT_INLINE double sum_lanes_of(accumulator a) { return sum_lanes(a.high); }
-};
-template <> struct accumulator<double> {
-  pack<double> high, low;
-  CROSSENT_INLINE accumulator of(pack<double> v) { return {v, set1(0.0)}; }
-  CROSSENT_INLINE void put(accumulator& a, pack<double> v) { a = add(a, v); }
-  CROSSENT_INLINE accumulator add(accumulator a, pack<double> v) {
-    pack<double> error;
-    a.high = two_sum(a.high, v, error);
-    a.low = a.low + error;
-    return a;
-  }
-  // An infinite sum has NaN for its error.
-  CROSSENT_INLINE pack<double> total(accumulator a) { return select(a.low == a.low, a.high + a.low, a.high); }
-  CROSSENT_INLINE accumulator join(accumulator a, accumulator b) {
-    a = add(a, b.high);
-    a.low = a.low + b.low;
-    return a;
-  }
-  CROSSENT_INLINE double sum_lanes_of(accumulator a) {
-    double h[8], l[8];
-    store(h, a.high);
-    store(l, a.low);
-    for (int half = 4; half > 0; half /= 2)
-      for (int i = 0; i < half; ++i) {
-        const double s = h[i] + h[i + half], b = s - h[i];
-        l[i] = (l[i] + ((h[i] - (s - b)) + (h[i + half] - b))) + l[i + half];
-        h[i] = s;
-      }
-    return l[0] == l[0] ? h[0] + l[0] : h[0];
-  }
-};
 
 }  // namespace
 }  // namespace crossent

@@ -92,8 +92,8 @@ template <class T, temperature how> struct block_pass {
   }
   double total() const {
     accumulator<T> all{};
-    for (index g = 0; g < groups; ++g) all.put(all, sums[g]);
-    return all.sum_lanes_of(all);
+    for (index g = 0; g < groups; ++g) all = add_terms(all, sums[g]);
+    return sum_lanes(all);
   }
   // Leaves the maximum out of the sums; returns how often it is there.
   double exclude_max() {
@@ -161,7 +161,7 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
     put<T>(to, blocks, count, &v);
   } else {
     const halves w = widen(v);
-    const pack<double> both[2] = {w.low, w.high};
+    const pack<double> both[2] = {w.lower, w.upper};
     put<T>(to, blocks, count, both);
   }
 }
@@ -173,7 +173,7 @@ template <class T> struct tile_sums {
 };
 
 // The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
-template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, index n, bool first) {
+template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, index n, bool first) {
   constexpr index lanes = pack<T>::lanes;
   with_group_size((n + lanes - 1) / lanes, [&](auto size) {
     constexpr int count = decltype(size)::value;
@@ -183,13 +183,13 @@ template <class T> CROSSENT_ONCE void add_terms(tile_sums<T>& s, pack<T>* e, ind
       pack<double> rows[2] = {};
       if constexpr (sizeof(T) == 4) {
         const halves w = widen(of_lane(l) + of_lane(l + 8));
-        rows[0] = w.low;
-        rows[1] = w.high;
+        rows[0] = w.lower;
+        rows[1] = w.upper;
       } else {
         rows[0] = of_lane(l);
       }
       each<tile_sums<T>::double_packs>([&](int k) {
-        s.lane[l][k] = first ? accumulator<T>::of(rows[k]) : s.lane[l][k].add(s.lane[l][k], rows[k]);
+        s.lane[l][k] = first ? accumulator_of<T>(rows[k]) : s.lane[l][k] + rows[k];
       });
     }
   });
@@ -199,10 +199,9 @@ template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<do
   each<tile_sums<T>::double_packs>([&](int k) {
     accumulator<T> lane[8];
     each<8>([&](int l) { lane[l] = s.lane[l][k]; });
-    each<4>([&](int l) { lane[l] = lane[l].join(lane[l], lane[l + 4]); });
-    each<2>([&](int l) { lane[l] = lane[l].join(lane[l], lane[l + 2]); });
-    lane[0] = lane[0].join(lane[0], lane[1]);
-    out[k] = lane[0].total(lane[0]);
+    each<4>([&](int l) { lane[l] = lane[l] + lane[l + 4]; });
+    each<2>([&](int l) { lane[l] = lane[l] + lane[l + 2]; });
+    out[k] = rounded(lane[0] + lane[1]);
   });
 }
 
@@ -257,14 +256,14 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
       }
     } else {
       for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
-      add_terms(sum_all, e, n, c == 0);
+      add_classes(sum_all, e, n, c == 0);
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
         max_count = max_count + select(v == here, one, zero);
         e[i] = select(v == here, zero, e[i]);
       }
     }
-    add_terms(sum_without_max, e, n, c == 0);
+    add_classes(sum_without_max, e, n, c == 0);
   }
   pack<double> total[2];
   add_lanes(sum_without_max, total);

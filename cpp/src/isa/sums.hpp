@@ -165,7 +165,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
       const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) {
-        each<sums>([&](int k) { total[k].put(total[k], group.v[k]); });
+        each<sums>([&](int k) { total[k] = add_terms(total[k], group.v[k]); });
       };
       if constexpr (weight == terms::heavy) put_heavy<T, sums>(term, from, r, put);
       index g = 0;
@@ -193,7 +193,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
         };
         put(add_group<T, sums>(at, packs - g));
       }
-      for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = total[k].sum_lanes_of(total[k]);
+      for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = sum_lanes(total[k]);
       to.close_row(i, r);
     }
   }
@@ -225,7 +225,7 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
             const parts<T, sums> v = term(x, r.begin + g + c, 1);
             for (int k = 0; k < sums; ++k) group[k][c] = v.v[k];
           }
-          for (int k = 0; k < sums; ++k) add_terms(total[k], group[k], n, r.begin + g == first);
+          for (int k = 0; k < sums; ++k) add_classes(total[k], group[k], n, r.begin + g == first);
         }
         to.close_tile(i, count, r);
       }

@@ -2,7 +2,7 @@
 #include "backward.hpp"
 #include "divergence.hpp"
 #include "elementwise.hpp"
-#include "row_math.hpp"
+#include "cross_entropy.hpp"
 #include "information.hpp"
 #include "weighted_gaps.hpp"
 #include "write.hpp"

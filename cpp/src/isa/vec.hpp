@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "../half.hpp"
 #if defined(__x86_64__)
@@ -246,14 +247,6 @@ template <class R> CROSSENT_INLINE R fma_register(R a, R b, R c) { return a * b 
 template <class T> CROSSENT_INLINE pack<T> fma(pack<T> a, pack<T> b, pack<T> c) {
   for (int k = 0; k < registers; ++k) a.r[k] = fma_register(a.r[k], b.r[k], c.r[k]);
   return a;
-}
-
-// s = fl(a + b), error = a + b - s, exactly
-template <class T> CROSSENT_INLINE pack<T> two_sum(pack<T> a, pack<T> b, pack<T>& error) {
-  const pack<T> s = a + b;
-  const pack<T> bb = s - a;
-  error = (a - (s - bb)) + (b - bb);
-  return s;
 }
 
 // ---- Choosing ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 // function `exp` is the same code with the full range of results put back.
 #pragma once
 
-#include "bits.hpp"
+#include "double_double.hpp"
 
 namespace crossent {
 namespace {
@@ -189,10 +189,9 @@ template <class T> CROSSENT_ONCE pack<T> expm1(pack<T> x) {
   const reduced_argument<T> r(at_most(at_least(x, lowest), highest));
   const pack<T> w = fma(r.h * r.h, polynomial(r.h, k::expm1_q), fma(r.h, r.lost, -r.c));
   const pack<T> half = set1<T>(T(0.5));
-  pack<T> error;
   const pack<T> whole = r.half - half;
-  const pack<T> sum = two_sum(whole, r.g * r.half, error);
-  pack<T> y = (sum + (fma(w, r.half, error) + ((r.half - whole) - half))) * set1<T>(2);
+  const auto sum = two_sum(whole, r.g * r.half);
+  pack<T> y = (sum.hi + (fma(w, r.half, sum.lo) + ((r.half - whole) - half))) * set1<T>(2);
   y = select(r.n == set1<T>(0), r.g + w, y);
   y = select(x < lowest, set1<T>(-1), y);
   y = select(highest < x, set1(k::infinity), y);
@@ -256,15 +255,15 @@ template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
 // to 1 / (1 + f) (within 5 % of half a unit in the last place).
 template <class T> CROSSENT_INLINE log_parts<T> log1p_parts(pack<T> x, pack<T>& u) {
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  pack<T> error;
-  u = two_sum(one, x, error);
+  const auto sum = two_sum(one, x);
+  u = sum.hi;
   const frexp_parts<T> m = frexp(u);
   const pack<T> f = select(m.exponent == zero, x, m.mantissa - one);
   const pack<T> inverse = one / (f + set1<T>(2));
   const pack<T> twice = inverse + inverse;
   // Beyond 2^60 the error is below reach; 2^-exponent would leave the range with it.
   const pack<T> bounded = select(m.exponent < set1<T>(60), m.exponent, set1<T>(60));
-  const pack<T> c = select(m.exponent == zero, zero, error * exp2_whole(-bounded) * (twice * twice));
+  const pack<T> c = select(m.exponent == zero, zero, sum.lo * exp2_whole(-bounded) * (twice * twice));
   return log_reduced(m.exponent, f, inverse, c);
 }
 template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {

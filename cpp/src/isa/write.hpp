@@ -22,12 +22,11 @@ CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, pack<T> factor, pack<T> beta, 
   if constexpr (sizeof(T) == 4 || has_fma) {
     return fma(e, factor, -coefficient_of<T, with_probabilities>(beta, gamma, q, weight, c, n, o));
   } else {
-    const pack<T> zero = set1<T>(0);
-    wide b{beta, zero};
-    if constexpr (with_probabilities) b = wide{gamma, zero} * wide{q, zero} + b;
-    if (weight != nullptr) b = b * wide{weights<T>(weight, c, n, o), zero};
-    const wide entry = wide{e, zero} * wide{factor, zero} + wide{-b.high, -b.low};
-    return entry.high + entry.low;
+    auto b = exact(beta);
+    if constexpr (with_probabilities) b = exact(gamma) * exact(q) + b;
+    if (weight != nullptr) b = b * exact(weights<T>(weight, c, n, o));
+    const auto entry = exact(e) * exact(factor) + -b;
+    return entry.hi + entry.lo;
   }
 }
 
@@ -96,7 +95,7 @@ template <class T> void write_cached_gradient(const source& terms, const sink& t
 template <class T>
 void write_log(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
                const double* log_sum) {
-  const pack<T> high = set1(static_cast<T>(t.high)), low = set1(static_cast<T>(t.low));
+  const pack<T> inverse_hi = set1(static_cast<T>(t.hi)), inverse_lo = set1(static_cast<T>(t.lo));
   if (t.is_one) {
     write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
       const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
@@ -106,9 +105,9 @@ void write_log(const source& s, const sink& to, index begin, index end, const in
     write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
       const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
       return [=](const pack<T>* x, index, index) {
-        const pack<T> d = x[0] - m, z = d * high, lowest = set1(-constants<T>::infinity);
+        const pack<T> d = x[0] - m, z = d * inverse_hi, lowest = set1(-constants<T>::infinity);
         // Where z is infinite the correction would be NaN.
-        const pack<T> fine = select(z == lowest, z, z + (product_error(d, high, z) + d * low));
+        const pack<T> fine = select(z == lowest, z, z + (product_error(d, inverse_hi, z) + d * inverse_lo));
         return select(d == lowest, d, fine) - l;
       };
     });

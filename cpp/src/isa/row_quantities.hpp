@@ -1,0 +1,106 @@
+// Numbers of rows that follow from their statistics, eight rows to a pack, in float64: factors and logarithms.
+#pragma once
+
+#include "merge_blocks.hpp"
+
+namespace crossent {
+namespace {
+
+// The tail as losses see it: a row whose maximum is infinite has none.
+CROSSENT_INLINE double_double<doubles> load_tail(const row_state& s, index i) {
+  const doubles infinite = set1(constants<double>::infinity), nan = set1(constants<double>::nan);
+  return {select(absolute(load<double>(s.max + i)) == infinite, nan, load<double>(s.tail + i)),
+          s.tail_lo == nullptr ? set1(0.0) : load<double>(s.tail_lo + i)};
+}
+CROSSENT_INLINE double_double<doubles> load_inverse_max_term(const row_state& s, index i) {
+  return {load<double>(s.inverse_max_term + i), s.inverse_max_term_lo == nullptr ? set1(0.0) : load<double>(s.inverse_max_term_lo + i)};
+}
+
+// log(1 + x), x >= 0, with the rounding errors of the last two sums of log1p.
+CROSSENT_ONCE double_double<doubles> log1p(double_double<doubles> x) {
+  doubles u;
+  const log_parts<double> y = log1p_parts(x.hi, u);
+  const auto sum = two_sum(y.e * set1(constants<double>::ln2_high), y.f);
+  return normalised({log_limits(u, sum.hi), (sum.lo - y.less) + x.lo / u});
+}
+
+void softmax_factor(index rows, const row_state& s, const row_coefficient& c, double* out, double* out_lo) {
+  const doubles one = set1(1.0), zero = set1(0.0);
+  const bool is_plain = c.upstream == nullptr && c.weight == nullptr && s.tail_lo == nullptr;
+  const auto multiplier = exact(set1(c.multiplier[0])) * exact(set1(c.multiplier[1])) * exact(set1(c.multiplier[2]));
+  const auto divisor = exact(set1(c.divisor[0])) * exact(set1(c.divisor[1]));
+  for (index i = 0; i < rows; i += 8) {
+    const auto inverse_max_term = load_inverse_max_term(s, i), tail = load_tail(s, i);
+    if (is_plain) {
+      store(out + i, inverse_max_term.hi / (one + tail.hi));
+      if (out_lo != nullptr) store(out_lo + i, zero);
+      continue;
+    }
+    const doubles g = c.upstream ? load<double>(c.upstream + i) : one, v = c.weight ? load<double>(c.weight + i) : one;
+    const auto factor = inverse_max_term / (exact(one) + tail);
+    const auto product = (exact(g) * exact(v)) * (multiplier * factor) / divisor;
+    const doubles rounded = product.hi + product.lo;
+    store(out + i, select((g == zero) | (v == zero), zero, rounded));
+    if (out_lo != nullptr) store(out_lo + i, product.lo - (rounded - product.hi));
+  }
+}
+
+void log_sum(index rows, const row_state& s, double* out) {
+  for (index i = 0; i < rows; i += 8) {
+    const auto tail = load_tail(s, i);
+    store(out + i, s.tail_lo == nullptr ? log1p(tail.hi) : log1p(tail).hi);
+  }
+}
+
+// Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
+void log_sum_difference(index rows, const row_state& a, const row_state& b, double* out, double* out_lo, double* out_scaled) {
+  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), small = set1(small_tail);
+  for (index i = 0; i < rows; i += 8) {
+    const auto tail_a = load_tail(a, i), tail_b = load_tail(b, i);
+    const doubles sum_a = one + tail_a.hi, sum_b = one + tail_b.hi;
+    const mask<double> far = (sum_a < half * sum_b) | (sum_b < half * sum_a);
+    if (a.tail_lo == nullptr) {
+      store(out + i, select(far, log1p(tail_a.hi) - log1p(tail_b.hi), log1p((tail_a.hi - tail_b.hi) / sum_b)));
+      store(out_lo + i, zero);
+      store(out_scaled + i, zero);
+      continue;
+    }
+    const mask<double> are_small = (tail_a.hi < small) & (tail_b.hi < small);
+    const auto difference = select(far, normalised(log1p(tail_a) + -log1p(tail_b)), log1p((tail_a + -tail_b) / (exact(one) + tail_b)));
+    store(out + i, select(are_small, zero, difference.hi));
+    store(out_lo + i, select(are_small, zero, difference.lo));
+    store(out_scaled + i, select(are_small, load<double>(a.scaled_tail + i) - load<double>(b.scaled_tail + i), zero));
+  }
+}
+
+void logsumexp(index rows, const row_state& s, double* out) {
+  const doubles inf = set1(constants<double>::infinity);
+  for (index i = 0; i < rows; i += 8) {
+    const doubles max = load<double>(s.max + i), tail = load<double>(s.tail + i);
+    // An infinite maximum is the result, unless a NaN stands beside it.
+    store(out + i, max + select(absolute(max) == inf, tail - tail, log1p(tail)));
+  }
+}
+
+double exp_quotient(double hi, double lo, double divisor) {
+  const auto q = double_double{set1(hi), set1(lo)} / exact(set1(divisor));
+  return exp(q.hi, q.lo).r[0][0];
+}
+
+// Lane l has the elements l, l + 8, ..; the lanes are added in order.
+void sum(index n, const double* x, double* hi, double* lo) {
+  double_double<doubles> s{};
+  index i = 0;
+  for (; i + 8 <= n; i += 8) s = s + load<double>(x + i);
+  if (i < n) s = s + load_partial<double>(x + i, n - i, 0.0);
+  double lane_hi[8], lane_lo[8];
+  store(lane_hi, s.hi);
+  store(lane_lo, s.lo);
+  double_double<double> total{lane_hi[0], lane_lo[0]};
+  for (int k = 1; k < 8; ++k) total = total + double_double{lane_hi[k], lane_lo[k]};
+  *hi = total.hi;
+  *lo = total.lo;
+}
+
+}  // namespace
+}  // namespace crossent
