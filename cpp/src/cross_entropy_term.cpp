@@ -24,12 +24,12 @@ cross_entropy_term::cross_entropy_term(row_operation& op, int logits, const targ
       double_double<double>& sum = sums[static_cast<std::size_t>(b)];
       if (options.weight.data == nullptr) sum.hi = static_cast<double>(end - begin);
       else
-        for (index c = begin; c < end; ++c) sum = sum + y.weight(c);
+        for (index c = begin; c < end; ++c) sum += y.weight(c);
     });
     for (const double_double<double>& sum : sums) {
       block_weights_.push_back(rounded(sum));
-      weight_sum_ = weight_sum_ + sum.hi;
-      weight_sum_ = weight_sum_ + sum.lo;
+      weight_sum_ += sum.hi;
+      weight_sum_ += sum.lo;
     }
     smoothed_ = weight_sum_.hi > 0;
   }
@@ -61,8 +61,8 @@ double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double*
   double_double<double> sum{};
   for (index b = 0; b < batch.blocks; ++b) {
     const double block_max = max[b] == -__builtin_inf() ? 0 : max[b];
-    sum = sum + part[b];
-    sum = sum + (mass[b] == 0 ? 0 : mass[b] * (batch.in[logits_].max[row] - block_max));
+    sum += part[b];
+    sum += (mass[b] == 0 ? 0 : mass[b] * (batch.in[logits_].max[row] - block_max));
   }
   return rounded(sum);
 }
@@ -100,8 +100,8 @@ void cross_entropy_term::merge_probabilities(row_batch& batch) const {
     batch.cross_entropy->target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, mass + at);
     double_double<double> all{mass[at], 0}, without_max{top == 0 ? mass_without_max[at] : mass[at], 0};
     for (index b = 1; b < batch.blocks; ++b) {
-      all = all + mass[at + b];
-      without_max = without_max + (b == top ? mass_without_max[at + b] : mass[at + b]);
+      all += mass[at + b];
+      without_max += (b == top ? mass_without_max[at + b] : mass[at + b]);
     }
     batch.cross_entropy->mass[i] = rounded(all);
     batch.cross_entropy->mass_without_max[i] = rounded(without_max);

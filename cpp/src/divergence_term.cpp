@@ -9,7 +9,7 @@ namespace {
 // The sum of the blocks of a row, with its rounding errors.
 double_double<double> sum_of_blocks(const double* x, index n) {
   double_double<double> sum{};
-  for (index b = 0; b < n; ++b) sum = sum + x[b];
+  for (index b = 0; b < n; ++b) sum += x[b];
   return sum;
 }
 

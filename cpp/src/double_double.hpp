@@ -26,6 +26,11 @@ template <class V> CROSSENT_ALWAYS double_double<V> operator+(double_double<V> a
   const double_double<V> sum = two_sum(a.hi, b.hi);
   return {sum.hi, sum.lo + (a.lo + b.lo)};
 }
+template <class V, class W> CROSSENT_ALWAYS void operator+=(double_double<V>& a, W b) {
+  const double_double<V> sum = a + b;
+  a.hi = sum.hi;
+  a.lo = sum.lo;
+}
 template <class V> CROSSENT_ALWAYS double_double<V> operator-(double_double<V> a) {
   return {-a.hi, -a.lo};
 }

@@ -169,7 +169,7 @@ double ordered_sum(const double* x, index n, const execution& e) {
             &lo[static_cast<std::size_t>(b)]);
   });
   double_double<double> total{};
-  for (std::size_t b = 0; b < hi.size(); ++b) total = total + double_double{hi[b], lo[b]};
+  for (std::size_t b = 0; b < hi.size(); ++b) total += double_double{hi[b], lo[b]};
   return rounded(total);
 }
 

@@ -43,7 +43,7 @@ template <class N> struct row_tail {
   doubles scaled = set1(0.0);  // 2^128 tail, or 0
   bool some_scaled = false;
 
-  row_tail(const row_state& s, index i) {
+  CROSSENT_INLINE_MEMBER row_tail(const row_state& s, index i) {
     const auto whole = load_tail(s, i);
     tail = number<N>(whole.hi, whole.lo);
     if constexpr (!std::is_same_v<N, doubles>) {
@@ -73,7 +73,7 @@ template <class N> struct row_tail {
 template <class N> struct smoothing {
   N keep, each, weight_sum;
 
-  explicit smoothing(const cross_entropy_rows& r)
+  CROSSENT_INLINE_MEMBER explicit smoothing(const cross_entropy_rows& r)
       : keep(number<N>(set1(1.0)) + number<N>(set1(-r.label_smoothing))),
         each(number<N>(set1(r.label_smoothing)) / number<N>(set1(r.classes))),
         weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))) {}
@@ -83,7 +83,7 @@ template <class N> struct smoothing {
 template <bool probabilities, class N>
 CROSSENT_INLINE N loss_value(const cross_entropy_rows& r, index i, const smoothing<N>& s, N tail) {
   const N log_sum = log1p(tail);
-  const auto of = [&](const double* v) { return number<N>(load<double>(v + i)); };
+  const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
   if constexpr (probabilities) {
     loss = times(s.keep, of(r.target_gap_to_max) + times(of(r.mass), log_sum));
@@ -105,8 +105,8 @@ template <class N> struct coefficients {
 };
 template <bool probabilities, class N>
 CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, index i, const smoothing<N>& s) {
-  const auto of = [&](const double* v) { return number<N>(load<double>(v + i)); };
-  const auto weight_sum_without = [&](N w) { return s.weight_sum + -w; };
+  const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
+  const auto weight_sum_without = [&](N w) CROSSENT_INLINE_LAMBDA { return s.weight_sum + -w; };
   const bool smoothed = r.weighted_gap_to_max != nullptr;
   const N of_targets = s.keep * of(probabilities ? r.mass : r.class_weight);
   coefficients<N> c;
@@ -154,8 +154,8 @@ template <class N, bool probabilities> CROSSENT_INLINE void cross_entropy_of(con
     const doubles g = load<double>(r.upstream + i);
     const N sum = number<N>(set1(1.0)) + tail, scale = number<N>(g) * v / divisor;
     const mask<double> has_no_gradient = (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);   // whatever is in it
-    const auto store_row = [&](double* to, doubles x) { store(to + i, select(has_no_gradient, zero, x)); };
-    const auto store_entry = [&](double* to, N x, N b) { store_row(to, row.add_scaled(one_number(x / sum * scale), -b, scale)); };
+    const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
+    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA { store_row(to, row.add_scaled(one_number(x / sum * scale), -b, scale)); };
     const auto inverse_max_term = load_inverse_max_term(r.state, i);
     store_row(r.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
     store_row(r.beta, one_number(scale * s.each));

@@ -73,8 +73,8 @@ template <class T> CROSSENT_INLINE accumulator<T> accumulator_of(doubles first) 
 }
 
 // Adds a pack of terms: float32 lanes l and l + 8 first.
-CROSSENT_INLINE doubles add_terms(doubles sum, pack<float> terms) { return sum + widen_sum(terms); }
-CROSSENT_INLINE double_double<doubles> add_terms(double_double<doubles> sum, doubles terms) { return sum + terms; }
+CROSSENT_INLINE void add_terms(doubles& sum, pack<float> terms) { sum += widen_sum(terms); }
+CROSSENT_INLINE void add_terms(double_double<doubles>& sum, doubles terms) { sum += terms; }
 
 }  // namespace
 }  // namespace crossent

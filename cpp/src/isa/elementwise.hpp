@@ -132,7 +132,7 @@ template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
   for (; packs % group_packs != 0; ++packs) store(v + packs * pack<T>::lanes, set1<T>(0));
   accumulator<T> total{};
   for (index g = 0; g < packs; g += group_packs)
-    total = add_terms(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
+    add_terms(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
   return sum_lanes(total);
 }
 

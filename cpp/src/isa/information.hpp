@@ -19,7 +19,7 @@ constexpr double log_tiny = -277, log_tiny_scale = 0x1.5a92d6d005c94p+8, log_tin
 // Adds c v.
 CROSSENT_INLINE void add_product(double_double<doubles>& a, doubles c, double_double<doubles> v) {
   const doubles p = c * v.hi;
-  a = a + double_double{p, fma(c, v.lo, product_error(c, v.hi, p))};
+  a += double_double{p, fma(c, v.lo, product_error(c, v.hi, p))};
 }
 
 struct information_lanes {

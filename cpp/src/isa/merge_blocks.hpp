@@ -134,7 +134,7 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
       const number product = merging.product(sum, factor);
       store(hi, product.hi);
       store(lo, product.lo);
-      for (index k = 0; k < n; ++k) row_sum = row_sum + double_double{hi[k], lo[k]};
+      for (index k = 0; k < n; ++k) row_sum += double_double{hi[k], lo[k]};
       if (holds_top) {
         store(hi, factor.hi * merging.unscaled);
         store(lo, factor.lo * merging.unscaled);

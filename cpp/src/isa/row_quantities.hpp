@@ -91,13 +91,13 @@ double exp_quotient(double hi, double lo, double divisor) {
 void sum(index n, const double* x, double* hi, double* lo) {
   double_double<doubles> s{};
   index i = 0;
-  for (; i + 8 <= n; i += 8) s = s + load<double>(x + i);
-  if (i < n) s = s + load_partial<double>(x + i, n - i, 0.0);
+  for (; i + 8 <= n; i += 8) s += load<double>(x + i);
+  if (i < n) s += load_partial<double>(x + i, n - i, 0.0);
   double lane_hi[8], lane_lo[8];
   store(lane_hi, s.hi);
   store(lane_lo, s.lo);
   double_double<double> total{lane_hi[0], lane_lo[0]};
-  for (int k = 1; k < 8; ++k) total = total + double_double{lane_hi[k], lane_lo[k]};
+  for (int k = 1; k < 8; ++k) total += double_double{lane_hi[k], lane_lo[k]};
   *hi = total.hi;
   *lo = total.lo;
 }

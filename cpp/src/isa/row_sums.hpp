@@ -78,13 +78,13 @@ template <class T> struct product_sums {
 };
 CROSSENT_INLINE void add_product(product_sums<float>& s, pack<float> x, pack<float> y) {
   const halves a = widen(x), b = widen(y);
-  s.lane[0] = s.lane[0] + a.lower * b.lower;
-  s.lane[1] = s.lane[1] + a.upper * b.upper;
+  s.lane[0] += a.lower * b.lower;
+  s.lane[1] += a.upper * b.upper;
 }
 CROSSENT_INLINE void add_product(product_sums<double>& s, doubles x, doubles y) {
   const doubles p = x * y;
-  s.lane[0] = s.lane[0] + p;
-  s.lane[0].lo = s.lane[0].lo + product_error(x, y, p);
+  s.lane[0] += p;
+  s.lane[0].lo += product_error(x, y, p);
 }
 template <class T> CROSSENT_INLINE product_sums<T> operator+(product_sums<T> a, const product_sums<T>& b) {
   for (int k = 0; k < product_sums<T>::double_packs; ++k) a.lane[k] = a.lane[k] + b.lane[k];

@@ -92,7 +92,7 @@ template <class T, temperature how> struct block_pass {
   }
   double total() const {
     accumulator<T> all{};
-    for (index g = 0; g < groups; ++g) all = add_terms(all, sums[g]);
+    for (index g = 0; g < groups; ++g) add_terms(all, sums[g]);
     return sum_lanes(all);
   }
   // Leaves the maximum out of the sums; returns how often it is there.
@@ -102,7 +102,7 @@ template <class T, temperature how> struct block_pass {
     const pack<T> top = rebased(set1(max), ref.value);
     const char* from = group(top_group);
     pack<T> max_count = set1<T>(0);
-    sums[top_group] = tree<group_packs>([&](index j) __attribute__((always_inline)) {
+    sums[top_group] = tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
       const pack<T> x = load<T>(from + j * pack_bytes);
       max_count = max_count + select(x == top, set1<T>(1), set1<T>(0));
       return select(x == top, set1<T>(0), term(x));
@@ -188,7 +188,7 @@ template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, i
       } else {
         rows[0] = of_lane(l);
       }
-      each<tile_sums<T>::double_packs>([&](int k) {
+      each<tile_sums<T>::double_packs>([&](int k) CROSSENT_INLINE_LAMBDA {
         s.lane[l][k] = first ? accumulator_of<T>(rows[k]) : s.lane[l][k] + rows[k];
       });
     }
@@ -196,13 +196,10 @@ template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, i
 }
 // One sum per row.
 template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
-  each<tile_sums<T>::double_packs>([&](int k) {
-    accumulator<T> lane[8];
-    each<8>([&](int l) { lane[l] = s.lane[l][k]; });
-    each<4>([&](int l) { lane[l] = lane[l] + lane[l + 4]; });
-    each<2>([&](int l) { lane[l] = lane[l] + lane[l + 2]; });
-    out[k] = rounded(lane[0] + lane[1]);
-  });
+  for (int k = 0; k < tile_sums<T>::double_packs; ++k) {
+    const auto pair = [&](int l) CROSSENT_INLINE_LAMBDA { return s.lane[l][k] + s.lane[l + 4][k]; };
+    out[k] = rounded((pair(0) + pair(2)) + (pair(1) + pair(3)));
+  }
 }
 
 template <class T, temperature how>

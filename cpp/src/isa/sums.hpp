@@ -165,7 +165,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
       const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) {
-        each<sums>([&](int k) { total[k] = add_terms(total[k], group.v[k]); });
+        each<sums>([&](int k) { add_terms(total[k], group.v[k]); });
       };
       if constexpr (weight == terms::heavy) put_heavy<T, sums>(term, from, r, put);
       index g = 0;

@@ -22,6 +22,7 @@
 
 #define CROSSENT_INLINE static inline __attribute__((always_inline))
 #define CROSSENT_INLINE_MEMBER inline __attribute__((always_inline))   // of the object's own state
+#define CROSSENT_INLINE_LAMBDA __attribute__((always_inline))
 // Long and called from many kernels: once in the object, not once in each of them.
 #define CROSSENT_ONCE static __attribute__((noinline))
 // In line where it pays; at the baseline level, of four registers to a pack and no FMA, the object stays small instead.
@@ -210,6 +211,11 @@ CROSSENT_INLINE void store_float16(void* to, pack<float> p) {
 // ---- Arithmetic ----------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE pack<T> operator+(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  return a;
+}
+// Not a = a + b: of packs in several registers, GCC 12 copies such a sum by pieces in every turn of a loop.
+template <class T> CROSSENT_INLINE pack<T>& operator+=(pack<T>& a, pack<T> b) {
   for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
   return a;
 }
