@@ -14,9 +14,9 @@ template <class Options>
 bool read_reduction(PyObject* reduction, PyObject* denominator, reductions_known known, Options& options) {
   const int position = one_of("reduction", reduction, reductions, known);
   const bool batchmean = position == 3;
-  options.reduction = batchmean ? reduction::mean : static_cast<enum reduction>(position);
+  options.reduction = batchmean ? reduction_kind::mean : static_cast<reduction_kind>(position);
   if (denominator == Py_None) return batchmean;
-  if (batchmean || options.reduction != reduction::mean) refuse("refuse_denominator", reduction);
+  if (batchmean || options.reduction != reduction_kind::mean) refuse("refuse_denominator", reduction);
   options.denominator = number(positive, "denominator", denominator);
   return false;
 }
@@ -24,9 +24,9 @@ bool read_reduction(PyObject* reduction, PyObject* denominator, reductions_known
 divergence_options read_divergence(PyObject* temperature, PyObject* divergence, PyObject* beta) {
   divergence_options options;
   options.temperature = number(positive, "temperature", temperature);
-  options.kind = static_cast<enum divergence>(one_of("divergence", divergence, divergences, 3));
+  options.kind = static_cast<divergence_kind>(one_of("divergence", divergence, divergences, 3));
   options.beta = number(fraction, "beta", beta);
-  if (options.kind == divergence::js && !(0 < options.beta && options.beta < 1)) refuse("refuse_beta", options.beta);
+  if (options.kind == divergence_kind::js && !(0 < options.beta && options.beta < 1)) refuse("refuse_beta", options.beta);
   return options;
 }
 
@@ -42,8 +42,8 @@ class outcome {
   view upstream;
   mutable_view loss, grad;
 
-  outcome(call& c, const direction& d, array x, const shape& of_loss, enum reduction how) : type_(arithmetic(x)) {
-    const bool none = how == reduction::none;
+  outcome(call& c, const direction& d, array x, const shape& of_loss, reduction_kind how) : type_(arithmetic(x)) {
+    const bool none = how == reduction_kind::none;
     if (d.backward) {
       upstream = c.upstream(d.first, none ? of_loss : shape{0, nullptr});
       grad = gradient(c, "out", d.second, x);
@@ -130,7 +130,7 @@ py::object perplexity_of(const arguments& given) {
   row_call c("logits", given[logits], given[axis]);
   read_ignore_index(given[ignore_index], c.options);
   const array y = c.class_target(given[target], c.x, c.rows, c.options);
-  c.options.reduction = reduction::exp_mean;
+  c.options.reduction = reduction_kind::exp_mean;
   const outcome out(c, {false, Py_False, Py_None}, c.x, c.rows, c.options.reduction);
   c.run([&](const execution& how) { cross_entropy_of_either(c.x, y, c.options, out, how); });
   return out.returned();

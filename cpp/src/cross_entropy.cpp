@@ -47,7 +47,7 @@ void evaluate(const view& logits, const index_view& indices, const view& probabi
   cross_entropy_operation op;
   describe(op, logits, options.axis, 1.0, grad);
   const index rows = op.inputs[0].array.rows.rows();
-  const bool exponential = options.reduction == reduction::exp_mean;
+  const bool exponential = options.reduction == reduction_kind::exp_mean;
   const row_numbers losses(loss.data ? new_row_numbers(exponential ? 2 * rows + 1 : rows) : nullptr);
   const targets y(indices, rows, options, op.classes, op.type, grad.data != nullptr, e);
   const upstream coefficients(options.grad_output, op.type, grad.data == nullptr ? 1 : y.denominator(options, e));

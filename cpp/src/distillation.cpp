@@ -117,7 +117,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   run_rows(op, e);
   y.throw_if_bad();
   if (loss.data == nullptr) return;
-  if (options.reduction == reduction::none) {
+  if (options.reduction == reduction_kind::none) {
     double *soft = soft_losses.get(), *hard = hard_losses.get();
     parallel_for(rows, 1, threads_for(rows, e), e, [&](index begin, index end, int) {
       for (index i = begin; i < end; ++i) soft[i] = soft_share * soft[i] + (with_hard ? hard_share * hard[i] : 0);

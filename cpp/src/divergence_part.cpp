@@ -46,7 +46,7 @@ void divergence_part::distribution(row_reading& in, const row_group& g, dtype ty
 }
 
 row_coefficient divergence_part::gradient_scale(const row_group& g) const {
-  const double of_student = options_.kind == divergence::js ? 1 - options_.beta : 1;   // the student's share of the mixture
+  const double of_student = options_.kind == divergence_kind::js ? 1 - options_.beta : 1;   // the student's share of the mixture
   return {g.upstream, g.hard->row_weight, {share_, power_, of_student}, {g.soft->divisor, options_.temperature}};
 }
 

@@ -17,7 +17,7 @@ class divergence_part {
   void sum(row_group&, index begin, index end) const;
   void finish(row_group&) const;
   // Whether losses wait for write() and then complete(): one traversal gives the sums and the gradient.
-  bool is_fused() const { return options_.kind == divergence::forward && op_.kernel().forward_divergence != nullptr; }
+  bool is_fused() const { return options_.kind == divergence_kind::forward && op_.kernel().forward_divergence != nullptr; }
   void write(row_group&, const source* q, const sink&, index begin, index end, const row_scale* hard) const;
   void complete(row_group&) const;
   // The gradient at one class of each row, in float64. What is read is read here.

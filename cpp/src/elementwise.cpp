@@ -73,9 +73,9 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const bool check_first = options.check_target && arithmetic(target.type) == dtype::float64 && type == dtype::float32;
   if (check_first) check_target(target, e);
   std::atomic<bool> outside{false};
-  const bool each = loss.data != nullptr && options.reduction == reduction::none;
+  const bool each = loss.data != nullptr && options.reduction == reduction_kind::none;
   // A scalar upstream gradient goes into the scale: one rounding less per element.
-  const bool one_upstream = options.grad_output.data != nullptr && options.reduction != reduction::none;
+  const bool one_upstream = options.grad_output.data != nullptr && options.reduction != reduction_kind::none;
   const element_array inputs[element_block::arrays] = {
       element_array(x), element_array(target), element_array(options.weight), element_array(options.pos_weight),
       one_upstream ? element_array() : element_array(options.grad_output)};
@@ -84,7 +84,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const index count = inputs[0].positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   const double denominator = options.denominator > 0 ? options.denominator : static_cast<double>(count);
   const double upstream = one_upstream ? load_rounded(options.grad_output.data, options.grad_output.type, type) : 1;
-  const double scale = options.reduction == reduction::mean ? upstream / denominator : upstream;
+  const double scale = options.reduction == reduction_kind::mean ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
   const bool stream = grad.data != nullptr && grad.data != x.data && grad.data != target.data &&
                       count * item_size(type) > streamed_bytes;
@@ -140,7 +140,7 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
   const element_kernel kernel = options.log_target ? k.kl_div_log : k.kl_div;
   if (options.axis < 0) return evaluate(kernel, log_probs, target, options, loss, grad, e);
   // The losses of rows, which are reduced as such; the gradient is still one of elements.
-  if (loss.data != nullptr && options.reduction == reduction::none) {
+  if (loss.data != nullptr && options.reduction == reduction_kind::none) {
     kl_div_rows(log_probs, target, options.log_target, options.axis, loss, e);
   } else if (loss.data != nullptr) {
     const default_environment environment;

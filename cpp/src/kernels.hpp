@@ -134,7 +134,7 @@ struct distribution_rows {
 };
 
 struct divergence_rows {
-  divergence kind = divergence::forward;
+  divergence_kind kind = divergence_kind::forward;
   double beta = 0.5;
   scaling t;
   distribution_rows student, teacher;

@@ -105,7 +105,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
     });
     smoothed_ = any;
   }
-  const bool counts = options.reduction == reduction::none || options.reduction == reduction::sum || options.denominator > 0;
+  const bool counts = options.reduction == reduction_kind::none || options.reduction == reduction_kind::sum || options.denominator > 0;
   if (writes || (!counts && (weights_ != nullptr || sample_weight_.given()))) check(e);
 }
 
@@ -190,7 +190,7 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
 }
 
 double targets::denominator(const row_loss_options& options, const execution& e, bool class_weights) const {
-  if (options.reduction == reduction::none || options.reduction == reduction::sum) return 1;
+  if (options.reduction == reduction_kind::none || options.reduction == reduction_kind::sum) return 1;
   if (options.denominator > 0) return options.denominator;
   const bool weighted = class_weights && weights_ != nullptr && data_ != nullptr;
   if (!weighted && !sample_weight_.given()) return static_cast<double>(rows() - ignored_rows_.load());
@@ -219,8 +219,8 @@ void upstream::load(index first, index count, const double* row_weight, double* 
   for (index i = 0; i < count; ++i) g[i] = row_weight[i] == 0 ? 0.0 : g[i];
 }
 
-double reduced(double total, enum reduction how, double denominator) {
-  if (how == reduction::sum) return total;
+double reduced(double total, reduction_kind how, double denominator) {
+  if (how == reduction_kind::sum) return total;
   return denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
 }
 
@@ -237,10 +237,10 @@ void store_losses(const double* losses, index rows, const mutable_view& out, con
   });
 }
 
-void store_loss(const double* losses, index rows, enum reduction how, double denominator, const mutable_view& out,
+void store_loss(const double* losses, index rows, reduction_kind how, double denominator, const mutable_view& out,
                 const execution& e) {
   if (out.data == nullptr) return;
-  if (how == reduction::none) store_losses(losses, rows, out, e);
+  if (how == reduction_kind::none) store_losses(losses, rows, out, e);
   else store_number(out.data, out.type, reduced(ordered_sum(losses, rows, e), how, denominator));
 }
 

@@ -89,10 +89,10 @@ class upstream {
 };
 
 // What a reduction makes of the sum of the losses. denominator: of a mean.
-double reduced(double total, enum reduction, double denominator);
+double reduced(double total, reduction_kind, double denominator);
 void store_losses(const double* losses, index rows, const mutable_view& out, const execution&);
 // Either of the two, into what the caller gave.
-void store_loss(const double* losses, index rows, enum reduction, double denominator, const mutable_view& out,
+void store_loss(const double* losses, index rows, reduction_kind, double denominator, const mutable_view& out,
                 const execution&);
 
 }  // namespace crossent

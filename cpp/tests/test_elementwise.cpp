@@ -45,12 +45,12 @@ struct problem {
         upstream(made(probabilities<float>(rows * columns, 5), rows, type, layout * 3, widen)),
         widened(widen) {}
 
-  element_loss_options options(const operation& f, reduction how) const {
+  element_loss_options options(const operation& f, reduction_kind how) const {
     element_loss_options o;
     const bool divergence = f.run == kl_div;
     if (!divergence) o.weight = weight.in();
     if (f.pos_weight) o.pos_weight = pos_weight.in();
-    if (how == reduction::none) o.grad_output = upstream.in();
+    if (how == reduction_kind::none) o.grad_output = upstream.in();
     o.label_smoothing = f.label_smoothing;
     o.log_target = f.log_target;
     o.reduction = how;
@@ -76,16 +76,16 @@ std::vector<char> compute(const operation& f, const problem& s, index rows, inde
     const std::vector<char> bytes = m.entries();
     all.insert(all.end(), bytes.begin(), bytes.end());
   };
-  f.run(s.x.in(), s.target.in(), s.options(f, reduction::sum), {values, type, 0, nullptr, nullptr}, {}, e);
+  f.run(s.x.in(), s.target.in(), s.options(f, reduction_kind::sum), {values, type, 0, nullptr, nullptr}, {}, e);
   const mutable_view mean{values + item_size(type), type, 0, nullptr, nullptr};
-  f.run(s.x.in(), s.target.in(), s.options(f, reduction::mean), mean, grad.to(), e);
+  f.run(s.x.in(), s.target.in(), s.options(f, reduction_kind::mean), mean, grad.to(), e);
   add(value);
   add(grad);
-  f.run(s.x.in(), s.target.in(), s.options(f, reduction::none), losses.to(), grad.to(), e);
+  f.run(s.x.in(), s.target.in(), s.options(f, reduction_kind::none), losses.to(), grad.to(), e);
   add(losses);
   add(grad);
   if (f.run == kl_div) {
-    element_loss_options o = s.options(f, reduction::none);
+    element_loss_options o = s.options(f, reduction_kind::none);
     o.axis = 1;
     matrix sums(rows, 1, type, order::c);
     const mutable_view v = sums.to();
@@ -120,7 +120,7 @@ TEST_CASE("the sum of elements does not depend on the shape they come in") {
     const auto sum = [&](index rows, index columns, std::size_t layout) {
       const problem s(f, rows, columns, dtype::float32, layout);
       float v = 0;
-      f.run(s.x.in(), s.target.in(), s.options(f, reduction::sum), {&v, dtype::float32, 0, nullptr, nullptr}, {}, {});
+      f.run(s.x.in(), s.target.in(), s.options(f, reduction_kind::sum), {&v, dtype::float32, 0, nullptr, nullptr}, {}, {});
       return v;
     };
     const float wanted = sum(1, 2048 * 9, 0);
@@ -135,7 +135,7 @@ TEST_CASE_TEMPLATE("what is not there adds nothing to a sum", T, float, double) 
     const index stride = static_cast<index>(sizeof(T));
     const view x{zeros.data(), type_of<T>, 1, &n, &stride};
     element_loss_options o;
-    o.reduction = reduction::sum;
+    o.reduction = reduction_kind::sum;
     T sum = 0;
     binary_cross_entropy_with_logits(x, x, o, {&sum, type_of<T>, 0, nullptr, nullptr}, {});
     CHECK(static_cast<double>(sum) == doctest::Approx(static_cast<double>(n) * 0.6931471805599453).epsilon(1e-6));
@@ -149,10 +149,10 @@ TEST_CASE("a gradient may be written over any input") {
         INFO(std::string(f.name) << " dtype " << static_cast<int>(type) << " layout " << layout);
         matrix wanted(37, 1000, type, order::c);
         const problem first(f, 37, 1000, type, layout);
-        f.run(first.x.in(), first.target.in(), first.options(f, reduction::none), {}, wanted.to(), {});
+        f.run(first.x.in(), first.target.in(), first.options(f, reduction_kind::none), {}, wanted.to(), {});
         for (matrix problem::* over : {&problem::x, &problem::target, &problem::weight, &problem::pos_weight, &problem::upstream}) {
           problem s(f, 37, 1000, type, layout);
-          f.run(s.x.in(), s.target.in(), s.options(f, reduction::none), {}, (s.*over).to(), {2, nullptr, nullptr});
+          f.run(s.x.in(), s.target.in(), s.options(f, reduction_kind::none), {}, (s.*over).to(), {2, nullptr, nullptr});
           CHECK((s.*over).entries() == wanted.entries());
         }
       }
@@ -167,7 +167,7 @@ TEST_CASE_TEMPLATE("binary cross-entropy is the same for (x, y) and (-x, 1 - y),
         std::vector<T> v(static_cast<std::size_t>(2 * n));
         element_loss_options o;
         o.weight = {w.data(), type_of<T>, 1, shape, strides};
-        o.reduction = reduction::none;
+        o.reduction = reduction_kind::none;
         o.label_smoothing = smoothing;
         binary_cross_entropy_with_logits({x.data(), type_of<T>, 1, shape, strides}, {y.data(), type_of<T>, 1, shape, strides}, o,
                                          {v.data(), type_of<T>, 1, shape, strides}, {v.data() + n, type_of<T>, 1, shape, strides});
@@ -221,7 +221,7 @@ TEST_CASE("a target out of range is found while it is read") {
             const auto found = [&] {
               matrix loss(1, 1, arithmetic(type), order::c), grad(n, 1, type, order::c);
               element_loss_options options;
-              options.reduction = reduction::sum;
+              options.reduction = reduction_kind::sum;
               options.check_target = true;
               try {
                 binary_cross_entropy_with_logits(matrix(x, n, type, o).in(), matrix(y, n, target_type, o).in(), options,

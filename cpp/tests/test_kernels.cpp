@@ -59,7 +59,7 @@ result<T> compute(const std::vector<T>& x, index rows, index classes, index row_
   options.label_smoothing = smoothing;
   cross_entropy(v, targets, options, {&res.value, type, 0, nullptr, nullptr}, to, e);
   res.grad = gather();
-  options.reduction = reduction::none;
+  options.reduction = reduction_kind::none;
   res.losses.resize(static_cast<std::size_t>(rows));
   cross_entropy(v, targets, options, {res.losses.data(), type, 1, shape, item_stride}, {}, e);
   softmax(v, 1, temperature, to, e);
@@ -100,7 +100,7 @@ TEST_CASE_TEMPLATE("the caller's floating-point environment does not reach a red
     for (index i = 0; i < 30; ++i) x[static_cast<std::size_t>(i)] = static_cast<T>(i % 7) / 8;
     for (index i = 0; i < 3; ++i) x[static_cast<std::size_t>(11 * i)] += gap;
     for (const double smoothing : {0.0, 0.1}) {
-      for (const auto how : {reduction::sum, reduction::mean}) {
+      for (const auto how : {reduction_kind::sum, reduction_kind::mean}) {
         row_loss_options options;
         options.axis = 1;
         options.label_smoothing = smoothing;

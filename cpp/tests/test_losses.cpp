@@ -49,7 +49,7 @@ struct problem {
   }
 };
 
-row_loss_options options_of(const problem& s, reduction how, bool all) {
+row_loss_options options_of(const problem& s, reduction_kind how, bool all) {
   row_loss_options o;
   o.axis = 1;
   o.reduction = how;
@@ -62,40 +62,40 @@ row_loss_options options_of(const problem& s, reduction how, bool all) {
 
 struct operation {
   const char* name;
-  void (*run)(const problem&, reduction, const mutable_view& loss, const mutable_view& grad, const execution&);
+  void (*run)(const problem&, reduction_kind, const mutable_view& loss, const mutable_view& grad, const execution&);
 };
 
-template <divergence kind, int tenths>
-void kl(const problem& s, reduction how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
+template <divergence_kind kind, int tenths>
+void kl(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
   row_loss_options o = options_of(s, how, false);
   if (tenths == 7) o.sample_weight = problem::vector(s.sample_weight);
   kl_div_with_logits(s.x.in(), s.other.in(), {tenths / 10.0, kind, 0.3}, o, loss, grad, e);
 }
 
 // targets: 0: none, 1: indices, 2: probabilities
-template <divergence kind, int tenths, int targets, bool all>
-void distil(const problem& s, reduction how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
+template <divergence_kind kind, int tenths, int targets, bool all>
+void distil(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
   distillation_loss(s.x.in(), s.other.in(), targets == 1 ? s.indices() : index_view{}, targets == 2 ? s.q.in() : view{},
-                    {targets == 0 ? 1.0 : 0.3, kind != divergence::js}, {tenths / 10.0, kind, 0.3}, options_of(s, how, all), loss,
+                    {targets == 0 ? 1.0 : 0.3, kind != divergence_kind::js}, {tenths / 10.0, kind, 0.3}, options_of(s, how, all), loss,
                     grad, e);
 }
 
 template <bool all>
-void soft_targets(const problem& s, reduction how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
+void soft_targets(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
   cross_entropy(s.x.in(), s.q.in(), options_of(s, how, all), loss, grad, e);
 }
 
 const operation operations[] = {
-    {"kl, forward, T = 1", kl<divergence::forward, 10>},
-    {"kl, forward, T = 0.7", kl<divergence::forward, 7>},
-    {"kl, reverse, T = 3", kl<divergence::reverse, 30>},
-    {"kl, js, T = 1", kl<divergence::js, 10>},
-    {"kl, js, T = 0.7", kl<divergence::js, 7>},
-    {"distillation, forward, indices", distil<divergence::forward, 20, 1, true>},
-    {"distillation, reverse, indices, T = 1", distil<divergence::reverse, 10, 1, false>},
-    {"distillation, js, probabilities", distil<divergence::js, 40, 2, true>},
-    {"distillation, forward, probabilities", distil<divergence::forward, 20, 2, false>},
-    {"distillation, forward, no targets", distil<divergence::forward, 20, 0, false>},
+    {"kl, forward, T = 1", kl<divergence_kind::forward, 10>},
+    {"kl, forward, T = 0.7", kl<divergence_kind::forward, 7>},
+    {"kl, reverse, T = 3", kl<divergence_kind::reverse, 30>},
+    {"kl, js, T = 1", kl<divergence_kind::js, 10>},
+    {"kl, js, T = 0.7", kl<divergence_kind::js, 7>},
+    {"distillation, forward, indices", distil<divergence_kind::forward, 20, 1, true>},
+    {"distillation, reverse, indices, T = 1", distil<divergence_kind::reverse, 10, 1, false>},
+    {"distillation, js, probabilities", distil<divergence_kind::js, 40, 2, true>},
+    {"distillation, forward, probabilities", distil<divergence_kind::forward, 20, 2, false>},
+    {"distillation, forward, no targets", distil<divergence_kind::forward, 20, 0, false>},
     {"cross_entropy, probabilities", soft_targets<false>},
     {"cross_entropy, probabilities, weighted, smoothed", soft_targets<true>},
 };
@@ -109,9 +109,9 @@ outcome compute(const operation& f, const problem& s, matrix& grad, int threads)
   const dtype type = arithmetic(s.x.type());
   matrix value(1, 1, type, order::c), losses(s.rows, 1, type, order::c);
   const mutable_view to = losses.to();
-  f.run(s, reduction::mean, {value.to().data, type, 0, nullptr, nullptr}, grad.to(), {threads, nullptr, nullptr});
+  f.run(s, reduction_kind::mean, {value.to().data, type, 0, nullptr, nullptr}, grad.to(), {threads, nullptr, nullptr});
   outcome r{value.entries(), grad.entries(), {}};
-  f.run(s, reduction::none, {to.data, type, 1, to.shape, to.strides}, {}, {threads, nullptr, nullptr});
+  f.run(s, reduction_kind::none, {to.data, type, 1, to.shape, to.strides}, {}, {threads, nullptr, nullptr});
   r.losses = losses.entries();
   return r;
 }
@@ -196,7 +196,7 @@ TEST_CASE("a gradient may be written over any input of its shape") {
           const std::vector<char> wanted = compute(f, problem(37, classes, type, 30, 0), 1).grad;
           for (matrix problem::* over : {&problem::x, &problem::other, &problem::q}) {
             problem s(37, classes, type, 30, 0);
-            f.run(s, reduction::mean, {}, (s.*over).to(), {threads, nullptr, nullptr});
+            f.run(s, reduction_kind::mean, {}, (s.*over).to(), {threads, nullptr, nullptr});
             CHECK((s.*over).entries() == wanted);
           }
         }

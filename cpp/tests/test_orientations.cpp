@@ -185,11 +185,11 @@ TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gr
       row_scale hard_q = hard, hard_w = hard;
       hard_q.gamma = gamma.data();
       hard_w.weight = hard_q.weight = weight.data();
-      for (const auto kind : {divergence::forward, divergence::reverse, divergence::js}) {
+      for (const auto kind : {divergence_kind::forward, divergence_kind::reverse, divergence_kind::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
         const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), gap.data(), low.data(), low.data(),
                                 inner.data(), low.data(), unit.data(), beta.data()};
-        if (kind == divergence::forward && k.forward_divergence != nullptr) {
+        if (kind == divergence_kind::forward && k.forward_divergence != nullptr) {
           const auto same_forward = [&](const row_scale* scale, bool with_q) {
             std::vector<double> sums[2];
             const bool written = same_written<T>(classes, [&](const sink& to, bool across) {

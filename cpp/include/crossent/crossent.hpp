@@ -18,8 +18,8 @@ using index = std::ptrdiff_t;
 
 enum class dtype : std::uint8_t { float32, float64, float16, bfloat16 };
 enum class int_dtype : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64 };
-enum class reduction : std::uint8_t { none, mean, sum, exp_mean };   // exp_mean: perplexity
-enum class divergence : std::uint8_t { forward, reverse, js };
+enum class reduction_kind : std::uint8_t { none, mean, sum, exp_mean };   // exp_mean: perplexity
+enum class divergence_kind : std::uint8_t { forward, reverse, js };
 
 constexpr index item_size(dtype type) { return type == dtype::float64 ? 8 : type == dtype::float32 ? 4 : 2; }
 
@@ -95,13 +95,13 @@ struct row_loss_options {
   std::int64_t ignore_index = -100;
   double label_smoothing = 0;
   view sample_weight;               // the rows' shape, >= 0 (strides may be 0); absent: ones
-  enum reduction reduction = reduction::mean;
+  reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
   view grad_output;                 // the rows' shape (strides may be 0); absent: ones
 };
 
 // Either of the outputs may be absent:
-//   loss  the arithmetic dtype; the loss of each row, in the rows' shape, with reduction::none; else 0-d, the reduced one
+//   loss  the arithmetic dtype; the loss of each row, in the rows' shape, with reduction_kind::none; else 0-d, the reduced one
 //   grad  the shape of the first argument, d(sum of grad_output * loss)/d(first argument); may be an input of its shape
 // Arrays of different dtypes are converted as they are read, to the arithmetic dtype of the first: float64 for float64, else
 // float32.
@@ -115,7 +115,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
 
 struct divergence_options {
   double temperature = 1;
-  divergence kind = divergence::forward;
+  divergence_kind kind = divergence_kind::forward;
   double beta = 0.5;                // of js
 };
 void kl_div_with_logits(const view& logits, const view& teacher_logits, const divergence_options&, const row_loss_options&,
@@ -152,7 +152,7 @@ struct element_loss_options {
   bool check_target = false;        // binary_cross_entropy_with_logits: throws outside_error, outputs then being anything
   bool log_target = false;          // kl_div
   int axis = -1;                    // kl_div: summed over this one; -1: none is
-  enum reduction reduction = reduction::mean;
+  reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator, the number of elements, where > 0
   view grad_output;
 };

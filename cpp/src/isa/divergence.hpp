@@ -173,17 +173,17 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
   sum_blocks<T, 2, terms::heavy>({student, teacher}, begin, end, {value, inner}, [&](index row, index, auto o) {
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
-    const divergence kind = p.kind;
+    const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
     return [=](const pack<T>* x, index, index) {
       const pack<T> zero = set1<T>(0), one = set1<T>(1);
       const auto [d, d_rest] = ratio(x[0], x[1]);
-      if (kind != divergence::js) {
-        const bool is_forward = forward<T> && kind == divergence::forward;
+      if (kind != divergence_kind::js) {
+        const bool is_forward = forward<T> && kind == divergence_kind::forward;
         const pack<T> star = is_forward ? if_less(zero, d, one, zero) : if_less(zero, d, zero, one);
         const pack<T> v = phi_or_star(-absolute(d), if_less(zero, d, -d_rest, d_rest), star);
         const pack<T> term = larger_of.times(d, x[0], x[1], {v, zero});
-        return parts<T, 2>{{term, kind == divergence::reverse ? larger_of.student.times(x[0], {-d, -d_rest}) : zero}};
+        return parts<T, 2>{{term, kind == divergence_kind::reverse ? larger_of.student.times(x[0], {-d, -d_rest}) : zero}};
       }
       // KL(p || m) adds p phi*(log p/m) where p > m, and m phi(log p/m) elsewhere.
       const mixture_ratios<T> ratios = mixture_ratios_of<T>({d, d_rest}, share);
@@ -210,19 +210,19 @@ void write_divergence(const source& student, const source& teacher, const source
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o), inner_low = per_row<T>(p.inner_low, row, o);
     const pack<T> scaled_gap = per_row<T>(p.scaled_gap, row, o), unscaled = set1(scaled_back<T>);
-    const divergence kind = p.kind;
+    const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
     const bool with_hard = hard != nullptr;
     const hard_gradient<T> of_hard(with_hard ? *hard : row_scale{}, q != nullptr, row, o);
     return [=](const pack<T>* x, index c, index n) {
       const auto [d, d_rest] = ratio(x[0], x[1]);
       pack<T> g;
-      if (forward<T> && kind == divergence::forward) {   // s - t
+      if (forward<T> && kind == divergence_kind::forward) {   // s - t
         // Where the logits differ by nothing, a gap that may be subnormal is all that is left.
         const pack<T> v = if_equal(d, zero, -scaled_gap, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
         g = if_equal(d, zero, -part * unscaled, if_less(zero, d, part, -part));
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
-        const bool js = kind == divergence::js;
+        const bool js = kind == divergence_kind::js;
         const pack<T> log_s = js ? mixture_ratios_of<T>({d, d_rest}, share).student : -d;
         pack<T> lost;
         const pack<T> difference = two_sum(log_s, -inner, lost);
