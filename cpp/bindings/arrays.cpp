@@ -45,7 +45,7 @@ void array_fields::read(PyObject* x) {
   }
 }
 
-bool array_fields::hold() const {
+bool array_fields::is_unchanged() const {
   const auto& now = *py::detail::array_proxy(object);
   bool same = now.data == data && now.descr == dtype && now.nd == ndim && ((now.flags ^ flags) & numpy::NPY_ARRAY_WRITEABLE_) == 0;
   for (int d = 0; d < ndim && same; ++d) same = now.dimensions[d] == size[d] && now.strides[d] == strides[d];
