@@ -79,10 +79,11 @@ inline dtype float_type(array a) {
 
 inline int_dtype int_type(array a) {
   constexpr bool wide = sizeof(long) == 8;
-  static constexpr int_dtype types[] = {
-      int_dtype::int8, int_dtype::uint8, int_dtype::int16, int_dtype::uint16, int_dtype::int32, int_dtype::uint32,
-      wide ? int_dtype::int64 : int_dtype::int32, wide ? int_dtype::uint64 : int_dtype::uint32,
-      int_dtype::int64, int_dtype::uint64};
+  constexpr int_dtype of_long = wide ? int_dtype::int64 : int_dtype::int32;
+  constexpr int_dtype of_unsigned_long = wide ? int_dtype::uint64 : int_dtype::uint32;
+  static constexpr int_dtype types[] = {int_dtype::int8,  int_dtype::uint8,  int_dtype::int16, int_dtype::uint16,
+                                        int_dtype::int32, int_dtype::uint32, of_long,          of_unsigned_long,
+                                        int_dtype::int64, int_dtype::uint64};
   return types[a.type_number() - numpy::NPY_BYTE_];
 }
 

@@ -14,7 +14,8 @@ int thread_limit() {
   PyObject* limits = nullptr;
   if (PyContextVar_Get(thread_limits, nullptr, &limits) != 0) throw python_error();
   const auto held = py::reinterpret_steal<py::object>(limits);
-  if (!PyTuple_CheckExact(limits) || PyTuple_GET_SIZE(limits) == 0) throw py::type_error("thread_limits: expected a tuple of int");
+  if (!PyTuple_CheckExact(limits) || PyTuple_GET_SIZE(limits) == 0)
+    throw py::type_error("thread_limits: expected a tuple of int");
   return as_int(PyTuple_GET_ITEM(limits, PyTuple_GET_SIZE(limits) - 1));
 }
 
@@ -92,7 +93,8 @@ void call::run_erased(void (*f)(void*, const execution&), void* context) {
     found = error;
   } catch (const target_error& error) {
     const py::object ignored = ignored_class(*classes_.options);
-    raise_from_python("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count, ignored.ptr());
+    raise_from_python("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count,
+                      ignored.ptr());
   }
   if (exceeded == nullptr) return;
   const auto& [name, x, low, high, by_core] = *exceeded;

@@ -111,7 +111,8 @@ void read_ignore_index(PyObject* x, row_loss_options& options) {
   options.has_ignore_index = x != Py_None;
   int overflow = 1;
   if (PyLong_CheckExact(x)) options.ignore_index = PyLong_AsLongLongAndOverflow(x, &overflow);
-  if (options.has_ignore_index && overflow != 0) options.ignore_index = check_in_python("ignored_class", x).cast<std::int64_t>();
+  if (options.has_ignore_index && overflow != 0)
+    options.ignore_index = check_in_python("ignored_class", x).cast<std::int64_t>();
 }
 
 void call::record_input(const char* name, PyObject* x) { inputs_[inputs_count_++] = {name, x}; }
@@ -165,7 +166,8 @@ array call::class_target(PyObject* target, array x, const rows_of& rows, const r
 
 array call::binary_target(PyObject* target, array x) {
   record_input("target", target);
-  if (const array y = inspect(target); is_floating(y) && y.shape() == x.shape()) return within("target", keep("target", y), 0, 1);
+  if (const array y = inspect(target); is_floating(y) && y.shape() == x.shape())
+    return within("target", keep("target", y), 0, 1);
   return converted("target", check_in_python("binary_target", target, x.shape(), x.dtype()), is_floating, x.shape());
 }
 

@@ -4,8 +4,8 @@
 namespace crossent::python {
 namespace {
 
-using element_loss = void (*)(const view&, const view&, const element_loss_options&, const mutable_view&,
-                              const mutable_view&, const execution&);
+using element_loss = void (*)(const view&, const view&, const element_loss_options&, const mutable_view&, const mutable_view&,
+                              const execution&);
 
 py::object compute(call& c, element_loss f, array x, array target, element_loss_options& options,
                    const gradient_request& request) {

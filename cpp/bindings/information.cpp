@@ -23,9 +23,8 @@ struct entropy_function {
     c.within("p", p, 0, largest(p));
     const int axis = class_axis("p", p, given[arg::axis]);
     const double base = base_of(given[arg::base]);
-    return compute_rows(c, p, axis, [&](const mutable_view& out, const execution& e) {
-      entropy(input(p), axis, base, out, e);
-    });
+    return compute_rows(c, p, axis,
+                        [&](const mutable_view& out, const execution& e) { entropy(input(p), axis, base, out, e); });
   }
 };
 
@@ -42,9 +41,8 @@ template <comparison f> struct comparison_function {
     c.within("q", q, 0, largest(p));
     const int axis = class_axis("p", p, given[arg::axis]);
     const double base = base_of(given[arg::base]);
-    return compute_rows(c, p, axis, [&](const mutable_view& out, const execution& e) {
-      f(input(p), input(q), axis, base, out, e);
-    });
+    return compute_rows(c, p, axis,
+                        [&](const mutable_view& out, const execution& e) { f(input(p), input(q), axis, base, out, e); });
   }
 };
 
@@ -55,9 +53,8 @@ struct entropy_with_logits_function {
     call c;
     const array x = c.floating("logits", given[arg::logits]);
     const int axis = class_axis("logits", x, given[arg::axis]);
-    return compute_rows(c, x, axis, [&](const mutable_view& out, const execution& e) {
-      entropy_with_logits(input(x), axis, out, e);
-    });
+    return compute_rows(c, x, axis,
+                        [&](const mutable_view& out, const execution& e) { entropy_with_logits(input(x), axis, out, e); });
   }
 };
 

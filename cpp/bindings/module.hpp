@@ -6,8 +6,10 @@
 #include "call.hpp"
 
 // The positional arguments of a function, written once: an enumerator for each, arg::count, and their names in the same order.
-#define CROSSENT_ARGUMENTS(...)                              \
-  struct arg { enum { __VA_ARGS__, count }; };               \
+#define CROSSENT_ARGUMENTS(...)  \
+  struct arg {                   \
+    enum { __VA_ARGS__, count }; \
+  };                             \
   static std::string names() { return #__VA_ARGS__; }
 #define CROSSENT_NO_ARGUMENTS \
   static std::string names() { return {}; }

@@ -13,9 +13,7 @@ struct row_call : call {
       : x(floating(name, given)), rows(x, options.axis = loss_axis(name, x, axis)) {}
 
   void read_weight(PyObject* weight) { options.weight = input(class_weights(weight, x, rows, options.axis)); }
-  void read_sample_weight(PyObject* weight) {
-    options.sample_weight = broadcast_0d(input(row_weights(weight, x, rows)), rows);
-  }
+  void read_sample_weight(PyObject* weight) { options.sample_weight = broadcast_0d(input(row_weights(weight, x, rows)), rows); }
 
   // Runs f(loss, grad, execution) and returns the result for Python.
   template <class F> py::object compute(const gradient_request& request, F f) {
@@ -95,8 +93,7 @@ struct kl_div_with_logits_function {
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
-    const divergence_options divergence =
-        read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], with_batchmean, c.options);
     return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
@@ -106,8 +103,8 @@ struct kl_div_with_logits_function {
 };
 
 struct distillation_loss_function {
-  CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
-                     weight, ignore_index, label_smoothing, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
+                     ignore_index, label_smoothing, sample_weight, reduction, denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
@@ -120,8 +117,7 @@ struct distillation_loss_function {
     terms.alpha = given[arg::alpha] != Py_None ? number(fraction, "alpha", given[arg::alpha]) : with_target ? 0.5 : 1;
     if (!with_target) check_without_target(terms.alpha, given[arg::weight], c.options);
     terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
-    const divergence_options divergence =
-        read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
