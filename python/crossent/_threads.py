@@ -83,7 +83,7 @@ def get_num_threads() -> int:
     return _core.num_threads()
 
 
-class num_threads:  # noqa: N801  (used as a function: `with num_threads(2):`)
+class num_threads:
     """Limit the threads of the calls in a ``with`` block.
 
     The limit holds for this thread (or asynchronous task) only and ends with the block. Of nested blocks the
