@@ -92,8 +92,8 @@ class call {
   array floating(const char* name, PyObject* given);
   array floating(const char* name, PyObject* given, const shape& as);
   array within(const char* name, array x, double low, double high);
-  // If x is the only array whose values are left to check, leaves that to the core, which does it as it reads x
-  // (outside_error), and returns true.
+  // Returns true if x is the only array whose values are left to check. The core then checks them as it reads x
+  // (outside_error).
   bool leave_check_to_core(array x);
   array class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
@@ -101,7 +101,7 @@ class call {
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
   array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
   array element_weights(const char* name, PyObject* given, array x);
-  view upstream(PyObject* grad_output, const shape& of_loss);
+  view upstream(PyObject* grad_output, const shape& loss_shape);
 
   // An array that the core writes, of the dtype of x. It may be one of the inputs recorded before, or else share no memory
   // with them.

@@ -21,7 +21,7 @@ bool is_floating(array x) {
 bool is_integer(array x) { return x && x.is_native() && x.is_integer(); }
 bool is_floating_or_integer(array x) { return is_floating(x) || is_integer(x); }
 
-// Whether x is of the dtype that a call on `like` computes in.
+// Whether x has the dtype in which a call on `like` computes.
 bool is_arithmetic(array x, array like) { return is_floating(x) && float_type(x) == arithmetic(like); }
 
 // The axis, or -1 if x does not have this axis or its length is 0.
@@ -61,7 +61,7 @@ py::object call_check(const char* check, const py::object* given, std::size_t co
 
 void raise_changed(const char* name) {
   check_in_python("refuse_changed", name);
-  throw std::logic_error("refuse_changed");  // it should have raised
+  throw std::logic_error("refuse_changed did not raise");
 }
 
 py::object ignored_class(const row_loss_options& options) {
@@ -176,7 +176,7 @@ array call::class_weights(PyObject* weight, array x, const rows_of& rows, int ax
   record_input("weight", weight);
   const index classes = x.size(axis);
   const shape as{1, &classes};
-  // Of one row the gradient may go where the weights lie: there Python makes a copy of them.
+  // A single row has the shape of the weights, so that its gradient may overwrite them: then Python copies them.
   if (const array w = inspect(weight); rows.ndim > 0 && is_arithmetic(w, x) && w.shape() == as)
     return within("weight", keep("weight", w), 0, largest(x));
   return converted("weight", check_in_python("class_weights", weight, classes, rows, x.dtype()), is_floating, as);
@@ -200,8 +200,8 @@ array call::element_weights(const char* name, PyObject* x, array like) {
   return converted(name, check_in_python("element_weights", name, x, like.shape(), like.dtype()), is_floating, like.shape());
 }
 
-view call::upstream(PyObject* grad_output, const shape& of_loss) {
-  if (of_loss.ndim > 0 || !PyFloat_CheckExact(grad_output)) return input(floating("grad_output", grad_output, of_loss));
+view call::upstream(PyObject* grad_output, const shape& loss_shape) {
+  if (loss_shape.ndim > 0 || !PyFloat_CheckExact(grad_output)) return input(floating("grad_output", grad_output, loss_shape));
   upstream_ = PyFloat_AS_DOUBLE(grad_output);
   return {&upstream_, dtype::float64, 0, nullptr, nullptr};
 }

@@ -1,4 +1,4 @@
-// What every loss shares: its reduction, its outputs, and the pair of its functions in the module.
+// The parts that all losses share: the reduction, the outputs, and the two functions in the module.
 #pragma once
 
 #include "call.hpp"
@@ -34,17 +34,17 @@ class loss_outputs {
   view upstream;
   mutable_view loss, grad;
 
-  loss_outputs(call& c, const gradient_request& request, array x, const shape& of_loss, reduction_kind reduction)
+  loss_outputs(call& c, const gradient_request& request, array x, const shape& loss_shape, reduction_kind reduction)
       : type_(arithmetic(x)) {
     const bool none = reduction == reduction_kind::none;
     if (request.grad_output != nullptr) {
-      upstream = c.upstream(request.grad_output, none ? of_loss : shape{0, nullptr});
+      upstream = c.upstream(request.grad_output, none ? loss_shape : shape{0, nullptr});
       grad = gradient(c, "out", request.out, x);
       return;
     }
     if (as_bool(request.return_grad)) grad = gradient(c, "grad_out", request.out, x);
     else if (request.out != Py_None) raise_from_python("refuse_grad_out");
-    if (none) losses_ = new_array(type_, of_loss);
+    if (none) losses_ = new_array(type_, loss_shape);
     loss = none ? output(c.created(losses_)) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
   }
 
@@ -63,7 +63,7 @@ class loss_outputs {
   }
 
   dtype type_;
-  double reduced_ = 0;  // or a float: the core writes it, as a conversion here would depend on the caller's environment
+  double reduced_ = 0;  // or a float: the core writes it, as a conversion here would use the caller's rounding mode
   py::object losses_, grad_;
 };
 

@@ -58,7 +58,7 @@ _core.use_checks(_validate)
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> str:
-        # Asked of the core when wanted: it looks at CROSSENT_ISA, over which an import should not fail.
+        # Read on access: the core reads CROSSENT_ISA first, and an invalid value should not make the import fail.
         if name == "__version__":
             return _core.info()["version"]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
