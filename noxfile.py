@@ -3,10 +3,13 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["ctest", "tests", "exits"]
+nox.options.sessions = ["lint", "ctest", "tests", "exits"]
+
+CLANG_FORMAT = "clang-format==23.1.5"  # each version makes something else of .clang-format
 
 
 def can_build(version: str) -> bool:
@@ -230,8 +233,10 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff over the Python code, mypy over the package."""
-    session.install("ruff", "mypy", "numpy>=1.26")
+    """clang-format over the C++ code, Ruff over the Python code, mypy (strict, by pyproject.toml) over the package."""
+    session.install(CLANG_FORMAT, "ruff", "mypy", "numpy>=1.26")
+    sources = [str(path) for folder in ("bench", "cpp", "tests") for path in Path(folder).rglob("*.[ch]pp")]
+    session.run("clang-format", "--dry-run", "-Werror", *sources)
     session.run("ruff", "check", ".")
     session.run("mypy", "python/crossent")
 

@@ -17,8 +17,7 @@ py::object checked(PyObject* made) {
 // Takes the reference to `dtype`.
 py::object allocate(PyObject* dtype, const shape& as, int flags) {
   const numpy& api = numpy::get();
-  PyObject* made =
-      api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, as.ndim, as.size, nullptr, nullptr, flags, nullptr);
+  PyObject* made = api.PyArray_NewFromDescr_(api.PyArray_Type_, dtype, as.ndim, as.size, nullptr, nullptr, flags, nullptr);
   return checked(made);
 }
 
@@ -45,9 +44,10 @@ void array_fields::read(PyObject* x) {
   }
 }
 
-bool array_fields::hold() const {
+bool array_fields::is_unchanged() const {
   const auto& now = *py::detail::array_proxy(object);
-  bool same = now.data == data && now.descr == dtype && now.nd == ndim && ((now.flags ^ flags) & numpy::NPY_ARRAY_WRITEABLE_) == 0;
+  bool same =
+      now.data == data && now.descr == dtype && now.nd == ndim && ((now.flags ^ flags) & numpy::NPY_ARRAY_WRITEABLE_) == 0;
   for (int d = 0; d < ndim && same; ++d) same = now.dimensions[d] == size[d] && now.strides[d] == strides[d];
   return same;
 }

@@ -15,11 +15,11 @@ namespace py = pybind11;
 
 static_assert(std::is_same_v<py::ssize_t, index>, "NumPy's shapes and strides are passed on as they are");
 
-// NumPy's numbers of the dtypes that have one of the core; pybind11 knows no half. bfloat16 has the number that it got
-// when ml_dtypes was imported.
+// NumPy's type numbers of the core's dtypes. pybind11 has no constant for float16; bfloat16 gets its number when ml_dtypes is
+// imported.
 using numpy = py::detail::npy_api;
 constexpr int numpy_half = 23, numpy_first_of_others = 256;
-constexpr int max_axes = 64;   // of NumPy
+constexpr int max_axes = 64;   // NumPy's limit
 
 struct shape {
   int ndim;
@@ -28,8 +28,8 @@ struct shape {
   bool operator==(const shape& other) const { return ndim == other.ndim && std::equal(size, size + ndim, other.size); }
 };
 
-// What an ndarray was when it was looked at: a copy of its fields. The ndarray itself may change whenever Python code runs,
-// and without the GIL at any time.
+// A copy of the fields of an ndarray. Python code may change the ndarray itself whenever it runs, other threads at any time
+// while this one is without the GIL.
 struct array_fields {
   PyObject* object;
   char* data;
@@ -39,11 +39,10 @@ struct array_fields {
   index size[max_axes], strides[max_axes];
 
   void read(PyObject* ndarray);
-  // Whether it is still what it was.
-  bool hold() const;
+  bool is_unchanged() const;   // whether the ndarray still has these fields
 };
 
-// An ndarray as it was when it was looked at, or none. The fields belong to the call.
+// An ndarray by the copy of its fields, or none. The copy belongs to the call.
 class array {
  public:
   array() = default;
@@ -66,7 +65,7 @@ class array {
   const array_fields* fields_ = nullptr;
 };
 
-// An ndarray and not of a class derived from it.
+// Whether x is an ndarray and not an instance of a derived class.
 inline bool is_plain(PyObject* x) { return Py_TYPE(x) == numpy::get().PyArray_Type_; }
 
 inline dtype float_type(array a) {
@@ -80,10 +79,11 @@ inline dtype float_type(array a) {
 
 inline int_dtype int_type(array a) {
   constexpr bool wide = sizeof(long) == 8;
-  static constexpr int_dtype types[] = {
-      int_dtype::int8, int_dtype::uint8, int_dtype::int16, int_dtype::uint16, int_dtype::int32, int_dtype::uint32,
-      wide ? int_dtype::int64 : int_dtype::int32, wide ? int_dtype::uint64 : int_dtype::uint32,
-      int_dtype::int64, int_dtype::uint64};
+  constexpr int_dtype of_long = wide ? int_dtype::int64 : int_dtype::int32;
+  constexpr int_dtype of_unsigned_long = wide ? int_dtype::uint64 : int_dtype::uint32;
+  static constexpr int_dtype types[] = {int_dtype::int8,  int_dtype::uint8,  int_dtype::int16, int_dtype::uint16,
+                                        int_dtype::int32, int_dtype::uint32, of_long,          of_unsigned_long,
+                                        int_dtype::int64, int_dtype::uint64};
   return types[a.type_number() - numpy::NPY_BYTE_];
 }
 
@@ -100,7 +100,7 @@ inline mutable_view output(array a) {
   return a ? mutable_view{a.data(), float_type(a), a.ndim(), a.shape().size, a.strides()} : mutable_view{};
 }
 
-// The axes of an array without the class axis: those of its rows. Of no class axis, -1, all are.
+// The axes of an array without the class axis. If that is -1, all axes.
 struct rows_of {
   int ndim = 0;
   index size[max_axes], strides[max_axes];
@@ -114,22 +114,22 @@ struct rows_of {
   }
   operator shape() const { return {ndim, size}; }
 
-  // The array with these axes, where the one left out has length 1.
+  // A view of an array with these axes, if the axis left out has length 1.
   view input(array a) const { return {a.data(), float_type(a), ndim, size, strides}; }
   mutable_view output(array a) const { return {a.data(), float_type(a), ndim, size, strides}; }
 };
 
-// A number for each position; a 0-d array stands for the same number in every one, at stride 0.
-inline view for_each(const view& a, const shape& positions) {
+// `a` in the shape of `positions`, to which a 0-d array is broadcast by strides of 0.
+inline view broadcast_0d(const view& a, const shape& positions) {
   static constexpr index no_strides[max_axes] = {};
   if (a.data != nullptr && a.ndim == 0) return {a.data, a.type, positions.ndim, positions.size, no_strides};
   return a;
 }
 
 py::object new_array(dtype type, const shape& as);   // of float32 or float64, in C order
-py::object new_array(array x, const shape& as);      // of the dtype of x
-py::object new_like(array x);                        // of its shape and memory order, too
+py::object new_array(array x, const shape& as);      // of the dtype of x, in C order
+py::object new_like(array x);                        // of the dtype, shape and memory order of x
 py::object scalar(const void* data, dtype type);     // of a float32 or float64
-py::object scalar_if_0d(py::object x);               // of a new array
+py::object scalar_if_0d(py::object x);               // x, or the NumPy scalar if x is 0-d
 
 }  // namespace crossent::python

@@ -14,7 +14,8 @@ int thread_limit() {
   PyObject* limits = nullptr;
   if (PyContextVar_Get(thread_limits, nullptr, &limits) != 0) throw python_error();
   const auto held = py::reinterpret_steal<py::object>(limits);
-  if (!PyTuple_CheckExact(limits) || PyTuple_GET_SIZE(limits) == 0) throw py::type_error("thread_limits: expected a tuple of int");
+  if (!PyTuple_CheckExact(limits) || PyTuple_GET_SIZE(limits) == 0)
+    throw py::type_error("thread_limits: expected a tuple of int");
   return as_int(PyTuple_GET_ITEM(limits, PyTuple_GET_SIZE(limits) - 1));
 }
 
@@ -22,7 +23,7 @@ int thread_limit() {
 
 PyObject* thread_limits = nullptr;
 
-execution how_to_run() { return {thread_limit(), &signal_raised, nullptr}; }
+execution current_execution() { return {thread_limit(), &signal_raised, nullptr}; }
 
 int as_int(PyObject* x) {
   const long value = PyLong_AsLong(x);
@@ -37,54 +38,54 @@ call::~call() {
   }
 }
 
-array call::look_at(PyObject* x) {
+array call::inspect(PyObject* x) {
   if (!is_plain(x)) return {};
   if (arrays_count_ == most_arrays) throw std::logic_error("a call has more arrays than there is room for");
   arrays_[arrays_count_].read(x);
   return array(&arrays_[arrays_count_]);
 }
 
-// The references keep `resize` from moving the memory.
-array call::take(const char* name, array x) {
+// With a reference held here, ndarray.resize() does not move the memory.
+array call::keep(const char* name, array x) {
   names_[arrays_count_++] = name;
   Py_INCREF(x.object());
   Py_INCREF(x.dtype());
   return x;
 }
 
-array call::created(const py::object& x) { return take("", look_at(x.ptr())); }
+array call::created(const py::object& x) { return keep("", inspect(x.ptr())); }
 
 array call::converted(const char* name, const py::object& x, bool (*is_wanted)(array)) {
-  const array result = look_at(x.ptr());
-  if (!result || !is_wanted(result)) refuse_changed(name);
-  return take(name, result);
+  const array result = inspect(x.ptr());
+  if (!result || !is_wanted(result)) raise_changed(name);
+  return keep(name, result);
 }
 
 array call::converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as) {
   const array result = converted(name, x, is_wanted);
-  if (!(result.shape() == as)) refuse_changed(name);
+  if (!(result.shape() == as)) raise_changed(name);
   return result;
 }
 
 void call::confirm_arrays() const {
   for (int i = 0; i < arrays_count_; ++i)
-    if (!arrays_[i].hold()) refuse_changed(names_[i]);
+    if (!arrays_[i].is_unchanged()) raise_changed(names_[i]);
 }
 
-void call::run_any(void (*f)(void*, const execution&), void* context) {
-  execution how = how_to_run();
+void call::run_erased(void (*f)(void*, const execution&), void* context) {
+  execution e = current_execution();
   confirm_arrays();
   const bounds* exceeded = nullptr;
   outlier found;
   try {
     without_gil here;
-    how.context = &here;
+    e.context = &here;
     for (int i = 0; i < bounds_count_ && exceeded == nullptr; ++i) {
       if (bounds_[i].by_core) continue;
-      found = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, how);
+      found = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, e);
       if (found.element >= 0) exceeded = &bounds_[i];
     }
-    if (exceeded == nullptr) f(context, how);
+    if (exceeded == nullptr) f(context, e);
   } catch (const interrupted_error&) {
     throw python_error();
   } catch (const outside_error& error) {
@@ -92,12 +93,13 @@ void call::run_any(void (*f)(void*, const execution&), void* context) {
     found = error;
   } catch (const target_error& error) {
     const py::object ignored = ignored_class(*classes_.options);
-    refuse("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count, ignored.ptr());
+    raise_from_python("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count,
+                      ignored.ptr());
   }
   if (exceeded == nullptr) return;
   const auto& [name, x, low, high, by_core] = *exceeded;
-  if (found.among > 0) refuse("refuse_values", name, x.shape(), found.element, found.among, low, high);
-  refuse("refuse_value", name, x.shape(), x.dtype(), found.element, found.value, low, high);
+  if (found.among > 0) raise_from_python("refuse_values", name, x.shape(), found.element, found.among, low, high);
+  raise_from_python("refuse_value", name, x.shape(), x.dtype(), found.element, found.value, low, high);
 }
 
 }  // namespace crossent::python

@@ -1,12 +1,13 @@
-// One call of a core function: its arguments, checked; what it reads and writes; without the GIL, and open to Ctrl-C.
+// One call of a core function: checks its arguments, holds the arrays that it reads and writes, and runs it without the GIL
+// and open to Ctrl-C.
 //
-// A check here lets the ordinary argument pass. Every other one goes to the function of the same name in
-// python/crossent/_validate.py, which converts it or raises; what is wrong beyond doubt goes to a `refuse_` there. No
-// message is made here.
+// A check here passes ordinary arguments only. It hands every other argument to the function of the same name in
+// python/crossent/_validate.py, which converts it or raises; an argument that is certainly wrong goes to a `refuse_`
+// function there. No message is made here.
 //
-// Such a check runs Python code, which may change arrays that were checked before. So an array is looked at once, what was
-// seen is all that is used, and the call is given up where the array has become another one by the time that the last check
-// is over. From then on no Python code runs until the core is done.
+// A check in Python may run any code, which may change arrays that were checked before. So the fields of an array are read
+// once and nothing but this copy is used; after the last check, confirm_arrays() raises if an array differs from its copy.
+// From then on no Python code runs until the core has returned.
 #pragma once
 
 #include "arrays.hpp"
@@ -22,38 +23,41 @@ class arguments {
     if (i >= count_) throw py::type_error("an argument of a core function is missing");
     return given_[i];
   }
+  arguments without_first() const { return {given_ + 1, count_ - 1}; }
 
  private:
   PyObject* const* given_;
   Py_ssize_t count_;
 };
 
+// A Python object from a C++ value.
 inline py::object as_python(PyObject* x) { return py::reinterpret_borrow<py::object>(x); }
 inline py::object as_python(const char* x) { return py::str(x); }
 inline py::object as_python(double x) { return py::float_(x); }
 inline py::object as_python(index x) { return py::int_(x); }
 py::object as_python(const shape& x);
 
-// The module of Python's checks, from import on.
+// The module python/crossent/_validate.py, set at import.
 extern PyObject* checks;
 
-// What Python's `check` makes of these.
-py::object ask_python(const char* check, const py::object* with, std::size_t count);
-template <class... A> py::object ask(const char* check, const A&... a) {
-  const py::object with[] = {as_python(a)...};
-  return ask_python(check, with, sizeof...(a));
+// Calls the function `check` of that module.
+py::object call_check(const char* check, const py::object* given, std::size_t count);
+template <class... A> py::object check_in_python(const char* check, const A&... a) {
+  const py::object given[] = {as_python(a)...};
+  return call_check(check, given, sizeof...(a));
 }
-// An argument is not any more what it was when it was looked at.
-[[noreturn]] void refuse_changed(const char* name);
-template <class... A> [[noreturn]] void refuse(const char* check, const A&... a) {
-  ask(check, a...);
-  refuse_changed("an argument");  // what was to be refused would pass now
+// Raises because an argument was changed after it was checked.
+[[noreturn]] void raise_changed(const char* name);
+// Calls the function `refuse`, which raises.
+template <class... A> [[noreturn]] void raise_from_python(const char* refuse, const A&... a) {
+  check_in_python(refuse, a...);
+  raise_changed("an argument");  // it returned: the argument has become valid in the meantime
 }
 
-bool truth(PyObject* x);
-int as_int(PyObject* x);   // an int, or what is nearest to it
+bool as_bool(PyObject* x);
+int as_int(PyObject* x);   // clamped to the range of int
 
-// A check of numbers, and the bounds of those that are ordinary.
+// A check of a number in Python, and the bounds within which it need not be called.
 struct number_check {
   const char* name;
   double low, high;
@@ -61,17 +65,17 @@ struct number_check {
 extern const number_check fraction, positive, at_most_zero;
 double number(const number_check& check, const char* name, PyObject* given);
 
-// The position of `given` among the names that there are.
+// The position of `given` in `names`.
 int one_of(const char* name, PyObject* given, const char* const* names, int count);
 
-// The class axis, counted from 0; the losses have a default.
+// The class axis, counted from 0. For the losses None is the default axis.
 int class_axis(const char* name, array x, PyObject* axis);
 int loss_axis(const char* name, array x, PyObject* axis);
 
 void read_ignore_index(PyObject* given, row_loss_options& options);
 py::object ignored_class(const row_loss_options& options);  // an int or None
 
-// What the caller gets, and the same as the core writes it.
+// An output: the object that the caller gets, and the array that the core writes.
 struct result {
   py::object returned;
   array written;
@@ -84,11 +88,12 @@ class call {
   call(const call&) = delete;
   call& operator=(const call&) = delete;
 
-  // Arrays that the core reads. Where only their values are left to check, run() does that.
+  // Arrays that the core reads. run() checks the values that are left to check.
   array floating(const char* name, PyObject* given);
   array floating(const char* name, PyObject* given, const shape& as);
   array within(const char* name, array x, double low, double high);
-  // Whether x is the only array to check, which then is for the core to do while it reads it (outside_error).
+  // Returns true if x is the only array whose values are left to check. The core then checks them as it reads x
+  // (outside_error).
   bool leave_check_to_core(array x);
   array class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
@@ -96,22 +101,23 @@ class call {
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
   array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
   array element_weights(const char* name, PyObject* given, array x);
-  view upstream(PyObject* grad_output, const shape& of_loss);
+  view upstream(PyObject* grad_output, const shape& loss_shape);
 
-  // An array of the dtype of x that the core writes, while it reads all that was named before.
+  // An array that the core writes, of the dtype of x. It may be one of the inputs recorded before, or else share no memory
+  // with them.
   array output(const char* name, PyObject* out, array x, const shape& as);
-  // The same in the likeness of x; a new one where none was given.
+  // The same in the shape of x. If `out` is None, a new array.
   result result_like(const char* name, PyObject* out, array x);
-  // A new array, which nobody else knows.
+  // An array made for this call, of which no other code has a reference.
   array created(const py::object& x);
 
-  // f(execution) without the GIL.
+  // Calls f(execution) without the GIL, once the arrays and their values are checked.
   template <class F> void run(F&& f) {
-    run_any([](void* context, const execution& how) { (*static_cast<std::remove_reference_t<F>*>(context))(how); }, &f);
+    run_erased([](void* context, const execution& how) { (*static_cast<std::remove_reference_t<F>*>(context))(how); }, &f);
   }
 
  private:
-  struct reading {
+  struct named_input {
     const char* name;
     PyObject* given;
   };
@@ -127,32 +133,33 @@ class call {
     const row_loss_options* options;
   };
 
-  static constexpr int most_arrays = 12;   // of a call: what is read, converted or not, and what is written
+  static constexpr int most_arrays = 12;   // inputs, converted inputs and outputs
 
-  void note(const char* name, PyObject* given);
-  // x as it is now, until the next look; none where it is not a plain ndarray.
-  array look_at(PyObject* x);
-  // What was looked at last belongs to the call from now on, and lives as long.
-  array take(const char* name, array x);
-  // What Python has made of an argument: taken, and of the dtypes and the shape that were asked for.
+  // Remembers an input as it was given, for the check of an output against it.
+  void record_input(const char* name, PyObject* given);
+  // The fields of x as they are now, valid until the next call; none if x is not a plain ndarray.
+  array inspect(PyObject* x);
+  // Makes the array inspected last a part of the call, which holds a reference to it.
+  array keep(const char* name, array x);
+  // Keeps the array that Python made of an argument, after a check of its dtype and shape.
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array));
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as);
   bool can_write(array out, array x, const shape& as) const;
   void confirm_arrays() const;
-  void run_any(void (*f)(void*, const execution&), void* context);
+  void run_erased(void (*f)(void*, const execution&), void* context);
 
-  array_fields arrays_[most_arrays];   // those taken, then the one looked at
+  array_fields arrays_[most_arrays];   // those kept, then the one inspected last
   const char* names_[most_arrays];
   int arrays_count_ = 0;
-  reading readings_[8];
+  named_input inputs_[8];
   bounds bounds_[4];
   classes classes_{};
   double upstream_ = 0;
-  int readings_count_ = 0, bounds_count_ = 0;
+  int inputs_count_ = 0, bounds_count_ = 0;
 };
 
-// The limit of this thread or context: the last of the tuple that this variable holds.
+// A context variable: the tuple of the thread limits around the caller. The last one holds.
 extern PyObject* thread_limits;
-execution how_to_run();
+execution current_execution();
 
 }  // namespace crossent::python

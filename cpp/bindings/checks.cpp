@@ -8,10 +8,10 @@ namespace {
 
 using std::numeric_limits;
 
-// NumPy's number of bfloat16, once Python has recognised it: NumPy gives a number to one dtype only.
+// The type number of bfloat16, once Python has recognised that dtype: NumPy gives each number to one dtype only.
 std::atomic<int> bfloat16_number{numpy_first_of_others - 1};
 
-// All of these are false of no array.
+// All of these are false for an absent array.
 bool is_floating(array x) {
   if (!x || !x.is_native()) return false;
   const int number = x.type_number();
@@ -21,17 +21,17 @@ bool is_floating(array x) {
 bool is_integer(array x) { return x && x.is_native() && x.is_integer(); }
 bool is_floating_or_integer(array x) { return is_floating(x) || is_integer(x); }
 
-// Whether x is of the dtype that a call on `like` computes in.
+// Whether x has the dtype in which a call on `like` computes.
 bool is_arithmetic(array x, array like) { return is_floating(x) && float_type(x) == arithmetic(like); }
 
-// The axis, or -1 where x does not have it or no class along it.
+// The axis, or -1 if x does not have this axis or its length is 0.
 int usable_axis(array x, long axis) {
   return 0 <= axis && axis < x.ndim() && x.size(static_cast<int>(axis)) > 0 ? static_cast<int>(axis) : -1;
 }
 
 int axis_from(const py::object& checked, array x) {
   const int axis = as_int(checked.ptr());
-  if (axis < 0 || axis >= x.ndim()) refuse_changed("axis");
+  if (axis < 0 || axis >= x.ndim()) raise_changed("axis");
   return axis;
 }
 
@@ -50,18 +50,18 @@ const number_check fraction{"fraction", 0, 1};
 const number_check positive{"positive", numeric_limits<double>::min(), numeric_limits<double>::max()};
 const number_check at_most_zero{"at_most_zero", -numeric_limits<double>::infinity(), 0};
 
-py::object ask_python(const char* check, const py::object* with, std::size_t count) {
+py::object call_check(const char* check, const py::object* given, std::size_t count) {
   py::tuple arguments(count);
-  for (std::size_t i = 0; i < count; ++i) arguments[i] = with[i];
+  for (std::size_t i = 0; i < count; ++i) arguments[i] = given[i];
   const py::object function = py::handle(checks).attr(check);
   PyObject* result = or_sleep([&] { return PyObject_CallObject(function.ptr(), arguments.ptr()); });
   if (result == nullptr) throw python_error();
   return py::reinterpret_steal<py::object>(result);
 }
 
-void refuse_changed(const char* name) {
-  ask("refuse_changed", name);
-  throw std::logic_error("refuse_changed");  // it should have raised
+void raise_changed(const char* name) {
+  check_in_python("refuse_changed", name);
+  throw std::logic_error("refuse_changed did not raise");
 }
 
 py::object ignored_class(const row_loss_options& options) {
@@ -74,7 +74,7 @@ py::object as_python(const shape& x) {
   return result;
 }
 
-bool truth(PyObject* x) {
+bool as_bool(PyObject* x) {
   const int result = or_sleep([&] { return PyObject_IsTrue(x); });
   if (result < 0) throw python_error();
   return result != 0;
@@ -86,7 +86,7 @@ double number(const number_check& check, const char* name, PyObject* x) {
   if (PyFloat_CheckExact(x)) value = PyFloat_AS_DOUBLE(x);
   else if (PyLong_CheckExact(x)) value = static_cast<double>(PyLong_AsLongAndOverflow(x, &overflow));
   if (check.low <= value && value <= check.high && overflow == 0) return value;
-  return ask(check.name, name, x).cast<double>();
+  return check_in_python(check.name, name, x).cast<double>();
 }
 
 int one_of(const char* name, PyObject* x, const char* const* names, int count) {
@@ -94,40 +94,41 @@ int one_of(const char* name, PyObject* x, const char* const* names, int count) {
     if (PyUnicode_CompareWithASCIIString(x, names[i]) == 0) return i;
   py::tuple known(count);
   for (int i = 0; i < count; ++i) known[static_cast<std::size_t>(i)] = names[i];
-  refuse("refuse_name", name, x, known.ptr());
+  raise_from_python("refuse_name", name, x, known.ptr());
 }
 
 int class_axis(const char* name, array x, PyObject* axis) {
   const int index = ordinary_axis(x, axis);
-  return index >= 0 ? index : axis_from(ask("class_axis", name, x.shape(), axis), x);
+  return index >= 0 ? index : axis_from(check_in_python("class_axis", name, x.shape(), axis), x);
 }
 
 int loss_axis(const char* name, array x, PyObject* axis) {
   const int index = axis == Py_None ? usable_axis(x, x.ndim() > 1) : ordinary_axis(x, axis);
-  return index >= 0 ? index : axis_from(ask("loss_axis", name, x.shape(), axis), x);
+  return index >= 0 ? index : axis_from(check_in_python("loss_axis", name, x.shape(), axis), x);
 }
 
 void read_ignore_index(PyObject* x, row_loss_options& options) {
   options.has_ignore_index = x != Py_None;
   int overflow = 1;
   if (PyLong_CheckExact(x)) options.ignore_index = PyLong_AsLongLongAndOverflow(x, &overflow);
-  if (options.has_ignore_index && overflow != 0) options.ignore_index = ask("ignored_class", x).cast<std::int64_t>();
+  if (options.has_ignore_index && overflow != 0)
+    options.ignore_index = check_in_python("ignored_class", x).cast<std::int64_t>();
 }
 
-void call::note(const char* name, PyObject* x) { readings_[readings_count_++] = {name, x}; }
+void call::record_input(const char* name, PyObject* x) { inputs_[inputs_count_++] = {name, x}; }
 
 array call::floating(const char* name, PyObject* x) {
-  note(name, x);
-  if (const array ordinary = look_at(x); is_floating(ordinary)) return take(name, ordinary);
-  const py::object made = ask("floating", name, x);
-  if (const array result = look_at(made.ptr()); result && result.type_number() >= numpy_first_of_others)
+  record_input(name, x);
+  if (const array ordinary = inspect(x); is_floating(ordinary)) return keep(name, ordinary);
+  const py::object made = check_in_python("floating", name, x);
+  if (const array result = inspect(made.ptr()); result && result.type_number() >= numpy_first_of_others)
     bfloat16_number = result.type_number();
   return converted(name, made, is_floating);
 }
 
 array call::floating(const char* name, PyObject* x, const shape& as) {
   const array result = floating(name, x);
-  if (!(result.shape() == as)) refuse("refuse_shape", name, result.shape(), as);
+  if (!(result.shape() == as)) raise_from_python("refuse_shape", name, result.shape(), as);
   return result;
 }
 
@@ -142,64 +143,65 @@ bool call::leave_check_to_core(array x) {
 }
 
 array call::class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
-  note("target", target);
-  array y = look_at(target);
-  if (is_integer(y) && y.shape() == rows) y = take("target", y);
-  else y = converted("target", ask("class_indices", target, rows), is_integer, rows);
+  record_input("target", target);
+  array y = inspect(target);
+  if (is_integer(y) && y.shape() == rows) y = keep("target", y);
+  else y = converted("target", check_in_python("class_indices", target, rows), is_integer, rows);
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }
 
 array call::class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
-  const array q = look_at(target);
+  const array q = inspect(target);
   if (q && q.is_integer()) return class_indices(target, x, rows, options);
-  note("target", target);
+  record_input("target", target);
   if (is_floating(q) && q.shape() == x.shape() && options.has_ignore_index && options.ignore_index == -100)
-    return within("target", take("target", q), 0, 1);
-  const array y = converted("target", ask("class_target", target, x.shape(), rows, ignored_class(options).ptr()),
+    return within("target", keep("target", q), 0, 1);
+  const array y = converted("target", check_in_python("class_target", target, x.shape(), rows, ignored_class(options).ptr()),
                             is_floating_or_integer);
-  if (!(y.shape() == (y.is_integer() ? shape(rows) : x.shape()))) refuse_changed("target");
+  if (!(y.shape() == (y.is_integer() ? shape(rows) : x.shape()))) raise_changed("target");
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }
 
 array call::binary_target(PyObject* target, array x) {
-  note("target", target);
-  if (const array y = look_at(target); is_floating(y) && y.shape() == x.shape()) return within("target", take("target", y), 0, 1);
-  return converted("target", ask("binary_target", target, x.shape(), x.dtype()), is_floating, x.shape());
+  record_input("target", target);
+  if (const array y = inspect(target); is_floating(y) && y.shape() == x.shape())
+    return within("target", keep("target", y), 0, 1);
+  return converted("target", check_in_python("binary_target", target, x.shape(), x.dtype()), is_floating, x.shape());
 }
 
 array call::class_weights(PyObject* weight, array x, const rows_of& rows, int axis) {
   if (weight == Py_None) return {};
-  note("weight", weight);
+  record_input("weight", weight);
   const index classes = x.size(axis);
   const shape as{1, &classes};
-  // Of one row the gradient may go where the weights lie: there Python makes a copy of them.
-  if (const array w = look_at(weight); rows.ndim > 0 && is_arithmetic(w, x) && w.shape() == as)
-    return within("weight", take("weight", w), 0, largest(x));
-  return converted("weight", ask("class_weights", weight, classes, rows, x.dtype()), is_floating, as);
+  // A single row has the shape of the weights, so that its gradient may overwrite them: then Python copies them.
+  if (const array w = inspect(weight); rows.ndim > 0 && is_arithmetic(w, x) && w.shape() == as)
+    return within("weight", keep("weight", w), 0, largest(x));
+  return converted("weight", check_in_python("class_weights", weight, classes, rows, x.dtype()), is_floating, as);
 }
 
 array call::row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
   if (sample_weight == Py_None) return {};
-  note("sample_weight", sample_weight);
-  if (const array v = look_at(sample_weight); is_arithmetic(v, x) && v.shape() == rows)
-    return within("sample_weight", take("sample_weight", v), 0, largest(x));
-  const array v = converted("sample_weight", ask("row_weights", sample_weight, rows, x.dtype()), is_floating);
-  if (v.ndim() > 0 && !(v.shape() == rows)) refuse_changed("sample_weight");
+  record_input("sample_weight", sample_weight);
+  if (const array v = inspect(sample_weight); is_arithmetic(v, x) && v.shape() == rows)
+    return within("sample_weight", keep("sample_weight", v), 0, largest(x));
+  const array v = converted("sample_weight", check_in_python("row_weights", sample_weight, rows, x.dtype()), is_floating);
+  if (v.ndim() > 0 && !(v.shape() == rows)) raise_changed("sample_weight");
   return v;
 }
 
 array call::element_weights(const char* name, PyObject* x, array like) {
   if (x == Py_None) return {};
-  note(name, x);
-  if (const array w = look_at(x); is_floating(w) && w.shape() == like.shape())
-    return within(name, take(name, w), 0, largest(like));
-  return converted(name, ask("element_weights", name, x, like.shape(), like.dtype()), is_floating, like.shape());
+  record_input(name, x);
+  if (const array w = inspect(x); is_floating(w) && w.shape() == like.shape())
+    return within(name, keep(name, w), 0, largest(like));
+  return converted(name, check_in_python("element_weights", name, x, like.shape(), like.dtype()), is_floating, like.shape());
 }
 
-view call::upstream(PyObject* grad_output, const shape& of_loss) {
-  if (of_loss.ndim > 0 || !PyFloat_CheckExact(grad_output)) return input(floating("grad_output", grad_output, of_loss));
+view call::upstream(PyObject* grad_output, const shape& loss_shape) {
+  if (loss_shape.ndim > 0 || !PyFloat_CheckExact(grad_output)) return input(floating("grad_output", grad_output, loss_shape));
   upstream_ = PyFloat_AS_DOUBLE(grad_output);
   return {&upstream_, dtype::float64, 0, nullptr, nullptr};
 }

@@ -19,7 +19,7 @@ struct python_error {};
   for (;;) pause();
 }
 
-// f(), which waits for the GIL or runs Python code, where it is called from C++.
+// Calls f(), which waits for the GIL or runs Python code, from C++.
 template <class F> auto or_sleep(F&& f) -> decltype(f()) {
 #if defined(__GLIBCXX__)
   try {
@@ -32,13 +32,13 @@ template <class F> auto or_sleep(F&& f) -> decltype(f()) {
 #endif
 }
 
-// Without the GIL while it lives.
+// Releases the GIL for its lifetime.
 class without_gil {
  public:
   without_gil() : thread_(PyEval_SaveThread()) {}
   ~without_gil() { restore(); }
 
-  // f() with the GIL. (PyGILState_Ensure would look for what the end of the interpreter has already taken away.)
+  // Calls f() with the GIL. (PyGILState_Ensure would look up state that the end of the interpreter has already removed.)
   template <class F> auto with_gil(F f) {
     restore();
     const auto result = or_sleep(f);

@@ -6,25 +6,7 @@
 namespace crossent::python {
 namespace {
 
-PyObject* invoke_or_raise(function f, const arguments& given) {
-  try {
-    return f(given).release().ptr();
-  } catch (const python_error&) {
-  } catch (py::error_already_set& error) {   // of what pybind11 calls
-    error.restore();
-  } catch (const py::builtin_exception& error) {
-    error.set_error();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::length_error&) {   // of a vector: more than memory can have
-    PyErr_NoMemory();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
-}
-
-// The module has state that is the process's, not an interpreter's.
+// The module has state of the process, which interpreters cannot share.
 bool is_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterState_Main(); }
 constexpr char not_in_sub_interpreters[] =
     "crossent cannot be imported in a sub-interpreter: expected the main one of the process";
@@ -32,7 +14,23 @@ constexpr char not_in_sub_interpreters[] =
 }  // namespace
 
 PyObject* invoke(function f, const arguments& given) noexcept {
-  return or_sleep([&] { return invoke_or_raise(f, given); });
+  return or_sleep([&]() -> PyObject* {
+    try {
+      return f(given).release().ptr();
+    } catch (const python_error&) {
+    } catch (py::error_already_set& error) {   // from a call in pybind11
+      error.restore();
+    } catch (const py::builtin_exception& error) {
+      error.set_error();
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+    } catch (const std::length_error&) {   // a vector would be larger than memory can be
+      PyErr_NoMemory();
+    } catch (const std::exception& error) {
+      PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+  });
 }
 
 }  // namespace crossent::python
@@ -42,7 +40,7 @@ void define_ceilings(pybind11::module_& parent);   // bench/ceilings.cpp
 PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   using namespace crossent::python;
   if (!is_main_interpreter()) throw py::import_error(not_in_sub_interpreters);
-  for (PyMethodDef* functions : {normalisers, losses, information, process})
+  for (PyMethodDef* functions : {normalisers, row_losses, element_losses, information, process})
     if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
   if (thread_limits == nullptr) throw py::error_already_set();

@@ -1,22 +1,38 @@
-// The functions of the module: positional arguments, any objects, and an object back.
+// The functions of the module: positional arguments of any type, one object returned.
 #pragma once
 
+#include <string>
+
 #include "call.hpp"
+
+// The positional arguments of a function, written once: an enumerator for each, arg::count, and their names in the same order.
+#define CROSSENT_ARGUMENTS(...)  \
+  struct arg {                   \
+    enum { __VA_ARGS__, count }; \
+  };                             \
+  static std::string names() { return #__VA_ARGS__; }
+#define CROSSENT_NO_ARGUMENTS \
+  static std::string names() { return {}; }
 
 namespace crossent::python {
 
 using function = py::object (*)(const arguments&);
 
-// f(given) with what it throws as a Python exception.
+// Calls f(given) and turns a C++ exception into a Python one.
 PyObject* invoke(function f, const arguments& given) noexcept;
 
-// Without pybind11's conversion of arguments, which takes longer than the checks in call.hpp.
-template <function f> PyMethodDef method(const char* name) {
-  PyObject* (*entry)(PyObject*, PyObject* const*, Py_ssize_t) =
-      [](PyObject*, PyObject* const* given, Py_ssize_t count) { return invoke(f, arguments(given, count)); };
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry)), METH_FASTCALL, nullptr};
+// The entry of `Function` in the table of its file: Function::run(arguments) returns the result, Function::names() gives
+// inspect.signature() the order of the arguments. pybind11 is bypassed: its conversion of arguments takes longer than the
+// checks in call.hpp.
+template <class Function> PyMethodDef method(const char* name) {
+  PyObject* (*entry)(PyObject*, PyObject* const*, Py_ssize_t) = [](PyObject*, PyObject* const* given, Py_ssize_t count) {
+    return invoke(&Function::run, arguments(given, count));
+  };
+  const std::string names = Function::names();
+  static const std::string text_signature = name + ('(' + names) + (names.empty() ? "" : ", /") + ")\n--\n\n";
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry)), METH_FASTCALL, text_signature.c_str()};
 }
 
-extern PyMethodDef normalisers[], losses[], information[], process[];
+extern PyMethodDef normalisers[], row_losses[], element_losses[], information[], process[];
 
 }  // namespace crossent::python

@@ -7,42 +7,56 @@ namespace {
 using normaliser = void (*)(const view&, int, double, const mutable_view&, const execution&);
 using normaliser_backward = void (*)(const view&, const view&, int, double, const mutable_view&, const execution&);
 
-py::object normalise(normaliser f, const arguments& given) {
-  enum { logits, axis, temperature, out };
+template <normaliser f> struct normaliser_function {
+  CROSSENT_ARGUMENTS(x, axis, temperature, out)
+
+  static py::object run(const arguments& given) {
+    call c;
+    const array x = c.floating("x", given[arg::x]);
+    const int axis = class_axis("x", x, given[arg::axis]);
+    const double temperature = number(positive, "temperature", given[arg::temperature]);
+    const result out = c.result_like("out", given[arg::out], x);
+    c.run([&](const execution& e) { f(input(x), axis, temperature, output(out.written), e); });
+    return out.returned;
+  }
+};
+
+// name: of y, the result of the forward function
+template <class Function>
+py::object normalise_backward(normaliser_backward f, const char* name, PyObject* y_given, const arguments& given) {
+  using arg = typename Function::arg;
   call c;
-  const array x = c.floating("x", given[logits]);
-  const int along = class_axis("x", x, given[axis]);
-  const double t = number(positive, "temperature", given[temperature]);
-  const result to = c.result_like("out", given[out], x);
-  c.run([&](const execution& how) { f(input(x), along, t, output(to.written), how); });
-  return to.returned;
+  const array y = c.floating(name, y_given);
+  const int axis = class_axis(name, y, given[arg::axis]);
+  const double temperature = number(positive, "temperature", given[arg::temperature]);
+  const array grad_output = c.floating("grad_output", given[arg::grad_output], y.shape());
+  const result out = c.result_like("out", given[arg::out], y);
+  c.run([&](const execution& e) { f(input(grad_output), input(y), axis, temperature, output(out.written), e); });
+  return out.returned;
 }
 
-py::object normalise_backward(normaliser_backward f, const char* name, const arguments& given) {
-  enum { grad_output, probs, axis, temperature, out };
-  call c;
-  const array y = c.floating(name, given[probs]);
-  const int along = class_axis(name, y, given[axis]);
-  const double t = number(positive, "temperature", given[temperature]);
-  const array g = c.floating("grad_output", given[grad_output], y.shape());
-  const result to = c.result_like("out", given[out], y);
-  c.run([&](const execution& how) { f(input(g), input(y), along, t, output(to.written), how); });
-  return to.returned;
-}
+struct softmax_backward_function {
+  CROSSENT_ARGUMENTS(grad_output, probs, axis, temperature, out)
 
-py::object softmax_of(const arguments& given) { return normalise(&softmax, given); }
-py::object log_softmax_of(const arguments& given) { return normalise(&log_softmax, given); }
-py::object softmax_backward_of(const arguments& given) { return normalise_backward(&softmax_backward, "probs", given); }
-py::object log_softmax_backward_of(const arguments& given) {
-  return normalise_backward(&log_softmax_backward, "log_probs", given);
-}
+  static py::object run(const arguments& given) {
+    return normalise_backward<softmax_backward_function>(&softmax_backward, "probs", given[arg::probs], given);
+  }
+};
 
-// The rows of x, with the class axis in length 1 or without it.
-struct kept_axis {
-  int ndim;
-  index size[64];
+struct log_softmax_backward_function {
+  CROSSENT_ARGUMENTS(grad_output, log_probs, axis, temperature, out)
 
-  kept_axis(array x, int axis, bool keepdims) : ndim(0) {
+  static py::object run(const arguments& given) {
+    return normalise_backward<log_softmax_backward_function>(&log_softmax_backward, "log_probs", given[arg::log_probs], given);
+  }
+};
+
+// The shape of x with the class axis in length 1, or without it.
+struct reduced_shape {
+  int ndim = 0;
+  index size[max_axes];
+
+  reduced_shape(array x, int axis, bool keepdims) {
     for (int d = 0; d < x.ndim(); ++d)
       if (d != axis) size[ndim++] = x.size(d);
       else if (keepdims) size[ndim++] = 1;
@@ -50,42 +64,48 @@ struct kept_axis {
   operator shape() const { return {ndim, size}; }
 };
 
-py::object logsumexp_of(const arguments& given) {
-  enum { logits, axis, keepdims, out };
-  call c;
-  const array x = c.floating("x", given[logits]);
-  const int along = class_axis("x", x, given[axis]);
-  const bool keep = truth(given[keepdims]);
-  const kept_axis as(x, along, keep);
-  const py::object created = given[out] == Py_None ? new_array(x, as) : py::object();
-  const array to = created ? c.created(created) : c.output("out", given[out], x, as);
-  const rows_of rows(to, keep ? along : -1);
-  c.run([&](const execution& how) { logsumexp(input(x), along, rows.output(to), how); });
-  return created ? scalar_if_0d(created) : py::reinterpret_borrow<py::object>(given[out]);
-}
+struct logsumexp_function {
+  CROSSENT_ARGUMENTS(x, axis, keepdims, out)
 
-py::object logsumexp_backward_of(const arguments& given) {
-  enum { grad_output, logits, axis, keepdims, out };
-  call c;
-  const array x = c.floating("x", given[logits]);
-  const int along = class_axis("x", x, given[axis]);
-  const bool keep = truth(given[keepdims]);
-  const array g = c.floating("grad_output", given[grad_output], kept_axis(x, along, keep));
-  const rows_of rows(g, keep ? along : -1);
-  const result to = c.result_like("out", given[out], x);
-  c.run([&](const execution& how) { logsumexp_backward(rows.input(g), input(x), along, output(to.written), how); });
-  return to.returned;
-}
+  static py::object run(const arguments& given) {
+    call c;
+    const array x = c.floating("x", given[arg::x]);
+    const int axis = class_axis("x", x, given[arg::axis]);
+    const bool keepdims = as_bool(given[arg::keepdims]);
+    const reduced_shape as(x, axis, keepdims);
+    const py::object created = given[arg::out] == Py_None ? new_array(x, as) : py::object();
+    const array out = created ? c.created(created) : c.output("out", given[arg::out], x, as);
+    const rows_of rows(out, keepdims ? axis : -1);
+    c.run([&](const execution& e) { logsumexp(input(x), axis, rows.output(out), e); });
+    return created ? scalar_if_0d(created) : py::reinterpret_borrow<py::object>(given[arg::out]);
+  }
+};
+
+struct logsumexp_backward_function {
+  CROSSENT_ARGUMENTS(grad_output, x, axis, keepdims, out)
+
+  static py::object run(const arguments& given) {
+    call c;
+    const array x = c.floating("x", given[arg::x]);
+    const int axis = class_axis("x", x, given[arg::axis]);
+    const bool keepdims = as_bool(given[arg::keepdims]);
+    const array grad_output = c.floating("grad_output", given[arg::grad_output], reduced_shape(x, axis, keepdims));
+    const rows_of rows(grad_output, keepdims ? axis : -1);
+    const result out = c.result_like("out", given[arg::out], x);
+    c.run([&](const execution& e) { logsumexp_backward(rows.input(grad_output), input(x), axis, output(out.written), e); });
+    return out.returned;
+  }
+};
 
 }  // namespace
 
 PyMethodDef normalisers[] = {
-    method<&softmax_of>("softmax"),
-    method<&log_softmax_of>("log_softmax"),
-    method<&logsumexp_of>("logsumexp"),
-    method<&softmax_backward_of>("softmax_backward"),
-    method<&log_softmax_backward_of>("log_softmax_backward"),
-    method<&logsumexp_backward_of>("logsumexp_backward"),
+    method<normaliser_function<&softmax>>("softmax"),
+    method<softmax_backward_function>("softmax_backward"),
+    method<normaliser_function<&log_softmax>>("log_softmax"),
+    method<log_softmax_backward_function>("log_softmax_backward"),
+    method<logsumexp_function>("logsumexp"),
+    method<logsumexp_backward_function>("logsumexp_backward"),
     {}};
 
 }  // namespace crossent::python

@@ -1,4 +1,4 @@
-// Arrays that a call writes to: one given by the caller must be writable while the inputs are read.
+// The arrays that a call writes. One given by the caller must be writable while the inputs are read.
 #include "call.hpp"
 
 namespace crossent::python {
@@ -34,27 +34,27 @@ bool are_same(array a, array b) {
 
 }  // namespace
 
-// Whether `out` is an ordinary output. What overlaps in part is for Python to look at closely.
+// Whether `to` is an ordinary output. Python decides about partial overlaps.
 bool call::can_write(array to, array x, const shape& as) const {
   if (!to || to.type_number() != x.type_number() || !to.is_native() || !(to.shape() == as)) return false;
   if (!to.has(numpy::NPY_ARRAY_WRITEABLE_)) return false;
   if (!to.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) && !to.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return false;
-  return std::all_of(readings_, readings_ + readings_count_, [&](const reading& r) {
-    if (r.given == to.object() || PyFloat_CheckExact(r.given)) return true;
-    if (!is_plain(r.given)) return false;
+  return std::all_of(inputs_, inputs_ + inputs_count_, [&](const named_input& in) {
+    if (in.given == to.object() || PyFloat_CheckExact(in.given)) return true;
+    if (!is_plain(in.given)) return false;
     array_fields fields;
-    fields.read(r.given);
+    fields.read(in.given);
     return are_apart(to, array(&fields)) || are_same(to, array(&fields));
   });
 }
 
 array call::output(const char* name, PyObject* out, array x, const shape& as) {
-  if (const array to = look_at(out); can_write(to, x, as)) return take(name, to);
+  if (const array to = inspect(out); can_write(to, x, as)) return keep(name, to);
   py::dict inputs;
-  for (int i = 0; i < readings_count_; ++i) inputs[readings_[i].name] = py::handle(readings_[i].given);
+  for (int i = 0; i < inputs_count_; ++i) inputs[inputs_[i].name] = py::handle(inputs_[i].given);
   const auto is_writeable = [](array to) { return to.is_native() && to.has(numpy::NPY_ARRAY_WRITEABLE_); };
-  const array to = converted(name, ask("output", name, out, as, x.dtype(), inputs.ptr()), is_writeable, as);
-  if (to.type_number() != x.type_number()) refuse_changed(name);
+  const array to = converted(name, check_in_python("output", name, out, as, x.dtype(), inputs.ptr()), is_writeable, as);
+  if (to.type_number() != x.type_number()) raise_changed(name);
   return to;
 }
 
@@ -62,7 +62,7 @@ result call::result_like(const char* name, PyObject* out, array x) {
   if (out != Py_None) return {py::reinterpret_borrow<py::object>(out), output(name, out, x, x.shape())};
   const py::object fresh = new_like(x);
   const array to = created(fresh);
-  if (!(to.shape() == x.shape())) refuse_changed("an argument");
+  if (!(to.shape() == x.shape())) raise_changed("an argument");
   return {fresh, to};
 }
 

@@ -1,6 +1,6 @@
 """Maximum-likelihood losses for NumPy arrays: values and exact gradients, in nats."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _core, _validate, information
 from ._binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
@@ -13,8 +13,14 @@ from ._distillation_loss import distillation_loss, distillation_loss_backward
 from ._kl_div import kl_div, kl_div_backward
 from ._kl_div_with_logits import kl_div_with_logits, kl_div_with_logits_backward
 from ._nll_loss import nll_loss, nll_loss_backward
-from ._normalisers import log_softmax, logsumexp, softmax
-from ._normalisers_backward import log_softmax_backward, logsumexp_backward, softmax_backward
+from ._normalisers import (
+    log_softmax,
+    log_softmax_backward,
+    logsumexp,
+    logsumexp_backward,
+    softmax,
+    softmax_backward,
+)
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -51,8 +57,13 @@ _core.use_checks(_validate)
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
-        # Asked of the core when wanted: it looks at CROSSENT_ISA, over which an import should not fail.
+    def __getattr__(name: str) -> str:
+        # Read on access: the core reads CROSSENT_ISA first, and an invalid value should not make the import fail.
         if name == "__version__":
             return _core.info()["version"]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The API, without the private modules that it is imported from."""
+    return [*__all__, *(name for name in globals() if name.startswith("__")), "__version__"]

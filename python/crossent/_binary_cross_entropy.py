@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 from . import _core
 
@@ -34,16 +34,16 @@ def binary_cross_entropy(
     **options: Unpack[_Options],
 ) -> tuple[Loss, Array]: ...
 def binary_cross_entropy(
-    probs: Any,
-    target: Any,
+    probs: ArrayLike,
+    target: ArrayLike,
     *,
-    weight: Any = None,
+    weight: ArrayLike | None = None,
     log_floor: float | None = -100.0,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Cross-entropy of binary targets under the probabilities `probs`, in nats.
 
     One loss per element. From logits, `binary_cross_entropy_with_logits` keeps the accuracy that a probability near 1
@@ -160,5 +160,5 @@ def binary_cross_entropy_backward(
     [-2.  4.]
     """
     return _core.binary_cross_entropy_backward(
-        probs, target, weight, log_floor, reduction, denominator, grad_output, out
+        grad_output, probs, target, weight, log_floor, reduction, denominator, out
     )

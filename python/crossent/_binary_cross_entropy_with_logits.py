@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 from . import _core
 
@@ -35,17 +35,17 @@ def binary_cross_entropy_with_logits(
     **options: Unpack[_Options],
 ) -> tuple[Loss, Array]: ...
 def binary_cross_entropy_with_logits(
-    logits: Any,
-    target: Any,
+    logits: ArrayLike,
+    target: ArrayLike,
     *,
-    weight: Any = None,
-    pos_weight: Any = None,
+    weight: ArrayLike | None = None,
+    pos_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Cross-entropy of binary targets under the sigmoid of `logits`, in nats.
 
     One loss per element. The relative accuracy is full also for confident elements, whose loss and gradient are tiny.
@@ -166,5 +166,5 @@ def binary_cross_entropy_with_logits_backward(
     [-0.5  1. ]
     """
     return _core.binary_cross_entropy_with_logits_backward(
-        logits, target, weight, pos_weight, label_smoothing, reduction, denominator, grad_output, out
+        grad_output, logits, target, weight, pos_weight, label_smoothing, reduction, denominator, out
     )

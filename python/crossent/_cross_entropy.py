@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from . import _core
 
@@ -31,19 +31,19 @@ def cross_entropy(
     **options: Unpack[_Options],
 ) -> tuple[Loss, Array]: ...
 def cross_entropy(
-    logits: Any,
-    target: Any,
+    logits: ArrayLike,
+    target: ArrayLike,
     *,
     axis: int | None = None,
-    weight: Any = None,
+    weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
-    sample_weight: Any = None,
-    reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
 
     The value and, with `return_grad`, the gradient with respect to the logits, computed in one pass. The relative
@@ -196,6 +196,6 @@ def cross_entropy_backward(
      [-0.5  0.5]]
     """
     return _core.cross_entropy_backward(
-        logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
-        grad_output, out,
+        grad_output, logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction,
+        denominator, out,
     )

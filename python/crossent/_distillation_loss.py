@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from . import _core
 
@@ -42,25 +42,25 @@ def distillation_loss(
     **options: Unpack[_Options],
 ) -> tuple[Loss, Array]: ...
 def distillation_loss(
-    logits: Any,
-    teacher_logits: Any,
-    target: Any = None,
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
+    target: ArrayLike | None = None,
     *,
     axis: int | None = None,
     temperature: float = 1.0,
     alpha: float | None = None,
     scale_by_temperature: bool = True,
-    divergence: str = "forward",
+    divergence: Divergence = "forward",
     beta: float = 0.5,
-    weight: Any = None,
+    weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
-    sample_weight: Any = None,
-    reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Divergence from a teacher plus cross-entropy of targets, in nats.
 
     Both terms, and the gradient with respect to the logits of the student, in one pass. An ignored row adds to neither
@@ -205,7 +205,6 @@ ignore_index, label_smoothing, sample_weight, reduction, denominator
     [[-1.5  1.5]]
     """
     return _core.distillation_loss_backward(
-        logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
-        weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
-        grad_output, out,
+        grad_output, logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
+        weight, ignore_index, label_smoothing, sample_weight, reduction, denominator, out,
     )

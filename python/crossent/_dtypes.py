@@ -19,7 +19,7 @@ LARGEST64 = float(np.finfo(np.float64).max)
 
 def as_array(name: str, x: object) -> Array:
     """`x` as a plain ndarray of whatever dtype, sharing its memory where it has any."""
-    ma = sys.modules.get("numpy.ma")  # a MaskedArray cannot exist before somebody has imported it
+    ma = sys.modules.get("numpy.ma")  # no MaskedArray exists before that is imported
     if ma is not None and isinstance(x, ma.MaskedArray):
         raise TypeError(f"{name} is a MaskedArray, whose mask would be ignored: expected an array without a mask")
     return np.asarray(x)
@@ -47,12 +47,12 @@ def floating(name: str, x: object, integers: np.dtype[Any] = FLOAT64) -> Array:
 
 
 def converted(x: Array, dtype: np.dtype[Any]) -> Array:
-    with np.errstate(all="ignore"):  # beyond the range of `dtype` numbers become inf or 0, which is what they are there
+    with np.errstate(all="ignore"):  # beyond the range of `dtype` a number becomes inf or 0
         return x.astype(dtype, copy=False)
 
 
 def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype that a call on `dtype` computes in, which is that of its losses."""
+    """The dtype in which a call on `dtype` computes, which is that of its losses."""
     return FLOAT64 if dtype == FLOAT64 else FLOAT32
 
 

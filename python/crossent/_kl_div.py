@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 from . import _core
 
@@ -34,16 +34,16 @@ def kl_div(
     **options: Unpack[_Options],
 ) -> tuple[Loss, Array]: ...
 def kl_div(
-    log_probs: Any,
-    target: Any,
+    log_probs: ArrayLike,
+    target: ArrayLike,
     *,
     log_target: bool = False,
     axis: int | None = None,
-    reduction: str = "batchmean",
+    reduction: ReductionKL = "batchmean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Kullback-Leibler divergence of `target` from given log-probabilities, in nats.
 
     `log_probs`, the first argument, is the distribution that is fitted and that the gradient is for; `target` is the
@@ -168,4 +168,4 @@ def kl_div_backward(
     >>> print(xe.kl_div_backward(2.0, [[-1.0, -0.5]], [[0.75, 0.25]]))
     [[-1.5 -0.5]]
     """
-    return _core.kl_div_backward(log_probs, target, log_target, axis, reduction, denominator, grad_output, out)
+    return _core.kl_div_backward(grad_output, log_probs, target, log_target, axis, reduction, denominator, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 from . import _core
 
@@ -37,19 +37,19 @@ def kl_div_with_logits(
     **options: Unpack[_Options],
 ) -> tuple[Loss, Array]: ...
 def kl_div_with_logits(
-    logits: Any,
-    teacher_logits: Any,
+    logits: ArrayLike,
+    teacher_logits: ArrayLike,
     *,
     axis: int | None = None,
     temperature: float = 1.0,
-    divergence: str = "forward",
+    divergence: Divergence = "forward",
     beta: float = 0.5,
-    sample_weight: Any = None,
-    reduction: str = "batchmean",
+    sample_weight: ArrayLike | None = None,
+    reduction: ReductionKL = "batchmean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Divergence of the softmax of `logits` and that of `teacher_logits`, in nats.
 
     One loss per row, never negative, and exactly 0 for equal rows. `logits`, the first argument, is the student, which
@@ -189,6 +189,6 @@ def kl_div_with_logits_backward(
     [[-1.  1.]]
     """
     return _core.kl_div_with_logits_backward(
-        logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator,
-        grad_output, out,
+        grad_output, logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction,
+        denominator, out,
     )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def overlaps_itself(x: Array) -> bool:
-    """Whether positions share bytes; never wrongly so for what slicing, transposing or a diagonal gives."""
+    """Whether positions share bytes; exact for the results of slicing, transposing and np.diagonal."""
     if x.flags.c_contiguous or x.size == 0:
         return False
     reach = x.itemsize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from . import _core
 
@@ -28,18 +28,18 @@ def nll_loss(
     **options: Unpack[IndexLossOptions],
 ) -> tuple[Loss, Array]: ...
 def nll_loss(
-    log_probs: Any,
-    target: Any,
+    log_probs: ArrayLike,
+    target: ArrayLike,
     *,
     axis: int | None = None,
-    weight: Any = None,
+    weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
-    sample_weight: Any = None,
-    reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
     denominator: float | None = None,
     return_grad: bool = False,
     grad_out: Array | None = None,
-) -> Any:
+) -> Loss | tuple[Loss, Array]:
     """Negative log-likelihood of class indices under given log-probabilities, in nats.
 
     `cross_entropy` without the softmax: the log-probabilities are taken as they are, and need not be normalised. An
@@ -81,7 +81,7 @@ def nll_loss(
     1.25
     """
     return _core.nll_loss(
-        log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator,
+        log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator,
         return_grad, grad_out,
     )
 
@@ -141,6 +141,5 @@ def nll_loss_backward(
      [ 0.  -0.5]]
     """
     return _core.nll_loss_backward(
-        log_probs, target, axis, weight, ignore_index, 0.0, sample_weight, reduction, denominator,
-        grad_output, out,
+        grad_output, log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator, out,
     )

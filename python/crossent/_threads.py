@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _core
+
+if TYPE_CHECKING:
+    from typing import SupportsIndex
+
+    from ._types import Config
 
 # The limits of the `with num_threads(n)` blocks around the caller, innermost last: the core reads that one. 0 is "no
 # limit". The stack lives in the context rather than in the object, so one num_threads object may be entered by several
@@ -15,7 +20,7 @@ from . import _core
 _limits = _core.thread_limits
 
 
-def _count(n: Any) -> int:
+def _count(n: SupportsIndex) -> int:
     try:
         if isinstance(n, (bool, np.bool_)):
             raise TypeError
@@ -78,7 +83,7 @@ def get_num_threads() -> int:
     return _core.num_threads()
 
 
-class num_threads:  # noqa: N801  (used as a function: `with num_threads(2):`)
+class num_threads:
     """Limit the threads of the calls in a ``with`` block.
 
     The limit holds for this thread (or asynchronous task) only and ends with the block. Of nested blocks the
@@ -120,7 +125,7 @@ class num_threads:  # noqa: N801  (used as a function: `with num_threads(2):`)
         return f"num_threads({self._n})"
 
 
-def config() -> dict[str, Any]:
+def config() -> Config:
     """Return what is running: the version, the instruction set and the threads.
 
     The instruction set is the best this machine can run, unless the environment variable ``CROSSENT_ISA`` named

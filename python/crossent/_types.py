@@ -1,4 +1,4 @@
-"""Types of the arguments and results of losses, for annotations only."""
+"""Types of arguments and results, for annotations only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
-Loss = np.floating[Any] | Array
+Scalar = np.floating[Any]
+Loss = Scalar | Array
 Reduction = Literal["none", "mean", "sum"]
 ReductionKL = Literal["none", "mean", "sum", "batchmean"]
 Divergence = Literal["forward", "reverse", "js"]
@@ -23,3 +24,19 @@ class IndexLossOptions(TypedDict, total=False):
     sample_weight: ArrayLike | None
     reduction: Reduction
     denominator: float | None
+
+
+class Build(TypedDict):
+    """How the core was built, and the instruction sets of this machine."""
+
+    version: str
+    isa: str
+    isa_levels: list[str]
+    compiler: str
+    openmp: str
+
+
+class Config(Build):
+    """The result of `config`."""
+
+    threads: int

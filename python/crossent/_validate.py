@@ -1,9 +1,9 @@
-"""Checks of arguments, shared by every function: what the core asks about an argument that is not an ordinary one.
+"""Checks of arguments, shared by all functions, for every argument that is not an ordinary one.
 
 The core passes ordinary arguments itself (cpp/bindings/checks.cpp) and hands every other one to the check of the same
-name here, which is complete: it returns what the core can take, or raises. A `refuse_` has the words only. Messages say
-which argument it is, what it was and what was expected. Arrays of the core's own dtypes pass without a copy, whatever
-their strides.
+name here. A check is complete: it returns an argument that the core can take, or raises. A `refuse_` function only
+raises. A message names the argument, its value and the expectation. Arrays of the core's dtypes are not copied,
+whatever their strides.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _finite_in(low: float, high: float) -> str:
 
 
 def _position(name: str, shape: tuple[int, ...], at: int) -> str:
-    """What to call the element `at`, counted in C order: "target[3, 5]", or "target" where it is 0-d."""
+    """The name of the element `at`, counted in C order: "target[3, 5]", or "target" for a 0-d array."""
     position = np.unravel_index(at, shape)
     return f"{name}[{', '.join(map(str, position))}]" if position else name
 
@@ -131,7 +131,7 @@ def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], 
 
 
 def binary_target(target: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`target` as probabilities of this `shape`; integers and bool become what a call on `dtype` computes in."""
+    """`target` as probabilities of this `shape`; integers and bool become the dtype of the arithmetic on `dtype`."""
     array = floating("target", target, arithmetic(dtype))
     same_shape("target", array, shape)
     within("target", array, 0.0, 1.0)

@@ -6,20 +6,23 @@ In nats unless a base is given. They take probabilities as they are, without ren
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _core
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike
 
-    from ._types import Loss
+    from ._types import Array, Scalar
 
 __all__ = ["cross_entropy", "entropy", "entropy_with_logits", "js_divergence", "kl_divergence", "perplexity"]
 
 
-def entropy(p: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+
+
+def entropy(p: ArrayLike, axis: int = -1, *, base: float | None = None) -> Scalar | Array:
     """Entropy of the probabilities `p` along an axis, in nats unless `base` is given.
 
     The default axis is the last one; that of `scipy.stats.entropy` is the first one. `p` is not renormalised, as it is
@@ -67,7 +70,7 @@ def entropy(p: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
     return _core.entropy(p, axis, base)
 
 
-def cross_entropy(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
+def cross_entropy(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Scalar | Array:
     """Cross-entropy of the probabilities `q` under `p` along an axis, in nats unless `base` is given.
 
     The mean length of a code for `q` where `p` is the truth. Neither is renormalised. A class with ``p = 0`` adds 0,
@@ -113,7 +116,7 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | N
     return _core.information_cross_entropy(p, q, axis, base)
 
 
-def kl_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
+def kl_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Scalar | Array:
     """Kullback-Leibler divergence of `p` from `q` along an axis, in nats unless `base` is given.
 
     Also called relative entropy. The default axis is the last one; that of `scipy.stats.entropy`, which computes this
@@ -161,7 +164,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | N
     return _core.kl_divergence(p, q, axis, base)
 
 
-def js_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Loss:
+def js_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None) -> Scalar | Array:
     """Jensen-Shannon divergence of `p` and `q` along an axis, in nats unless `base` is given.
 
     Symmetric, finite, and at most ``log 2`` for distributions. The divergence itself:
@@ -208,7 +211,7 @@ def js_divergence(p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | N
     return _core.js_divergence(p, q, axis, base)
 
 
-def entropy_with_logits(logits: ArrayLike, axis: int = -1) -> Loss:
+def entropy_with_logits(logits: ArrayLike, axis: int = -1) -> Scalar | Array:
     """Entropy of the softmax of `logits` along an axis, in nats.
 
     The relative accuracy is full also for confident rows, whose entropy is tiny. The default axis is the last one.
@@ -253,7 +256,7 @@ def entropy_with_logits(logits: ArrayLike, axis: int = -1) -> Loss:
 
 def perplexity(
     logits: ArrayLike, target: ArrayLike, *, axis: int | None = None, ignore_index: int | None = -100
-) -> np.floating[Any]:
+) -> Scalar:
     """Perplexity of `target` under the softmax of `logits`: the exponential of their mean cross-entropy.
 
     Between 1 and ``inf``; C for a model that knows nothing. Of several batches, average the losses and not this.

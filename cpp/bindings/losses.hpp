@@ -1,0 +1,86 @@
+// The parts that all losses share: the reduction, the outputs, and the two functions in the module.
+#pragma once
+
+#include "call.hpp"
+
+namespace crossent::python {
+
+// In the order of the enumerators. The fourth reduction, another name of the mean, exists for the divergences only.
+inline constexpr const char* reductions[] = {"none", "mean", "sum", "batchmean"};
+enum reductions_known { common = 3, with_batchmean = 4 };
+
+// Whether it is "batchmean", which excludes a denominator given by the caller.
+template <class Options>
+bool read_reduction(PyObject* reduction, PyObject* denominator, reductions_known known, Options& options) {
+  const int position = one_of("reduction", reduction, reductions, known);
+  const bool batchmean = position == 3;
+  options.reduction = batchmean ? reduction_kind::mean : static_cast<reduction_kind>(position);
+  if (denominator == Py_None) return batchmean;
+  if (batchmean || options.reduction != reduction_kind::mean) raise_from_python("refuse_denominator", reduction);
+  options.denominator = number(positive, "denominator", denominator);
+  return false;
+}
+
+// The arguments in which a loss and its backward function differ.
+struct gradient_request {
+  PyObject* grad_output;   // of the backward function; of the loss nullptr
+  PyObject* return_grad;   // of the loss; of the backward function nullptr
+  PyObject* out;           // grad_out of the loss
+};
+
+// The last arguments of a core function: the upstream gradient, and where the loss and the gradient go.
+class loss_outputs {
+ public:
+  view upstream;
+  mutable_view loss, grad;
+
+  loss_outputs(call& c, const gradient_request& request, array x, const shape& loss_shape, reduction_kind reduction)
+      : type_(arithmetic(x)) {
+    const bool none = reduction == reduction_kind::none;
+    if (request.grad_output != nullptr) {
+      upstream = c.upstream(request.grad_output, none ? loss_shape : shape{0, nullptr});
+      grad = gradient(c, "out", request.out, x);
+      return;
+    }
+    if (as_bool(request.return_grad)) grad = gradient(c, "grad_out", request.out, x);
+    else if (request.out != Py_None) raise_from_python("refuse_grad_out");
+    if (none) losses_ = new_array(type_, loss_shape);
+    loss = none ? output(c.created(losses_)) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
+  }
+
+  py::object returned() const {
+    if (loss.data == nullptr) return grad_;
+    const py::object value = losses_ ? scalar_if_0d(losses_) : scalar(&reduced_, type_);
+    if (!grad_) return value;
+    return py::reinterpret_steal<py::object>(PyTuple_Pack(2, value.ptr(), grad_.ptr()));
+  }
+
+ private:
+  mutable_view gradient(call& c, const char* name, PyObject* out, array x) {
+    const result to = c.result_like(name, out, x);
+    grad_ = to.returned;
+    return output(to.written);
+  }
+
+  dtype type_;
+  double reduced_ = 0;  // or a float: the core writes it, as a conversion here would use the caller's rounding mode
+  py::object losses_, grad_;
+};
+
+// The two functions of a loss. Their arguments are those of `Loss` and those of the gradient_request.
+template <class Loss> struct forward {
+  static std::string names() { return Loss::names() + ", return_grad, grad_out"; }
+  static py::object run(const arguments& given) {
+    return Loss::run(given, {nullptr, given[Loss::arg::count], given[Loss::arg::count + 1]});
+  }
+};
+
+template <class Loss> struct backward {
+  static std::string names() { return "grad_output, " + Loss::names() + ", out"; }
+  static py::object run(const arguments& given) {
+    const gradient_request request{given[0], nullptr, given[Loss::arg::count + 1]};
+    return Loss::run(given.without_first(), request);
+  }
+};
+
+}  // namespace crossent::python

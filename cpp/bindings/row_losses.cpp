@@ -1,0 +1,155 @@
+#include "losses.hpp"
+#include "module.hpp"
+
+namespace crossent::python {
+namespace {
+
+struct row_call : call {
+  row_loss_options options;
+  array x;
+  rows_of rows;
+
+  row_call(const char* name, PyObject* given, PyObject* axis)
+      : x(floating(name, given)), rows(x, options.axis = loss_axis(name, x, axis)) {}
+
+  void read_weight(PyObject* weight) { options.weight = input(class_weights(weight, x, rows, options.axis)); }
+  void read_sample_weight(PyObject* weight) { options.sample_weight = broadcast_0d(input(row_weights(weight, x, rows)), rows); }
+
+  // Runs f(loss, grad, execution) and returns the result for Python.
+  template <class F> py::object compute(const gradient_request& request, F f) {
+    const loss_outputs out(*this, request, x, rows, options.reduction);
+    options.grad_output = broadcast_0d(out.upstream, rows);
+    run([&](const execution& e) { f(out.loss, out.grad, e); });
+    return out.returned();
+  }
+  // target: class indices or probabilities
+  py::object compute_cross_entropy(array target, const gradient_request& request) {
+    return compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
+      if (target.is_integer()) cross_entropy(input(x), indices(target), options, loss, grad, e);
+      else cross_entropy(input(x), input(target), options, loss, grad, e);
+    });
+  }
+};
+
+struct cross_entropy_function {
+  CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator)
+
+  static py::object run(const arguments& given, const gradient_request& request) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    c.read_weight(given[arg::weight]);
+    c.read_sample_weight(given[arg::sample_weight]);
+    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
+    return c.compute_cross_entropy(target, request);
+  }
+};
+
+struct perplexity_function {
+  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index)
+
+  static py::object run(const arguments& given) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    c.options.reduction = reduction_kind::exp_mean;
+    return c.compute_cross_entropy(target, {nullptr, Py_False, Py_None});
+  }
+};
+
+struct nll_loss_function {
+  CROSSENT_ARGUMENTS(log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator)
+
+  static py::object run(const arguments& given, const gradient_request& request) {
+    row_call c("log_probs", given[arg::log_probs], given[arg::axis]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    const array target = c.class_indices(given[arg::target], c.x, c.rows, c.options);
+    c.read_weight(given[arg::weight]);
+    c.read_sample_weight(given[arg::sample_weight]);
+    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
+    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
+      nll_loss(input(c.x), indices(target), c.options, loss, grad, e);
+    });
+  }
+};
+
+// In the order of the enumerators.
+constexpr const char* divergences[] = {"forward", "reverse", "js"};
+
+divergence_options read_divergence(PyObject* temperature, PyObject* divergence, PyObject* beta) {
+  divergence_options options;
+  options.temperature = number(positive, "temperature", temperature);
+  options.kind = static_cast<divergence_kind>(one_of("divergence", divergence, divergences, 3));
+  options.beta = number(fraction, "beta", beta);
+  if (options.kind == divergence_kind::js && !(0 < options.beta && options.beta < 1))
+    raise_from_python("refuse_beta", options.beta);
+  return options;
+}
+
+struct kl_div_with_logits_function {
+  CROSSENT_ARGUMENTS(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
+
+  static py::object run(const arguments& given, const gradient_request& request) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
+    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    c.read_sample_weight(given[arg::sample_weight]);
+    read_reduction(given[arg::reduction], given[arg::denominator], with_batchmean, c.options);
+    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
+      kl_div_with_logits(input(c.x), input(teacher), divergence, c.options, loss, grad, e);
+    });
+  }
+};
+
+struct distillation_loss_function {
+  CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
+                     ignore_index, label_smoothing, sample_weight, reduction, denominator)
+
+  static py::object run(const arguments& given, const gradient_request& request) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
+    read_ignore_index(given[arg::ignore_index], c.options);
+    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    const bool with_target = given[arg::target] != Py_None;
+    const array target = with_target ? c.class_target(given[arg::target], c.x, c.rows, c.options) : array();
+    distillation_options terms;
+    terms.alpha = given[arg::alpha] != Py_None ? number(fraction, "alpha", given[arg::alpha]) : with_target ? 0.5 : 1;
+    if (!with_target) check_without_target(terms.alpha, given[arg::weight], c.options);
+    terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
+    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    c.read_weight(given[arg::weight]);
+    c.read_sample_weight(given[arg::sample_weight]);
+    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
+    const bool by_index = with_target && target.is_integer();
+    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
+      distillation_loss(input(c.x), input(teacher), by_index ? indices(target) : index_view{},
+                        by_index ? view{} : input(target), terms, divergence, c.options, loss, grad, e);
+    });
+  }
+
+ private:
+  // Without a target these options of its cross-entropy would be ignored in silence.
+  static void check_without_target(double alpha, PyObject* weight, const row_loss_options& options) {
+    if (alpha != 1) raise_from_python("refuse_alpha", alpha);
+    if (weight != Py_None) raise_from_python("refuse_without_target", "weight");
+    if (!options.has_ignore_index || options.ignore_index != -100) raise_from_python("refuse_without_target", "ignore_index");
+    if (options.label_smoothing != 0) raise_from_python("refuse_without_target", "label_smoothing");
+  }
+};
+
+}  // namespace
+
+PyMethodDef row_losses[] = {
+    method<forward<cross_entropy_function>>("cross_entropy"),
+    method<backward<cross_entropy_function>>("cross_entropy_backward"),
+    method<forward<nll_loss_function>>("nll_loss"),
+    method<backward<nll_loss_function>>("nll_loss_backward"),
+    method<forward<kl_div_with_logits_function>>("kl_div_with_logits"),
+    method<backward<kl_div_with_logits_function>>("kl_div_with_logits_backward"),
+    method<forward<distillation_loss_function>>("distillation_loss"),
+    method<backward<distillation_loss_function>>("distillation_loss_backward"),
+    method<perplexity_function>("perplexity"),
+    {}};
+
+}  // namespace crossent::python
