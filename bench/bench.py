@@ -16,6 +16,7 @@ from typing import Any
 import machine
 import once
 import report
+from ceilings import NoCompiler, library
 from cells import CELLS, GROUPS
 from peers import ENTRIES, key
 
@@ -53,6 +54,11 @@ def parse() -> argparse.Namespace:
         options.rounds = 3 if options.quick else 9
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if not options.earlier and any(cell.ceiling for cell in CELLS if cell.name in options.cells):
+        try:
+            library()  # the workers compile their own
+        except NoCompiler as error:
+            parser.error(str(error))
     options.budget = 0.2 if options.quick else 5.0
     options.peers = select_peers(parser, options)
     return options

@@ -10,8 +10,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 OURS, OTHERS, MEMORY, ARITHMETIC = "#1f5fa8", "#b8b8b8", "#c0392b", "#d68910"
 COLUMNS = 4
@@ -48,7 +48,7 @@ def panel(axes: Axes, r: dict[str, Any]) -> None:
     axes.set_ylim(max(len(names), 5) - 0.4, -0.6)
     axes.tick_params(axis="x", labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
-    shape = " × ".join(f"{n:,}" for n in r["shape"])
+    shape = " x ".join(f"{n:,}" for n in r["shape"])
     axes.set_title(f"{r['name']}   {shape}  {r['dtype']}", fontsize=8, loc="left")
     axes.set_xlabel("GB/s" if memory else "µs per call (less is better)", fontsize=7, labelpad=1)
 

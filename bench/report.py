@@ -93,7 +93,8 @@ def markdown(report: dict[str, Any]) -> str:
     for threads in sorted({r["threads"] for r in measured if "threads" in r}):
         own = [r for r in measured if r.get("threads") == threads]
         text.append(f"### {threads} thread{'s' if threads > 1 else ''}")
-        header = "cell,ms,GB/s,memory,GB/s,L2,share,capped,bar,,ratio,bar,,fastest peer".split(",")
+        header = ["cell", "ms", "GB/s", "memory", "GB/s", "L2", "share", "capped", "bar", ""]
+        header += ["ratio", "bar", "", "fastest peer"]
         rows = []
         for r in own:
             memory = [r.get("ceiling_kernel", ""), number(r.get("ceiling_gb_per_s"), ".1f")]

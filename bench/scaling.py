@@ -17,9 +17,9 @@ from typing import Any
 
 import machine
 import numpy as np
+from arrays import aligned_empty, random_logits
 
 import crossent as xe
-from crossent._demo.measure import aligned_empty, last_level_cache, random_logits
 
 HERE = Path(__file__).resolve().parent
 FLAT = 0.10  # how far from the median of its group a cost may be
@@ -219,7 +219,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    total = max(1 << 22, last_level_cache() // 4) if options.quick else max(1 << 24, last_level_cache() // 2)
+    cache = machine.last_level_cache()
+    total = max(1 << 22, cache // 4) if options.quick else max(1 << 24, cache // 2)
     config = xe.config()
     print(f"crossent {config['version']}, {config['isa']}, {config['compiler']}; {machine.processor()}; "
           f"medians of {options.rounds} rounds")  # fmt: skip
