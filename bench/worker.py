@@ -159,7 +159,6 @@ def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
         **against_ceiling(cell, rates, plan.threads),
         **against_peers(cell, rates, compared, excluded, moved["crossent"]),
         "rounds_ms": {name: [round(1e3 * moved[name] / r, 5) for r in values] for name, values in rates.items()},
-        "round_bytes": moved,
     }
     if cell.mask is not None:
         slowdown = float(np.median(ratios(rates["no mask"], rates["crossent"])))
