@@ -100,9 +100,9 @@ def main() -> None:
         for number in range(options.processes):
             for measured in run_worker(threads, number, options):
                 cells.setdefault(measured["name"], []).append(measured)
-        for name, measured in cells.items():
-            print(line(name, threads, measured), flush=True)
-            results.append({"name": name, "threads": threads, "processes": measured})
+        for name, processes in cells.items():
+            print(line(name, threads, processes), flush=True)
+            results.append({"name": name, "threads": threads, "processes": processes})
         middle = statistics.geometric_mean(statistics.median(m["ratio"] for m in each) for each in cells.values())
         print(f"geometric mean of {len(cells)} cells: {middle:.3f}\n", flush=True)
     if options.json:

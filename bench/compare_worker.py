@@ -46,19 +46,18 @@ def load(folders: dict[str, str], new_first: bool) -> dict[str, Any]:
     return {name: sys.modules[name] for name in folders}
 
 
-def bits(result: tuple[Any, Any]) -> tuple[bytes | None, np.ndarray | None]:
-    """A copy of the loss and of the array: a call of the other build writes into the same memory."""
-    loss, array = result
-    return None if loss is None else loss.tobytes(), None if array is None else np.array(array).reshape(-1).view("u1")
+def bits(result: Any) -> np.ndarray:
+    """The bytes of a loss or an array, none of None, in memory of their own."""
+    return np.array([] if result is None else result).reshape(-1).view(np.uint8)
 
 
 def same_bits(old: Call, new: Call) -> bool:
-    kept = []
+    """Of both results. Those of the first call are copied: the second writes into the same memory."""
+    results = []
     for call in (old, new):
         call.before()
-        kept.append(bits(call.run()))
-    (loss, array), (other_loss, other_array) = kept
-    return loss == other_loss and (array is None or np.array_equal(array, other_array))
+        results.append([bits(result) for result in call.run()])
+    return all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def measure(cell: Cell, packages: dict[str, Any], seconds: float, quick: bool) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     out_help = "folder for the report and the figures (default: %(default)s)"
     demo_parser.add_argument("--out", type=Path, default=Path("crossent-demo"), help=out_help)
-    demo_parser.add_argument("--quick", action="store_true", help="fewer networks, fewer logits: about 20 seconds")
+    demo_parser.add_argument("--quick", action="store_true", help="fewer networks, fewer logits: less than 20 seconds")
     commands.add_parser("info", help="print the version, the instruction set and the threads")
     return parser
 
