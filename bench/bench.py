@@ -15,13 +15,17 @@ from typing import Any
 
 import machine
 import once
+import records
 import report
+import tables
+from ceilings import NoCompiler, library
 from cells import CELLS, GROUPS
 from peers import ENTRIES, key
 
 import crossent as xe
 
 HERE = Path(__file__).resolve().parent
+RESULT = HERE.parent / "build" / "bench.json"
 SLOW_TO_COMPILE = "torch.compile"  # left out of --quick: its compilations take minutes
 
 
@@ -34,9 +38,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a minute for a first look: less data, no torch.compile")
     parser.add_argument("--peers", help="comma-separated names or their beginnings, or none; default: all. "
                         + ", ".join(key(entry.name) for entry in ENTRIES))  # fmt: skip
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for bench.json and the pictures")
-    parser.add_argument("--json", type=Path, help="where to write everything measured, instead of bench.json in --out")
-    parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
+    parser.add_argument("--json", type=Path, help="where to write all that was measured; default: build/bench.json")
+    parser.add_argument("--markdown", type=Path, help="also write the times of all libraries to this file")
+    parser.add_argument("--picture", type=Path, help="also draw them into this SVG file; needs matplotlib")
     parser.add_argument("--from", dest="earlier", type=Path, nargs="+", help="measure nothing: join these JSON files")
     options = parser.parse_args()
 
@@ -53,6 +57,11 @@ def parse() -> argparse.Namespace:
         options.rounds = 3 if options.quick else 9
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if not options.earlier and any(cell.ceiling for cell in CELLS if cell.name in options.cells):
+        try:
+            library()  # the workers compile their own
+        except NoCompiler as error:
+            parser.error(str(error))
     options.budget = 0.2 if options.quick else 5.0
     options.peers = select_peers(parser, options)
     return options
@@ -118,40 +127,25 @@ def describe(about: dict[str, Any], result: dict[str, Any]) -> None:
     print(report.HEADER)
 
 
-def join(paths: list[Path]) -> dict[str, Any]:
-    """One report of several. Of a cell that was measured twice it has what was disturbed less, or else the later."""
-    reports = [json.loads(path.read_text()) for path in paths]
-    cells: dict[Any, dict[str, Any]] = {}
-    for cell in (cell for one in reports for cell in one["cells"]):
-        place = cell["name"], cell.get("threads")
-        if place not in cells or (cell.get("others") or 0.0) <= (cells[place].get("others") or 0.0):
-            cells[place] = cell
-    order = [cell.name for cell in CELLS] + list(once.NAMES)
-    ordered = sorted(cells.values(), key=lambda cell: (cell.get("threads", 0), order.index(cell["name"])))
-    return {**reports[-1], "runs": [run for one in reports for run in one["runs"]], "cells": ordered}
-
-
 def main() -> None:
     options = parse()
     if options.earlier:
-        result = join(options.earlier)
+        result = records.join(options.earlier)
         print(report.HEADER, *map(report.line, result["cells"]), sep="\n")
     else:
         result = measure(options)
     for note in report.notes(result["cells"]):
         print(note)
-    path = options.json or options.out / "bench.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = options.json or (None if options.earlier else RESULT)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(records.dumps(result))
     if options.markdown:
-        options.markdown.write_text(report.markdown(result))
-    try:
+        options.markdown.write_text(tables.markdown(result))
+    if options.picture:
         import figures
-    except ImportError as error:
-        print(f"no pictures: {error}", file=sys.stderr)
-    else:
-        for picture in figures.draw(result, options.out):
-            print(picture)
+
+        figures.draw(result, options.picture)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-
-import crossent as xe
-from crossent._demo.measure import Buffers, aligned_empty, free_memory, last_level_cache, random_logits
+from arrays import Buffers, aligned_empty, random_logits, softmax_in_place
+from machine import free_memory, last_level_cache
 
 SMOOTHING, TEMPERATURE = 0.1, 2.0  # of the cells `soft` and `distil`
 
@@ -21,7 +20,7 @@ class Cell:
     loss: str  # "cross_entropy", "soft", "binary", "distillation" or "log_softmax"
     mode: str  # "forward", "gradient" (into `grad_out`), "fresh" (gradient in a new array), "in place" or "output"
     shape: tuple[int, ...]
-    ceiling: str | None  # one of crossent._demo.measure.CEILINGS
+    ceiling: str | None  # one of ceilings.CEILINGS
     share: float | None  # bar: of the (capped) ceiling
     ratio: float | None  # bar: against the fastest peer
     dtype: str = "float32"
@@ -111,7 +110,7 @@ def make_target(cell: Cell, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
         return target
     if cell.two_inputs:
         target = random_logits(shape, dtype, seed=1)
-        return xe.softmax(target, out=target) if cell.loss == "soft" else target
+        return softmax_in_place(target) if cell.loss == "soft" else target
     indices = rng.integers(shape[cell.axis], size=shape[: cell.axis] + shape[cell.axis + 1 :])
     return indices - indices % 10 if cell.mask is not None else indices  # every tenth class is not masked
 
@@ -136,14 +135,20 @@ def make_output(cell: Cell, logits: np.ndarray) -> np.ndarray:
     return np.empty(0, logits.dtype) if cell.mode == "forward" else copied(logits)
 
 
+def shortened(cell: Cell, most: int) -> Cell:
+    """With no more rows than fit into `most` bytes of logits, but a few; where a row has no classes, of elements."""
+    row_bytes = math.prod(cell.shape[1:]) * dtype_of(cell).itemsize
+    rows = min(cell.shape[0], max(8 if len(cell.shape) == 2 else 1, most // row_bytes))
+    return replace(cell, shape=(rows, *cell.shape[1:]))
+
+
 def make_sets(cell: Cell, quick: bool) -> list[Buffers]:
     """As many sets of equal arrays as it takes to be well beyond the last-level cache, where memory allows."""
-    row_bytes = math.prod(cell.shape[1:]) * dtype_of(cell).itemsize
-    rows = cell.shape[0]
     if quick:
-        rows = min(rows, max(8 if len(cell.shape) == 2 else 1, QUICK_BYTES // row_bytes))
+        cell = shortened(cell, QUICK_BYTES)
     # Room for what peers need at a time: their scratch, their saved activations, their gradients.
-    rows = max(1, min(rows, int(0.6 * free_memory() / (10 * row_bytes))))
+    row_bytes = math.prod(cell.shape[1:]) * dtype_of(cell).itemsize
+    rows = max(1, min(cell.shape[0], int(0.6 * free_memory() / (10 * row_bytes))))
     first = make_buffers(replace(cell, shape=(rows, *cell.shape[1:])), shared_logits)
     if cell.ceiling is None:
         return [first]

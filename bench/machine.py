@@ -1,4 +1,4 @@
-"""The processors of this machine: which to use, what to call them. Imports nothing that starts threads."""
+"""This machine: its processors, which to use and what to call them, its memory. Imports nothing that starts threads."""
 
 from __future__ import annotations
 
@@ -64,3 +64,18 @@ class Others:
         if busy is None or busy_then is None or wall == then:
             return None
         return round(max(0.0, (busy - busy_then - (own - own_then)) / (wall - then)), 2)
+
+
+def free_memory() -> int:
+    """Bytes that can be used without swapping; 1 GiB where the system does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return 1 << 30
+
+
+def last_level_cache() -> int:
+    """Bytes of the largest cache, or 32 MiB where the system does not say."""
+    sizes = [path.read_text() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    return max((int(size.strip().removesuffix("K")) * 1024 for size in sizes), default=32 << 20)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from arrays import Buffers
 from cells import Cell
-
-from crossent._demo.measure import Buffers
 
 WRITES = ("gradient", "in place", "output")  # the modes that have somewhere to write to
 

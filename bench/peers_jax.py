@@ -9,14 +9,13 @@ from typing import Any
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA reports slow compilations as errors
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-import optax  # noqa: E402
-from cells import SMOOTHING, TEMPERATURE, Cell  # noqa: E402
-from peers import Call  # noqa: E402
-
-from crossent._demo.measure import Buffers  # noqa: E402
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from arrays import Buffers
+from cells import SMOOTHING, TEMPERATURE, Cell
+from peers import Call
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -96,7 +95,7 @@ class Donated(Jit):
         x = on_device(b.logits)
 
         def run() -> tuple[Any, Any]:
-            loss, given["up"] = result = jax.block_until_ready(function(x, y, given["up"]))
+            _, given["up"] = result = jax.block_until_ready(function(x, y, given["up"]))
             return result
 
         return Call(run)

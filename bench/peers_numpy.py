@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from arrays import Buffers
 from cells import SMOOTHING, TEMPERATURE, Cell
 from peers import Call
-
-from crossent._demo.measure import Buffers
 
 Array = np.ndarray
 # log_softmax(x, axis, out): SciPy's, which ignores `out`, or the one below. The result is the caller's to overwrite.

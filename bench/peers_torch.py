@@ -14,14 +14,13 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = (folder := tempfile.TemporaryDirectory(p
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch._dynamo  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from cells import SMOOTHING, TEMPERATURE, Cell  # noqa: E402
-from peers import Call  # noqa: E402
-
-from crossent._demo.measure import Buffers  # noqa: E402
+import numpy as np
+import torch
+import torch._dynamo
+import torch.nn.functional as F
+from arrays import Buffers
+from cells import SMOOTHING, TEMPERATURE, Cell
+from peers import Call
 
 torch._dynamo.config.error_on_recompile = True  # what is timed is compiled for its shape, and nothing else is
 

@@ -1,4 +1,4 @@
-"""The results as a table on the terminal and in Markdown."""
+"""The results against the bars, a line for each cell."""
 
 from __future__ import annotations
 
@@ -67,51 +67,3 @@ def notes(results: list[Result]) -> list[str]:
         f"{peer}: {why}" + (f" ({', '.join(sorted(set(names)))})" if len(set(names)) < 8 else "")
         for (peer, why), names in cells.items()
     ]
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def peer_names(results: list[Result]) -> list[str]:
-    """In the order of the first cell that has them all, or nearly."""
-    names: dict[str, None] = {}
-    for r in sorted(results, key=lambda r: -len(r.get("peer_ms", {}))):
-        names |= dict.fromkeys(r.get("peer_ms", {}))
-    return list(names)
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The whole report: one table against the bars and one of all peers for each number of threads."""
-    text = [f"{report['processor']}, {report['platform']}. Medians of {report['rounds']} rounds."]
-    for run in report["runs"][:1]:  # none where no cell had threads
-        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        cache = f"last-level cache {run['last_level_cache'] >> 20} MiB"
-        text.append(f"{run['crossent']['isa']}, {run['crossent']['compiler']}, {cache}. {versions}.")
-    measured = [r for r in report["cells"] if "not_measured" not in r]
-    for threads in sorted({r["threads"] for r in measured if "threads" in r}):
-        own = [r for r in measured if r.get("threads") == threads]
-        text.append(f"### {threads} thread{'s' if threads > 1 else ''}")
-        header = "cell,ms,GB/s,memory,GB/s,L2,share,capped,bar,,ratio,bar,,fastest peer".split(",")
-        rows = []
-        for r in own:
-            memory = [r.get("ceiling_kernel", ""), number(r.get("ceiling_gb_per_s"), ".1f")]
-            shares = [number(r.get("arithmetic_gb_per_s"), ".1f"), number(r.get("share_of_ceiling")), *share_part(r)]
-            peers = [*ratio_part(r), r.get("fastest_peer") or ""]
-            own_part = [r["name"] + r"\*" * disturbed(r), f"{r['ms']:.3f}", f"{r['gb_per_s']:.2f}"]
-            rows.append([*own_part, *memory, *shares, *peers])
-        text.append(markdown_table(header, rows))
-        names = peer_names(own)
-        if names:
-            text.append("Milliseconds of one call:")
-            compared = [r for r in own if r.get("peer_ms")]
-            rows = [
-                [r["name"], f"{r['ms']:.3f}", *(number(r["peer_ms"].get(name), ".3f") for name in names)]
-                for r in compared
-            ]
-            text.append(markdown_table(["cell", "crossent", *names], rows))
-        text += ["\n".join("* " + why.replace("* ", r"\* ", 1) for why in notes(own))] * bool(notes(own))
-    if once := [r for r in measured if "value" in r]:
-        text.append(markdown_table(["cell", "", "bar", ""], [[r["name"], *share_part(r)] for r in once]))
-    return "\n\n".join(text) + "\n"

@@ -6,9 +6,7 @@ Within a group all have about the same number of elements (not in `rows`), so th
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +15,12 @@ from typing import Any
 
 import machine
 import numpy as np
+from arrays import aligned_empty, random_logits
+from records import dumps
 
 import crossent as xe
-from crossent._demo.measure import aligned_empty, last_level_cache, random_logits
 
-HERE = Path(__file__).resolve().parent
+RESULT = Path(__file__).resolve().parent.parent / "build" / "scaling.json"
 FLAT = 0.10  # how far from the median of its group a cost may be
 AT_LEAST = 0.005  # seconds that are timed together; shorter calls are repeated
 CLASSES = (8, 15, 16, 17, 31, 33, 63, 65, 127, 129, 255, 1000, 1023, 1024, 1025, 4096, 32_000, 128_256)
@@ -166,13 +165,11 @@ def mark(result: dict[str, Any]) -> str:
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams["svg.hashsalt"] = "crossent"
     names = list(dict.fromkeys(r["group"] for r in results))
-    figure, grid = plt.subplots(len(names), 1, figsize=(10, 2.3 * len(names)), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(10, 2.3 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), 1, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=True):
         axes.axhspan(1 - FLAT, 1 + FLAT, color="#e8e8e8")
         for operation, colour in zip(OPERATIONS, ("#1f5fa8", "#c0392b"), strict=True):
@@ -184,9 +181,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].legend(fontsize=8, frameon=False)
     figure.suptitle(f"Time per element, relative to the median; grey: within {FLAT:.0%}", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crossent"}):  # same figures, same file
+        figure.savefig(path, metadata={"Date": None})
 
 
 TITLES = {
@@ -206,8 +202,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="for the groups that do not vary them; default: 1")
     parser.add_argument("--rounds", type=int, help="default: 7, with --quick 3")
     parser.add_argument("--quick", action="store_true", help="less data: 1e6 rows at most")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for scaling.json and scaling.svg")
-    parser.add_argument("--json", type=Path, help="where to write everything measured, instead of into --out")
+    parser.add_argument(
+        "--json", type=Path, default=RESULT, help="where to write all that was measured; default: build"
+    )
+    parser.add_argument("--picture", type=Path, help="also draw it into this SVG file; needs matplotlib")
     options = parser.parse_args()
     options.groups = options.groups.split(",") if options.groups else list(GROUPS)
     if unknown := set(options.groups) - set(GROUPS):
@@ -219,7 +217,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    total = max(1 << 22, last_level_cache() // 4) if options.quick else max(1 << 24, last_level_cache() // 2)
+    cache = machine.last_level_cache()
+    total = max(1 << 22, cache // 4) if options.quick else max(1 << 24, cache // 2)
     config = xe.config()
     print(f"crossent {config['version']}, {config['isa']}, {config['compiler']}; {machine.processor()}; "
           f"medians of {options.rounds} rounds")  # fmt: skip
@@ -234,14 +233,11 @@ def main() -> None:
             costs = (f"{r['ns_per_element']:>14.4f}{r['relative']:>10.2f}{mark(r):>8}" for r in pair)
             print(f"{pair[0]['label']:<14}" + "".join(costs), flush=True)
         results += measured
-    path = options.json or options.out / "scaling.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report = {"processor": machine.processor(), "crossent": config, "rounds": options.rounds, "points": results}
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    try:
-        draw(results, options.out / "scaling.svg")
-    except ImportError as error:
-        print(f"no picture: {error}", file=sys.stderr)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    whole = {"processor": machine.processor(), "crossent": config, "rounds": options.rounds, "points": results}
+    options.json.write_text(dumps(whole))
+    if options.picture:
+        draw(results, options.picture)
 
 
 if __name__ == "__main__":

@@ -15,33 +15,27 @@ if __name__ == "__main__":  # before anything is imported that starts threads
     OPTIONS = json.loads(sys.argv[1])
     PROCESSORS = machine.pin(OPTIONS["threads"])
 
-import gc  # noqa: E402
-import importlib.metadata  # noqa: E402
-import platform  # noqa: E402
-import time  # noqa: E402
-import warnings  # noqa: E402
-from dataclasses import asdict, dataclass, replace  # noqa: E402
-from typing import Any  # noqa: E402
+import gc
+import importlib.metadata
+import platform
+import time
+import warnings
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-import numpy as np  # noqa: E402
-import peers  # noqa: E402
-from cells import CELLS, SLOWDOWN, Cell, bytes_moved, cached_cells, make_buffers, make_sets  # noqa: E402
-from peers import ENTRIES, Call, Entry, Peer, disagreement, first_rows  # noqa: E402
-from peers_crossent import Crossent  # noqa: E402
+import numpy as np
+import peers
+from arrays import Buffers
+from ceilings import ceiling_tasks, fastest_pass
+from cells import CELLS, SLOWDOWN, Cell, bytes_moved, cached_cells, make_buffers, make_sets
+from peers import ENTRIES, Call, Entry, Peer, disagreement, first_rows
+from peers_crossent import Crossent
+from rounds import Task, interleave, ratios
 
-import crossent as xe  # noqa: E402
-from crossent._demo.measure import (  # noqa: E402
-    Buffers,
-    Task,
-    ceiling,
-    ceiling_tasks,
-    interleave,
-    last_level_cache,
-    ratios,
-)
+import crossent as xe
 
 PAUSE, QUICK_PAUSE = 0.01, 0.003  # seconds; the threads of libgomp spin for some milliseconds after their work
-DISTRIBUTIONS = "crossent numpy torch jax jaxlib optax scipy scikit-learn ml_dtypes".split()
+DISTRIBUTIONS = ("crossent", "numpy", "torch", "jax", "jaxlib", "optax", "scipy", "scikit-learn", "ml_dtypes")
 
 
 @dataclass(frozen=True)
@@ -121,7 +115,7 @@ def arithmetic_ceiling(cell: Cell) -> float:
     """
     big, quarter = (replace(c, calls=1) for c in cached_cells(cell))
     sets = [make_buffers(c) for c in (big, quarter)]
-    calls = [Crossent().prepare(cell, [b], 1)[0] for b in sets]
+    calls = [Crossent(xe).prepare(cell, [b], 1)[0] for b in sets]
     moved = bytes_moved(big, sets[0]) - bytes_moved(quarter, sets[1])
     with xe.num_threads(1):
         times = np.array([[peers.seconds(call, 1) for call in calls] for _ in range(200)]).reshape(5, 40, 2)
@@ -132,15 +126,15 @@ def reference(cell: Cell, sets: list[Buffers], plan: Plan) -> Task:
     """The same cell without its mask, on as many sets of its own: what is in the cache is to be the same, too."""
     plain = replace(cell, mask=None)
     own = make_sets(plain, plan.quick)[: len(sets)]
-    calls = Crossent().prepare(plain, own, plan.threads)
+    calls = Crossent(xe).prepare(plain, own, plan.threads)
     turn = {id(b): calls[number % len(own)] for number, b in enumerate(sets)}
     return Task("no mask", bytes_moved(plain, own[0]), lambda b: peers.seconds(turn[id(b)], 1))
 
 
 def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
     sets = make_sets(cell, plan.quick)
-    ours = Crossent().prepare(cell, sets, plan.threads)
-    expected = first_rows(Crossent(), ours[0], sets[0].logits.shape)
+    ours = Crossent(xe).prepare(cell, sets, plan.threads)
+    expected = first_rows(Crossent(xe), ours[0], sets[0].logits.shape)
     tasks, excluded = prepare_peers(cell, sets, plan, expected)
     compared = [task.name for task in tasks]
     tasks.insert(0, task_of("crossent", ours, sets, cell))
@@ -165,7 +159,6 @@ def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
         **against_ceiling(cell, rates, plan.threads),
         **against_peers(cell, rates, compared, excluded, moved["crossent"]),
         "rounds_ms": {name: [round(1e3 * moved[name] / r, 5) for r in values] for name, values in rates.items()},
-        "round_bytes": moved,
     }
     if cell.mask is not None:
         slowdown = float(np.median(ratios(rates["no mask"], rates["crossent"])))
@@ -178,7 +171,7 @@ def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
 def against_ceiling(cell: Cell, rates: dict[str, np.ndarray], threads: int) -> dict[str, Any]:
     if cell.ceiling is None:
         return {}
-    best = ceiling(rates, cell.ceiling)
+    best = fastest_pass(rates, cell.ceiling)
     capped = np.minimum(rates[best], cell.cap * threads)
     share = float(np.median(ratios(rates["crossent"], capped)))
     return {
@@ -227,7 +220,7 @@ def main() -> None:
         "crossent": xe.config(),
         "versions": versions(),
         "python": platform.python_version(),
-        "last_level_cache": last_level_cache(),
+        "last_level_cache": machine.last_level_cache(),
         "missing": missing,
     }
     print(json.dumps(about), file=out, flush=True)

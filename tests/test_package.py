@@ -4,6 +4,9 @@ import doctest
 import importlib.resources
 import inspect
 import re
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -184,7 +187,32 @@ def test_command_demo_says_what_to_install(capsys, monkeypatch):
     assert re.search(r"needs no_such_module: pip install crossent\[demo\]", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("arguments", ([], ["train"], ["info", "now"]), ids=str)
+def test_command_demo_takes_a_folder_and_quick(monkeypatch, tmp_path):
+    given = []
+    demo = types.ModuleType("crossent._demo")  # the real one needs the extra `demo`
+    demo.run = lambda out, quick: given.append((out, quick)) or 0
+    monkeypatch.setitem(sys.modules, "crossent._demo", demo)
+    monkeypatch.setattr(_cli, "DEMO_MODULES", ())
+    assert _cli.main(["demo", "--out", str(tmp_path), "--quick"]) == 0
+    assert _cli.main(["demo"]) == 0
+    assert given == [(tmp_path, True), (Path("crossent-demo"), False)]
+
+
+def test_command_alone_prints_help(capsys):
+    assert _cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: crossent")
+    assert all(command in printed for command in ("demo", "info", "--version"))
+
+
+def test_command_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        _cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"crossent {xe.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", (["train"], ["info", "now"], ["demo", "--slow"]), ids=str)
 def test_command_with_other_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         _cli.main(arguments)

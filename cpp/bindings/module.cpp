@@ -35,8 +35,6 @@ PyObject* invoke(function f, const arguments& given) noexcept {
 
 }  // namespace crossent::python
 
-void define_ceilings(pybind11::module_& parent);   // bench/ceilings.cpp
-
 PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   using namespace crossent::python;
   if (!is_main_interpreter()) throw py::import_error(not_in_sub_interpreters);
@@ -45,7 +43,6 @@ PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
   if (thread_limits == nullptr) throw py::error_already_set();
   m.attr("thread_limits") = py::handle(thread_limits);
-  define_ceilings(m);
 }
 
 // Before Python 3.13 this runs in the interpreter that imports, where pybind11 would wait for ever for the GIL that a

@@ -21,27 +21,42 @@ def info() -> int:
     return 0
 
 
-def demo(out: Path) -> int:
+def demo(out: Path, quick: bool) -> int:
     missing = [name for name in DEMO_MODULES if find_spec(name) is None]
     if missing:
         print(f"crossent demo needs {', '.join(missing)}: pip install crossent[demo]", file=sys.stderr)
         return 1
     from ._demo import run
 
-    return run(out)
+    return run(out, quick)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    from . import __version__
+
     parser = argparse.ArgumentParser(prog="crossent", description="Maximum-likelihood losses on NumPy arrays.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action="version", version=f"crossent {__version__}")
+    commands = parser.add_subparsers(dest="command")
     demo_parser = commands.add_parser(
         "demo", help="train classifiers, compare with scikit-learn, distil, smooth labels, measure (a minute)"
     )
     out_help = "folder for the report and the figures (default: %(default)s)"
     demo_parser.add_argument("--out", type=Path, default=Path("crossent-demo"), help=out_help)
+    demo_parser.add_argument("--quick", action="store_true", help="fewer networks, fewer logits: less than 20 seconds")
     commands.add_parser("info", help="print the version, the instruction set and the threads")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Without a command, prints the help."""
+    parser = make_parser()
     options = parser.parse_args(arguments)
     try:
-        return info() if options.command == "info" else demo(options.out)
+        if options.command == "info":
+            return info()
+        if options.command == "demo":
+            return demo(options.out, options.quick)
     except KeyboardInterrupt:
         return 130
+    parser.print_help()
+    return 0

@@ -2,9 +2,6 @@
 # position, and checks them itself. It hands arguments that are not ordinary to the module given to `use_checks`.
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any
-
-from numpy.typing import NDArray
 
 from ._types import Array, Build, Loss, Scalar
 
@@ -98,16 +95,3 @@ def info() -> Build: ...
 # ValueError unless all numbers of a floating array are in [low, high], as NaN never is.
 def within(name: str, x: Array, low: float, high: float, /) -> None: ...
 def vmath(function: str, x: Array, out: Array, /) -> bool: ...
-
-class ceilings:
-    """One pass over memory with a named kernel, in seconds; bench/ceilings.cpp. A module."""
-
-    kernels: dict[str, tuple[str, ...]]
-    @staticmethod
-    def read(buffer: NDArray[Any], threads: int, kernel: str) -> float: ...
-    @staticmethod
-    def copy(src: NDArray[Any], dst: NDArray[Any], threads: int, kernel: str) -> float: ...
-    @staticmethod
-    def update(buffer: NDArray[Any], threads: int, kernel: str) -> float: ...
-    @staticmethod
-    def combine(a: NDArray[Any], b: NDArray[Any], dst: NDArray[Any], threads: int, kernel: str) -> float: ...

@@ -10,7 +10,7 @@ import numpy as np
 import crossent as xe
 
 from . import digits
-from .networks import BATCH, RUNS, Estimate, LossGradient, Networks, Scores, estimate, fit, label_loss, score
+from .networks import BATCH, Estimate, LossGradient, Networks, Scores, estimate, fit, label_loss, score
 
 TEACHER_UNITS, TEACHER_STEPS = 256, 300
 STUDENT_UNITS, STUDENT_STEPS = 16, 2000
@@ -44,7 +44,7 @@ def teacher_loss(labels: np.ndarray, teacher_logits: np.ndarray, temperature: fl
     """The gradient of the distillation loss, a mean over the batch of each run."""
     run = np.arange(len(labels))[:, None]
 
-    def gradient(logits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def gradient(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
         _, d_logits = xe.distillation_loss(
             logits,
             teacher_logits[run, rows],
@@ -60,23 +60,23 @@ def teacher_loss(labels: np.ndarray, teacher_logits: np.ndarray, temperature: fl
     return gradient
 
 
-def run(advance: Callable[[], object]) -> Result:
+def run(advance: Callable[[], object], runs: int) -> Result:
     x_train, x_test, y_train, y_test = digits.load()
     x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
     inputs, classes = x_train.shape[1], int(y_train.max()) + 1
 
     def train(units: int, steps: int, x: np.ndarray, loss: LossGradient) -> Networks:
         rng = np.random.default_rng(units)
-        return fit(Networks(rng, RUNS, inputs, units, classes), x, loss, steps, rng, advance)
+        return fit(Networks(rng, runs, inputs, units, classes), x, loss, steps, rng, advance)
 
-    every_image = np.broadcast_to(x_train, (RUNS, *x_train.shape))
-    every_label = np.broadcast_to(y_train, (RUNS, len(y_train)))
+    every_image = np.broadcast_to(x_train, (runs, *x_train.shape))
+    every_label = np.broadcast_to(y_train, (runs, len(y_train)))
     teacher = train(TEACHER_UNITS, TEACHER_STEPS, every_image, label_loss(every_label))
     teacher_logits = teacher.logits(x_train)
 
     def students(images: int) -> Students:
         """Each run has its own teacher, and its own choice of images."""
-        order = np.tile(np.arange(len(x_train)), (RUNS, 1))
+        order = np.tile(np.arange(len(x_train)), (runs, 1))
         chosen = np.random.default_rng(images).permuted(order, axis=1)[:, :images]
         x, y = x_train[chosen], y_train[chosen]
         z = np.take_along_axis(teacher_logits, chosen[..., None], axis=1)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: it draws with Agg and needs no display
 
 from . import digits, distillation, logistic, parts, smoothing, throughput
-from .networks import RUNS, estimate
+from .networks import estimate
 
 BLUE, ORANGE, GREY = "#3465a4", "#e07b20", "#b8bcc2"
 FEWEST = 100  # predictions that a point of the reliability diagram stands for
@@ -78,13 +78,13 @@ def logistic_regression(result: logistic.Result, path: Path) -> Path:
     return save(figure, path)
 
 
-def distilled_students(result: distillation.Result, path: Path) -> Path:
+def distilled_students(result: distillation.Result, runs: int, path: Path) -> Path:
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     grid = figure.subplots(2, len(result.students), sharex=True)
-    for column, students in zip(grid.T, result.students):
+    for column, students in zip(grid.T, result.students, strict=True):
         temperatures = list(students.distilled)
         at = range(len(temperatures))
-        for axes, name, unit in zip(column, ("accuracy", "loss"), (100, 1)):
+        for axes, name, unit in zip(column, ("accuracy", "loss"), (100, 1), strict=True):
             hard = estimate(unit * getattr(students.hard, name))
             taught = [estimate(unit * getattr(scores, name)) for scores in students.distilled.values()]
             teacher = estimate(unit * getattr(result.teacher, name))
@@ -101,11 +101,11 @@ def distilled_students(result: distillation.Result, path: Path) -> Path:
     grid[0, 0].set_ylabel("test accuracy (%)")
     grid[1, 0].set_ylabel("test loss (nats)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle(f"Distillation on digits: means of {RUNS} runs with standard errors")
+    figure.suptitle(f"Distillation on digits: means of {runs} runs with standard errors")
     return save(figure, path)
 
 
-def label_smoothing(result: smoothing.Result, path: Path) -> Path:
+def label_smoothing(result: smoothing.Result, runs: int, path: Path) -> Path:
     figure = Figure(figsize=(11, 4), layout="constrained")
     accuracy, loss, reliability = figure.subplots(1, 3)
     values = list(result.smoothed)
@@ -117,10 +117,10 @@ def label_smoothing(result: smoothing.Result, path: Path) -> Path:
         axes.grid(alpha=0.3)
     accuracy.set_ylabel("test accuracy (%)")
     loss.set_ylabel("test loss (nats)")
-    figure.suptitle(f"Label smoothing on digits: means of {RUNS} runs with standard errors")
+    figure.suptitle(f"Label smoothing on digits: means of {runs} runs with standard errors")
 
     shades = colormaps["viridis"](np.linspace(0, 0.85, len(values)))
-    for (value, smoothed), shade in zip(result.smoothed.items(), shades):
+    for (value, smoothed), shade in zip(result.smoothed.items(), shades, strict=True):
         shown = smoothed.reliability[smoothed.reliability[:, 0] >= FEWEST]
         reliability.plot(shown[:, 1], shown[:, 2], color=shade, marker="o", markersize=4, label=f"{value:g}")
     reliability.plot([0, 1], [0, 1], color="grey", ls="--")
@@ -138,17 +138,22 @@ def throughput_bars(result: throughput.Result, path: Path) -> Path:
     at = np.arange(len(measurements))
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.subplots()
-    axes.bar(at - 0.2, [m.rate / 1e9 for m in measurements], 0.4, color=BLUE, label="crossent")
-    axes.bar(at + 0.2, [m.ceiling_rate / 1e9 for m in measurements], 0.4, color=GREY, label="memory ceiling")
+    for offset, name, colour, label in (
+        (-0.27, "numpy_seconds", ORANGE, "NumPy, 1 thread"),
+        (0, "seconds", BLUE, "crossent, and how many times NumPy"),
+        (0.27, "pass_seconds", GREY, "plain pass over the memory"),
+    ):
+        axes.bar(at + offset, [m.rate(getattr(m, name)) for m in measurements], 0.26, color=colour, label=label)
     for i, m in enumerate(measurements):
-        axes.annotate(f"{m.share:.0%}", (i - 0.2, m.rate / 1e9), (0, 2), textcoords="offset points", ha="center")
+        text = f"{m.speedup:.1f}x"
+        axes.annotate(text, (i, m.rate(m.seconds)), (0, 2), textcoords="offset points", ha="center")
     axes.set_xticks(at, [f"{m.operation.replace(' ', chr(10), 1)}\n{threads_text(m.threads)}" for m in measurements])
     axes.set_ylabel("GB/s, read and written")
     axes.set_title(f"Cross-entropy of {result.rows} x {throughput.VOCABULARY:,} logits in float32")
     axes.margins(y=0.12)
     axes.grid(alpha=0.3, axis="y")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     return save(figure, path)
 
 
@@ -162,7 +167,7 @@ def draw(results: parts.Results, out: Path) -> list[Path]:
         learning_curve(results.digits, out / "learning-curve.png"),
         confusion_matrix(results.digits, out / "confusion-matrix.png"),
         logistic_regression(results.logistic, out / "logistic-regression.png"),
-        distilled_students(results.distillation, out / "distillation.png"),
-        label_smoothing(results.smoothing, out / "label-smoothing.png"),
+        distilled_students(results.distillation, results.runs, out / "distillation.png"),
+        label_smoothing(results.smoothing, results.runs, out / "label-smoothing.png"),
         throughput_bars(results.throughput, out / "throughput.png"),
     ]

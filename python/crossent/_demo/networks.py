@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 import crossent as xe
 
-RUNS = 20
+RUNS, QUICK_RUNS = 20, 5
 BATCH = 64
 LEARNING_RATE = 3e-3
 
-# From the logits of a batch, (runs, batch, classes), and the places of its examples in the data of each run,
-# (runs, batch), to the gradient in the logits.
+# From the places of the examples of a batch in the data of each run, (runs, batch), and their logits,
+# (runs, batch, classes), to the gradient in the logits.
 LossGradient = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -64,9 +65,9 @@ def fit(
         if order.shape[1] < BATCH:  # a new epoch; the examples left over wait for another
             order = rng.permuted(np.tile(np.arange(examples), (runs, 1)), axis=1)
         rows, order = order[:, :BATCH], order[:, BATCH:]
-        gradients = networks.gradients(x[run, rows], lambda logits: loss_gradient(logits, rows))
+        gradients = networks.gradients(x[run, rows], partial(loss_gradient, rows))
         rate = LEARNING_RATE * (1 - (step - 1) / steps) * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
-        for p, g, mean, square in zip(networks.parameters, gradients, means, squares):
+        for p, g, mean, square in zip(networks.parameters, gradients, means, squares, strict=True):
             mean += 0.1 * (g - mean)
             square += 0.001 * (g * g - square)
             p -= rate * mean / (np.sqrt(square) + 1e-8)
@@ -78,7 +79,7 @@ def label_loss(labels: np.ndarray, smoothing: float = 0.0) -> LossGradient:
     """The gradient of the cross-entropy with the labels (runs, examples), a mean over the batch of each run."""
     run = np.arange(len(labels))[:, None]
 
-    def gradient(logits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def gradient(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
         target = labels[run, rows]
         _, d_logits = xe.cross_entropy(
             logits, target, axis=-1, label_smoothing=smoothing, denominator=BATCH, return_grad=True

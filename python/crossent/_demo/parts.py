@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from . import digits, distillation, logistic, smoothing, throughput
+from .networks import QUICK_RUNS, RUNS
 
 
 @dataclass(frozen=True)
 class Results:
+    runs: int  # of which the parts with networks give means
     digits: digits.Result
     logistic: logistic.Result
     distillation: distillation.Result
@@ -23,7 +25,8 @@ class Results:
         return self.digits.passed and self.logistic.passed
 
 
-def run(console: Console) -> Results:
+def run(console: Console, quick: bool) -> Results:
+    runs = QUICK_RUNS if quick else RUNS
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
 
@@ -38,11 +41,11 @@ def run(console: Console) -> Results:
         logistic_result = logistic.run(lambda: progress.advance(task))
         complete(task)
         task = progress.add_task("distillation", total=distillation.STEPS)
-        distillation_result = distillation.run(lambda: progress.advance(task))
+        distillation_result = distillation.run(lambda: progress.advance(task), runs)
         task = progress.add_task("label smoothing", total=smoothing.STEPS)
-        smoothing_result = smoothing.run(lambda: progress.advance(task))
+        smoothing_result = smoothing.run(lambda: progress.advance(task), runs)
         task = progress.add_task("throughput of the loss", total=None)
         throughput_result = throughput.run(
-            lambda total: progress.update(task, total=total), lambda: progress.advance(task)
+            lambda total: progress.update(task, total=total), lambda: progress.advance(task), quick
         )
-    return Results(digits_result, logistic_result, distillation_result, smoothing_result, throughput_result)
+    return Results(runs, digits_result, logistic_result, distillation_result, smoothing_result, throughput_result)

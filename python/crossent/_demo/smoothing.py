@@ -10,7 +10,7 @@ import numpy as np
 import crossent as xe
 
 from . import digits
-from .networks import RUNS, Estimate, Networks, Scores, estimate, fit, label_loss, score
+from .networks import Estimate, Networks, Scores, estimate, fit, label_loss, score
 
 UNITS, TRAINING_STEPS = 64, 1000
 SMOOTHINGS = (0.0, 0.05, 0.1, 0.2)
@@ -45,7 +45,7 @@ def binned(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 def evaluate(networks: Networks, x: np.ndarray, y: np.ndarray) -> Smoothed:
     probs = xe.softmax(networks.logits(x))
     confidence, right = probs.max(axis=-1), probs.argmax(axis=-1) == y
-    bins = np.array([binned(*run) for run in zip(confidence, right)])
+    bins = np.array([binned(*run) for run in zip(confidence, right, strict=True)])
     # Expected calibration error: |confidence - accuracy| of a bin, weighted by its predictions.
     error = np.abs(bins[..., 1] - bins[..., 2]).sum(axis=1) / len(y)
     total = bins.sum(axis=0)
@@ -54,15 +54,15 @@ def evaluate(networks: Networks, x: np.ndarray, y: np.ndarray) -> Smoothed:
     return Smoothed(scores.accuracy, scores.loss, confidence.mean(axis=1), error, total)
 
 
-def run(advance: Callable[[], object]) -> Result:
+def run(advance: Callable[[], object], runs: int) -> Result:
     x_train, x_test, y_train, y_test = digits.load()
     x_train, x_test = x_train.astype(np.float32), x_test.astype(np.float32)
-    images = np.broadcast_to(x_train, (RUNS, *x_train.shape))
-    labels = np.broadcast_to(y_train, (RUNS, len(y_train)))
+    images = np.broadcast_to(x_train, (runs, *x_train.shape))
+    labels = np.broadcast_to(y_train, (runs, len(y_train)))
 
     def train(smoothing: float) -> Smoothed:
         rng = np.random.default_rng(UNITS)  # the same initial weights and batches for each smoothing
-        networks = Networks(rng, RUNS, x_train.shape[1], UNITS, int(y_train.max()) + 1)
+        networks = Networks(rng, runs, x_train.shape[1], UNITS, int(y_train.max()) + 1)
         fit(networks, images, label_loss(labels, smoothing), TRAINING_STEPS, rng, advance)
         return evaluate(networks, x_test, y_test)
 
