@@ -17,7 +17,7 @@ Errors against exact arithmetic, in ULP: the spacing of the output's dtype at th
 2^-149, in float64 2^-1074, in float16 2^-24, in bfloat16 2^-133. {what} This page is written by
 
 {commands}
-    python tests/accuracy/figure.py docs/accuracy.svg
+    python tests/accuracy/confidence.py docs/confidence.json && python docs/figures.py
 
 ![Error of the float32 loss and gradient against the gap between the two largest logits](accuracy.svg)
 
