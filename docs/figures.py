@@ -1,6 +1,6 @@
 """The pictures of README.md and docs/accuracy.md: python docs/figures.py
 
-docs/overview.svg: milliseconds beside other libraries, from bench/results/bench.json (`python bench/bench.py`), and
+docs/overview.svg: milliseconds beside other libraries, from bench/results/zen5.json (`python bench/bench.py`), and
 error against confidence, from docs/confidence.json (`python tests/accuracy/confidence.py`). docs/accuracy.svg: the
 latter for loss and gradient. Plain SVG, without dependencies: text is text, and colours follow the reader's light or
 dark scheme.
@@ -18,6 +18,7 @@ CELLS = {
     "grad-mid": ("65,536 &#215; 1,000", "cross-entropy"),
     "grad-tiny": ("1,000,000 &#215; 10", "cross-entropy"),
     "bce-grad": ("16.8 million", "binary cross-entropy"),
+    "distil": ("1,024 &#215; 32,000", "KL divergence"),
 }
 FAMILIES = {"torch.compile": "PyTorch", "torch.compile, out": "PyTorch", "JAX, donated": "JAX"}
 STYLES = {  # colour, dashes
@@ -55,6 +56,11 @@ def log_scale(low, high, start, end):
     return lambda v: start + (end - start) * math.log(min(max(v, low), high) / low) / width
 
 
+def digits(ms):
+    """Three of them."""
+    return f"{ms:#.3g}".rstrip(".")
+
+
 def power(exponent):
     return "10" + str(exponent).translate(str.maketrans("02468", "⁰²⁴⁶⁸")) if exponent else "1"
 
@@ -75,11 +81,11 @@ def key(x, y, names, dots):
 
 def times(left, top, width, height):
     """A row of dots for each cell: the fastest form of each library."""
-    results = json.loads((DOCS.parent / "bench" / "results" / "bench.json").read_text())["cells"]
-    scale = log_scale(8, 3000, left + 130, left + width)
+    results = json.loads((DOCS.parent / "bench" / "results" / "zen5.json").read_text())["cells"]
+    scale = log_scale(4, 2000, left + 130, left + width)
     bottom = top + height
     parts = []
-    for v in (10, 30, 100, 300, 1000):
+    for v in (5, 10, 30, 100, 300, 1000):
         parts += [line(scale(v), top, scale(v), bottom), text(scale(v), bottom + 18, f"{v:,}", "middle")]
     parts.append(text(left + 65 + width / 2, bottom + 38, f"milliseconds on {THREADS} threads", "middle"))
     for i, (name, labels) in enumerate(CELLS.items()):
@@ -94,8 +100,8 @@ def times(left, top, width, height):
         parts += [f'<circle cx="{scale(ms):.1f}" cy="{y:.0f}" r="4.5" fill="{STYLES[family][0]}"/>'
                   for family, ms in best.items()]
         parts.append(f'<circle cx="{scale(cell["ms"]):.1f}" cy="{y:.0f}" r="7" fill="{STYLES["crossent"][0]}"/>')
-        parts.append(text(scale(cell["ms"]), y - 13, f"{cell['ms']:.3g}", "us middle"))
-        parts.append(text(scale(min(best.values())), y - 13, f"{min(best.values()):.3g}", "middle"))
+        parts.append(text(scale(cell["ms"]), y - 11, digits(cell["ms"]), "us middle"))
+        parts.append(text(scale(min(best.values())), y - 11, digits(min(best.values())), "middle"))
     return parts
 
 
