@@ -247,7 +247,8 @@ def accuracy(session: nox.Session) -> None:
 
     What a stopped run has measured is in build/accuracy and is not measured again.
     """
-    session.install(".[test]", "-r", "tests/peers/requirements.txt", "matplotlib")
+    session.install(".[test]", "-r", "tests/peers/requirements.txt")
     options = session.posargs or ["--full", "--peers", "--markdown", "docs/accuracy.md"]
-    session.run("python", "tests/accuracy/figure.py", "docs/accuracy.svg")
+    session.run("python", "tests/accuracy/confidence.py", "docs/confidence.json")
+    session.run("python", "docs/figures.py")
     session.run("python", "tests/accuracy/report.py", *options)

@@ -1,46 +1,51 @@
 """docs/accuracy.md from the pieces of a report, and what a run prints."""
 
-import math
 import textwrap
 
-from inputs import BATCH, DTYPES, SHORT, arithmetic
-from libraries import PEERS
+from findings import findings
+from inputs import BATCH, DTYPES, SHORT
 from measure import bar
 from pieces import PEERS_EVERY, REDUCED
+from summaries import Found, bar_of, number, of, result_dtype, table
 
 SHOWN = ("cross_entropy", "cross_entropy gradient", "cross_entropy smoothed gradient", "softmax", "log_softmax",
          "logsumexp", "kl_div_with_logits forward", "kl_div_with_logits forward gradient", "information.entropy")
 INTRODUCTION = """\
 # Accuracy
 
-Errors against exact arithmetic, in ULP: the spacing of the output's dtype at the exact value; below the normal range
-2^-149, in float64 2^-1074, in float16 2^-24, in bfloat16 2^-133. {what} This page is written by
-
-{commands}
-    python tests/accuracy/figure.py docs/accuracy.svg
+Errors against exact arithmetic, in ULP: the spacing of the output's dtype at the exact value. Findings first; how they
+are measured, and all tables, below.
 
 ![Error of the float32 loss and gradient against the gap between the two largest logits](accuracy.svg)
 
-Above, a false 0 is 2^24 ULP away from what it should be.
+The rows of the figure are confident and right. Where another library's loss is a false 0, its error is 2^24 ULP. The
+figure is drawn from [confidence.json](confidence.json), which names the releases.
+"""
+METHOD = """\
+## How it is measured
 
-## What is measured
+{what} This page is written by
 
+{commands}
+    python tests/accuracy/confidence.py docs/confidence.json && python docs/figures.py
+
+* An ULP is the spacing of the output's dtype at the exact value; below the normal range 2^-149, in float64 2^-1074, in
+  float16 2^-24, in bfloat16 2^-133. An exact value that is a power of two is measured in the spacing below it.
+  Quantiles are too large by up to 1/16.
 * Losses, `softmax` and `log_softmax`: ULP of the value. Losses have the dtype float32, for float64 logits float64.
 * Gradients: ULP of the larger of the two terms of `(A - b) p - b (1 - p)`, where b is the coefficient of -log p in the
   loss and A the sum of all b. For class indices one of the terms is 0, and that is the ULP of the value. The gradients
   of the reverse KL and Jensen-Shannon, `kl_div`, the backward functions and the information measures are measured at
-  the larger of their own two terms (`tests/oracle*.py`). Those of the reverse KL, Jensen-Shannon and distillation have
-  more factors, and a bar of 8.
+  the larger of their own two terms. Those of the reverse KL, Jensen-Shannon and distillation have more factors, and a
+  bar of 8.
 * `logsumexp`: 4 units are 1 ULP of the result and 4 ULP of log1p(tail). Rounding the result may take 2 of them.
 * Divergences from logits: relative to the value, or to 2e-9 (float64: 1e-18) below that, with a bar of 1e-5 (1e-12),
   and for comparison in ULP. In the gradients of the reverse KL and Jensen-Shannon, logarithms of ratios are measured
   at least at the square root of twice that divergence.
 * float16 and bfloat16 gradients and normalisers are float32 results rounded once, with a bar of 1; of 1.001 where the
   sum of the two terms may be twice the larger one.
-
-The reference is double-double arithmetic for float64 results and float64 for the others.
-`tests/accuracy/test_reference.py` holds it against 60 digits on every distribution, to 0.002 ULP. An exact value that
-is a power of two is measured in the spacing below it. Quantiles are too large by up to 1/16.
+* The reference is double-double arithmetic for float64 results and float64 for the others.
+  `tests/accuracy/test_reference.py` holds it against 60 digits on every distribution, to 0.002 ULP.
 """
 REPORT = "    python tests/accuracy/report.py"
 COMMANDS = {
@@ -50,7 +55,13 @@ COMMANDS = {
 ROWS = """\
 Rows for each operation, dtype, distribution and instruction set, by number of classes: {rows}; of binary losses \
 {elements} elements. The distributions are in `tests/accuracy/inputs.py`. AVX2 has the bits of AVX-512 \
-(`tests/test_bits.py`).
+(`pytest tests -k bits`).
+"""
+EVERY_OPERATION = """\
+## Every operation
+
+The largest error at each level, the median and the 99.9 % quantile; each quantile is the largest of those of the
+distributions.
 """
 PEERS_ROWS = """\
 The largest error, in ULP of the library's own output dtype, and in brackets the 99.9 % quantile, over all \
@@ -59,63 +70,6 @@ the other libraries get the first and every {peers_every}th of the batches, of {
 their logits first. ∞: NaN or an infinity for a finite value; -: the library does not have it, or not in one line. \
 {versions}.
 """
-
-
-def number(x, digits=2):
-    if x is None:
-        return "-"
-    if math.isinf(x):
-        return "∞"
-    return f"{x:.1e}" if x >= 1e4 or 0 < x < 1e-3 else f"{x:.0f}" if x >= 100 else f"{x:.{digits}f}"
-
-
-def table(head, rows):
-    """A Markdown table; nothing without rows."""
-    if not rows:
-        return ""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-class Found:
-    """The largest errors over some of the pieces, by operation and library."""
-
-    def __init__(self, pieces):
-        self.results = {}  # (operation, library): [(distribution, summary)]
-        for piece in pieces:
-            for operation, libraries in piece["results"].items():
-                for library, summary in libraries.items():
-                    self.results.setdefault((operation, library), []).append((piece["distribution"], summary))
-        self.operations = sorted({operation for operation, _ in self.results})
-        self.libraries = list(dict.fromkeys(library for _, library in self.results))
-        self.ours = [library for library in self.libraries if library.startswith("crossent")]
-        self.peers = [library for library in PEERS if library in self.libraries]
-
-    def worst(self, operation, libraries):
-        """(summary, distribution, library) of the largest error, or None."""
-        candidates = [(summary, distribution, library) for library in libraries
-                      for distribution, summary in self.results.get((operation, library), ())]
-        return max(candidates, key=lambda c: c[0]["max"], default=None)
-
-    def maximum(self, operation, libraries):
-        worst = self.worst(operation, libraries)
-        return None if worst is None else worst[0]["max"]
-
-    def quantile(self, operation, libraries, q):
-        """The largest of the distributions' quantiles."""
-        found = [summary["quantiles"][q] for library in libraries
-                 for _, summary in self.results.get((operation, library), ())]
-        return max(found, default=None)
-
-
-def result_dtype(operation, dtype):
-    entries = operation.endswith(("gradient", "backward")) or operation in ("softmax", "log_softmax", "logsumexp")
-    return DTYPES[dtype] if entries else arithmetic(DTYPES[dtype])
-
-
-def bar_of(operation, dtype):
-    limit = bar(operation, result_dtype(operation, dtype))
-    return "-" if limit is None else f"{limit:.4g}"
 
 
 def over_the_bar(pieces):
@@ -139,12 +93,9 @@ def describe(over):
     for (operation, dtype), found in sorted(over.items()):
         worst, distribution, library, at = max(found, key=lambda f: f[0])
         count = len({f[1] for f in found})
+        distributions = "1 distribution" if count == 1 else f"{count} distributions"
         yield (f"{operation}, {dtype}: {number(worst)} at {distribution}, {at['classes']} classes, {library}; over "
-               f"{bar_of(operation, dtype)} in {count} distributions")
-
-
-def of(pieces, **keys):
-    return [piece for piece in pieces if all(piece[k] == v for k, v in keys.items())]
+               f"{bar_of(operation, dtype)} in {distributions}")
 
 
 def summary(pieces):
@@ -237,14 +188,12 @@ def rows_of(sizes):
 
 def render(pieces, mode, sizes, beside):
     """The page; `beside`: the pieces with other libraries, of the rows of the tests."""
-    over = over_the_bar(pieces)
     elements = 10 * (sum(n for c, n in sizes.items() if c <= 128) // 5)
-    what = "These are the rows of the tests." if mode == "short" else "A short version of it is in the tests."
+    what = "The rows are those of the tests." if mode == "short" else "A short version of it is in the tests."
     counts = ROWS.format(rows=rows_of(sizes), elements=f"{elements:,}")
-    page = [INTRODUCTION.format(what=what, commands=COMMANDS[mode]), textwrap.fill(counts, 120) + "\n"]
-    lines = [f"* {line}" for line in describe(over)]
-    page.append("## Our results\n\n" + ("\n".join(["Over the bar:\n", *lines]) if lines else "None is over the bar."))
-    page.append("\nQuantiles are the largest of those of the distributions.\n")
+    page = [INTRODUCTION, findings(pieces, beside, list(describe(over_the_bar(pieces))), versions(beside)),
+            METHOD.format(what=what, commands=COMMANDS[mode]), textwrap.fill(counts, 120) + "\n",
+            EVERY_OPERATION]
     page += [ours(pieces, dtype) for dtype in DTYPES]
     page.append("## By distribution\n\nThe largest error at any level.\n")
     page += [by_distribution(pieces, dtype) for dtype in ("float32", "float64")]
@@ -255,7 +204,7 @@ def render(pieces, mode, sizes, beside):
         page += [side_by_side(beside, dtype) for dtype in DTYPES]
         page.append("Where their errors come from: the largest error by distribution.\n")
         page += [peers_by_distribution(beside, "float32", name) for name in SHOWN[:2]]
-    page.append("## Where our largest errors are\n\n`inputs.draw` repeats the batch; `--json` has the rows of up to 17 "
-                "classes.\n")
+    page.append("## Where the largest errors are\n\n`inputs.draw` repeats the batch; `--json` has the rows of up to "
+                "17 classes.\n")
     page.append(worst_inputs(pieces))
     return "\n".join(page)
