@@ -1,7 +1,7 @@
 // The backward passes of softmax and log_softmax: a sum over each row, then one pass that writes.
 #pragma once
 
-#include "logistic.hpp"
+#include "subnormal.hpp"
 #include "row_sums.hpp"
 
 namespace crossent {
@@ -37,10 +37,11 @@ void write_log_softmax_backward(const source& grad, const source& log_probs, con
                                 const double* sum, double scale) {
   const pack<T> v = set1(static_cast<T>(scale));
   write_pairs<T>(grad, log_probs, to, begin, end, sum, [=](pack<T> g, pack<T> l, pack<T> s) {
-    const pack<T> limit = set1(normal_exponent<T>), usual = fma(-exp(l), s, g) * v;
-    if (!any(at_least(l, limit) != l)) return usual;
+    const mask<T> may_be_subnormal = l < set1(subnormal<T>::normal_exponential);
+    const pack<T> usual = fma(-exp(l), s, g) * v;
+    if (!any(may_be_subnormal)) return usual;
     // A subnormal probability is not rounded before the sum and 1/T are in it.
-    return select(l < limit, g * v - exp_times_below(l, s * v), usual);
+    return select(may_be_subnormal, g * v - exp_times_scaled(l, s * v), usual);
   });
 }
 

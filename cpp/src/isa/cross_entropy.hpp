@@ -37,36 +37,33 @@ template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max)
   return select(x == set1(-constants<double>::infinity), zero, u);
 }
 
-// The tail of rows of which it may be subnormal is known by its scaled number alone: log(1 + tail) is the tail then, and 1 + tail is 1.
+// The tail of a row. For float64 rows that may be subnormal: where it is tiny, log(1 + tail) is the tail and 1 + tail is 1.
 template <class N> struct row_tail {
-  N tail;                      // 0 where the scaled number is there
-  doubles scaled = set1(0.0);  // 2^128 tail, or 0
-  bool some_scaled = false;
+  N tail;                          // 0 where it is tiny,
+  scaled<double> tiny{set1(0.0)};  // and 0 where not
+  bool is_tiny = false;            // in some row
 
   CROSSENT_INLINE_MEMBER row_tail(const row_state& s, index i) {
     const auto whole = load_tail(s, i);
     tail = number<N>(whole.hi, whole.lo);
     if constexpr (!std::is_same_v<N, doubles>) {
-      const mask<double> is_small = whole.hi < set1(small_tail);
-      scaled = select(is_small, load<double>(s.scaled_tail + i), scaled);
-      tail = select(is_small, exact(set1(0.0)), tail);
-      some_scaled = any(scaled != set1(0.0));
+      const mask<double> below = whole.hi < set1(subnormal<double>::tiny);
+      tiny.value = select(below, load<double>(s.scaled_tail + i), tiny.value);
+      tail = select(below, exact(set1(0.0)), tail);
+      is_tiny = any(tiny.value != set1(0.0));
     }
   }
-  // x + a b tail, for a scaled tail: multiplied before it is scaled back.
-  CROSSENT_INLINE_MEMBER doubles add_scaled(doubles x, N a, N b) const {
+  // x + a b tail, where it is tiny.
+  CROSSENT_INLINE_MEMBER doubles add_tiny(doubles x, N a, N b) const {
     if constexpr (!std::is_same_v<N, doubles>)
-      if (some_scaled) return with_scaled(x, a, b);
+      if (is_tiny) return plus_scaled(x, a, b, tiny);
     return x;
   }
 
  private:
-  CROSSENT_ONCE doubles with_scaled_tail(doubles x, N a, N b, doubles scaled) {
-    const doubles zero = set1(0.0);
-    const doubles coefficient = one_number(times(a, b));
-    return select(scaled == zero, x, x + coefficient * scaled * set1(scaled_back<double>));
+  CROSSENT_ONCE doubles plus_scaled(doubles x, N a, N b, scaled<double> tail) {
+    return select(tail.value == set1(0.0), x, x + unscale(one_number(times(a, b)) * tail));
   }
-  CROSSENT_INLINE_MEMBER doubles with_scaled(doubles x, N a, N b) const { return with_scaled_tail(x, a, b, scaled); }
 };
 
 // 1 - s, s / C and sum w of a smoothing s.
@@ -147,7 +144,7 @@ template <class N, bool probabilities> CROSSENT_INLINE void cross_entropy_of(con
     const coefficients<N> c = coefficients_of<probabilities>(r, i, s);
     const auto loss = round_loss ? exact(loss_value<probabilities>(r, i, s_rounded, first_part(tail)))
                                  : two_numbers(loss_value<probabilities>(r, i, s, tail));
-    store(r.loss + i, row.add_scaled(loss.hi, v, c.sum));
+    store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
     if (r.loss_lo != nullptr) store(r.loss_lo + i, loss.lo);
     if (r.factor == nullptr) continue;
 
@@ -155,7 +152,7 @@ template <class N, bool probabilities> CROSSENT_INLINE void cross_entropy_of(con
     const N sum = number<N>(set1(1.0)) + tail, scale = number<N>(g) * v / divisor;
     const mask<double> has_no_gradient = (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);   // whatever is in it
     const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
-    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA { store_row(to, row.add_scaled(one_number(x / sum * scale), -b, scale)); };
+    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA { store_row(to, row.add_tiny(one_number(x / sum * scale), -b, scale)); };
     const auto inverse_max_term = load_inverse_max_term(r.state, i);
     store_row(r.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
     store_row(r.beta, one_number(scale * s.each));

@@ -10,10 +10,11 @@
 namespace crossent {
 namespace {
 
-// log(t/s) from the logits: 0 where both are -inf, and nothing left out where it is infinite.
+// log(t/s) from the logits: 0 where both are -inf, and without an error where it is infinite.
 template <class T> CROSSENT_INLINE double_double<pack<T>> log_ratio_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo) {
   const pack<T> zero = set1<T>(0), infinity = set1(constants<T>::infinity);
-  const auto unless_masked = [&](pack<T> v) { return select(s == -infinity, select(t == -infinity, zero, v), v); };
+  const mask<T> both_masked = (s == -infinity) & (t == -infinity);
+  const auto unless_masked = [&](pack<T> v) { return select(both_masked, zero, v); };
   return {unless_masked(d), select(absolute(d) < infinity, unless_masked(d_lo), zero)};
 }
 
@@ -100,8 +101,8 @@ template <class T> struct larger_probability {
   probability<T> student, teacher;
 
   pack<T> times(pack<T> d, pack<T> s, pack<T> t, double_double<pack<T>> v) const {
-    const pack<T> zero = set1<T>(0);
-    const auto choose = [&](pack<T> yes, pack<T> no) { return select(zero < d, yes, no); };
+    const mask<T> teacher_is_larger = set1<T>(0) < d;
+    const auto choose = [&](pack<T> of_teacher, pack<T> of_student) { return select(teacher_is_larger, of_teacher, of_student); };
     probability<T> p = student;
     p.term.magic = choose(teacher.term.magic, p.term.magic);
     p.term.lowest = choose(teacher.term.lowest, p.term.lowest);
@@ -125,20 +126,19 @@ template <class T> struct mixture {
   }
 };
 
-// log(t/m) and log(s/m) for m = beta t + (1 - beta) s, from d: -log1p((1 - beta) expm1(-d)) and -log1p(beta expm1(d)), what is
-// lost to the roundings of d and of the products added to first order. Where e^|d| leaves the range, the logarithm of the
+// log(t/m) and log(s/m) for m = beta t + (1 - beta) s, from d: -log1p((1 - beta) expm1(-d)) and -log1p(beta expm1(d)), with the
+// rounding errors of d and of the products to first order. Where e^|d| leaves the range, the logarithm of the
 // smaller of s and t is -|d| beside that of the larger.
 template <class T> struct mixture_ratios {
   pack<T> teacher, student;
 };
 template <class T> CROSSENT_ONCE mixture_ratios<T> mixture_ratios_of(const double_double<pack<T>>& d, const mixture<T>& share) {
-  const pack<T> zero = set1<T>(0), one = set1<T>(1), size = absolute(d.hi), limit = set1<T>(64);
-  const auto choose = [&](pack<T> yes, pack<T> no) { return select(zero < d.hi, yes, no); };
-  const mask<T> teacher_is_larger = zero < d.hi;
+  const pack<T> one = set1<T>(1), size = absolute(d.hi), limit = set1<T>(64);
+  const mask<T> teacher_is_larger = set1<T>(0) < d.hi;
   const auto of_smaller = select(teacher_is_larger, share.student, share.teacher);
   const auto of_larger = select(teacher_is_larger, share.teacher, share.student);
-  const pack<T> size_lo = choose(d.lo, -d.lo), falls = exp(-size), near = at_most(size, limit);
-  // share expm1(x) and what it leaves out, x having left out `rest`, power being exp(x)
+  const pack<T> size_lo = select(teacher_is_larger, d.lo, -d.lo), falls = exp(-size), near = at_most(size, limit);
+  // share expm1(x + x_lo), power being exp(x)
   const auto product = [&](const double_double<pack<T>>& of, pack<T> e, pack<T> power, pack<T> x_lo) {
     const pack<T> a = of.hi * e;
     return double_double{a, fma(of.hi * power, x_lo, fma(of.lo, e, product_error(of.hi, e, a)))};
@@ -150,7 +150,7 @@ template <class T> CROSSENT_ONCE mixture_ratios<T> mixture_ratios_of(const doubl
   const auto more = product(of_larger, grown, one + grown, size_lo);
   const pack<T> log_smaller = -(log1p(more.hi) + more.lo / (one + more.hi));
   const pack<T> smaller = select(limit < size, log_larger - size, log_smaller);
-  return {choose(log_larger, smaller), choose(smaller, log_larger)};
+  return {select(teacher_is_larger, log_larger, smaller), select(teacher_is_larger, smaller, log_larger)};
 }
 
 // Whether these kernels do the forward divergence: that of float32 rows has its own.
@@ -167,12 +167,13 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
     const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
     return [=](const pack<T>* x, index, index) {
-      const pack<T> zero = set1<T>(0), one = set1<T>(1);
+      const pack<T> zero = set1<T>(0);
       const auto [d, d_lo] = ratio(x[0], x[1]);
       if (kind != divergence_kind::js) {
         const bool is_forward = forward<T> && kind == divergence_kind::forward;
-        const pack<T> star = is_forward ? select(zero < d, one, zero) : select(zero < d, zero, one);
-        const pack<T> v = phi_or_star(-absolute(d), select(zero < d, -d_lo, d_lo), star);
+        const mask<T> teacher_is_larger = zero < d;
+        const mask<T> star = is_forward ? teacher_is_larger : !teacher_is_larger;
+        const pack<T> v = phi_or_star(-absolute(d), select(teacher_is_larger, -d_lo, d_lo), star);
         const pack<T> term = larger_of.times(d, x[0], x[1], {v, zero});
         return parts<T, 2>{{term, kind == divergence_kind::reverse ? larger_of.student.times(x[0], {-d, -d_lo}) : zero}};
       }
@@ -180,12 +181,12 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
       const mixture_ratios<T> ratios = mixture_ratios_of<T>({d, d_lo}, share);
       const pack<T> s = larger_of.student(x[0]), t = larger_of.teacher(x[1]);
       const pack<T> m = fma(share.teacher.hi, t, share.student.hi * s);
-      const auto part = [&](pack<T> q, pack<T> log_q) {
-        const pack<T> v = select(zero < log_q, q, m) * phi_or_star(-absolute(log_q), zero, select(zero < log_q, one, zero));
-        return select(m == zero, zero, v);
+      const auto term = [&](pack<T> q, pack<T> log_q) {
+        const mask<T> is_above = zero < log_q;
+        return select(m == zero, zero, select(is_above, q, m) * phi_or_star(-absolute(log_q), zero, is_above));
       };
-      const pack<T> of_student = part(s, ratios.student);
-      const pack<T> value = fma(share.teacher.hi, part(t, ratios.teacher), share.student.hi * of_student);
+      const pack<T> of_student = term(s, ratios.student);
+      const pack<T> value = fma(share.teacher.hi, term(t, ratios.teacher), share.student.hi * of_student);
       return parts<T, 2>{{value, larger_of.student.times(x[0], {ratios.student, zero})}};
     };
   });
@@ -200,7 +201,7 @@ void write_divergence(const source& student, const source& teacher, const source
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o), inner_lo = per_row<T>(p.inner_lo, row, o);
-    const pack<T> log_sum_difference_scaled = per_row<T>(p.log_sum_difference_scaled, row, o), unscaled = set1(scaled_back<T>);
+    const scaled<T> tiny_difference{per_row<T>(p.log_sum_difference_scaled, row, o)};
     const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
     const bool with_cross_entropy = cross_entropy != nullptr;
@@ -209,9 +210,10 @@ void write_divergence(const source& student, const source& teacher, const source
       const auto [d, d_lo] = ratio(x[0], x[1]);
       pack<T> g;
       if (forward<T> && kind == divergence_kind::forward) {   // s - t
-        // Where the logits differ by nothing, a log_sum_difference that may be subnormal is all that is left.
-        const pack<T> v = select(d == zero, -log_sum_difference_scaled, expm1(-absolute(d))), part = larger_of.times(d, x[0], x[1], {v, zero});
-        g = select(d == zero, -part * unscaled, select(zero < d, part, -part));
+        // Of equal logits, a log_sum_difference that may be subnormal is all that is left.
+        const pack<T> v = select(d == zero, -tiny_difference.value, expm1(-absolute(d)));
+        const pack<T> product = larger_of.times(d, x[0], x[1], {v, zero}), signed_product = select(zero < d, product, -product);
+        g = select(d == zero, unscale(scaled<T>{signed_product}), signed_product);
       } else {                             // s (log s/t - sum s log s/t), or the same of s/m
         const bool js = kind == divergence_kind::js;
         const pack<T> log_s = js ? mixture_ratios_of<T>({d, d_lo}, share).student : -d;

@@ -12,6 +12,9 @@ template <class T> CROSSENT_INLINE pack<T> weighted(pack<T> coefficient, pack<T>
   const pack<T> zero = set1<T>(0);
   return select(coefficient == zero, zero, coefficient * value);
 }
+template <class T> CROSSENT_INLINE scaled<T> weighted(pack<T> coefficient, scaled<T> value) {
+  return {weighted(coefficient, value.value)};
+}
 // a / b, 0 where a is.
 template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   const pack<T> zero = set1<T>(0);
@@ -24,7 +27,7 @@ template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
 template <class T> struct binary_cross_entropy_element {
   static constexpr bool checks_target = false;
   struct terms {
-    pack<T> p, yes, no, weight, flow;
+    pack<T> p, y, one_minus_y, weight, upstream;
   };
   pack<T> floor, scale;
   explicit binary_cross_entropy_element(const element_block& b)
@@ -32,69 +35,73 @@ template <class T> struct binary_cross_entropy_element {
 
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale}; }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
-    return weighted(t.weight, weighted(t.yes, -at_least(log(t.p), floor)) + weighted(t.no, -at_least(log1p(-t.p), floor)));
+    const pack<T> log_p = at_least(log(t.p), floor), log_1_p = at_least(log1p(-t.p), floor);
+    return weighted(t.weight, weighted(t.y, -log_p) + weighted(t.one_minus_y, -log_1_p));
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    using k = subnormal<T>;
     const pack<T> zero = set1<T>(0), one = set1<T>(1);
-    // Beside a tiny p, yes / p may be beyond the range while its product with the coefficients is not.
-    const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900)), far = set1(sizeof(T) == 4 ? T(0x1p64) : T(0x1p512));
-    const pack<T> up = select(t.p < tiny, far, one);
-    const pack<T> below = weighted(t.flow, weighted(t.weight, quotient(t.no, one - t.p)));
-    const pack<T> above = weighted(t.flow * up, weighted(t.weight, quotient(t.yes, t.p * up)));
-    return select(t.weight == zero, zero, below - above);   // whatever flows back to it
+    // y / p of a tiny p may be beyond the range while its product with the coefficients is not.
+    const pack<T> rescale = select(t.p < set1(k::tiny), set1(power_of_two<T>(k::reciprocal_exponent)), one);
+    const pack<T> of_one_minus_p = weighted(t.upstream, weighted(t.weight, quotient(t.one_minus_y, one - t.p)));
+    const pack<T> of_p = weighted(t.upstream * rescale, weighted(t.weight, quotient(t.y, t.p * rescale)));
+    return select(t.weight == zero, zero, of_one_minus_p - of_p);   // whatever the upstream gradient is
   }
 };
 
-// x: logit, target, weight, weight of the positive class, upstream gradient; `plain`: the last three are ones, and nothing is
+// x: logit, target, weight, weight of the positive class, upstream gradient; `unweighted`: the last three are ones and nothing is
 // smoothed, which gives the same bits.
 //
-// With e = e^-|x|, `own` the coefficient of the softplus that grows as |x| does and `other` that of the one that vanishes, the
-// loss is own |x| + (own + other) log1p(e) and the gradient (own - other e) / (1 + e); for negative x both coefficients carry
-// its sign instead of |x|. Every step gives the same for (-x, 1 - y), or the opposite.
-template <class T, bool plain> struct logistic_element {
+// With e = e^-|x|, a the coefficient of the softplus that grows with |x| and b that of the one that vanishes, the loss is
+// a |x| + (a + b) log1p(e) and the gradient (a - b e) / (1 + e). For negative x both coefficients carry its sign instead of |x|.
+// Every step gives the same for (-x, 1 - y), or the opposite.
+template <class T, bool unweighted> struct logistic_element {
   static constexpr bool checks_target = true;
   struct terms {
-    pack<T> x, own, other, up, e, sum, sum_low, weight, upstream;
+    pack<T> x, a, b, e;
+    scaled<T> scaled_e;
+    pack<T> sum, sum_lo, weight, upstream;   // sum: |a + b|
   };
   pack<T> smoothing, scale;
   explicit logistic_element(const element_block& b)
       : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(set1(static_cast<T>(b.scale))) {}
 
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
-    const pack<T> zero = set1<T>(0), one = set1<T>(1), up = exp_minus_absolute_up(x[0]), e = up * set1(scaled_back<T>);
-    pack<T> yes = x[1], no = one - x[1], low = zero;
-    if constexpr (!plain) {
-      const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - e) + e / 2 = y + e (1/2 - y)
-      const pack<T> share = fma(smoothing, step, yes), rest = (one - no) - x[1];
-      yes = x[3] * share;
-      no = fma(smoothing, -step, no);
-      low = product_error(x[3], share, yes) + rest;
+    const pack<T> zero = set1<T>(0), one = set1<T>(1);
+    const scaled<T> e = exp_minus_absolute(x[0]);
+    pack<T> y = x[1], one_minus_y = one - x[1], y_lo = zero;
+    if constexpr (!unweighted) {
+      const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - s) + s / 2 = y + s (1/2 - y)
+      const pack<T> smoothed = fma(smoothing, step, y), lost = (one - one_minus_y) - x[1];
+      y = x[3] * smoothed;
+      one_minus_y = fma(smoothing, -step, one_minus_y);
+      y_lo = product_error(x[3], smoothed, y) + lost;
     }
-    const auto sum = two_sum(yes, no);
-    return {x[0], select(zero < x[0], no, -yes), select(zero < x[0], yes, -no), up, e,
-            sum.hi, low + sum.lo, select(sum.hi == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+    const auto sum = two_sum(y, one_minus_y);
+    const mask<T> is_positive = zero < x[0];
+    return {x[0], select(is_positive, one_minus_y, -y), select(is_positive, y, -one_minus_y), unscale(e), e,
+            sum.hi, y_lo + sum.lo, select(sum.hi == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
-    const pack<T> zero = set1<T>(0), x = select(t.own == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
-    if constexpr (plain) return fma(t.own, x, l);
-    const pack<T> tail = t.sum * l, low = fma(t.sum_low, l, product_error(t.sum, l, tail));
-    const pack<T> rough = fma(t.own, x, tail), fine = fma(t.weight, rough, t.weight * low);
-    const pack<T> v = select(fine == fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
-    return select(t.weight == zero, zero, unless_tiny(t, v, t.weight * (t.sum * t.up)));
+    const pack<T> zero = set1<T>(0), x = select(t.a == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
+    if constexpr (unweighted) return fma(t.a, x, l);
+    const pack<T> tail = t.sum * l, tail_lo = fma(t.sum_lo, l, product_error(t.sum, l, tail));
+    const pack<T> rough = fma(t.a, x, tail), fine = fma(t.weight, rough, t.weight * tail_lo);
+    const pack<T> loss = select(fine == fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
+    return select(t.weight == zero, zero, unless_tiny(t, loss, t.weight * (t.sum * t.scaled_e)));
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
-    const pack<T> zero = set1<T>(0), g = rounded_once(-t.other, t.e, t.own) / (set1<T>(1) + t.e);
-    const pack<T> of_e = -t.other * t.up;
-    if constexpr (plain) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
-    const pack<T> flow = t.upstream * scale, v = weighted(flow, weighted(t.weight, g));
-    return select(t.weight == zero, zero, unless_tiny(t, v, weighted(flow, weighted(t.weight, of_e))));
+    const pack<T> zero = set1<T>(0), g = rounded_once(-t.b, t.e, t.a) / (set1<T>(1) + t.e);
+    const scaled<T> of_e = -t.b * t.scaled_e;
+    if constexpr (unweighted) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
+    const pack<T> upstream = t.upstream * scale, v = weighted(upstream, weighted(t.weight, g));
+    return select(t.weight == zero, zero, unless_tiny(t, v, weighted(upstream, weighted(t.weight, of_e))));
   }
 
  private:
-  // v, but v_up scaled back where e alone is left and may be subnormal: its product with coefficients is rounded once.
-  CROSSENT_INLINE_MEMBER pack<T> unless_tiny(const terms& t, pack<T> v, pack<T> v_up) const {
-    const pack<T> tiny = set1(sizeof(T) == 4 ? T(0x1p-100) : T(0x1p-900));
-    return select(t.own == set1<T>(0), select(t.e < tiny, v_up * set1(scaled_back<T>), v), v);
+  // v, but the scaled one where e alone is left and may be subnormal: its product with coefficients is rounded once.
+  CROSSENT_INLINE_MEMBER pack<T> unless_tiny(const terms& t, pack<T> v, scaled<T> of_e) const {
+    return select((t.a == set1<T>(0)) & (t.e < set1(subnormal<T>::tiny)), unscale(of_e), v);
   }
 };
 
@@ -102,20 +109,20 @@ template <class T, bool plain> struct logistic_element {
 template <class T> struct kl_div_element {
   static constexpr bool checks_target = false;
   struct terms {
-    pack<T> x, t, flow;
+    pack<T> x, t, upstream;
   };
   pack<T> scale;
   explicit kl_div_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log(t.t) - t.x); }
-  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.flow, -t.t); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.upstream, -t.t); }
 };
 
 // x: log-probability, logarithm of the target probability, -, -, upstream gradient
 template <class T> struct kl_div_log_element {
   static constexpr bool checks_target = false;
   struct terms {
-    pack<T> x, y, flow;
+    pack<T> x, y, upstream;
   };
   pack<T> scale;
   explicit kl_div_log_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
@@ -123,7 +130,7 @@ template <class T> struct kl_div_log_element {
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0);
-    return select(t.flow == zero, zero, -exp_times(t.y, t.flow));
+    return select(t.upstream == zero, zero, -exp_times(t.y, t.upstream));
   }
 };
 

@@ -11,28 +11,27 @@
 namespace crossent {
 namespace {
 
-// Coefficients below `tiny` are multiplied by `tiny_scale`, and their products summed apart: they may be subnormal, and
-// would be rounded one by one.
-constexpr double tiny = 0x1p-400, tiny_scale = 0x1p500, tiny_unscale = 0x1p-500;
-constexpr double log_tiny = -277, log_tiny_scale = 0x1.5a92d6d005c94p+8, log_tiny_scale_low = -0x1.971e6bd14ec61p-46;
-
 // Adds c v.
 CROSSENT_INLINE void add_product(double_double<doubles>& a, doubles c, double_double<doubles> v) {
   const doubles p = c * v.hi;
   a += double_double{p, fma(c, v.lo, product_error(c, v.hi, p))};
 }
 
+// Terms with tiny coefficients are summed apart, scaled: they may be subnormal, and would be rounded one by one.
 struct information_lanes {
   static constexpr double missing = 0;
   double_double<doubles> sum, tiny_sum;
 };
+using scaled_coefficient = scaled<double, subnormal<double>::coefficient_exponent>;
 CROSSENT_INLINE information_lanes operator+(const information_lanes& a, const information_lanes& b) {
   return {a.sum + b.sum, a.tiny_sum + b.tiny_sum};
 }
 CROSSENT_INLINE void store_rows(double* to, const information_lanes& s) {
-  store(to, rounded(s.sum) + rounded(s.tiny_sum) * set1(tiny_unscale));
+  store(to, rounded(s.sum) + unscale(scaled_coefficient{rounded(s.tiny_sum)}));
 }
-CROSSENT_INLINE double sum_lanes(const information_lanes& s) { return sum_lanes(s.sum) + sum_lanes(s.tiny_sum) * tiny_unscale; }
+CROSSENT_INLINE double sum_lanes(const information_lanes& s) {
+  return sum_lanes(s.sum) + sum_lanes(s.tiny_sum) * power_of_two<double>(-subnormal<double>::coefficient_exponent);
+}
 
 // What a class adds: c[0] v[0] + c[1] v[1], each 0 where its coefficient is.
 struct information_term {
@@ -42,10 +41,10 @@ struct information_term {
 // p log(p/q). Where p and q are near, as p log(p/q) - p + q, by phi and never negative, and p - q.
 CROSSENT_INLINE information_term kl_term(doubles p, doubles q, doubles scale) {
   const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
-  const auto near = [&](doubles yes, doubles no) { return select(p < half * q, no, select(q < half * p, no, yes)); };
-  const doubles d = near(log1p((p - q) / q), log(p) - log(q));
-  const doubles part = phi_or_star(-absolute(d), zero, select(q < p, one, zero));
-  return {{near(select(q < p, p, q), p) * scale, near(p - q, zero) * scale}, {near(part, d), one}};
+  const mask<double> far = (p < half * q) | (q < half * p), p_is_larger = q < p;
+  const doubles d = select(far, log(p) - log(q), log1p((p - q) / q));
+  const doubles phi_of_d = phi_or_star(-absolute(d), zero, p_is_larger);
+  return {{select(far, p, select(p_is_larger, p, q)) * scale, select(far, zero, p - q) * scale}, {select(far, d, phi_of_d), one}};
 }
 
 // (p log(p/m) + q log(q/m))/2, m = (p + q)/2, as m phi(log p/m) + q phi*(log q/m), of which the halves are given, for p < q.
@@ -57,26 +56,29 @@ CROSSENT_INLINE information_term js_term(doubles half_p, doubles half_q) {
   return {{half * m, large}, {phi(d), phi_star(log1p(x))}};
 }
 
-// exp(x) (x - y) of x = log p, times tiny_scale where exp(x) is tiny.
-CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, doubles is_tiny) {
+// exp(x) (x - y), x = log p; scaled where exp(x) is tiny.
+CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, mask<double> is_tiny) {
+  using k = subnormal<double>;
   const doubles zero = set1(0.0);
-  const auto moved = two_sum(x, set1(log_tiny_scale));
-  const doubles p = exp(select(is_tiny == zero, x, moved.hi), select(is_tiny == zero, zero, moved.lo + set1(log_tiny_scale_low)));
+  const auto moved = two_sum(x, set1(k::log_coefficient_scale));
+  const doubles p = exp(select(is_tiny, moved.hi, x), select(is_tiny, moved.lo + set1(k::log_coefficient_scale_lo), zero));
   return {{p, zero}, {x - y, zero}};
 }
 
 void information_sums(information kind, const source& p, const source& q, index begin, index end, void* sums, double* out) {
+  using k = subnormal<double>;
   sum_rows<double, information_lanes, 2>({p, q}, begin, end, sums, out, [=](index, auto) {
     return [=](information_lanes& s, const doubles* x) {
-      const doubles zero = set1(0.0), one = set1(1.0), half = set1(0.5);
+      const doubles zero = set1(0.0), half = set1(0.5);
       const bool of_logs = kind == information::kl_div_log;
-      const doubles weight = kind == information::js_divergence              ? larger(x[0], x[1])
-                             : kind == information::kl_div || of_logs ? x[1]
-                                                                      : x[0];
-      const doubles small = select(weight < set1(of_logs ? log_tiny : tiny), one, zero);
-      const doubles is_tiny = select(weight == set1(of_logs ? -constants<double>::infinity : 0.0), zero, small);
-      const doubles scale = select(is_tiny == zero, one, set1(tiny_scale));
-      information_term t{{weight * scale, zero}, {zero, zero}};
+      const doubles coefficient = kind == information::js_divergence              ? larger(x[0], x[1])
+                                  : kind == information::kl_div || of_logs ? x[1]
+                                                                           : x[0];
+      const doubles nothing = set1(of_logs ? -constants<double>::infinity : 0.0);
+      const mask<double> is_tiny =
+          (coefficient < set1(of_logs ? k::tiny_log_coefficient : k::tiny_coefficient)) & (coefficient != nothing);
+      const doubles scale = select(is_tiny, set1(power_of_two<double>(k::coefficient_exponent)), set1(1.0));
+      information_term t{{coefficient * scale, zero}, {zero, zero}};
       switch (kind) {
         case information::entropy: t.v[0] = -log(x[0]); break;
         case information::cross_entropy: t.v[0] = -log(x[1]); break;
@@ -86,11 +88,13 @@ void information_sums(information kind, const source& p, const source& q, index 
         case information::kl_div_log: t = kl_log_term(x[1], x[0], is_tiny); break;
       }
       const bool two = kind == information::kl_divergence || kind == information::js_divergence;
-      const bool some_tiny = any(is_tiny == one);   // adding 0 changes nothing
-      const auto add = [&](double_double<doubles>& to, doubles c, doubles v) { add_product(to, c, exact(select(c == zero, zero, v))); };
-      for (int k = 0; k < (two ? 2 : 1); ++k) {
-        add(s.sum, select(is_tiny == zero, t.c[k], zero), t.v[k]);
-        if (some_tiny) add(s.tiny_sum, select(is_tiny == zero, zero, t.c[k]), t.v[k]);
+      const bool some_tiny = any(is_tiny);   // adding 0 changes nothing
+      const auto add = [&](double_double<doubles>& to, doubles c, doubles v) CROSSENT_INLINE_LAMBDA {
+        add_product(to, c, exact(select(c == zero, zero, v)));
+      };
+      for (int i = 0; i < (two ? 2 : 1); ++i) {
+        add(s.sum, select(is_tiny, zero, t.c[i]), t.v[i]);
+        if (some_tiny) add(s.tiny_sum, select(is_tiny, t.c[i], zero), t.v[i]);
       }
     };
   });

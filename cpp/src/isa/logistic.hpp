@@ -3,7 +3,7 @@
 //   softplus(x) = max(x, 0) + log1p(e),  sigmoid(|x|) = 1 / (1 + e),  sigmoid(-|x|) = e / (1 + e),  e = e^-|x|
 #pragma once
 
-#include "vmath.hpp"
+#include "subnormal.hpp"
 
 namespace crossent {
 namespace {
@@ -13,26 +13,10 @@ template <class T> CROSSENT_INLINE pack<T> minus_absolute(pack<T> x) {
   return from_bits<T>(to_bits<T>(x) | static_cast<uint>(uint{1} << (8 * sizeof(T) - 1)));
 }
 
-// e^-|x| = up * scaled_back<T> by the exponential of the kernels, `up` being exact where e^-|x| is subnormal.
-template <class T> CROSSENT_INLINE pack<T> exp_minus_absolute_up(pack<T> x) {
-  using k = constants<T>;
-  const pack<T> exponent = set1(static_cast<T>(k::subnormal_scale));
-  return exp_scaled(at_least(minus_absolute(x), lowest_exponent(exponent)), magic_of(exponent));
-}
-
-template <class T> constexpr T normal_exponent = sizeof(T) == 4 ? T(-64) : T(-700);   // from here on e^y is normal
-// e^y v below that, rounded once; 0 for y = -inf. e^y 2^(2h) is multiplied by v 2^-h first: the product may only vanish where
-// the result does.
-template <class T> CROSSENT_ONCE pack<T> exp_times_below(pack<T> y, pack<T> v) {
-  constexpr bool is_float = sizeof(T) == 4;
-  const pack<T> lowest = set1(is_float ? T(-195) : T(-1460));
-  const pack<T> exponent = set1(is_float ? T(160) : T(1100)), back = set1(is_float ? T(0x1p-80) : T(0x1p-550));
-  const pack<T> scaled = exp_scaled(at_most(at_least(y, lowest), set1(normal_exponent<T>)), magic_of(exponent));
-  return select(y == set1(-constants<T>::infinity), set1<T>(0), (scaled * (v * back)) * back);
-}
-// e^y v of any y.
-template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {
-  return select(y < set1(normal_exponent<T>), exp_times_below(y, v), exp(y) * v);
+// e^-|x|, exact to the last digits where it is subnormal too.
+template <class T> CROSSENT_INLINE scaled<T> exp_minus_absolute(pack<T> x) {
+  const pack<T> exponent = set1(static_cast<T>(constants<T>::subnormal_scale));
+  return {exp_scaled(at_least(minus_absolute(x), lowest_exponent(exponent)), magic_of(exponent))};
 }
 
 // log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. What e - e^2 / 2 rounds away

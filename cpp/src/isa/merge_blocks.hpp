@@ -7,9 +7,6 @@
 namespace crossent {
 namespace {
 
-// A tail below this is known by its scaled number alone.
-constexpr double small_tail = 0x1p-900;
-
 // 1/T in two parts of the arithmetic type.
 template <class T> inverse_temperature inverse_temperature_of(double temperature) {
   const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
@@ -50,27 +47,24 @@ CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse
   return {at_least(d, lowest), select(d < lowest, zero, error), magic_of(exponent)};
 }
 
-// Exponents added to a block's factor, which may be far smaller than its sum is large.
-constexpr double headroom = 256;
-
-// exp(..) takes a block's terms to exp((x - max)/T), times 2^headroom.
+// exp(..) takes a block's terms to exp((x - max)/T), times 2^block_headroom.
 CROSSENT_INLINE exp_argument block_argument(doubles reference, doubles exponent, doubles max, const inverse_temperature& t) {
   const doubles finite = select(max == set1(-constants<double>::infinity), set1(0.0), max);
-  return exp_argument_of(reference, finite, t, exponent + set1(headroom));
+  return exp_argument_of(reference, finite, t, exponent + set1(block_headroom));
 }
 // The same where that block is the row, with T = 1: `reference` is 0 or the maximum, and the exponent keeps the result near 1.
 CROSSENT_INLINE exp_argument row_argument(doubles reference, doubles exponent, doubles max) {
   const doubles zero = set1(0.0), d = select(reference == zero, -max, zero);
-  return {select(max == set1(-constants<double>::infinity), zero, d), zero, magic_of(exponent + set1(headroom))};
+  return {select(max == set1(-constants<double>::infinity), zero, d), zero, magic_of(exponent + set1(block_headroom))};
 }
 
 template <class T> struct block_merging {
   static constexpr bool extended = sizeof(T) == 8;
   using number = double_double<doubles>;
-  const doubles unscaled = exp2_whole(set1(-headroom));
-  const double unbiased = exp2_whole(set1(-headroom - static_cast<double>(bias<T>))).r[0][0];
+  const doubles unscaled = exp2_whole(set1(-block_headroom));
+  const double unbiased = exp2_whole(set1(-block_headroom - static_cast<double>(bias<T>))).r[0][0];
 
-  // The factor of a block's terms, times 2^headroom; of float64 rows with its rounding error.
+  // The factor of a block's terms, times 2^block_headroom; of float64 rows with its rounding error.
   CROSSENT_INLINE_MEMBER number factor(exp_argument e) const {
     if constexpr (extended) return extended_exp_of(e);
     else return exact(exp_of(e));
@@ -157,8 +151,7 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
 }
 
 template <class T> void split_exponents(index rows, double* factor, double* exponent) {
-  // Terms stay 2^16 below the end of the range: a divergence multiplies them by logarithms.
-  constexpr double largest = static_cast<double>(constants<T>::exponent_bias) - static_cast<double>(bias<T>) - 16;
+  constexpr double largest = static_cast<double>(constants<T>::exponent_bias) - static_cast<double>(bias<T>) - term_headroom;
   using k = constants<double>;
   const doubles bias_pack = set1(static_cast<double>(bias<T>)), unbias = exp2_whole(-bias_pack);
   for (index i = 0; i < rows; i += 8) {
@@ -176,10 +169,9 @@ template <class T> void split_exponents(index rows, double* factor, double* expo
 // than half the smallest subnormal; from `least` on, the factor is a normal number with 2^-bias in it.
 template <class T> bool unbias_factors(index rows, double* factor) {
   using k = constants<T>;
-  constexpr T margin = 4;
   const double unbias = exp2_whole(set1(-static_cast<double>(bias<T>))).r[0][0];
-  const double least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + margin)).r[0][0];
-  const double most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - margin)).r[0][0];
+  const double least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + cached_headroom)).r[0][0];
+  const double most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - cached_headroom)).r[0][0];
   const doubles zero = set1(0.0);
   doubles outside = zero;
   for (index i = 0; i < rows; i += 8) {

@@ -54,7 +54,7 @@ void log_sum(index rows, const row_state& s, double* out) {
 
 // Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
 void log_sum_difference(index rows, const row_state& a, const row_state& b, double* out, double* out_lo, double* out_scaled) {
-  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), small = set1(small_tail);
+  const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), tiny = set1(subnormal<double>::tiny);
   for (index i = 0; i < rows; i += 8) {
     const auto tail_a = load_tail(a, i), tail_b = load_tail(b, i);
     const doubles sum_a = one + tail_a.hi, sum_b = one + tail_b.hi;
@@ -65,11 +65,11 @@ void log_sum_difference(index rows, const row_state& a, const row_state& b, doub
       store(out_scaled + i, zero);
       continue;
     }
-    const mask<double> are_small = (tail_a.hi < small) & (tail_b.hi < small);
+    const mask<double> are_tiny = (tail_a.hi < tiny) & (tail_b.hi < tiny);
     const auto difference = select(far, normalised(log1p(tail_a) + -log1p(tail_b)), log1p((tail_a + -tail_b) / (exact(one) + tail_b)));
-    store(out + i, select(are_small, zero, difference.hi));
-    store(out_lo + i, select(are_small, zero, difference.lo));
-    store(out_scaled + i, select(are_small, load<double>(a.scaled_tail + i) - load<double>(b.scaled_tail + i), zero));
+    store(out + i, select(are_tiny, zero, difference.hi));
+    store(out_lo + i, select(are_tiny, zero, difference.lo));
+    store(out_scaled + i, select(are_tiny, load<double>(a.scaled_tail + i) - load<double>(b.scaled_tail + i), zero));
   }
 }
 

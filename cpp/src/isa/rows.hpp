@@ -7,8 +7,8 @@
 // class is a term of 0.
 #pragma once
 
+#include "subnormal.hpp"
 #include "tile.hpp"
-#include "vmath.hpp"
 
 namespace crossent {
 namespace {
@@ -19,8 +19,6 @@ constexpr index block_groups_max = 16;   // of float64; 8 of float32
 // Logits this far out are taken relative to the maximum before anything else, exactly: a logit within a factor of 2 of
 // the maximum gives an exact difference, any other a term that vanishes.
 template <class T> constexpr T far_out = sizeof(T) == 4 ? T(512) : T(2048);
-// Exponents added to the terms, so that none that matters is subnormal.
-template <class T> constexpr T bias = static_cast<T>(constants<T>::subnormal_scale);
 
 // Logits are divided by 1, by a power of two (without an error), or by any number.
 enum class temperature { one, power_of_two, any };

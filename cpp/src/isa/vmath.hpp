@@ -74,8 +74,6 @@ template <int first, class T, int n> CROSSENT_INLINE pack<T> polynomial_from(pac
 }
 template <class T, int n> CROSSENT_INLINE pack<T> polynomial(pack<T> x, const T (&c)[n]) { return polynomial_from<0>(x, c); }
 
-template <class T> constexpr T scaled_back = sizeof(T) == 4 ? T(0x1p-64) : T(0x1p-128);   // 2^-subnormal_scale
-
 // 2^e for whole e with exponent_bias + e in 0 .. 2 exponent_bias (2^-exponent_bias gives 0).
 template <class T> CROSSENT_INLINE pack<T> exp2_whole(pack<T> e) {
   using k = constants<T>;
