@@ -3,17 +3,18 @@
 #include <algorithm>
 #include <cmath>
 
+#include "double_double.hpp"
+#include "number.hpp"
+
 namespace crossent {
 namespace {
 
 // The sum of the blocks of a row, with its rounding errors.
-double_double<double> sum_of_blocks(const double* x, index n) {
+double_double<double> sum_of_blocks(const std::vector<double>& x, const row_batch& batch, index row) {
   double_double<double> sum{};
-  for (index b = 0; b < n; ++b) sum += x[b];
+  for (index b = 0; b < batch.blocks; ++b) sum += x[static_cast<std::size_t>(row * batch.blocks + b)];
   return sum;
 }
-
-double rounded_to(dtype type, double x) { return type == dtype::float64 ? x : static_cast<double>(static_cast<float>(x)); }
 
 // log((x + x_lo) / rounded), 0 where the rounded number is, or is not finite.
 double log_of_error(double x, double x_lo, double rounded) {
@@ -21,169 +22,196 @@ double log_of_error(double x, double x_lo, double rounded) {
   return std::abs(error) < 1 ? error : 0;
 }
 
+// Sums first, then a gradient that needs them.
+class two_pass_divergence : public divergence_term {
+ public:
+  using divergence_term::divergence_term;
+
+  void prepare_sums(row_batch& batch, divergence_state& s) const override {
+    divergence_term::prepare_sums(batch, s);
+    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
+    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+    const std::size_t count = static_cast<std::size_t>(batch.count * batch.blocks);
+    s.value.assign(count, 0.0);
+    s.inner.assign(count, 0.0);
+  }
+
+  void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
+    plan_.kernel().divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(), s.inner.data());
+  }
+
+  void finish(row_batch& batch, divergence_state& s) const override {
+    for (index i = 0; i < batch.count; ++i) {
+      const double_double<double> inner = sum_of_blocks(s.inner, batch, i);
+      s.rows.inner[i] = rounded_to(plan_.type, rounded(inner));
+      s.rows.inner_lo[i] = (inner.hi - s.rows.inner[i]) + inner.lo;
+    }
+    if (!plan_.writes()) return;
+    set_distribution(batch, s, student_, plan_.type, gradient_scale(s), s.rows.student);
+    set_distribution(batch, s, teacher_, plan_.type, gradient_scale(s), s.rows.teacher);
+  }
+
+  void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
+             const gradient_rows* cross_entropy) const override {
+    plan_.kernel().write_divergence(batch.input(student_), batch.input(teacher_), q, batch.output(), begin, end, s.rows, statistics,
+                                    cross_entropy);
+  }
+
+  void complete(row_batch& batch, divergence_state& s) const override {
+    for (index i = 0; i < batch.count; ++i)
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * rounded(sum_of_blocks(s.value, batch, i));
+  }
+};
+
+// KL(t || s) of float32 rows: sums and gradient in one traversal, in terms of the teacher.
+class forward_kl : public divergence_term {
+ public:
+  using divergence_term::divergence_term;
+
+  bool sums_while_writing() const override { return true; }
+
+  void prepare_sums(row_batch& batch, divergence_state& s) const override {
+    // Exponents added to the terms, so that few are subnormal: a constant, and what keeps the gradient's factor in range.
+    constexpr int bias = 64, least = -64, most = 16;
+    // A difference below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
+    constexpr double small = 0x1p-60;
+    divergence_term::prepare_sums(batch, s);
+    divergence_rows& r = s.rows;
+    const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
+    s.value.resize(static_cast<std::size_t>(batch.count * batch.blocks));
+    r.student.reference = of_student.reference;
+    r.teacher.reference = of_teacher.reference;
+    kernels().softmax_factor(batch.count, of_student, {}, r.student.factor, nullptr);
+    kernels().softmax_factor(batch.count, of_teacher, {}, r.teacher_scale, nullptr);
+    if (plan_.writes()) kernels().softmax_factor(batch.count, of_teacher, gradient_scale(s), r.teacher.factor, nullptr);
+    for (index i = 0; i < batch.count; ++i) {
+      double& factor = r.teacher.factor[i];
+      const double difference = s.of_class.log_sum_difference[i];
+      if (has_gradient(s, i) && std::isnan(difference)) factor = difference;
+      const bool is_usual = plan_.writes() && factor != 0 && std::isfinite(factor), is_small = std::abs(difference) < small;
+      const int exponent = bias + (is_usual ? std::clamp(std::ilogb(factor), least, most) : 0);
+      r.student.exponent[i] = exponent - of_student.exponent[i];
+      r.teacher.exponent[i] = exponent - of_teacher.exponent[i];
+      const double ratio = r.student.factor[i] / r.teacher_scale[i];
+      r.student.factor[i] = rounded_to(dtype::float32, ratio);
+      r.student.factor_lo[i] = log_of_error(ratio, 0, r.student.factor[i]);
+      r.small_difference_gradient[i] = is_usual && is_small ? difference * (factor / r.teacher_scale[i]) : -0.0;   // + -0 changes nothing
+      factor = std::ldexp(factor, -exponent);
+      r.teacher.factor_lo[i] = is_usual ? factor - rounded_to(dtype::float32, factor) : 0;
+      r.teacher_scale[i] = std::ldexp(r.teacher_scale[i], -exponent);
+      r.log_sum_difference[i] = is_small ? 0 : rounded_to(dtype::float32, difference);
+      r.log_sum_difference_lo[i] = is_small ? 0 : difference - r.log_sum_difference[i];
+    }
+  }
+
+  void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
+    if (!plan_.writes()) traverse(batch, s, nullptr, {}, begin, end, batch.in[student_].statistics, nullptr);
+  }
+
+  void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
+             const gradient_rows* cross_entropy) const override {
+    traverse(batch, s, q, batch.output(), begin, end, statistics, cross_entropy);
+  }
+
+  void complete(row_batch& batch, divergence_state& s) const override {
+    for (index i = 0; i < batch.count; ++i) {
+      const double difference = s.of_class.log_sum_difference[i];
+      const double value = rounded(sum_of_blocks(s.value, batch, i)) * s.rows.teacher_scale[i];
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * (std::isnan(difference) ? difference : value);
+    }
+  }
+
+ private:
+  void traverse(row_batch& batch, divergence_state& s, const source* q, const sink& to, index begin, index end,
+                const row_statistics& statistics, const gradient_rows* cross_entropy) const {
+    plan_.kernel().forward_kl(batch.input(student_), batch.input(teacher_), q, to, begin, end, s.rows, statistics, cross_entropy,
+                              s.value.data());
+  }
+};
+
 }  // namespace
 
-void divergence_term::distribution(row_statistics& in, const row_batch& batch, dtype type, const row_coefficient& scale,
-                                   double* exponent, double* factor, double* factor_lo) const {
-  row_state state = in.state();
-  // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
-  // which float32 rows do not feel the rounding, would have its own.
-  alignas(64) double ones[batch_rows];
-  if (type == dtype::float64) {
-    std::fill_n(ones, batch_rows, 1.0);   // of padding too
-    state.inverse_max_term = ones;
-    state.inverse_max_term_lo = nullptr;
-  }
-  kernels().softmax_factor(batch.count, state, scale, factor, factor_lo);
-  for (index i = 0; i < batch.count; ++i) {
-    const bool off = scale.upstream != nullptr && (scale.upstream[i] == 0 || scale.weight[i] == 0);
-    if (!off && batch.divergence->log_sum_difference[i] != batch.divergence->log_sum_difference[i]) factor[i] = batch.divergence->log_sum_difference[i];
-    factor_lo[i] = log_of_error(factor[i], factor_lo[i], rounded_to(type, factor[i]));
-  }
-  if (type == dtype::float64) std::fill_n(exponent, batch.count, 0.0);
-  else std::copy_n(in.exponent, batch.count, exponent);
-  kernels(type).split_exponents(batch.count, factor, exponent);
+std::unique_ptr<divergence_term> make_divergence_term(const row_plan& plan, int student, int teacher, const divergence_options& options,
+                                                      double share, double power) {
+  if (options.kind == divergence_kind::forward && plan.kernel().forward_kl != nullptr)
+    return std::make_unique<forward_kl>(plan, student, teacher, options, share, power);
+  return std::make_unique<two_pass_divergence>(plan, student, teacher, options, share, power);
 }
 
-row_coefficient divergence_term::gradient_scale(const row_batch& batch) const {
-  const double of_student = options_.kind == divergence_kind::js ? 1 - options_.beta : 1;   // the student's share of the mixture
-  return {batch.upstream, batch.cross_entropy->row_weight, {share_, power_, of_student}, {batch.divergence->divisor, options_.temperature}};
-}
-
-void divergence_term::settle(row_batch& batch, double divisor) const {
-  auto& s = *batch.divergence;
-  row_statistics &student_rows = batch.in[student_], &teacher_rows = batch.in[teacher_];
-  kernels().log_sum_difference(batch.count, teacher_rows.state(), student_rows.state(), s.log_sum_difference, s.log_sum_difference_lo, s.log_sum_difference_scaled);
-  s.divisor = divisor;
-  if (is_fused()) return prepare_forward(batch);
-  distribution(student_rows, batch, op_.type, {}, s.student_exponent, s.student_factor, s.student_factor_lo);
-  distribution(teacher_rows, batch, op_.type, {}, s.teacher_exponent, s.teacher_factor, s.teacher_factor_lo);
-  const std::size_t count = static_cast<std::size_t>(batch.count * batch.blocks);
-  s.value.assign(count, 0.0);
-  s.inner_sums.assign(count, 0.0);
-}
-
-// The forward kernel writes what it sums, where there is something to write.
-void divergence_term::sum(row_batch& batch, index begin, index end) const {
-  if (!is_fused())
-    op_.kernel().divergence_sums(student(batch), teacher(batch), begin, end, rows(batch), batch.divergence->value.data(), batch.divergence->inner_sums.data());
-  else if (op_.out.data == nullptr) write(batch, nullptr, {}, begin, end, nullptr);
-}
-
-void divergence_term::finish(row_batch& batch) const {
-  auto& s = *batch.divergence;
-  const double* row_weight = batch.cross_entropy->row_weight;
-  row_statistics &student_rows = batch.in[student_], &teacher_rows = batch.in[teacher_];
-  if (is_fused()) {
-    if (op_.out.data == nullptr) complete(batch);
-    return;
-  }
-  for (index i = 0; i < batch.count; ++i) {
-    const double_double<double> sum = sum_of_blocks(s.inner_sums.data() + i * batch.blocks, batch.blocks);
-    s.inner[i] = rounded_to(op_.type, rounded(sum));
-    s.inner_lo[i] = (sum.hi - s.inner[i]) + sum.lo;
-    s.loss[i] = row_weight[i] == 0 ? 0 : row_weight[i] * rounded(sum_of_blocks(s.value.data() + i * batch.blocks, batch.blocks));
-  }
-  if (op_.out.data == nullptr) return;
-  distribution(student_rows, batch, op_.type, gradient_scale(batch), s.student_exponent, s.student_factor, s.student_factor_lo);
-  distribution(teacher_rows, batch, op_.type, gradient_scale(batch), s.teacher_exponent, s.teacher_factor, s.teacher_factor_lo);
-}
-
-// The numbers of rows() for the forward kernel, in which the terms of the teacher are the unit.
-void divergence_term::prepare_forward(row_batch& batch) const {
-  // Exponents added to the terms, so that few are subnormal: a constant, and what keeps the gradient's factor in range.
-  constexpr int bias = 64, least = -64, most = 16;
-  // A gap below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
-  constexpr double small_difference = 0x1p-60;
-  auto& s = *batch.divergence;
-  row_statistics &student_rows = batch.in[student_], &teacher_rows = batch.in[teacher_];
-  const bool with_gradient = op_.out.data != nullptr;
-  s.value.resize(static_cast<std::size_t>(batch.count * batch.blocks));
-  kernels().softmax_factor(batch.count, student_rows.state(), {}, s.student_factor, nullptr);
-  kernels().softmax_factor(batch.count, teacher_rows.state(), {}, s.teacher_scale, nullptr);
-  if (with_gradient) kernels().softmax_factor(batch.count, teacher_rows.state(), gradient_scale(batch), s.teacher_factor, nullptr);
-  for (index i = 0; i < batch.count; ++i) {
-    double& factor = s.teacher_factor[i];
-    const bool off = batch.upstream[i] == 0 || batch.cross_entropy->row_weight[i] == 0;
-    if (!off && s.log_sum_difference[i] != s.log_sum_difference[i]) factor = s.log_sum_difference[i];
-    const bool usual = with_gradient && factor != 0 && std::isfinite(factor);
-    const int exponent = bias + (usual ? std::clamp(std::ilogb(factor), least, most) : 0);
-    s.student_exponent[i] = exponent - student_rows.exponent[i];
-    s.teacher_exponent[i] = exponent - teacher_rows.exponent[i];
-    const double ratio = s.student_factor[i] / s.teacher_scale[i];
-    s.student_factor[i] = rounded_to(dtype::float32, ratio);
-    s.student_factor_lo[i] = log_of_error(ratio, 0, s.student_factor[i]);
-    const bool is_small = std::abs(s.log_sum_difference[i]) < small_difference;
-    s.small_difference_gradient[i] = usual && is_small ? s.log_sum_difference[i] * (factor / s.teacher_scale[i]) : -0.0;   // adding -0 changes nothing
-    factor = std::ldexp(factor, -exponent);
-    s.teacher_factor_lo[i] = usual ? factor - rounded_to(dtype::float32, factor) : 0;
-    s.teacher_scale[i] = std::ldexp(s.teacher_scale[i], -exponent);
-    s.forward_difference[i] = is_small ? 0 : static_cast<double>(static_cast<float>(s.log_sum_difference[i]));
-    s.forward_difference_lo[i] = is_small ? 0 : s.log_sum_difference[i] - s.forward_difference[i];
-  }
-}
-
-void divergence_term::write(row_batch& batch, const source* q, const sink& to, index begin, index end, const row_scale* cross_entropy) const {
-  if (is_fused())
-    op_.kernel().forward_divergence(student(batch), teacher(batch), q, to, begin, end, rows(batch), cross_entropy, batch.divergence->value.data());
-  else
-    op_.kernel().write_divergence(student(batch), teacher(batch), q, to, begin, end, rows(batch), cross_entropy);
-}
-
-void divergence_term::complete(row_batch& batch) const {
-  auto& s = *batch.divergence;
-  for (index i = 0; i < batch.count; ++i) {
-    const double value = rounded(sum_of_blocks(s.value.data() + i * batch.blocks, batch.blocks)) * s.teacher_scale[i];
-    s.loss[i] = batch.cross_entropy->row_weight[i] == 0 ? 0 : batch.cross_entropy->row_weight[i] * (s.log_sum_difference[i] == s.log_sum_difference[i] ? value : s.log_sum_difference[i]);
-  }
-}
-
-divergence_rows divergence_term::rows(const row_batch& batch) const {
-  divergence_rows r;
+void divergence_term::prepare_sums(row_batch& batch, divergence_state& s) const {
+  const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
+  divergence_rows& r = s.rows;
   r.kind = options_.kind;
   r.beta = options_.beta;
-  r.t = op_.scale(student_);
-  const auto& s = *batch.divergence;
-  const auto of = [&](const row_statistics& in, const double* exponent, const double* factor, const double* factor_lo) {
-    return distribution_rows{in.max, op_.type == dtype::float64 ? in.max : in.reference, exponent, factor, factor_lo};
-  };
-  r.student = of(batch.in[student_], s.student_exponent, s.student_factor, s.student_factor_lo);
-  r.teacher = of(batch.in[teacher_], s.teacher_exponent, s.teacher_factor, s.teacher_factor_lo);
-  r.log_sum_difference = is_fused() ? s.forward_difference : s.log_sum_difference;
-  r.log_sum_difference_lo = is_fused() ? s.forward_difference_lo : s.log_sum_difference_lo;
-  r.log_sum_difference_scaled = s.log_sum_difference_scaled;
-  r.inner = s.inner;
-  r.inner_lo = s.inner_lo;
-  r.teacher_scale = s.teacher_scale;
-  r.small_difference_gradient = s.small_difference_gradient;
-  return r;
+  r.t = plan_.input(student_).t;
+  r.student_statistics = &of_student;
+  r.teacher_statistics = &of_teacher;
+  kernels().log_sum_difference(batch.count, of_teacher, of_student, r.log_sum_difference, r.log_sum_difference_lo,
+                               r.log_sum_difference_scaled);
+  std::copy_n(r.log_sum_difference, batch.count, s.of_class.log_sum_difference);
+  std::copy_n(r.log_sum_difference_lo, batch.count, s.of_class.log_sum_difference_lo);
+  std::copy_n(r.log_sum_difference_scaled, batch.count, s.of_class.log_sum_difference_scaled);
 }
 
-void divergence_term::gradient_at(row_batch& batch, const double* classes, double* out) const {
-  alignas(64) double x[2][batch_rows] = {}, exponent[2][batch_rows] = {}, factor[2][batch_rows] = {}, factor_lo[2][batch_rows] = {};
+void divergence_term::set_distribution(row_batch& batch, const divergence_state& s, int input, dtype type, const row_coefficient& scale,
+                                       distribution_rows& p) const {
+  const row_statistics& statistics = batch.in[input].statistics;
+  // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
+  // which float32 rows do not feel the rounding, would have its own.
+  row_coefficient coefficient = scale;
+  coefficient.from_max = type == dtype::float64;
+  kernels().softmax_factor(batch.count, statistics, coefficient, p.factor, p.factor_lo);
+  for (index i = 0; i < batch.count; ++i) {
+    const double difference = s.of_class.log_sum_difference[i];
+    const bool counts = scale.upstream == nullptr || has_gradient(s, i);
+    if (counts && std::isnan(difference)) p.factor[i] = difference;
+    p.factor_lo[i] = log_of_error(p.factor[i], p.factor_lo[i], rounded_to(type, p.factor[i]));
+  }
+  if (coefficient.from_max) std::fill_n(p.exponent, batch.count, 0.0);
+  else std::copy_n(statistics.exponent, batch.count, p.exponent);
+  p.reference = coefficient.from_max ? statistics.max : statistics.reference;
+  kernels(type).split_exponents(batch.count, p.factor, p.exponent);
+}
+
+row_coefficient divergence_term::gradient_scale(const divergence_state& s) const {
+  const double of_student = options_.kind == divergence_kind::js ? 1 - options_.beta : 1;   // the student's share of the mixture
+  row_coefficient c;
+  c.upstream = s.upstream;
+  c.weight = s.row_weight;
+  c.multiplier[0] = share_;
+  c.multiplier[1] = power_;
+  c.multiplier[2] = of_student;
+  c.divisor[0] = s.divisor;
+  c.divisor[1] = options_.temperature;
+  return c;
+}
+
+void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const index* classes, double* out) const {
+  alignas(64) double x[2][batch_rows] = {};
   const char* from[2][batch_rows];
   char* to[batch_rows];
   const int inputs[2] = {student_, teacher_};
+  divergence_rows& r = s.of_class;
   for (int k = 0; k < 2; ++k) {
-    const row_array& a = op_.inputs[static_cast<std::size_t>(inputs[k])].array;
-    row_statistics& in = batch.in[inputs[k]];
+    const row_array& a = plan_.input(inputs[k]).array;
+    const char* const* rows = batch.in[inputs[k]].x;
     for (index i = 0; i < batch_rows; ++i) {
       from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
       to[i] = reinterpret_cast<char*>(out + i);
-      if (i < batch.count && in.x[i] != nullptr)
-        x[k][i] = load_rounded(in.x[i] + static_cast<index>(classes[i]) * a.class_stride, a.type, op_.type);
+      if (i < batch.count && rows[i] != nullptr) x[k][i] = load_rounded(rows[i] + classes[i] * a.class_stride, a.type, plan_.type);
     }
-    distribution(in, batch, dtype::float64, gradient_scale(batch), exponent[k], factor[k], factor_lo[k]);
+    set_distribution(batch, s, inputs[k], dtype::float64, gradient_scale(s), k == 0 ? r.student : r.teacher);
   }
-  divergence_rows r = rows(batch);
-  r.log_sum_difference = batch.divergence->log_sum_difference;
-  r.log_sum_difference_lo = batch.divergence->log_sum_difference_lo;
+  r.kind = options_.kind;
+  r.beta = options_.beta;
   r.t = kernels(dtype::float64).inverse_temperature_of(options_.temperature);
-  r.student = {r.student.max, r.student.max, exponent[0], factor[0], factor_lo[0]};
-  r.teacher = {r.teacher.max, r.teacher.max, exponent[1], factor[1], factor_lo[1]};
-  const source student_class{from[0], batch.count, 1, 8, dtype::float64, true};
-  const source teacher_class{from[1], batch.count, 1, 8, dtype::float64, true};
-  kernels(dtype::float64).write_divergence(student_class, teacher_class, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, nullptr);
+  r.student_statistics = s.rows.student_statistics;
+  r.teacher_statistics = s.rows.teacher_statistics;
+  std::copy_n(s.rows.inner, batch.count, r.inner);
+  std::copy_n(s.rows.inner_lo, batch.count, r.inner_lo);
+  const source student{from[0], batch.count, 1, 8, dtype::float64, true}, teacher{from[1], batch.count, 1, 8, dtype::float64, true};
+  kernels(dtype::float64).write_divergence(student, teacher, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, *r.student_statistics,
+                                           nullptr);
 }
 
 }  // namespace crossent

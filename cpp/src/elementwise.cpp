@@ -8,9 +8,11 @@
 
 #include "environment.hpp"
 #include "information.hpp"
-#include "row_driver.hpp"
+#include "number.hpp"
+#include "parallel.hpp"
+#include "reduction.hpp"
+#include "row_plan.hpp"
 #include "stream.hpp"
-#include "targets.hpp"
 
 namespace crossent {
 namespace {
@@ -149,7 +151,7 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
     std::vector<double> losses(static_cast<std::size_t>(shape));
     kl_div_rows(log_probs, target, options.log_target, options.axis, {losses.data(), dtype::float64, 1, &shape, &stride}, e);
     const double count = static_cast<double>(shape) * static_cast<double>(log_probs.shape[options.axis]);
-    store_loss(losses.data(), shape, options.reduction, options.denominator > 0 ? options.denominator : count, loss, e);
+    reduce(losses.data(), shape, options.reduction, options.denominator > 0 ? options.denominator : count, loss, e);
   }
   if (grad.data != nullptr) evaluate(kernel, log_probs, target, options, {}, grad, e);
 }

@@ -1,7 +1,24 @@
 // The seam: what the code compiled once per ISA level offers to the code compiled once. Plain structs, no inline code.
 //
-// A kernel works on a group of rows, given by one pointer each, and on a run of blocks of 1024 classes. Nothing here
-// knows about shapes, axes or threads, and nothing above knows about vectors.
+// A kernel works on a batch of rows, given by one pointer each, and on a range of blocks of 1024 classes. Nothing here knows about
+// shapes, axes or threads, and nothing above knows about vectors.
+//
+// Glossary, for a row x of C classes at the temperature T, with class weights w:
+//
+//   max                    max_c x_c; argmax is the first class that has it
+//   reference, exponent    what logits are counted from, and the power of two that their exponentials are counted in
+//   e_c                    exp((x_c - reference)/T) 2^-exponent: the term of a class (kernels add a bias to the exponent)
+//   inverse_max_term       1 / e_argmax
+//   tail                   sum_c exp((x_c - max)/T) without one instance of the maximum: p_argmax = 1 / (1 + tail)
+//   log_sum                log(1 + tail), so that -log p_c = (max - x_c)/T + log_sum
+//   p_c                    e_c inverse_max_term / (1 + tail)
+//   b_c, A                 the coefficient of -log p_c in a loss, and sum_c b_c; the gradient is A p_c - b_c
+//   mass                   sum_c w_c q_c of class probabilities q; weighted_gap_to_max: sum_c w_c (max - x_c)
+//   factor, beta, gamma    of a gradient: e_c factor - w_c (beta + gamma q_c)
+//   s, t, m, d             softmax of the student and of the teacher, their mixture, and log(t_c / s_c)
+//   log_sum_difference     log_sum of the teacher - log_sum of the student
+//   teacher_scale          of a divergence summed in terms of the teacher: t_c = e_c teacher_scale
+//   _lo                    the second part of a double_double; _scaled: times 2^128, of what may be subnormal
 #pragma once
 
 #include "crossent/crossent.hpp"
@@ -9,18 +26,20 @@
 namespace crossent {
 
 constexpr index block_classes = 1024;
-constexpr index batch_rows = 64;   // rows of a group, at most
-constexpr index pack_rows = 16;    // per-row arrays of doubles are padded to a multiple of this
-constexpr index tile_classes = 128;   // contiguous rows of up to this many classes are transposed, one row per lane
-constexpr index tile_bytes = block_classes * 64;   // of a block of as many rows as a pack has lanes
-constexpr index row_sums_bytes = 256;   // what is summed so far of a row, where its blocks are summed in order
+constexpr index batch_rows = 64;     // rows of a batch, at most
+constexpr index pack_rows = 16;      // arrays of rows are read in steps of up to this many
+constexpr index tile_classes = 128;  // classes of a tile that are held on the stack; a tile: as many rows as a pack has lanes
+constexpr index tile_bytes = block_classes * 64;
+constexpr index row_sums_bytes = 256;   // of the sums of a row whose blocks are summed in several calls
 
-// What arrays of the dtype are computed in.
+constexpr index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
+
+// The dtype that arrays of a dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
 
-// Rows to read, of any dtype: they are converted as they are loaded. Lanes run along the classes of one row, or across
-// rows: then `rows` is padded to a multiple of pack_rows with copies of its last pointer. Along, a row that is nullptr is
-// not read, and written as zeros.
+// Rows to read, of any dtype: they are converted as they are loaded. Lanes run over the classes of a row, or over rows: then `rows`
+// is padded to a multiple of pack_rows with copies of its last pointer. With lanes over classes, a row that is nullptr is not read,
+// and written as zeros.
 struct source {
   const char* const* rows;
   index count;
@@ -28,7 +47,8 @@ struct source {
   index class_stride;   // bytes
   dtype type;
   bool lanes_over_rows;
-  bool single = false;  // for kernels of float64: rounded to float32 first
+  bool round_to_float = false;             // for kernels of float64: every number is rounded to float32 first
+  const index* row_strides = nullptr;      // bytes from row to row in each pack_rows rows; 0 or nullptr: irregular
 };
 
 struct sink {
@@ -36,6 +56,7 @@ struct sink {
   index class_stride;   // bytes
   dtype type;
   bool stream;          // write around the caches
+  const index* row_strides = nullptr;
 };
 
 // Logits are multiplied by 1/T = hi + lo, two numbers of the arithmetic type.
@@ -44,77 +65,26 @@ struct inverse_temperature {
   bool is_one = true;
 };
 
-// What one pass over a block tells, one entry per (row, block), at [row * blocks + block].
-//   e_c = exp((x_c - reference)/T) 2^(bias - exponent): the terms
+// What one pass over a block gives, one entry per (row, block), at [row * blocks + block].
 struct block_statistics {
-  double* max;        // of the block; -inf where all are
-  double* reference;     // subtracted from the logits first: 0, or the maximum where that is far from 0
-  double* exponent;      // the exponent of the largest term
-  double* sum_all;      // sum of the terms; not written where a row is one block
+  double* max;               // of the block; -inf where all are
+  double* reference;         // 0, or the maximum where that is far from 0
+  double* exponent;          // of the largest term
+  double* sum_all;           // of the terms; not written where a row is one block
   double* sum_without_max;   // the same without the terms equal to the maximum in the first group of classes that holds it
-  double* max_count;       // how many those are; both only of a block whose maximum is above those of the blocks before it
-  void* terms = nullptr;   // lanes_over_rows, of rows of one block: where e_c is to be left, a pack per class of each tile
-  void* tile = nullptr;    // lanes_over_rows, of rows of more than tile_classes: room for tile_bytes, at a line of memory
+  double* max_count;         // how many those are; both only of a block whose maximum is above those of the blocks before it
+  void* exponentials = nullptr;   // lanes over rows, one block: where e_c is to be left, a pack per class of each tile
+  void* tile = nullptr;           // lanes over rows, more than tile_classes: room for tile_bytes, aligned to 64 bytes
 };
 
-// What a row comes to: p_c = exp((x_c - reference)/T) 2^-exponent inverse_max_term / (1 + tail).
-struct row_state {
-  double* max;
-  double* tail;   // sum of exp((x_c - max)/T) without one instance of the maximum
-  double* reference;
-  double* exponent;
-  double* inverse_max_term;
-  double* block;  // the first block that holds the maximum
-  double* tail_lo = nullptr;   // what the numbers of float64 rows leave out; nullptr: nothing is known of it
-  double* inverse_max_term_lo = nullptr;
-  double* scaled_tail = nullptr;   // 2^128 times the tail of float64 rows of which the maximum stands alone
-};
-
-// out_c = e_c * factor - weight_c * (beta + gamma * q_c), with e_c as above for `exponent`; rows with factor 0 become zero.
-struct row_scale {
-  const double* reference = nullptr;
-  const double* exponent = nullptr;
-  const double* factor = nullptr;
-  const double* beta = nullptr;    // absent: no second term
-  const double* gamma = nullptr;   // with class probabilities q
-  const void* weight = nullptr;    // (classes,) in the arithmetic dtype; absent: ones
-  // Across, without a second term: one entry of each row as it is to be. Absent: all are as above.
-  const index* target = nullptr;
-  const double* target_gradient = nullptr;
-};
-
-// Sums over a block with the coefficients b_c = weight_c q_c.
-struct probability_statistics {
-  double* weighted_gap_to_max;   // sum b (max - x)
-  double* mass;        // sum b
-  double* mass_without_max;      // the same without the classes whose logit is the maximum
-};
-
-// What a loss in -log p comes to, for rows of class indices or, where `mass` is given, of class probabilities.
-struct cross_entropy_rows {
-  index count;
-  bool extended;   // float64 rows: coefficients are rounded once, at the end
-  row_state state;
-  double label_smoothing, classes, weight_sum, weight_sum_lo, divisor;
-  const double* row_weight;         // v; 0: the row is not there
-  const double* upstream;           // gradient with respect to v * loss * divisor; 0: none
-  const double* weighted_gap_to_max;          // sum w (max - x); nullptr without smoothing
-  const double* argmax_weight;         // w of the class of the maximum
-  // Class indices.
-  const double* target;             // x[y]
-  const double* class_weight;       // w[y]
-  // Class probabilities.
-  const double* target_gap_to_max;   // sum w q (max - x)
-  const double* mass;               // sum w q
-  const double* mass_without_max;             // the same without the class of the maximum
-  const double* argmax_probability;    // q of that class
-  double* loss;
-  double* loss_lo;                 // what `loss` leaves out; nullptr: not wanted
-  double* factor;                   // for row_scale; nullptr: no gradient is wanted
-  double* beta;
-  double* gamma;
-  double* target_gradient;          // class indices: of the class y
-  double* argmax_gradient;             // of the class of the maximum, with smoothing or class probabilities
+// The statistics of the rows of a batch.
+struct alignas(64) row_statistics {
+  double max[batch_rows], reference[batch_rows], exponent[batch_rows], inverse_max_term[batch_rows], tail[batch_rows];
+  index max_block[batch_rows];   // the first block that holds the maximum
+  // Of float64 rows.
+  double tail_lo[batch_rows], inverse_max_term_lo[batch_rows];
+  double tail_scaled[batch_rows];   // where the maximum stands alone
+  bool is_extended;                 // whether the last three are known
 };
 
 // upstream * weight * multiplier / divisor, rounded once; 0 where upstream or weight is.
@@ -122,31 +92,70 @@ struct row_coefficient {
   const double* upstream = nullptr;   // nullptr: ones
   const double* weight = nullptr;     // nullptr: ones
   double multiplier[3] = {1, 1, 1}, divisor[2] = {1, 1};
+  bool from_max = false;              // of terms that are counted from the maximum: their inverse_max_term is 1
 };
 
-// One of the two rows of a divergence: p_c = e_c exp(rest) factor, rest being what the rounding of the factor has left out.
-struct distribution_rows {
-  const double* max = nullptr;
-  const double* reference = nullptr;
-  const double* exponent = nullptr;
-  const double* factor = nullptr;
-  const double* factor_lo = nullptr;
+// out_c = e_c factor - weight_c (beta + gamma q_c), with e_c counted in `exponent`; rows with factor 0 become zero.
+struct alignas(64) gradient_rows {
+  double exponent[batch_rows], factor[batch_rows];
+  double beta[batch_rows], gamma[batch_rows];
+  const void* weight;    // (classes,) in the arithmetic dtype; nullptr: ones
+  bool with_beta;        // else there is no second term
+  bool with_gamma;       // with class probabilities q
+  // Lanes over rows, without a second term: the entry of one class of each row.
+  bool with_target;
+  index target[batch_rows];
+  double target_gradient[batch_rows];
 };
 
-struct divergence_rows {
-  divergence_kind kind = divergence_kind::forward;
-  double beta = 0.5;
+// Sums over a block with the coefficients b_c = weight_c q_c.
+struct probability_sums {
+  double* weighted_gap_to_max;   // sum b (max - x)
+  double* mass;                  // sum b
+  double* mass_without_max;      // the same without the classes whose logit is the maximum
+};
+
+// A loss in -log p, of rows of class indices or of class probabilities, and its gradient.
+struct alignas(64) cross_entropy_rows {
+  // Of the call.
+  bool probabilities, smoothed, with_gradient, with_loss_lo;
+  double label_smoothing, classes, weight_sum, weight_sum_lo, divisor;
+  // Of each row, in.
+  index count;
+  double row_weight[batch_rows];            // v; 0: the row is not there
+  double upstream[batch_rows];              // gradient with respect to v loss divisor; 0: none
+  double target[batch_rows];                // x_y of class indices,
+  double class_weight[batch_rows];          // and w_y
+  double target_gap_to_max[batch_rows];     // sum w q (max - x) of class probabilities,
+  double mass[batch_rows], mass_without_max[batch_rows];
+  index argmax[batch_rows];                 // of class probabilities, or with smoothing,
+  double argmax_weight[batch_rows];         // with its w
+  double argmax_probability[batch_rows];    // and q
+  double weighted_gap_to_max[batch_rows];   // sum w (max - x), with smoothing
+  // Of each row, out.
+  double loss[batch_rows], loss_lo[batch_rows];
+  double argmax_gradient[batch_rows];
+  gradient_rows gradient;                   // of which the target is the class y; its exponents are for the caller to make
+};
+
+// One of the two rows of a divergence: p_c = e_c exp(factor_lo) factor, factor_lo being the rounding error of the factor.
+struct alignas(64) distribution_rows {
+  const double* reference;   // of its statistics; the maximum for kernels of float64
+  double exponent[batch_rows], factor[batch_rows], factor_lo[batch_rows];
+};
+
+struct alignas(64) divergence_rows {
+  divergence_kind kind;
+  double beta;
   inverse_temperature t;
+  const row_statistics *student_statistics, *teacher_statistics;
   distribution_rows student, teacher;
-  const double* log_sum_difference = nullptr;   // log_sum of the teacher - that of the student
-  const double* log_sum_difference_lo = nullptr; // what that leaves out
-  const double* log_sum_difference_scaled = nullptr;   // of float64 rows with tails near the end of the range, 2^128 times what `log_sum_difference` leaves out
-  const double* inner = nullptr;   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
-  const double* inner_lo = nullptr;
-  // Of forward_divergence, the student's factor is the ratio of both and the teacher's that of the gradient, beside which its
-  // rest is added; and so is e_c teacher_scale small_difference_gradient, where that difference is too small for the other numbers.
-  const double* teacher_scale = nullptr;
-  const double* small_difference_gradient = nullptr;
+  double log_sum_difference[batch_rows], log_sum_difference_lo[batch_rows];
+  double log_sum_difference_scaled[batch_rows];   // of float64 rows with tiny tails, where the other two are 0
+  double inner[batch_rows], inner_lo[batch_rows];   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
+  // Of forward_kl, the student's factor is the ratio of both, and the teacher's that of the gradient, to which its factor_lo is
+  // added; and so is e_c teacher_scale small_difference_gradient, where the difference is too small for the other numbers.
+  double teacher_scale[batch_rows], small_difference_gradient[batch_rows];
 };
 
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
@@ -165,51 +174,45 @@ struct element_block {
   double log_floor = 0, label_smoothing = 0;
 };
 using element_kernel = void (*)(const element_block&);
+using map_kernel = void (*)(const void* x, void* out, index n);
 
 struct dtype_kernels {
   int lanes;
   inverse_temperature (*inverse_temperature_of)(double temperature);
   void (*statistics)(const source&, index block_begin, index block_end, const inverse_temperature&, const block_statistics&);
+  // Block statistics to row statistics; rows * blocks entries, the arrays padded to pack_rows.
+  void (*merge_blocks)(index rows, index blocks, const inverse_temperature&, const block_statistics&, row_statistics&);
   // sum w (max - x) of each block; max = 0 for blocks of -inf. weight: (classes,) in the dtype, or nullptr for ones.
-  void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max,
-                    double* out);
-  // The class of the maximum.
-  void (*argmax)(const source&, const row_state&, double* out);
-  void (*probability_sums)(const source&, const source& q, const void* weight, index block_begin, index block_end,
-                           const double* max, const probability_statistics&);
-  // q: nullptr, or class probabilities (with T = 1)
-  void (*write_softmax_gradient)(const source&, const source* q, const sink&, index block_begin, index block_end, const inverse_temperature&,
-                    const row_scale&);
-  // The same from terms that are there, with factors from `unbias_factors`: `reference` and `exponent` are not read.
-  void (*write_cached_gradient)(const source& terms, const sink&, const row_scale&);
-  // out_c = (x_c - max)/T - log_sum
-  void (*write_log)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&, const double* max,
-                    const double* log_sum);
-  // Block statistics to row states; rows * blocks entries, the arrays padded to pack_rows.
-  void (*merge_blocks)(index rows, index blocks, const inverse_temperature&, const block_statistics&, const row_state&);
+  void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max, double* out);
+  void (*sum_probabilities)(const source&, const source& q, const void* weight, index block_begin, index block_end,
+                            const double* max, const probability_sums&);
+  void (*argmax)(const source&, const row_statistics&, index* out);
   // A factor of any size as 2^k times one that keeps the terms in range; `exponent` in and out.
   void (*split_exponents)(index rows, double* factor, double* exponent);
-  // A factor of terms that `statistics` has left; false, and as it was, if it could take them out of range.
+  // A factor of cached exponentials, less their bias; false, and as it was, if it could take them out of range.
   bool (*unbias_factors)(index rows, double* factor);
+  // q: nullptr, or class probabilities (with T = 1)
+  void (*write_softmax_gradient)(const source&, const row_statistics&, const source* q, const sink&, index block_begin,
+                                 index block_end, const inverse_temperature&, const gradient_rows&);
+  // The same from cached exponentials, with unbiased factors: reference and exponent are not read.
+  void (*write_cached_gradient)(const source& exponentials, const sink&, const gradient_rows&);
+  // out_c = (x_c - max)/T - log_sum
+  void (*write_log_softmax)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&,
+                            const double* max, const double* log_sum);
   // The divergence of each block, and what its gradient needs of it (see divergence_rows::inner).
   void (*divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
                           const divergence_rows&, double* value, double* inner);
-  // Its gradient in the student's logits, plus what write_softmax_gradient writes for `cross_entropy` (nullptr: nothing).
+  // Its gradient in the student's logits, plus that of a cross-entropy (nullptr: nothing) of logits with these statistics.
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
-                           index block_end, const divergence_rows&, const row_scale* cross_entropy);
-  // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to
-  // be multiplied by the teacher's factor.
-  void (*forward_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
-                             index block_end, const divergence_rows&, const row_scale* cross_entropy, double* value);
-  // Of the softmax of each row; out is padded to pack_rows. Its blocks are summed in order: in one call, or in several, between
-  // which `sums` keeps row_sums_bytes for each row, padded to pack_rows. `out` is written with the last block.
-  void (*entropy)(const source&, const row_state&, index block_begin, index block_end, void* sums, double* out);
-  element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
-  bool (*in_range)(const void* x, index n, double low, double high);
-  // n numbers `stride` bytes apart, from and to any dtype.
-  void (*gather)(const char* from, index stride, dtype, index n, void* to);
-  void (*scatter)(const void* from, index n, char* to, index stride, dtype);
-  // sum of g p, or of g alone (probs == nullptr), of each row; its blocks in order, as those of `entropy`
+                           index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy);
+  // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to be
+  // multiplied by teacher_scale.
+  void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin, index block_end,
+                     const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy, double* value);
+  // The entropy of the softmax of each row; out is padded to pack_rows. Blocks are summed in order: in one call, or in several,
+  // between which `sums` keeps row_sums_bytes for each row, padded to pack_rows. `out` is written with the last block.
+  void (*entropy)(const source&, const row_statistics&, index block_begin, index block_end, void* sums, double* out);
+  // sum g p, or sum g (probs == nullptr), of each row; its blocks in order, as those of `entropy`
   void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, void* sums, double* out);
   // out_c = p_c (g_c - sum) scale
   void (*write_softmax_backward)(const source& grad, const source& probs, const sink&, index block_begin, index block_end,
@@ -217,34 +220,33 @@ struct dtype_kernels {
   // out_c = (g_c - exp(log_p_c) sum) scale
   void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, index block_begin,
                                      index block_end, const double* sum, double scale);
+  element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
+  bool (*in_range)(const void* x, index n, double low, double high);
+  // n numbers `stride` bytes apart, from and to any dtype.
+  void (*gather)(const char* from, index stride, dtype, index n, void* to);
+  void (*scatter)(const void* from, index n, char* to, index stride, dtype);
   // vmath over contiguous arrays; exp_sum: exp(x + error), error a rounding error of x
-  void (*exp)(const void* x, void* out, index n);
+  map_kernel exp, expm1, log, log1p, phi, phi_star;
   void (*exp_sum)(const void* x, const void* error, void* out, index n);
-  void (*expm1)(const void* x, void* out, index n);
-  void (*log)(const void* x, void* out, index n);
-  void (*log1p)(const void* x, void* out, index n);
-  void (*phi)(const void* x, void* out, index n);
-  void (*phi_star)(const void* x, void* out, index n);
 };
 
 struct kernel_table {
   const char* name;
   dtype_kernels f32, f64;
-  // Of each row: the factor of softmax times a coefficient (low: what `out` leaves out, or nullptr), log1p(tail), and logsumexp.
-  void (*softmax_factor)(index rows, const row_state&, const row_coefficient&, double* out, double* low);
-  void (*log_sum)(index rows, const row_state&, double* out);
-  // log_sum of a - log_sum of b, accurate beside 1; low: what `out` leaves out, of float64 rows.
-  // Where both tails may be subnormal, `scaled` gets 2^128 times the whole of it, and the others 0.
-  void (*log_sum_difference)(index rows, const row_state& a, const row_state& b, double* out, double* low, double* scaled);
-  void (*logsumexp)(index rows, const row_state&, double* out);
-  void (*cross_entropy)(const cross_entropy_rows&);
-  // exp((high + low) / divisor)
-  double (*exp_quotient)(double high, double low, double divisor);
+  // Of each row: inverse_max_term / (1 + tail) times a coefficient (out_lo: its rounding error, or nullptr).
+  void (*softmax_factor)(index rows, const row_statistics&, const row_coefficient&, double* out, double* out_lo);
+  void (*log_sum)(index rows, const row_statistics&, double* out);
+  // log_sum of a - log_sum of b, accurate beside 1. Of float64 rows with tiny tails, `scaled` gets all of it, and the others 0.
+  void (*log_sum_difference)(index rows, const row_statistics& a, const row_statistics& b, double* out, double* lo, double* scaled);
+  void (*logsumexp)(index rows, const row_statistics&, double* out);
+  void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
+  // exp((hi + lo) / divisor)
+  double (*exp_quotient)(double hi, double lo, double divisor);
   // The measure of each row; its blocks in order, as those of `entropy`.
   void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end, void* sums,
                            double* out);
-  // The sum of n <= 1024 doubles as high + low.
-  void (*sum)(index n, const double* x, double* high, double* low);
+  // The sum of n <= 1024 doubles as hi + lo.
+  void (*sum)(index n, const double* x, double* hi, double* lo);
 };
 
 // The table in use: the best level of this machine, or the one CROSSENT_ISA names. Throws std::runtime_error.

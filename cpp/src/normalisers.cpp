@@ -3,58 +3,73 @@
 #include <vector>
 
 #include "environment.hpp"
+#include "row_chunks.hpp"
 #include "row_driver.hpp"
-#include "targets.hpp"
+#include "row_inputs.hpp"
 
 namespace crossent {
 namespace {
 
+struct softmax_batch : batch_state {
+  gradient_rows gradient{};
+  double upstream[batch_rows];
+};
+
 // Writes scale * softmax: scale is 1, or the upstream gradient of logsumexp.
-class softmax_operation : public row_operation {
+class softmax_operation : public row_operation<softmax_batch> {
  public:
   row_values upstream;
 
   void finish(row_batch& batch) override {
-    row_statistics& x = batch.in[0];
-    if (upstream.given()) upstream.load(batch.first, batch.count, batch.upstream);
+    softmax_batch& s = state(batch);
+    const row_statistics& x = batch.in[0].statistics;
     row_coefficient coefficient;
-    if (upstream.given()) coefficient.upstream = batch.upstream;
-    kernels().softmax_factor(batch.count, x.state(), coefficient, batch.factor, nullptr);
     if (upstream.given()) {
-      // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
-      for (index i = 0; i < batch.count; ++i)
-        if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) batch.factor[i] = 0;
+      upstream.load(batch.first, batch.count, s.upstream);
+      coefficient.upstream = s.upstream;
     }
-    scale_factors(batch, x.exponent, batch.factor, batch.exponent);
+    kernels().softmax_factor(batch.count, x, coefficient, s.gradient.factor, nullptr);
+    // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
+    for (index i = 0; i < batch.count && upstream.given(); ++i)
+      if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) s.gradient.factor[i] = 0;
+    batch.scale_factors(x.exponent, s.gradient);
   }
   void write(row_batch& batch, index begin, index end) override {
-    row_scale s;
-    s.reference = batch.in[0].reference;
-    s.exponent = batch.exponent;
-    s.factor = batch.factor;
-    write_softmax_gradient(batch, nullptr, begin, end, s);
+    batch.write_softmax_gradient(nullptr, begin, end, state(batch).gradient);
   }
 };
 
-class log_softmax_operation : public row_operation {
+struct value_batch : batch_state {
+  double value[batch_rows] = {};
+};
+
+class log_softmax_operation : public row_operation<value_batch> {
  public:
-  void finish(row_batch& batch) override { kernels().log_sum(batch.count, batch.in[0].state(), batch.value); }
+  void finish(row_batch& batch) override { kernels().log_sum(batch.count, batch.in[0].statistics, state(batch).value); }
   void write(row_batch& batch, index begin, index end) override {
-    kernel().write_log(input(batch, 0), output(batch), begin, end, scale(0), batch.in[0].max, batch.value);
+    batch.plan->kernel().write_log_softmax(batch.input(0), batch.output(), begin, end, batch.plan->input(0).t,
+                                           batch.in[0].statistics.max, state(batch).value);
   }
 };
 
-class logsumexp_operation : public row_operation {
+class logsumexp_operation : public row_operation<value_batch> {
  public:
-  row_array result;
+  explicit logsumexp_operation(const row_array& result) : result_(result) {}
 
   void finish(row_batch& batch) override {
-    kernels().logsumexp(batch.count, batch.in[0].state(), batch.value);
-    index offset[batch_rows];
-    result.rows.offsets(batch.first, batch.count, offset);
-    for (index i = 0; i < batch.count; ++i) store_number(result.data + offset[i], result.type, batch.value[i]);
+    double* value = state(batch).value;
+    kernels().logsumexp(batch.count, batch.in[0].statistics, value);
+    store_rows(result_, batch.first, batch.count, value);
   }
+
+ private:
+  row_array result_;
 };
+
+void write_softmax(row_plan plan, softmax_operation& operation, const execution& e) {
+  plan.cache_exponentials = plan.may_cache_exponentials();
+  run_rows(plan, operation, e);
+}
 
 // out = f(grad, other, a sum over the row), which needs no statistics.
 template <class Sum, class Write>
@@ -62,11 +77,10 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const index classes = grad.shape[axis];
   const row_array a(grad, axis), b(other, axis), to(out, axis);
   const dtype_kernels& k = kernels(other.type);
-  const index rows = a.rows.rows(), lanes = k.lanes;
-  const bool lanes_over_rows = a.class_stride == item_size(grad.type) ? classes <= lanes : a.rows.inner_stride() == item_size(grad.type);
-  const index group = lanes_over_rows ? lanes : 8;
+  const index rows = a.rows.rows();
+  const bool lanes_over_rows = choose_lanes_over_rows(a, classes);
+  const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
   const int threads = threads_for(rows * classes, e);
-  const index blocks = block_count(classes), work = work_of(group, classes);
   struct alignas(64) row_totals {
     double of[pack_rows];
   };
@@ -74,22 +88,22 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   line_memory kept;   // the sums of rows that take several calls
   if (work > longest_unit) kept.reserve(threads * pack_rows * row_sums_bytes);
   // All blocks are summed, then all are written: twice as many.
-  parallel_for_runs((rows + group - 1) / group, 2 * blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
-    const char* pa[pack_rows];
-    const char* pb[pack_rows];
-    char* po[pack_rows];
-    index offset[pack_rows];
-    const index first = unit * group, n = std::min(group, rows - first);
-    point_at_rows(a, first, n, group, pa);
-    point_at_rows(b, first, n, group, pb);
-    to.rows.offsets(first, n, offset);
-    for (index i = 0; i < n; ++i) po[i] = to.data + offset[i];
-    const source sa{pa, n, classes, a.class_stride, a.type, lanes_over_rows}, sb{pb, n, classes, b.class_stride, b.type, lanes_over_rows};
+  parallel_for_runs((rows + count - 1) / count, 2 * blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
+    const char *rows_a[pack_rows], *rows_b[pack_rows];
+    char* rows_out[pack_rows];
+    index stride_a, stride_b, stride_out;   // of up to pack_rows rows
+    const index first = unit * count, n = std::min(count, rows - first);
+    point_at_rows(a, first, n, rows_a, &stride_a, count);
+    point_at_rows(b, first, n, rows_b, &stride_b, count);
+    point_at_rows(to, first, n, rows_out, &stride_out);
+    const source from_a{rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, false, &stride_a};
+    const source from_b{rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, false, &stride_b};
     double* const total = totals[static_cast<std::size_t>(slot)].of;
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * pack_rows * row_sums_bytes;
-    if (begin < blocks) sum(k, sa, sb, begin, std::min(end, blocks), kept_here, total);
+    if (begin < blocks) sum(k, from_a, from_b, begin, std::min(end, blocks), kept_here, total);
     if (end > blocks)
-      write(k, sa, sb, sink{po, to.class_stride, to.type, false}, std::max(begin, blocks) - blocks, end - blocks, total);
+      write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, &stride_out}, std::max(begin, blocks) - blocks,
+            end - blocks, total);
   });
 }
 
@@ -97,34 +111,27 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
 
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  softmax_operation op;
-  describe(op, x, axis, temperature, out);
-  op.cache_exponentials = may_cache_exponentials(op);
-  run_rows(op, e);
+  softmax_operation operation;
+  write_softmax(make_plan(x, axis, temperature, out), operation, e);
 }
 
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  log_softmax_operation op;
-  describe(op, x, axis, temperature, out);
-  run_rows(op, e);
+  log_softmax_operation operation;
+  run_rows(make_plan(x, axis, temperature, out), operation, e);
 }
 
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  logsumexp_operation op;
-  describe(op, x, axis, 1.0, {});
-  op.result = row_array(out, -1);
-  run_rows(op, e);
+  logsumexp_operation operation(row_array(out, -1));
+  run_rows(make_plan(x, axis, 1.0, {}), operation, e);
 }
 
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  softmax_operation op;
-  describe(op, x, axis, 1.0, out);
-  op.upstream = row_values(grad_output, op.type);
-  op.cache_exponentials = may_cache_exponentials(op);
-  run_rows(op, e);
+  softmax_operation operation;
+  operation.upstream = row_values(grad_output, arithmetic(x.type));
+  write_softmax(make_plan(x, axis, 1.0, out), operation, e);
 }
 
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,

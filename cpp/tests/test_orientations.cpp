@@ -14,12 +14,11 @@ namespace {
 
 constexpr index rows = 13, padded = pack_rows;   // the last tile is not full
 
-index blocks_of(index classes) { return (classes + block_classes - 1) / block_classes; }
-
 // Rows in both orders of memory.
 template <class T> struct both {
   std::vector<T> x, transposed;
   const char *class_lanes_rows[padded], *row_lanes_rows[padded];
+  index class_lanes_stride, row_lanes_stride;
   source over_classes, over_rows;
 
   both(const both&) = delete;
@@ -32,46 +31,55 @@ template <class T> struct both {
       for (index c = 0; c < classes; ++c)
         transposed[static_cast<std::size_t>(c * padded + r)] = x[static_cast<std::size_t>(std::min(r, rows - 1) * classes + c)];
     }
-    over_classes = {class_lanes_rows, rows, classes, item, type_of<T>, false};
-    over_rows = {row_lanes_rows, rows, classes, padded * item, type_of<T>, true};
+    class_lanes_stride = classes * item;
+    row_lanes_stride = item;
+    over_classes = {class_lanes_rows, rows, classes, item, type_of<T>, false, false, &class_lanes_stride};
+    over_rows = {row_lanes_rows, rows, classes, padded * item, type_of<T>, true, false, &row_lanes_stride};
   }
 };
 
 // What is known of rows, from their statistics with lanes over classes.
 struct known {
-  std::vector<double> block, row;
-  double *max, *tail, *reference, *exponent, *inverse_max_term, *block_of_max, *log_sum, *factor, *split_exponent, *tail_lo, *inverse_max_term_lo;
-  double *scaled_tail, *rest;
-  bool extended;
+  std::vector<double> block;
+  row_statistics statistics{};
+  double log_sum[padded] = {};
+  gradient_rows gradient{};   // with factors of softmax
 
-  known(const dtype_kernels& k, const source& x, const inverse_temperature& t) : extended(arithmetic(x.type) == dtype::float64) {
-    const index blocks = blocks_of(x.classes), n = padded * blocks + padded;
+  known(const dtype_kernels& k, const source& x, const inverse_temperature& t) {
+    const index blocks = block_count(x.classes), n = padded * blocks + padded;
     block.resize(static_cast<std::size_t>(6 * n));
-    row.resize(13 * padded);
     double* s = block.data();
     alignas(64) static char tile[tile_bytes];
     const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n, nullptr, tile};
-    double** const arrays[] = {&max,    &tail,         &reference, &exponent, &inverse_max_term, &block_of_max, &log_sum,
-                               &factor, &split_exponent, &tail_lo, &inverse_max_term_lo, &scaled_tail, &rest};
-    for (int i = 0; i < 13; ++i) *arrays[i] = row.data() + i * padded;
     k.statistics(x, 0, blocks, t, in);
-    k.merge_blocks(rows, blocks, t, in, state());
-    kernels().log_sum(rows, state(), log_sum);
-    kernels().softmax_factor(rows, state(), {}, factor, rest);
-    for (std::size_t i = 0; i < rows; ++i) rest[i] = 1e-8 * static_cast<double>(i);
-    std::copy_n(exponent, padded, split_exponent);
-    k.split_exponents(rows, factor, split_exponent);
+    k.merge_blocks(rows, blocks, t, in, statistics);
+    kernels().log_sum(rows, statistics, log_sum);
+    kernels().softmax_factor(rows, statistics, {}, gradient.factor, nullptr);
+    std::copy_n(statistics.exponent, padded, gradient.exponent);
+    k.split_exponents(rows, gradient.factor, gradient.exponent);
+    for (std::size_t i = 0; i < rows; ++i) {
+      gradient.beta[i] = 0.01 * static_cast<double>(i);
+      gradient.gamma[i] = 0.3 + gradient.beta[i];
+    }
+    gradient.with_beta = true;
   }
-  row_state state() const {
-    const auto if_extended = [&](double* v) { return extended ? v : nullptr; };
-    return {max, tail, reference, exponent, inverse_max_term, block_of_max, if_extended(tail_lo), if_extended(inverse_max_term_lo), if_extended(scaled_tail)};
+  gradient_rows with(const void* weight, bool probabilities) const {
+    gradient_rows g = gradient;
+    g.weight = weight;
+    g.with_gamma = probabilities;
+    return g;
   }
-  distribution_rows distribution() const { return {max, reference, split_exponent, factor, rest}; }
+  void set_distribution(distribution_rows& p) const {
+    p.reference = statistics.reference;
+    std::copy_n(gradient.exponent, padded, p.exponent);
+    std::copy_n(gradient.factor, padded, p.factor);
+    for (std::size_t i = 0; i < rows; ++i) p.factor_lo[i] = 1e-8 * static_cast<double>(i);
+  }
 };
 
 // What sum(source.., out) puts into `sums` arrays of an entry per (row, block).
 template <class F> std::vector<double> sums_of(index classes, int sums, F sum) {
-  const std::size_t n = static_cast<std::size_t>(rows * blocks_of(classes));
+  const std::size_t n = static_cast<std::size_t>(rows * block_count(classes));
   std::vector<double> v(static_cast<std::size_t>(sums) * n + 1, 7.0);   // 7: nothing is written past the end
   double* at[6] = {};
   for (int i = 0; i < sums; ++i) at[i] = v.data() + static_cast<std::size_t>(i) * n;
@@ -91,8 +99,9 @@ template <class T, class F> bool same_written(index classes, F write) {
     to[r] = reinterpret_cast<char*>(c_order.data() + r * classes);
     to_transposed[r] = reinterpret_cast<char*>(transposed.data() + r);
   }
-  write(sink{to, item, type_of<T>, false}, false);
-  write(sink{to_transposed, rows * item, type_of<T>, false}, true);
+  const index stride = classes * item;
+  write(sink{to, item, type_of<T>, false, &stride}, false);
+  write(sink{to_transposed, rows * item, type_of<T>, false, &item}, true);
   for (index r = 0; r < rows; ++r)
     for (index c = 0; c < classes; ++c)
       if (std::memcmp(&c_order[static_cast<std::size_t>(r * classes + c)], &transposed[static_cast<std::size_t>(c * rows + r)],
@@ -120,7 +129,7 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
   for_each_case([&](int spread, index classes, std::uint64_t seed) {
     const both<T> x(logits<T>(rows * classes, seed, spread)), q(probabilities<T>(rows * classes, seed + 1));
     const std::vector<T> weight = probabilities<T>(classes, seed + 2);
-    const index blocks = blocks_of(classes);
+    const index blocks = block_count(classes);
     const auto statistics = [&](const source& s, double** at) {
       alignas(64) static char tile[tile_bytes];
       k.statistics(s, 0, blocks, {}, {at[0], at[1], at[2], at[3], at[4], at[5], nullptr, tile});
@@ -141,14 +150,14 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
       CHECK(same(sums_of(classes, 1, [&](double** at) { k.weighted_gap_to_max(x.over_classes, w, 0, blocks, row.block.data(), at[0]); }),
                  sums_of(classes, 1, [&](double** at) { k.weighted_gap_to_max(x.over_rows, w, 0, blocks, row.block.data(), at[0]); })));
       const auto weighed = [&](const source& a, const source& b, double** at) {
-        k.probability_sums(a, b, w, 0, blocks, row.block.data(), {at[0], at[1], at[2]});
+        k.sum_probabilities(a, b, w, 0, blocks, row.block.data(), {at[0], at[1], at[2]});
       };
       CHECK(same(sums_of(classes, 3, [&](double** at) { weighed(x.over_classes, q.over_classes, at); }),
                  sums_of(classes, 3, [&](double** at) { weighed(x.over_rows, q.over_rows, at); })));
     }
     const auto entropy = [&](const source& s) {
       std::vector<double> v(padded);
-      k.entropy(s, row.state(), 0, blocks_of(s.classes), nullptr, v.data());
+      k.entropy(s, row.statistics, 0, block_count(s.classes), nullptr, v.data());
       v.resize(rows);
       return v;
     };
@@ -156,74 +165,76 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
     for (const auto kind : {information::entropy, information::cross_entropy, information::kl_divergence,
                             information::js_divergence, information::kl_div, information::kl_div_log}) {
       const both<T>& first = kind < information::kl_div ? q : x;
-      CHECK(same(sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.over_classes, q.over_classes, 0, blocks_of(first.over_classes.classes), nullptr, at[0]); }),
-                 sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.over_rows, q.over_rows, 0, blocks_of(first.over_rows.classes), nullptr, at[0]); })));
+      CHECK(same(sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.over_classes, q.over_classes, 0, block_count(first.over_classes.classes), nullptr, at[0]); }),
+                 sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.over_rows, q.over_rows, 0, block_count(first.over_rows.classes), nullptr, at[0]); })));
     }
   });
 }
 
-TEST_CASE_TEMPLATE("divergences have the same bits along and across, sums and gradients", T, float, double) {
+TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, sums and gradients", T, float, double) {
   const dtype_kernels& k = table<T>();
   for_each_case([&](int spread, index classes, std::uint64_t seed) {
     const both<T> x(logits<T>(rows * classes, seed, spread)), y(logits<T>(rows * classes, seed + 1, spread));
     const both<T> q(probabilities<T>(rows * classes, seed + 2));
     const std::vector<T> weight = probabilities<T>(classes, seed + 3);
-    const index blocks = blocks_of(classes);
-    std::vector<double> difference(padded), inner(padded), beta(padded), gamma(padded), low(padded), unit(padded);
+    const index blocks = block_count(classes);
     for (const double temperature : {1.0, 0.7, 4.0}) {
       const inverse_temperature t = k.inverse_temperature_of(temperature);
       const known student(k, x.over_classes, t), teacher(k, y.over_classes, t), unscaled(k, x.over_classes, {});
+      const gradient_rows plain = unscaled.with(nullptr, false), weighted = unscaled.with(weight.data(), false);
+      const gradient_rows of_probabilities = unscaled.with(weight.data(), true);
+      divergence_rows d{};
+      d.beta = 0.3;
+      d.t = t;
+      d.student_statistics = &student.statistics;
+      d.teacher_statistics = &teacher.statistics;
+      student.set_distribution(d.student);
+      teacher.set_distribution(d.teacher);
       for (std::size_t i = 0; i < rows; ++i) {
-        difference[i] = teacher.log_sum[i] - student.log_sum[i];
-        inner[i] = 0.1 * static_cast<double>(i);
-        low[i] = 1e-9 * static_cast<double>(i);
-        unit[i] = 1e-20 * (1 + static_cast<double>(i));
-        beta[i] = 0.01 * static_cast<double>(i);
-        gamma[i] = 0.3 + beta[i];
+        d.log_sum_difference[i] = teacher.log_sum[i] - student.log_sum[i];
+        d.log_sum_difference_lo[i] = d.log_sum_difference_scaled[i] = d.inner_lo[i] = 1e-9 * static_cast<double>(i);
+        d.inner[i] = 0.1 * static_cast<double>(i);
+        d.teacher_scale[i] = 1e-20 * (1 + static_cast<double>(i));
+        d.small_difference_gradient[i] = 0.01 * static_cast<double>(i);
       }
-      const row_scale cross_entropy{unscaled.reference, unscaled.split_exponent, unscaled.factor, beta.data(), nullptr, nullptr};
-      row_scale cross_entropy_q = cross_entropy, cross_entropy_w = cross_entropy;
-      cross_entropy_q.gamma = gamma.data();
-      cross_entropy_w.weight = cross_entropy_q.weight = weight.data();
       for (const auto kind : {divergence_kind::forward, divergence_kind::reverse, divergence_kind::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
-        const divergence_rows d{kind, 0.3, t, student.distribution(), teacher.distribution(), difference.data(), low.data(), low.data(),
-                                inner.data(), low.data(), unit.data(), beta.data()};
-        if (kind == divergence_kind::forward && k.forward_divergence != nullptr) {
-          const auto same_forward = [&](const row_scale* scale, bool with_q) {
+        d.kind = kind;
+        if (kind == divergence_kind::forward && k.forward_kl != nullptr) {
+          const auto same_forward = [&](const gradient_rows* gradient, bool with_q) {
             std::vector<double> sums[2];
             const bool written = same_written<T>(classes, [&](const sink& to, bool over_rows) {
               const source& p = over_rows ? q.over_rows : q.over_classes;
               sums[over_rows] = sums_of(classes, 1, [&](double** at) {
-                k.forward_divergence(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0,
-                                     blocks, d, scale, at[0]);
+                k.forward_kl(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0,
+                             blocks, d, unscaled.statistics, gradient, at[0]);
               });
             });
             const auto alone = sums_of(classes, 1, [&](double** at) {
-              k.forward_divergence(x.over_classes, y.over_classes, nullptr, {}, 0, blocks, d, nullptr, at[0]);
+              k.forward_kl(x.over_classes, y.over_classes, nullptr, {}, 0, blocks, d, unscaled.statistics, nullptr, at[0]);
             });
             return written && same(sums[0], sums[1]) && same(sums[0], alone);
           };
           CHECK(same_forward(nullptr, false));
-          CHECK(same_forward(&cross_entropy, false));
-          CHECK(same_forward(&cross_entropy_w, false));
-          CHECK(same_forward(&cross_entropy_q, true));
+          CHECK(same_forward(&plain, false));
+          CHECK(same_forward(&weighted, false));
+          CHECK(same_forward(&of_probabilities, true));
           continue;
         }
         CHECK(same(
             sums_of(classes, 2, [&](double** at) { k.divergence_sums(x.over_classes, y.over_classes, 0, blocks, d, at[0], at[1]); }),
             sums_of(classes, 2, [&](double** at) { k.divergence_sums(x.over_rows, y.over_rows, 0, blocks, d, at[0], at[1]); })));
-        const auto same_gradient = [&](const row_scale* scale, bool with_q) {
+        const auto same_gradient = [&](const gradient_rows* gradient, bool with_q) {
           return same_written<T>(classes, [&](const sink& to, bool over_rows) {
             const source& p = over_rows ? q.over_rows : q.over_classes;
-            k.write_divergence(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0, blocks, d,
-                               scale);
+            k.write_divergence(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0, blocks,
+                               d, unscaled.statistics, gradient);
           });
         };
         CHECK(same_gradient(nullptr, false));
-        CHECK(same_gradient(&cross_entropy, false));
-        CHECK(same_gradient(&cross_entropy_w, false));
-        CHECK(same_gradient(&cross_entropy_q, true));
+        CHECK(same_gradient(&plain, false));
+        CHECK(same_gradient(&weighted, false));
+        CHECK(same_gradient(&of_probabilities, true));
       }
     }
   });
@@ -234,18 +245,13 @@ TEST_CASE_TEMPLATE("gradients of losses of class probabilities have the same bit
   for_each_case([&](int spread, index classes, std::uint64_t seed) {
     const both<T> x(logits<T>(rows * classes, seed, spread)), q(probabilities<T>(rows * classes, seed + 1));
     const std::vector<T> weight = probabilities<T>(classes, seed + 2);
-    const known row(k, x.over_classes, {});
-    std::vector<double> beta(padded), gamma(padded);
-    for (std::size_t i = 0; i < rows; ++i) {
-      beta[i] = 0.01 * static_cast<double>(i);
-      gamma[i] = 0.3 + beta[i];
-    }
-    row.factor[4] = 0;   // a row that is not there
+    known row(k, x.over_classes, {});
+    row.gradient.factor[4] = 0;   // a row that is not there
     for (const void* w : {static_cast<const void*>(nullptr), static_cast<const void*>(weight.data())}) {
-      const row_scale scale{row.reference, row.split_exponent, row.factor, beta.data(), gamma.data(), w};
+      const gradient_rows gradient = row.with(w, true);
       CHECK(same_written<T>(classes, [&](const sink& to, bool over_rows) {
         const source& p = over_rows ? q.over_rows : q.over_classes;
-        k.write_softmax_gradient(over_rows ? x.over_rows : x.over_classes, &p, to, 0, blocks_of(classes), {}, scale);
+        k.write_softmax_gradient(over_rows ? x.over_rows : x.over_classes, row.statistics, &p, to, 0, block_count(classes), {}, gradient);
       }));
     }
   });

@@ -98,6 +98,9 @@ struct row_loss_options {
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
   view grad_output;                 // the rows' shape (strides may be 0); absent: ones
+  // Whether grad is an array of the caller's: targets are then checked before it is written. Else it may be written when
+  // target_error is thrown.
+  bool writes_to_caller = true;
 };
 
 // Either of the outputs may be absent:

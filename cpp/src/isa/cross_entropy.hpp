@@ -43,12 +43,12 @@ template <class N> struct row_tail {
   scaled<double> tiny{set1(0.0)};  // and 0 where not
   bool is_tiny = false;            // in some row
 
-  CROSSENT_INLINE_MEMBER row_tail(const row_state& s, index i) {
+  CROSSENT_INLINE_MEMBER row_tail(const row_statistics& s, index i) {
     const auto whole = load_tail(s, i);
     tail = number<N>(whole.hi, whole.lo);
     if constexpr (!std::is_same_v<N, doubles>) {
       const mask<double> below = whole.hi < set1(subnormal<double>::tiny);
-      tiny.value = select(below, load<double>(s.scaled_tail + i), tiny.value);
+      tiny.value = select(below, load<double>(s.tail_scaled + i), tiny.value);
       tail = select(below, exact(set1(0.0)), tail);
       is_tiny = any(tiny.value != set1(0.0));
     }
@@ -78,17 +78,17 @@ template <class N> struct smoothing {
 
 // v sum b (-log p), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
 template <bool probabilities, class N>
-CROSSENT_INLINE N loss_value(const cross_entropy_rows& r, index i, const smoothing<N>& s, N tail) {
+CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s, N tail) {
   const N log_sum = log1p(tail);
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
   if constexpr (probabilities) {
     loss = times(s.keep, of(r.target_gap_to_max) + times(of(r.mass), log_sum));
   } else {
-    const N gap = of(r.state.max) + number<N>(-load<double>(r.target + i));
+    const N gap = of(statistics.max) + number<N>(-load<double>(r.target + i));
     loss = times(s.keep * of(r.class_weight), gap + log_sum);
   }
-  if (r.weighted_gap_to_max != nullptr) loss = loss + s.each * (of(r.weighted_gap_to_max) + s.weight_sum * log_sum);
+  if (r.smoothed) loss = loss + s.each * (of(r.weighted_gap_to_max) + s.weight_sum * log_sum);
   return times(of(r.row_weight), loss);
 }
 
@@ -104,10 +104,9 @@ template <bool probabilities, class N>
 CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, index i, const smoothing<N>& s) {
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   const auto weight_sum_without = [&](N w) CROSSENT_INLINE_LAMBDA { return s.weight_sum + -w; };
-  const bool smoothed = r.weighted_gap_to_max != nullptr;
   const N of_targets = s.keep * of(probabilities ? r.mass : r.class_weight);
   coefficients<N> c;
-  c.sum = smoothed ? of_targets + s.each * s.weight_sum : of_targets;
+  c.sum = r.smoothed ? of_targets + s.each * s.weight_sum : of_targets;
   if constexpr (probabilities) {
     const N w = of(r.argmax_weight);
     c.max.b = (s.keep * of(r.argmax_probability) + s.each) * w;
@@ -116,7 +115,7 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, ind
     const N w = of(r.class_weight);
     c.target.b = of_targets + s.each * w;
     c.target.others = s.each * weight_sum_without(w);
-    if (!smoothed) return c;
+    if (!r.smoothed) return c;
     const N max_weight = of(r.argmax_weight);
     c.max.b = s.each * max_weight;
     c.max.others = of_targets + s.each * weight_sum_without(max_weight);
@@ -130,48 +129,48 @@ template <class N> CROSSENT_INLINE N entry(const class_coefficients<N>& c, N u, 
 }
 template <class N> CROSSENT_INLINE N entry_of_max(const class_coefficients<N>& c, N tail) { return c.others + -c.b * tail; }
 
-template <class N, bool probabilities> CROSSENT_INLINE void cross_entropy_of(const cross_entropy_rows& r) {
+template <class N, bool probabilities> void cross_entropy_of(const row_statistics& statistics, cross_entropy_rows& r) {
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
   const smoothing<doubles> s_rounded(r);
   const N divisor = number<N>(set1(r.divisor));
-  const bool smoothed = r.weighted_gap_to_max != nullptr;
   // The three products and sums of a loss without smoothing may be rounded one by one.
-  const bool round_loss = std::is_same_v<N, doubles> || !(smoothed || r.loss_lo != nullptr);
+  const bool round_loss = std::is_same_v<N, doubles> || !(r.smoothed || r.with_loss_lo);
   for (index i = 0; i < r.count; i += 8) {
-    const row_tail<N> row(r.state, i);
+    const row_tail<N> row(statistics, i);
     const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
     const coefficients<N> c = coefficients_of<probabilities>(r, i, s);
-    const auto loss = round_loss ? exact(loss_value<probabilities>(r, i, s_rounded, first_part(tail)))
-                                 : two_numbers(loss_value<probabilities>(r, i, s, tail));
+    const auto loss = round_loss ? exact(loss_value<probabilities>(statistics, r, i, s_rounded, first_part(tail)))
+                                 : two_numbers(loss_value<probabilities>(statistics, r, i, s, tail));
     store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
-    if (r.loss_lo != nullptr) store(r.loss_lo + i, loss.lo);
-    if (r.factor == nullptr) continue;
+    if (r.with_loss_lo) store(r.loss_lo + i, loss.lo);
+    if (!r.with_gradient) continue;
 
     const doubles g = load<double>(r.upstream + i);
     const N sum = number<N>(set1(1.0)) + tail, scale = number<N>(g) * v / divisor;
     const mask<double> has_no_gradient = (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);   // whatever is in it
     const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
     const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA { store_row(to, row.add_tiny(one_number(x / sum * scale), -b, scale)); };
-    const auto inverse_max_term = load_inverse_max_term(r.state, i);
-    store_row(r.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
-    store_row(r.beta, one_number(scale * s.each));
+    const auto inverse_max_term = load_inverse_max_term(statistics, i);
+    store_row(r.gradient.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
+    store_row(r.gradient.beta, one_number(scale * s.each));
     if constexpr (probabilities) {
-      store_row(r.gamma, one_number(scale * s.keep));
+      store_row(r.gradient.gamma, one_number(scale * s.keep));
       store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
     } else {
-      const doubles u = exp_below_max<N>(load<double>(r.target + i), load<double>(r.state.max + i));
-      store_entry(r.target_gradient, entry(c.target, number<N>(u), tail), c.target.b);
-      if (smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
+      const doubles u = exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i));
+      store_entry(r.gradient.target_gradient, entry(c.target, number<N>(u), tail), c.target.b);
+      if (r.smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
     }
   }
 }
 
-void cross_entropy(const cross_entropy_rows& r) {
+void cross_entropy(const row_statistics& statistics, cross_entropy_rows& r) {
   using extended = double_double<doubles>;
-  const bool probabilities = r.mass != nullptr;
-  if (r.extended) probabilities ? cross_entropy_of<extended, true>(r) : cross_entropy_of<extended, false>(r);
-  else probabilities ? cross_entropy_of<doubles, true>(r) : cross_entropy_of<doubles, false>(r);
+  const auto of = statistics.is_extended ? r.probabilities ? cross_entropy_of<extended, true> : cross_entropy_of<extended, false>
+                  : r.probabilities      ? cross_entropy_of<doubles, true>
+                                         : cross_entropy_of<doubles, false>;
+  of(statistics, r);
 }
 
 }  // namespace

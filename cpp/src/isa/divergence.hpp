@@ -4,7 +4,7 @@
 // larger of s and t is taken, so that only e^-|d| occurs.
 #pragma once
 
-#include "forward_divergence.hpp"
+#include "forward_kl.hpp"
 #include "phi.hpp"
 
 namespace crossent {
@@ -28,8 +28,8 @@ template <> struct log_ratio<float> {   // in float64
   template <class O> log_ratio(const divergence_rows& p, index row, O) : inverse(set1(p.t.hi + p.t.lo)) {
     for (int k = 0; k < 2; ++k) {
       const auto of = [&](const double* v) { return O::lanes_over_rows ? load<double>(v + row + 8 * k) : set1(v[row]); };
-      student[k] = of(p.student.max);
-      teacher[k] = of(p.teacher.max);
+      student[k] = of(p.student_statistics->max);
+      teacher[k] = of(p.teacher_statistics->max);
       log_sum_difference[k] = of(p.log_sum_difference);
     }
   }
@@ -49,8 +49,8 @@ template <> struct log_ratio<double> {   // as sums of two doubles
   pack<double> student, teacher, log_sum_difference, log_sum_difference_lo, inverse_hi, inverse_lo;
 
   template <class O> log_ratio(const divergence_rows& p, index row, O o)
-      : student(per_row<double>(p.student.max, row, o)),
-        teacher(per_row<double>(p.teacher.max, row, o)),
+      : student(per_row<double>(p.student_statistics->max, row, o)),
+        teacher(per_row<double>(p.teacher_statistics->max, row, o)),
         log_sum_difference(per_row<double>(p.log_sum_difference, row, o)),
         log_sum_difference_lo(per_row<double>(p.log_sum_difference_lo, row, o)),
         inverse_hi(set1(p.t.hi)),
@@ -196,7 +196,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
 // scale in the factors of the distributions, of js with 1 - beta in it.
 template <class T>
 void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                      const divergence_rows& p, const row_scale* cross_entropy) {
+                      const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy) {
   write_blocks<T, 3>({student, teacher, q ? *q : student}, to, begin, end, [&](index row, auto o) {
     const log_ratio<T> ratio(p, row, o);
     const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
@@ -205,7 +205,7 @@ void write_divergence(const source& student, const source& teacher, const source
     const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
     const bool with_cross_entropy = cross_entropy != nullptr;
-    const cross_entropy_gradient<T> of_cross_entropy(with_cross_entropy ? *cross_entropy : row_scale{}, q != nullptr, row, o);
+    const cross_entropy_gradient<T> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
     return [=](const pack<T>* x, index c, index n) {
       const auto [d, d_lo] = ratio(x[0], x[1]);
       pack<T> g;

@@ -132,16 +132,16 @@ CROSSENT_INLINE double sum_lanes(const gap_sums<float>& s) { return sum_lanes(s.
 
 // log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
 template <class T>
-void entropy_of_logits(const source& x, const row_state& state, index begin, index end, void* sums, double* out) {
+void entropy_of_logits(const source& x, const row_statistics& statistics, index begin, index end, void* sums, double* out) {
   sum_rows<T, gap_sums<T>, 1>({x}, begin, end, sums, out, [&](index row, auto o) {
-    const exponential<T, temperature::one> term(set1(bias<T>) - per_row<T>(state.exponent, row, o), inverse_temperature{});
-    const pack<T> reference = per_row<T>(state.reference, row, o), max = per_row<T>(state.max, row, o);
+    const exponential<T, temperature::one> term(set1(bias<T>) - per_row<T>(statistics.exponent, row, o), inverse_temperature{});
+    const pack<T> reference = per_row<T>(statistics.reference, row, o), max = per_row<T>(statistics.max, row, o);
     return [=](gap_sums<T>& s, const pack<T>* v) { add_gap(s, term(v[0] - reference), v[0], max); };
   });
   if (end * block_classes < x.classes) return;
   const doubles one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
   for (index i = 0; i < x.count; i += 8) {
-    const auto tail = load_tail(state, i), factor = load_inverse_max_term(state, i) / (exact(one) + tail);
+    const auto tail = load_tail(statistics, i), factor = load_inverse_max_term(statistics, i) / (exact(one) + tail);
     const auto sum = exact(load<double>(out + i)) * factor;
     const auto entropy = log1p(tail) + double_double{sum.hi * unbias, sum.lo * unbias};
     store(out + i, entropy.hi + entropy.lo);

@@ -84,7 +84,8 @@ template <class T> struct block_merging {
 };
 
 template <class T>
-void merge_blocks(index rows, index blocks, const inverse_temperature& t, const block_statistics& in, const row_state& out) {
+void merge_blocks(index rows, index blocks, const inverse_temperature& t, const block_statistics& in, row_statistics& out) {
+  out.is_extended = block_merging<T>::extended;
   const block_merging<T> merging;
   using number = typename block_merging<T>::number;
   if (blocks == 1) {
@@ -98,9 +99,9 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
       store(out.exponent + i, exponent);
       store(out.inverse_max_term + i, factor.hi * merging.unscaled);
       store(out.tail + i, tail.hi);
-      store(out.block + i, set1(0.0));
+      for (index l = 0; l < 8; ++l) out.max_block[i + l] = 0;
       if constexpr (block_merging<T>::extended) {
-        store(out.scaled_tail + i, sum.hi * merging.unscaled);
+        store(out.tail_scaled + i, sum.hi * merging.unscaled);
         store(out.inverse_max_term_lo + i, factor.lo * merging.unscaled);
         store(out.tail_lo + i, tail.lo);
       }
@@ -141,11 +142,11 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
     out.max[i] = max[top];
     out.reference[i] = in.reference[i * blocks + top];
     out.exponent[i] = in.exponent[i * blocks + top];
-    out.block[i] = static_cast<double>(top);
+    out.max_block[i] = top;
     out.tail[i] = tail.hi.r[0][0];
     if constexpr (block_merging<T>::extended) {
       out.tail_lo[i] = tail.lo.r[0][0];
-      out.scaled_tail[i] = sum * merging.unscaled.r[0][0];
+      out.tail_scaled[i] = sum * merging.unscaled.r[0][0];
     }
   }
 }

@@ -7,13 +7,13 @@ namespace crossent {
 namespace {
 
 // The tail as losses see it: a row whose maximum is infinite has none.
-CROSSENT_INLINE double_double<doubles> load_tail(const row_state& s, index i) {
+CROSSENT_INLINE double_double<doubles> load_tail(const row_statistics& s, index i) {
   const doubles infinite = set1(constants<double>::infinity), nan = set1(constants<double>::nan);
   return {select(absolute(load<double>(s.max + i)) == infinite, nan, load<double>(s.tail + i)),
-          s.tail_lo == nullptr ? set1(0.0) : load<double>(s.tail_lo + i)};
+          s.is_extended ? load<double>(s.tail_lo + i) : set1(0.0)};
 }
-CROSSENT_INLINE double_double<doubles> load_inverse_max_term(const row_state& s, index i) {
-  return {load<double>(s.inverse_max_term + i), s.inverse_max_term_lo == nullptr ? set1(0.0) : load<double>(s.inverse_max_term_lo + i)};
+CROSSENT_INLINE double_double<doubles> load_inverse_max_term(const row_statistics& s, index i) {
+  return {load<double>(s.inverse_max_term + i), s.is_extended ? load<double>(s.inverse_max_term_lo + i) : set1(0.0)};
 }
 
 // log(1 + x), x >= 0, with the rounding errors of the last two sums of log1p.
@@ -24,13 +24,13 @@ CROSSENT_ONCE double_double<doubles> log1p(double_double<doubles> x) {
   return normalised({log_limits(u, sum.hi), (sum.lo - y.less) + x.lo / u});
 }
 
-void softmax_factor(index rows, const row_state& s, const row_coefficient& c, double* out, double* out_lo) {
+void softmax_factor(index rows, const row_statistics& s, const row_coefficient& c, double* out, double* out_lo) {
   const doubles one = set1(1.0), zero = set1(0.0);
-  const bool is_plain = c.upstream == nullptr && c.weight == nullptr && s.tail_lo == nullptr;
+  const bool is_plain = c.upstream == nullptr && c.weight == nullptr && !s.is_extended;
   const auto multiplier = exact(set1(c.multiplier[0])) * exact(set1(c.multiplier[1])) * exact(set1(c.multiplier[2]));
   const auto divisor = exact(set1(c.divisor[0])) * exact(set1(c.divisor[1]));
   for (index i = 0; i < rows; i += 8) {
-    const auto inverse_max_term = load_inverse_max_term(s, i), tail = load_tail(s, i);
+    const auto inverse_max_term = c.from_max ? exact(one) : load_inverse_max_term(s, i), tail = load_tail(s, i);
     if (is_plain) {
       store(out + i, inverse_max_term.hi / (one + tail.hi));
       if (out_lo != nullptr) store(out_lo + i, zero);
@@ -45,35 +45,35 @@ void softmax_factor(index rows, const row_state& s, const row_coefficient& c, do
   }
 }
 
-void log_sum(index rows, const row_state& s, double* out) {
+void log_sum(index rows, const row_statistics& s, double* out) {
   for (index i = 0; i < rows; i += 8) {
     const auto tail = load_tail(s, i);
-    store(out + i, s.tail_lo == nullptr ? log1p(tail.hi) : log1p(tail).hi);
+    store(out + i, s.is_extended ? log1p(tail).hi : log1p(tail.hi));
   }
 }
 
 // Near each other the tails are compared, not their logarithms: an error of log_sum may be large beside small divergences.
-void log_sum_difference(index rows, const row_state& a, const row_state& b, double* out, double* out_lo, double* out_scaled) {
+void log_sum_difference(index rows, const row_statistics& a, const row_statistics& b, double* out, double* lo, double* scaled) {
   const doubles one = set1(1.0), half = set1(0.5), zero = set1(0.0), tiny = set1(subnormal<double>::tiny);
   for (index i = 0; i < rows; i += 8) {
     const auto tail_a = load_tail(a, i), tail_b = load_tail(b, i);
     const doubles sum_a = one + tail_a.hi, sum_b = one + tail_b.hi;
     const mask<double> far = (sum_a < half * sum_b) | (sum_b < half * sum_a);
-    if (a.tail_lo == nullptr) {
+    if (!a.is_extended) {
       store(out + i, select(far, log1p(tail_a.hi) - log1p(tail_b.hi), log1p((tail_a.hi - tail_b.hi) / sum_b)));
-      store(out_lo + i, zero);
-      store(out_scaled + i, zero);
+      store(lo + i, zero);
+      store(scaled + i, zero);
       continue;
     }
     const mask<double> are_tiny = (tail_a.hi < tiny) & (tail_b.hi < tiny);
     const auto difference = select(far, normalised(log1p(tail_a) + -log1p(tail_b)), log1p((tail_a + -tail_b) / (exact(one) + tail_b)));
     store(out + i, select(are_tiny, zero, difference.hi));
-    store(out_lo + i, select(are_tiny, zero, difference.lo));
-    store(out_scaled + i, select(are_tiny, load<double>(a.scaled_tail + i) - load<double>(b.scaled_tail + i), zero));
+    store(lo + i, select(are_tiny, zero, difference.lo));
+    store(scaled + i, select(are_tiny, load<double>(a.tail_scaled + i) - load<double>(b.tail_scaled + i), zero));
   }
 }
 
-void logsumexp(index rows, const row_state& s, double* out) {
+void logsumexp(index rows, const row_statistics& s, double* out) {
   const doubles inf = set1(constants<double>::infinity);
   for (index i = 0; i < rows; i += 8) {
     const doubles max = load<double>(s.max + i), tail = load<double>(s.tail + i);

@@ -13,7 +13,7 @@ template <class T, class Sums, int arrays, class Make>
 CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end, void* kept, double* out, Make make) {
   static_assert(sizeof(Sums) <= row_sums_bytes);
   constexpr index lanes = pack<T>::lanes;
-  const bool is_last = end == (s[0].classes + block_classes - 1) / block_classes;
+  const bool is_last = end == block_count(s[0].classes);
   const auto each_kept = [&](index row, Sums* sums, index n, auto f) {
     for (index l = 0; l < n; ++l) f(sums[l], static_cast<Sums*>(kept)[row + l]);
   };

@@ -113,7 +113,7 @@ template <class T, temperature how> struct block_pass {
 
 template <class T, temperature how>
 CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
-  const index blocks = (s.classes + block_classes - 1) / block_classes;
+  const index blocks = block_count(s.classes);
   block_pass<T, how> pass[2];
   index row = 0, block = begin;
   const auto open_next = [&](block_pass<T, how>& b) {
@@ -238,7 +238,7 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
   tile_sums<T> sum_all, sum_without_max;
   pack<T> max_count = zero, e[group_classes];
-  T* const terms = out.terms != nullptr ? static_cast<T*>(out.terms) + row * r.n : nullptr;
+  T* const exponentials = out.exponentials != nullptr ? static_cast<T*>(out.exponentials) + row * r.n : nullptr;
   for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
     const index n = r.n - c < group_classes ? r.n - c : group_classes;
     // A row whose maximum is in another group compares with NaN: nothing is equal.
@@ -248,7 +248,7 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
         const pack<T> v = logit(c + i);
         max_count = max_count + select(v == here, one, zero);
         const pack<T> e_c = term(v);
-        if (terms != nullptr) store(terms + (c + i) * lanes, e_c);
+        if (exponentials != nullptr) store(exponentials + (c + i) * lanes, e_c);
         e[i] = select(v == here, zero, e_c);
       }
     } else {
@@ -277,7 +277,7 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
 
 template <class T, temperature how>
 CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
-  const index blocks = (s.classes + block_classes - 1) / block_classes;
+  const index blocks = block_count(s.classes);
   if (!s.lanes_over_rows) return statistics_over_classes<T, how>(s, begin, end, t, out);
   alignas(pack_bytes) T few[tile_classes * pack<T>::lanes];
   T* const buffer = s.classes <= tile_classes ? few : static_cast<T*>(out.tile);

@@ -149,7 +149,7 @@ template <class T, int sums, terms weight, int arrays, class Make, class Entries
 CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                Entries& to) {
   constexpr index lanes = pack<T>::lanes;
-  const index blocks = (s[0].classes + block_classes - 1) / block_classes;
+  const index blocks = block_count(s[0].classes);
   alignas(pack_bytes) T in[arrays][block_classes];
   for (index i = 0; i < s[0].count; ++i) {
     if (s[0].rows[i] == nullptr) {
@@ -204,7 +204,7 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
                                 Entries& to) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
   static_assert(tile_classes % group_classes == 0);
-  const index blocks = (s[0].classes + block_classes - 1) / block_classes;
+  const index blocks = block_count(s[0].classes);
   alignas(pack_bytes) T in[arrays][tile_classes * lanes];
   for_each_tile<T>(s[0], [&](index i, index count) {
     for (index b = begin; b < end; ++b) {

@@ -35,60 +35,64 @@ template <class T> void exp_sum(const void* x, const void* error, void* out, ind
 }
 
 template <class T> constexpr dtype_kernels kernels_of() {
-  return {
-      pack<T>::lanes,
-      inverse_temperature_of<T>,
-      statistics<T>,
-      weighted_gap_to_max<T>,
-      argmax<T>,
-      probability_sums<T>,
-      write_softmax_gradient<T>,
-      write_cached_gradient<T>,
-      write_log<T>,
-      merge_blocks<T>,
-      split_exponents<T>,
-      unbias_factors<T>,
-      divergence_sums<T>,
-      write_divergence<T>,
-      sizeof(T) == 4 ? forward_divergence : nullptr,
-      entropy_of_logits<T>,
-      binary_cross_entropy<T>,
-      binary_cross_entropy_with_logits<T>,
-      kl_div<T>,
-      kl_div_log<T>,
-      in_range<T>,
-      [](const char* from, index stride, dtype type, index n, void* to) { gather(from, stride, type, n, static_cast<T*>(to), 1); },
-      [](const void* from, index n, char* to, index stride, dtype type) {
-        scatter(static_cast<const T*>(from), 1, n, to, stride, type);
-      },
-      sum_products<T>,
-      write_softmax_backward<T>,
-      write_log_softmax_backward<T>,
-      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return exp(v); }); },
-      exp_sum<T>,
-      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); },
-      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); },
-      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log1p(v); }); },
-      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi(v); }); },
-      [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi_star(v); }); },
+  dtype_kernels k{};
+  k.lanes = pack<T>::lanes;
+  k.inverse_temperature_of = inverse_temperature_of<T>;
+  k.statistics = statistics<T>;
+  k.merge_blocks = merge_blocks<T>;
+  k.weighted_gap_to_max = weighted_gap_to_max<T>;
+  k.sum_probabilities = sum_probabilities<T>;
+  k.argmax = argmax<T>;
+  k.split_exponents = split_exponents<T>;
+  k.unbias_factors = unbias_factors<T>;
+  k.write_softmax_gradient = write_softmax_gradient<T>;
+  k.write_cached_gradient = write_cached_gradient<T>;
+  k.write_log_softmax = write_log_softmax<T>;
+  k.divergence_sums = divergence_sums<T>;
+  k.write_divergence = write_divergence<T>;
+  if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
+  k.entropy = entropy_of_logits<T>;
+  k.sum_products = sum_products<T>;
+  k.write_softmax_backward = write_softmax_backward<T>;
+  k.write_log_softmax_backward = write_log_softmax_backward<T>;
+  k.binary_cross_entropy = binary_cross_entropy<T>;
+  k.binary_cross_entropy_with_logits = binary_cross_entropy_with_logits<T>;
+  k.kl_div = kl_div<T>;
+  k.kl_div_log = kl_div_log<T>;
+  k.in_range = in_range<T>;
+  k.gather = [](const char* from, index stride, dtype type, index n, void* to) { gather(from, stride, type, n, static_cast<T*>(to), 1); };
+  k.scatter = [](const void* from, index n, char* to, index stride, dtype type) {
+    scatter(static_cast<const T*>(from), 1, n, to, stride, type);
   };
+  k.exp = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return exp(v); }); };
+  k.expm1 = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); };
+  k.log = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); };
+  k.log1p = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log1p(v); }); };
+  k.phi = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi(v); }); };
+  k.phi_star = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi_star(v); }); };
+  k.exp_sum = exp_sum<T>;
+  return k;
+}
+
+constexpr kernel_table table() {
+  kernel_table t{};
+  t.name = CROSSENT_STRING(CROSSENT_LEVEL);
+  t.f32 = kernels_of<float>();
+  t.f64 = kernels_of<double>();
+  t.softmax_factor = softmax_factor;
+  t.log_sum = log_sum;
+  t.log_sum_difference = log_sum_difference;
+  t.logsumexp = logsumexp;
+  t.cross_entropy = cross_entropy;
+  t.exp_quotient = exp_quotient;
+  t.information_sums = information_sums;
+  t.sum = sum;
+  return t;
 }
 
 }  // namespace
 
 extern const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL);
-const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = {
-    CROSSENT_STRING(CROSSENT_LEVEL),
-    kernels_of<float>(),
-    kernels_of<double>(),
-    softmax_factor,
-    log_sum,
-    log_sum_difference,
-    logsumexp,
-    cross_entropy,
-    exp_quotient,
-    information_sums,
-    sum,
-};
+const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = table();
 
 }  // namespace crossent

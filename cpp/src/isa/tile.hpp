@@ -30,9 +30,9 @@ CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* to, i
 }
 
 // n numbers `stride` bytes apart, as T.
-template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step, bool single = false) {
+template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step, bool round_to_float = false) {
   const auto same = [](auto v) { return v; };
-  if (single && type == dtype::float64)
+  if (round_to_float && type == dtype::float64)
     return read_each<T, double>(from, stride, n, to, to_step, [](double v) { return static_cast<float>(v); });
   switch (type) {
     case dtype::float32:
@@ -97,7 +97,7 @@ template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char*
 
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
-template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.single; }
+template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.round_to_float; }
 template <class T> CROSSENT_INLINE bool is_native(const sink& s) { return s.type == native<T>; }
 template <class T, class S> CROSSENT_INLINE bool is_direct(const S& s) {
   return is_native<T>(s) && s.class_stride == size_of<T>;
@@ -108,7 +108,7 @@ template <class T> CROSSENT_INLINE const char* load_classes(const source& s, ind
   if (is_direct<T>(s)) return from;
   if (s.class_stride == item_size(s.type))
     for (index at = 0; at < r.n * s.class_stride; at += pack_bytes) prefetch_ahead(from + at);
-  gather(from, s.class_stride, s.type, r.n, buffer, 1, s.single);
+  gather(from, s.class_stride, s.type, r.n, buffer, 1, s.round_to_float);
   return reinterpret_cast<const char*>(buffer);
 }
 
@@ -127,39 +127,36 @@ template <class T> struct tile {
   index stride;       // bytes from class to class
 };
 
-// Whether the rows of a tile are `step` bytes apart.
-template <class T, class P> CROSSENT_INLINE bool spaced(P const* rows, index step) {
-  for (int l = 1; l < pack<T>::lanes; ++l)
-    if (rows[l] - rows[0] != l * step) return false;
-  return true;
+// Bytes from row to row of the tile at `row`; 0 where they differ, or rows are missing.
+template <class T, class S> CROSSENT_INLINE index tile_stride(const S& s, index row, index count) {
+  return s.row_strides == nullptr || count < pack<T>::lanes ? 0 : s.row_strides[row / pack_rows];
 }
-template <class T, class P> CROSSENT_INLINE bool neighbours(P const* rows, dtype type) { return spaced<T>(rows, item_size(type)); }
 
 // Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
 // not follow by itself.
 constexpr index tiles_ahead = 4;
 
-// f(line of memory) for those of a tile that far ahead, if its rows follow each other closely, as these do.
-template <class T, class P, class F> CROSSENT_INLINE void for_each_line_ahead(P const* rows, F f) {
-  const index step = rows[1] - rows[0];
-  if (step > 16 * pack_bytes) return;
-  const char* from = rows[0] + tiles_ahead * pack<T>::lanes * step;
-  for (index at = 0; at < pack<T>::lanes * step; at += pack_bytes) f(from + at);
+// f(line of memory) for those of a tile that far ahead, if its rows follow each other as closely as those of this one.
+template <class T, class F> CROSSENT_INLINE void for_each_line_ahead(const char* row, index stride, F f) {
+  if (stride > 16 * pack_bytes) return;
+  const char* from = row + tiles_ahead * pack<T>::lanes * stride;
+  for (index at = 0; at < pack<T>::lanes * stride; at += pack_bytes) f(from + at);
 }
 
 template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row, class_range r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   const char* const* rows = s.rows + row;
+  const index stride = tile_stride<T>(s, row, s.count - row);
   const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
-  if (neighbours<T>(rows, s.type)) {
+  if (stride == item_size(s.type)) {
     const char* from = rows[0] + r.begin * s.class_stride;
     if (is_native<T>(s)) return {from, s.class_stride};
     for (index i = 0; i < r.n; ++i)
-      gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1, s.single);
+      gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1, s.round_to_float);
     return packed;
   }
   if (is_direct<T>(s) && r.n >= 16 / size_of<T>) {
-    for_each_line_ahead<T>(rows, [](const char* p) { prefetch(p); });
+    for_each_line_ahead<T>(rows[0], stride, [](const char* p) { prefetch(p); });
     rows_to_packs(rows, r.begin, r.n, buffer);
     return packed;
   }
@@ -167,7 +164,7 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row,
     const char* from = rows[l] + r.begin * s.class_stride;
     if (is_native<T>(s))
       for (index i = 0; i < r.n; ++i) buffer[i * lanes + l] = load_one<T>(from + i * s.class_stride);
-    else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes, s.single);
+    else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes, s.round_to_float);
   }
   return packed;
 }
@@ -184,15 +181,15 @@ template <class T> struct output_tile {
   bool direct;
 };
 template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index row, index count, class_range r, T* buffer) {
-  if (count >= pack<T>::lanes && s.type == native<T> && neighbours<T>(s.rows + row, s.type))
+  if (s.type == native<T> && tile_stride<T>(s, row, count) == size_of<T>)
     return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
 // Rows that follow each other without a gap, and so are whole lines together, transposed on chip and stored around the caches.
-template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows) {
+template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows, index stride) {
   constexpr index lanes = pack<T>::lanes;
   const bool whole_lines = reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes == 0;
-  if (n > tile_classes || !whole_lines || !spaced<T>(rows, n * size_of<T>)) return false;
+  if (n > tile_classes || !whole_lines || stride != n * size_of<T>) return false;
   alignas(pack_bytes) T transposed[tile_classes * lanes];
   char* to[lanes];
   for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(transposed + l * n);
@@ -205,15 +202,16 @@ template <class T>
 CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   if (t.direct) return;
-  if (count >= lanes && neighbours<T>(s.rows + row, s.type)) {   // of another dtype
+  const index stride = tile_stride<T>(s, row, count);
+  if (stride == item_size(s.type)) {   // of another dtype
     char* to = s.rows[row] + r.begin * s.class_stride;
     for (index i = 0; i < r.n; ++i)
       scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
     return;
   }
   if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
-    if (s.stream && stream_rows(buffer, r.n, s.rows + row)) return;
-    for_each_line_ahead<T>(s.rows + row, [](const char* p) { prefetch_to_write(p); });
+    if (s.stream && stream_rows(buffer, r.n, s.rows + row, stride)) return;
+    for_each_line_ahead<T>(s.rows[row], stride, [](const char* p) { prefetch_to_write(p); });
     packs_to_rows(buffer, r.begin, r.n, s.rows + row);
     return;
   }

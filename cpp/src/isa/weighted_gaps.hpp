@@ -26,7 +26,7 @@ template <class T> CROSSENT_INLINE pack<T> weighted_gap(pack<T> x, pack<T> max, 
 
 template <class T>
 void weighted_gap_to_max(const source& x, const void* weight, index begin, index end, const double* max, double* out) {
-  const index blocks = (x.classes + block_classes - 1) / block_classes;
+  const index blocks = block_count(x.classes);
   sum_blocks<T, 1>({x}, begin, end, {out}, [&](index row, index block, auto o) {
     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
     return [=](const pack<T>* v, index c, index n) {
@@ -37,9 +37,9 @@ void weighted_gap_to_max(const source& x, const void* weight, index begin, index
 
 // The same with class probabilities for weights, w q, and their mass.
 template <class T>
-void probability_sums(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
-                      const probability_statistics& out) {
-  const index blocks = (x.classes + block_classes - 1) / block_classes;
+void sum_probabilities(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
+                      const probability_sums& out) {
+  const index blocks = block_count(x.classes);
   sum_blocks<T, 3>({x, q}, begin, end, {out.weighted_gap_to_max, out.mass, out.mass_without_max}, [&](index row, index block, auto o) {
     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
     return [=](const pack<T>* v, index c, index n) {
@@ -50,18 +50,18 @@ void probability_sums(const source& x, const source& q, const void* weight, inde
 }
 
 // The first class of each row that equals its maximum; 0 where none does (NaN).
-template <class T> void argmax(const source& s, const row_state& state, double* out) {
+template <class T> void argmax(const source& s, const row_statistics& statistics, index* out) {
   alignas(pack_bytes) T buffer[block_classes];
   for (index i = 0; i < s.count; ++i) {
     out[i] = 0;
     if (s.rows[i] == nullptr) continue;
-    const class_range r = block_range(static_cast<index>(state.block[i]), s.classes);
-    const T max = static_cast<T>(state.max[i]);
+    const class_range r = block_range(statistics.max_block[i], s.classes);
+    const T max = static_cast<T>(statistics.max[i]);
     const char* row = load_classes(s, i, r, buffer);
     index c = 0;
     while (c + pack<T>::lanes <= r.n && !any(load<T>(row + c * size_of<T>) == set1(max))) c += pack<T>::lanes;
     while (c < r.n && load_one<T>(row + c * size_of<T>) != max) ++c;
-    out[i] = static_cast<double>(c < r.n ? r.begin + c : 0);
+    out[i] = c < r.n ? r.begin + c : 0;
   }
 }
 

@@ -35,8 +35,8 @@ template <class T> struct target_entry {
   pack<T> at = set1<T>(-1), value = set1<T>(0);
 
   target_entry() = default;
-  template <class O> CROSSENT_INLINE_MEMBER target_entry(const row_scale& p, index row, O o) {
-    if (p.target == nullptr) return;
+  template <class O> CROSSENT_INLINE_MEMBER target_entry(const gradient_rows& p, index row, O o) {
+    if (!p.with_target) return;
     alignas(pack_bytes) T classes[pack<T>::lanes];
     for (int l = 0; l < pack<T>::lanes; ++l) classes[l] = static_cast<T>(p.target[row + l]);
     at = load<T>(classes);
@@ -49,11 +49,11 @@ template <class T> struct target_entry {
 
 // Rows whose factor is 0 are 0, whatever is in them.
 template <class T, temperature how, bool with_beta, int arrays>
-CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const sink& to, index begin, index end, const inverse_temperature& t,
-                                  const row_scale& p) {
+CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to, index begin,
+                                               index end, const inverse_temperature& t, const gradient_rows& p) {
   write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
     const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
-    const pack<T> reference = per_row<T>(p.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+    const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     pack<T> beta = zero, gamma = zero;
     if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
     if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
@@ -76,16 +76,17 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
 }
 
 template <class T>
-void write_softmax_gradient(const source& s, const source* q, const sink& to, index begin, index end, const inverse_temperature& t, const row_scale& p) {
+void write_softmax_gradient(const source& s, const row_statistics& statistics, const source* q, const sink& to, index begin,
+                            index end, const inverse_temperature& t, const gradient_rows& p) {
   constexpr temperature one = CROSSENT_SMALL ? temperature::any : temperature::one;
-  if (q != nullptr) write_softmax_gradient_of<T, temperature::one, true, 2>({s, *q}, to, begin, end, t, p);
-  else if (!t.is_one) write_softmax_gradient_of<T, temperature::any, false, 1>({s}, to, begin, end, t, p);
-  else if (p.beta == nullptr) write_softmax_gradient_of<T, one, false, 1>({s}, to, begin, end, t, p);
-  else write_softmax_gradient_of<T, temperature::one, true, 1>({s}, to, begin, end, t, p);
+  if (q != nullptr) write_softmax_gradient_of<T, temperature::one, true, 2>({s, *q}, statistics, to, begin, end, t, p);
+  else if (!t.is_one) write_softmax_gradient_of<T, temperature::any, false, 1>({s}, statistics, to, begin, end, t, p);
+  else if (!p.with_beta) write_softmax_gradient_of<T, one, false, 1>({s}, statistics, to, begin, end, t, p);
+  else write_softmax_gradient_of<T, temperature::one, true, 1>({s}, statistics, to, begin, end, t, p);
 }
 
-template <class T> void write_cached_gradient(const source& terms, const sink& to, const row_scale& p) {
-  write_over_rows<T, 1>({terms}, to, 0, 1, [&](index i, auto o) {
+template <class T> void write_cached_gradient(const source& exponentials, const sink& to, const gradient_rows& p) {
+  write_over_rows<T, 1>({exponentials}, to, 0, 1, [&](index i, auto o) {
     const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     const target_entry<T> target(p, i, o);
     return [=](const pack<T>* x, index c, index) { return target.or_else(c, select(factor == zero, zero, x[0] * factor)); };
@@ -93,7 +94,7 @@ template <class T> void write_cached_gradient(const source& terms, const sink& t
 }
 
 template <class T>
-void write_log(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
+void write_log_softmax(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
                const double* log_sum) {
   const pack<T> inverse_hi = set1(static_cast<T>(t.hi)), inverse_lo = set1(static_cast<T>(t.lo));
   if (t.is_one) {

@@ -1,4 +1,4 @@
-// What a loss knows about its rows before it sees a logit: class indices, weights, coefficients.
+// What a loss knows about its rows before it sees a logit: class indices, weights, upstream gradients.
 #pragma once
 
 #include <atomic>
@@ -34,9 +34,10 @@ class targets {
     index absent = 0, bad = 0;
   };
 
-  // target.data == nullptr: rows have no class. arithmetic: of the logits. Throws target_error where the call `writes` to an
-  // array of the caller's, or the denominator is a sum over the targets: else they are seen as they are loaded, all of them,
-  // and `throw_if_bad` and `denominator` come after that.
+  // target.data == nullptr: rows have no class. arithmetic: of the logits. writes: whether there is a gradient.
+  // Throws target_error where the targets are checked first: where the denominator of a mean is a sum over weights or wanted for
+  // the gradient, and where that is an array of the caller's. Else they are checked as they are loaded, all of them, and
+  // `throw_if_bad` and `denominator` come after that.
   targets(const index_view& target, index rows, const row_loss_options&, index classes, dtype arithmetic, bool writes,
           const execution&);
   void throw_if_bad() const;
@@ -45,9 +46,9 @@ class targets {
   // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
   void load(index first, index count, index* y, double* class_weight, double* row_weight, bool all = false) const;
 
-  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored; of v alone without `class_weights`.
-  // Otherwise 1.
-  double denominator(const row_loss_options&, const execution&, bool class_weights = true) const;
+  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored; of v alone for a divergence. Otherwise 1.
+  double denominator(const execution&) const;
+  double divergence_denominator(const execution&) const;
 
   double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
   index rows() const { return count_; }
@@ -56,6 +57,7 @@ class targets {
   double weight_at(index c) const;
   tally read(index first, index count, index* y) const;
   void check(const execution&);
+  double sum_weights(bool class_weights, const execution&) const;
   void note_bad(index first, index count, const index* y) const;
 
   const char* data_;
@@ -66,6 +68,8 @@ class targets {
   bool has_ignore_;
   std::int64_t ignore_;
   bool smoothed_;
+  bool is_mean_;
+  double given_denominator_;
   const char* weights_;
   dtype weight_type_;
   index weight_stride_;
@@ -87,12 +91,5 @@ class upstream {
   row_values grad_output_;
   double divisor_;
 };
-
-// What a reduction makes of the sum of the losses. denominator: of a mean.
-double reduced(double total, reduction_kind, double denominator);
-void store_losses(const double* losses, index rows, const mutable_view& out, const execution&);
-// Either of the two, into what the caller gave.
-void store_loss(const double* losses, index rows, reduction_kind, double denominator, const mutable_view& out,
-                const execution&);
 
 }  // namespace crossent

@@ -1,17 +1,19 @@
-#include "targets.hpp"
+#include "row_inputs.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <limits>
-#include <vector>
+#include <type_traits>
 
-#include "row_driver.hpp"
+#include "row_buffer.hpp"
+
+#include "number.hpp"
+#include "row_chunks.hpp"
 
 namespace crossent {
 namespace {
 
-constexpr index chunk = batch_rows;
 constexpr index bad_class = -2;
 
 template <class I> I load_one(const char* from) {
@@ -91,6 +93,8 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       has_ignore_(options.has_ignore_index),
       ignore_(options.ignore_index),
       smoothed_(options.label_smoothing > 0),
+      is_mean_(options.reduction != reduction_kind::none && options.reduction != reduction_kind::sum),
+      given_denominator_(options.denominator),
       weights_(static_cast<const char*>(options.weight.data)),
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
@@ -105,8 +109,9 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
     });
     smoothed_ = any;
   }
-  const bool counts = options.reduction == reduction_kind::none || options.reduction == reduction_kind::sum || options.denominator > 0;
-  if (writes || (!counts && (weights_ != nullptr || sample_weight_.given()))) check(e);
+  const bool is_weighted = weights_ != nullptr || sample_weight_.given();
+  const bool sums_targets = is_mean_ && !(given_denominator_ > 0) && (writes || is_weighted);
+  if (sums_targets || (writes && options.writes_to_caller)) check(e);
 }
 
 double targets::weight_at(index c) const { return load_number(weights_ + c * weight_stride_, weight_type_); }
@@ -126,17 +131,11 @@ targets::tally targets::read(index first, index count, index* y) const {
 
 // All targets before anything else is done.
 void targets::check(const execution& e) {
-  const index chunks = (rows() + chunk - 1) / chunk;
-  parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
-    index y[chunk];
-    index absent = 0;
-    for (index k = begin; k < end; ++k) {
-      const index first = k * chunk, n = std::min(chunk, rows() - first);
-      const tally seen = read(first, n, y);
-      absent += seen.absent;
-      if (seen.bad > 0) note_bad(first, n, y);
-    }
-    ignored_rows_.fetch_add(absent, std::memory_order_relaxed);
+  for_each_row_chunk(rows(), e, [&](index first, index count) {
+    index y[batch_rows];
+    const tally seen = read(first, count, y);
+    if (seen.absent > 0) ignored_rows_.fetch_add(seen.absent, std::memory_order_relaxed);
+    if (seen.bad > 0) note_bad(first, count, y);
   });
   checked_ = true;
   throw_if_bad();
@@ -189,25 +188,23 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
   }
 }
 
-double targets::denominator(const row_loss_options& options, const execution& e, bool class_weights) const {
-  if (options.reduction == reduction_kind::none || options.reduction == reduction_kind::sum) return 1;
-  if (options.denominator > 0) return options.denominator;
-  const bool weighted = class_weights && weights_ != nullptr && data_ != nullptr;
-  if (!weighted && !sample_weight_.given()) return static_cast<double>(rows() - ignored_rows_.load());
-  std::vector<double> weights(static_cast<std::size_t>(rows()));
-  const index chunks = (rows() + chunk - 1) / chunk;
-  parallel_for(chunks, chunk, threads_for(rows(), e), e, [&](index begin, index end, int) {
-    index y[chunk];
-    double class_weight[chunk];
-    for (index k = begin; k < end; ++k) {
-      const index first = k * chunk, n = std::min(chunk, rows() - first);
-      double* v = weights.data() + first;
-      load(first, n, y, class_weight, v, !class_weights);
-      if (!class_weights) continue;
-      for (index i = 0; i < n; ++i) v[i] *= class_weight[i];
-    }
+double targets::denominator(const execution& e) const { return sum_weights(true, e); }
+double targets::divergence_denominator(const execution& e) const { return sum_weights(false, e); }
+
+double targets::sum_weights(bool class_weights, const execution& e) const {
+  if (!is_mean_) return 1;
+  if (given_denominator_ > 0) return given_denominator_;
+  const bool is_weighted = class_weights && weights_ != nullptr && data_ != nullptr;
+  if (!is_weighted && !sample_weight_.given()) return static_cast<double>(rows() - ignored_rows_.load());
+  const row_buffer weights = new_row_buffer(rows());
+  for_each_row_chunk(rows(), e, [&](index first, index count) {
+    index y[batch_rows];
+    double class_weight[batch_rows];
+    double* v = weights.get() + first;
+    load(first, count, y, class_weight, v, !class_weights);
+    for (index i = 0; i < count && class_weights; ++i) v[i] *= class_weight[i];
   });
-  return ordered_sum(weights.data(), rows(), e);
+  return ordered_sum(weights.get(), rows(), e);
 }
 
 void upstream::load(index first, index count, const double* row_weight, double* g) const {
@@ -217,31 +214,6 @@ void upstream::load(index first, index count, const double* row_weight, double* 
   }
   grad_output_.load(first, count, g);
   for (index i = 0; i < count; ++i) g[i] = row_weight[i] == 0 ? 0.0 : g[i];
-}
-
-double reduced(double total, reduction_kind how, double denominator) {
-  if (how == reduction_kind::sum) return total;
-  return denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : total / denominator;
-}
-
-void store_losses(const double* losses, index rows, const mutable_view& out, const execution& e) {
-  const row_array to(out, -1);
-  const index chunks = (rows + chunk - 1) / chunk;
-  parallel_for(chunks, chunk, threads_for(rows, e), e, [&](index begin, index end, int) {
-    index offset[chunk];
-    for (index k = begin; k < end; ++k) {
-      const index first = k * chunk, n = std::min(chunk, rows - first);
-      to.rows.offsets(first, n, offset);
-      for (index i = 0; i < n; ++i) store_number(to.data + offset[i], out.type, losses[first + i]);
-    }
-  });
-}
-
-void store_loss(const double* losses, index rows, reduction_kind how, double denominator, const mutable_view& out,
-                const execution& e) {
-  if (out.data == nullptr) return;
-  if (how == reduction_kind::none) store_losses(losses, rows, out, e);
-  else store_number(out.data, out.type, reduced(ordered_sum(losses, rows, e), how, denominator));
 }
 
 }  // namespace crossent

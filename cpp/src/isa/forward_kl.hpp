@@ -43,8 +43,8 @@ template <temperature how> struct forward_class {
         ratio(per_row<float>(p.student.factor, row, o)),
         inverse_hi(set1(static_cast<float>(p.t.hi))),
         inverse_lo(set1(static_cast<float>(p.t.lo))) {
-    const pack<float> student_max = per_row<float>(p.student.max, row, o) - student_reference;
-    const auto maxima = difference(per_row<float>(p.teacher.max, row, o) - teacher_reference, student_max);
+    const pack<float> student_max = per_row<float>(p.student_statistics->max, row, o) - student_reference;
+    const auto maxima = difference(per_row<float>(p.teacher_statistics->max, row, o) - teacher_reference, student_max);
     origin = two_sum(maxima.hi, per_row<float>(p.log_sum_difference, row, o));
     origin.lo = origin.lo + per_row<float>(p.log_sum_difference_lo, row, o);
     maxima_lo = maxima.lo;
@@ -96,13 +96,13 @@ template <class T> struct cross_entropy_gradient {
   const void* weight;
   bool with_q;
 
-  template <class O> cross_entropy_gradient(const row_scale& h, bool q, index row, O o)
-      : term(of(h.exponent, row, o), inverse_temperature{}),
-        reference(of(h.reference, row, o)),
-        factor(of(h.factor, row, o)),
-        beta(of(h.beta, row, o)),
-        gamma(of(h.gamma, row, o)),
-        weight(h.weight),
+  template <class O> cross_entropy_gradient(const row_statistics& statistics, const gradient_rows* h, bool q, index row, O o)
+      : term(h ? per_row<T>(h->exponent, row, o) : set1<T>(0), inverse_temperature{}),
+        reference(h ? per_row<T>(statistics.reference, row, o) : set1<T>(0)),
+        factor(h ? per_row<T>(h->factor, row, o) : set1<T>(0)),
+        beta(h && h->with_beta ? per_row<T>(h->beta, row, o) : set1<T>(0)),
+        gamma(h && h->with_gamma ? per_row<T>(h->gamma, row, o) : set1<T>(0)),
+        weight(h ? h->weight : nullptr),
         with_q(q) {}
   template <class O> CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> q, index c, index n, O o) const {
     const pack<T> zero = set1<T>(0);
@@ -110,14 +110,12 @@ template <class T> struct cross_entropy_gradient {
                              : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
     return select(factor == zero, zero, fma(term(x - reference), factor, -b));
   }
-
- private:
-  template <class O> static pack<T> of(const double* v, index row, O o) { return v ? per_row<T>(v, row, o) : set1<T>(0); }
 };
 
 template <temperature how, bool only_along>
-CROSSENT_INLINE void forward_divergence_of(const source& student, const source& teacher, const source* q, const sink& to,
-                                           index begin, index end, const divergence_rows& p, const row_scale* cross_entropy,
+CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher, const source* q, const sink& to,
+                                           index begin, index end, const divergence_rows& p, const row_statistics& statistics,
+                const gradient_rows* cross_entropy,
                                            double* value) {
   const source s[] = {student, teacher, q ? *q : student};
   const auto make = [&](index row, index, auto o, auto out) {
@@ -125,7 +123,7 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
     const pack<float> factor = per_row<float>(p.teacher.factor, row, o), factor_lo = per_row<float>(p.teacher.factor_lo, row, o);
     const pack<float> teacher_scale = per_row<float>(p.teacher_scale, row, o), small_difference_gradient = per_row<float>(p.small_difference_gradient, row, o);
     const bool with_cross_entropy = cross_entropy != nullptr;
-    const cross_entropy_gradient<float> of_cross_entropy(with_cross_entropy ? *cross_entropy : row_scale{}, q != nullptr, row, o);
+    const cross_entropy_gradient<float> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
     const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
     const auto second = [=](const typename forward_class<how>::distance& d, const pack<float>* x, index c, index n) {
       const pack<float> zero = set1(0.0f);
@@ -141,14 +139,15 @@ CROSSENT_INLINE void forward_divergence_of(const source& student, const source& 
   sum_and_write<float, 1, only_along>(s, to, begin, end, {value}, make);
 }
 
-void forward_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                        const divergence_rows& p, const row_scale* cross_entropy, double* value) {
+void forward_kl(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
+                        const divergence_rows& p, const row_statistics& statistics,
+                const gradient_rows* cross_entropy, double* value) {
   // The small level has one of them.
   constexpr temperature exact = CROSSENT_SMALL ? temperature::any : temperature::power_of_two;
   if (is_power_of_two<float>(p.t) && !student.lanes_over_rows)
-    forward_divergence_of<exact, !CROSSENT_SMALL>(student, teacher, q, to, begin, end, p, cross_entropy, value);
+    forward_kl_of<exact, !CROSSENT_SMALL>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
   else
-    forward_divergence_of<temperature::any, false>(student, teacher, q, to, begin, end, p, cross_entropy, value);
+    forward_kl_of<temperature::any, false>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
 }
 
 }  // namespace
