@@ -37,11 +37,11 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   if (work > longest_unit) kept.reserve(threads * count * row_sums_bytes);
   parallel_for_runs((rows + count - 1) / count, blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
     const char *rows_a[batch_rows], *rows_b[batch_rows];
-    index strides_a[batch_rows / pack_rows], strides_b[batch_rows / pack_rows];
+    index strides_a[batch_tiles], strides_b[batch_tiles];
     double sums[batch_rows];
     const index first = unit * count, n = std::min(count, rows - first);
-    point_at_rows(a, first, n, rows_a, strides_a, count);
-    point_at_rows(b, first, n, rows_b, strides_b, count);
+    point_at_rows(a, first, n, lanes, rows_a, strides_a, count);
+    point_at_rows(b, first, n, lanes, rows_b, strides_b, count);
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * count * row_sums_bytes;
     kernels().information_sums(kind, {rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, round_to_float, strides_a},
                                {rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, round_to_float, strides_b}, begin, end,

@@ -29,6 +29,7 @@ constexpr index block_classes = 1024;
 constexpr index batch_rows = 64;     // rows of a batch, at most
 constexpr index pack_rows = 16;      // arrays of rows are read in steps of up to this many
 constexpr index tile_classes = 128;  // classes of a tile that are held on the stack; a tile: as many rows as a pack has lanes
+constexpr index batch_tiles = batch_rows / 8;   // tiles of a batch, at most
 constexpr index tile_bytes = block_classes * 64;
 constexpr index row_sums_bytes = 256;   // of the sums of a row whose blocks are summed in several calls
 
@@ -48,7 +49,7 @@ struct source {
   dtype type;
   bool lanes_over_rows;
   bool round_to_float = false;             // for kernels of float64: every number is rounded to float32 first
-  const index* row_strides = nullptr;      // bytes from row to row in each pack_rows rows; 0 or nullptr: irregular
+  const index* tile_strides = nullptr;     // bytes from row to row of each tile; 0 or nullptr: irregular, or not full
 };
 
 struct sink {
@@ -56,7 +57,7 @@ struct sink {
   index class_stride;   // bytes
   dtype type;
   bool stream;          // write around the caches
-  const index* row_strides = nullptr;
+  const index* tile_strides = nullptr;
 };
 
 // Logits are multiplied by 1/T = hi + lo, two numbers of the arithmetic type.

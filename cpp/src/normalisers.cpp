@@ -91,18 +91,18 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   parallel_for_runs((rows + count - 1) / count, 2 * blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
     const char *rows_a[pack_rows], *rows_b[pack_rows];
     char* rows_out[pack_rows];
-    index stride_a, stride_b, stride_out;   // of up to pack_rows rows
+    index strides_a[2], strides_b[2], strides_out[2];
     const index first = unit * count, n = std::min(count, rows - first);
-    point_at_rows(a, first, n, rows_a, &stride_a, count);
-    point_at_rows(b, first, n, rows_b, &stride_b, count);
-    point_at_rows(to, first, n, rows_out, &stride_out);
-    const source from_a{rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, false, &stride_a};
-    const source from_b{rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, false, &stride_b};
+    point_at_rows(a, first, n, k.lanes, rows_a, strides_a, count);
+    point_at_rows(b, first, n, k.lanes, rows_b, strides_b, count);
+    point_at_rows(to, first, n, k.lanes, rows_out, strides_out);
+    const source from_a{rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, false, strides_a};
+    const source from_b{rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, false, strides_b};
     double* const total = totals[static_cast<std::size_t>(slot)].of;
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * pack_rows * row_sums_bytes;
     if (begin < blocks) sum(k, from_a, from_b, begin, std::min(end, blocks), kept_here, total);
     if (end > blocks)
-      write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, &stride_out}, std::max(begin, blocks) - blocks,
+      write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, strides_out}, std::max(begin, blocks) - blocks,
             end - blocks, total);
   });
 }

@@ -44,15 +44,16 @@ void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, ind
   x.exponentials.reserve(batch_rows * plan.classes * size);
   for (index i = 0; i < batch_rows; ++i)
     x.cached_rows[i] = x.exponentials.data() + (i / lanes * lanes * plan.classes + i % lanes) * size;
+  std::fill_n(x.cached_strides, batch_tiles, size);
 }
 
 void start(const row_plan& plan, row_steps& steps, row_batch& batch, index first, index rows) {
   batch.first = first;
   batch.count = std::min(rows, plan.rows - first);
-  const index padded = (batch.count + pack_rows - 1) / pack_rows * pack_rows;
+  const index lanes = plan.kernel().lanes, padded = (batch.count + pack_rows - 1) / pack_rows * pack_rows;
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
-    point_at_rows(plan.inputs[k].array, first, batch.count, batch.in[k].x, batch.in[k].row_strides, padded);
-  if (plan.writes()) point_at_rows(plan.out, first, batch.count, batch.out, batch.out_strides);
+    point_at_rows(plan.inputs[k].array, first, batch.count, lanes, batch.in[k].x, batch.in[k].tile_strides, padded);
+  if (plan.writes()) point_at_rows(plan.out, first, batch.count, lanes, batch.out, batch.out_strides);
   steps.load(batch);
 }
 
@@ -159,7 +160,8 @@ void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
 void row_batch::write_softmax_gradient(const source* q, index begin, index end, const gradient_rows& gradient) const {
   if (!from_cache)
     return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t, gradient);
-  const source exponentials{in[0].cached_rows, count, plan->classes, plan->kernel().lanes * item_size(plan->type), plan->type, true};
+  const source exponentials{in[0].cached_rows, count, plan->classes, plan->kernel().lanes * item_size(plan->type), plan->type, true, false,
+                            in[0].cached_strides};
   plan->kernel().write_cached_gradient(exponentials, output(), gradient);
 }
 

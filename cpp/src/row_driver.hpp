@@ -25,11 +25,12 @@ class line_memory {
 // The rows of a batch in one input, and what is known of them.
 struct alignas(64) input_rows {
   const char* x[batch_rows] = {};
-  index row_strides[batch_rows / pack_rows] = {};
+  index tile_strides[batch_tiles] = {};
   row_statistics statistics{};
   std::vector<double> blocks;       // block_statistics: six numbers per (row, block)
   line_memory exponentials;         // where they are cached; with a pointer for each row, as x
   const char* cached_rows[batch_rows];
+  index cached_strides[batch_tiles];
 
   block_statistics statistics_of_blocks() {
     double* p = blocks.data();
@@ -49,13 +50,13 @@ struct row_batch {
   index first = 0, count = 0, blocks = 1;
   std::unique_ptr<input_rows[]> in;   // one per input
   char* out[batch_rows] = {};
-  index out_strides[batch_rows / pack_rows] = {};
+  index out_strides[batch_tiles] = {};
   bool from_cache = false;            // the output is made of cached exponentials
   std::unique_ptr<batch_state> state;
 
   source input(int k) const {
     const row_array& a = plan->input(k).array;
-    return {in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].row_strides};
+    return {in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].tile_strides};
   }
   sink output() const { return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides}; }
   // With lanes over classes, rows of weight 0 are not read.

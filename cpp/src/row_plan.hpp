@@ -26,16 +26,15 @@ struct row_array {
         class_stride(axis < 0 ? 0 : v.strides[axis]) {}
 };
 
-// Pointers to `count` rows from `first` on, and their strides for source and sink. `padded`: with copies of the last pointer.
-template <class P> void point_at_rows(const row_array& a, index first, index count, P* rows, index* row_strides, index padded = 0) {
+// Pointers to `count` rows from `first` on, and the strides of tiles of `lanes` rows. `padded`: with copies of the last pointer.
+template <class P>
+void point_at_rows(const row_array& a, index first, index count, index lanes, P* rows, index* tile_strides, index padded = 0) {
   index done = 0;
   a.rows.for_each_strided_run(first, count, [&](index offset, index n, index stride) {
     char* row = a.data + offset;
     for (index i = 0; i < n; ++i, row += stride) rows[done + i] = row;
-    for (index k = done / pack_rows; k * pack_rows < done + n; ++k) {
-      const bool in_one_run = k * pack_rows >= done && std::min((k + 1) * pack_rows, count) <= done + n;
-      row_strides[k] = in_one_run ? stride : 0;
-    }
+    for (index tile = done / lanes; tile * lanes < done + n; ++tile)
+      tile_strides[tile] = tile * lanes >= done && (tile + 1) * lanes <= done + n ? stride : 0;
     done += n;
   });
   for (; done < padded; ++done) rows[done] = rows[count - 1];

@@ -18,7 +18,7 @@ constexpr index rows = 13, padded = pack_rows;   // the last tile is not full
 template <class T> struct both {
   std::vector<T> x, transposed;
   const char *class_lanes_rows[padded], *row_lanes_rows[padded];
-  index class_lanes_stride, row_lanes_stride;
+  index row_lanes_strides[2];
   source over_classes, over_rows;
 
   both(const both&) = delete;
@@ -31,10 +31,10 @@ template <class T> struct both {
       for (index c = 0; c < classes; ++c)
         transposed[static_cast<std::size_t>(c * padded + r)] = x[static_cast<std::size_t>(std::min(r, rows - 1) * classes + c)];
     }
-    class_lanes_stride = classes * item;
-    row_lanes_stride = item;
-    over_classes = {class_lanes_rows, rows, classes, item, type_of<T>, false, false, &class_lanes_stride};
-    over_rows = {row_lanes_rows, rows, classes, padded * item, type_of<T>, true, false, &row_lanes_stride};
+    row_lanes_strides[0] = item;
+    row_lanes_strides[1] = 0;
+    over_classes = {class_lanes_rows, rows, classes, item, type_of<T>, false};
+    over_rows = {row_lanes_rows, rows, classes, padded * item, type_of<T>, true, false, row_lanes_strides};
   }
 };
 
@@ -99,9 +99,9 @@ template <class T, class F> bool same_written(index classes, F write) {
     to[r] = reinterpret_cast<char*>(c_order.data() + r * classes);
     to_transposed[r] = reinterpret_cast<char*>(transposed.data() + r);
   }
-  const index stride = classes * item;
-  write(sink{to, item, type_of<T>, false, &stride}, false);
-  write(sink{to_transposed, rows * item, type_of<T>, false, &item}, true);
+  const index strides[] = {sizeof(T) == 8 ? item : 0, 0};
+  write(sink{to, item, type_of<T>, false}, false);
+  write(sink{to_transposed, rows * item, type_of<T>, false, strides}, true);
   for (index r = 0; r < rows; ++r)
     for (index c = 0; c < classes; ++c)
       if (std::memcmp(&c_order[static_cast<std::size_t>(r * classes + c)], &transposed[static_cast<std::size_t>(c * rows + r)],

@@ -29,7 +29,7 @@ template <class T> struct no_entries {
   CROSSENT_INLINE_MEMBER void open_row(index, class_range) {}
   CROSSENT_INLINE_MEMBER void close_row(index, class_range) {}
   CROSSENT_INLINE_MEMBER void skip_row(index, index, index, index) {}
-  CROSSENT_INLINE_MEMBER void open_tile_of(index, index, class_range) {}
+  CROSSENT_INLINE_MEMBER void open_tile_of(index, class_range) {}
   CROSSENT_INLINE_MEMBER void close_tile(index, index, class_range) {}
 };
 
@@ -59,9 +59,9 @@ template <class T> struct entries {
       close_classes(to, row, r, buffer);
     }
   }
-  CROSSENT_INLINE_MEMBER void open_tile_of(index row, index count, class_range r) {
+  CROSSENT_INLINE_MEMBER void open_tile_of(index row, class_range r) {
     if (to.rows == nullptr) return;
-    const output_tile<T> y = open_tile(to, row, count, r, buffer);
+    const output_tile<T> y = open_tile(to, row, r, buffer);
     stride = y.stride;
     direct = y.direct;
     at = y.data - r.begin * stride;
@@ -212,7 +212,7 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
       const index first = b * block_classes, last = end_class(b + 1, s[0].classes);
       for (index from = first; from < last; from += tile_classes) {
         const class_range r = next_range(from, last);
-        to.open_tile_of(i, count, r);
+        to.open_tile_of(i, r);
         const auto term = make(i, b, orientation<true>{}, to);
         tile<T> t[arrays];
         for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_tile(s[k], i, r, in[k]) : load_tile(s[k], i, r, in[k]);

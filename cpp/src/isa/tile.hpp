@@ -128,8 +128,8 @@ template <class T> struct tile {
 };
 
 // Bytes from row to row of the tile at `row`; 0 where they differ, or rows are missing.
-template <class T, class S> CROSSENT_INLINE index tile_stride(const S& s, index row, index count) {
-  return s.row_strides == nullptr || count < pack<T>::lanes ? 0 : s.row_strides[row / pack_rows];
+template <class T, class S> CROSSENT_INLINE index tile_stride(const S& s, index row) {
+  return s.tile_strides == nullptr ? 0 : s.tile_strides[row / pack<T>::lanes];
 }
 
 // Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
@@ -146,7 +146,7 @@ template <class T, class F> CROSSENT_INLINE void for_each_line_ahead(const char*
 template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row, class_range r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   const char* const* rows = s.rows + row;
-  const index stride = tile_stride<T>(s, row, s.count - row);
+  const index stride = tile_stride<T>(s, row);
   const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
   if (stride == item_size(s.type)) {
     const char* from = rows[0] + r.begin * s.class_stride;
@@ -180,8 +180,8 @@ template <class T> struct output_tile {
   index stride;
   bool direct;
 };
-template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index row, index count, class_range r, T* buffer) {
-  if (s.type == native<T> && tile_stride<T>(s, row, count) == size_of<T>)
+template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index row, class_range r, T* buffer) {
+  if (s.type == native<T> && tile_stride<T>(s, row) == size_of<T>)
     return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
@@ -202,7 +202,7 @@ template <class T>
 CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   if (t.direct) return;
-  const index stride = tile_stride<T>(s, row, count);
+  const index stride = tile_stride<T>(s, row);
   if (stride == item_size(s.type)) {   // of another dtype
     char* to = s.rows[row] + r.begin * s.class_stride;
     for (index i = 0; i < r.n; ++i)

@@ -42,7 +42,7 @@ CROSSENT_INLINE void write_over_rows(const source (&s)[arrays], const sink& to, 
       const class_range r = next_range(from, last);
       tile<T> t[arrays];
       for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_tile(s[k], i, r, in[k]) : load_tile(s[k], i, r, in[k]);
-      const output_tile<T> y = open_tile(to, i, count, r, out);
+      const output_tile<T> y = open_tile(to, i, r, out);
       const bool streams = to.stream && y.direct && (reinterpret_cast<std::uintptr_t>(y.data) | y.stride) % pack_bytes == 0;
       for (index c = 0; c < r.n; ++c) {
         pack<T> x[arrays];
