@@ -104,7 +104,7 @@ class Errors:
 # ---- Bars ------------------------------------------------------------------------------------------------------------
 
 HALVES = (DTYPES["float16"], DTYPES["bfloat16"])
-# More factors and sums than a gradient of one loss: see test_divergence.py and test_family.py.
+# More factors and sums than a gradient of one loss: see test_divergence.py and test_every_loss.py.
 WIDER = ("kl_div_with_logits reverse gradient", "kl_div_with_logits js gradient", "distillation_loss gradient")
 # Measured at the larger of two terms whose sum may be twice as large, and in the next binade.
 DIFFERENCES = (*WIDER, "softmax_backward", "log_softmax_backward")

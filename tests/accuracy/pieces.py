@@ -3,10 +3,10 @@
 import numpy as np
 import reference
 import reference_pairs
+from crossent_calls import FAMILIES
 from double_double import SCALE, exp, high, sum_last
 from inputs import DTYPES, Batch, batches, distributions, draw, sizes
 from measure import Errors, Exact
-from ours import FAMILIES
 
 CHUNK = 2**16  # entries the reference takes at once: slower from 2**13 down
 PEERS_EVERY = 16  # peers get one batch of so many, and the first

@@ -1,4 +1,4 @@
-"""Exact results of whole batches, fast: the formulas of tests/oracle*.py in double-double or, for results of at most
+"""Exact results of whole batches, fast: the formulas of tests/oracle in double-double or, for results of at most
 float32, in float64. test_reference.py proves on every distribution that both differ by less than 2^-9 ULP.
 
 A family is a function from a batch to {operation: Exact}. Values are times SCALE, so that none is too small for its

@@ -8,8 +8,8 @@ import inputs
 import mpmath
 import numpy as np
 import oracle
-import oracle_binary
-import oracle_divergence
+import oracle.binary
+import oracle.divergence
 import pytest
 import reference
 import reference_pairs
@@ -93,7 +93,7 @@ def exact_logits(batch):
         return
     yield "logsumexp", [row.logsumexp() for row in rows], [row.log_total for row in rows]
     yield "logsumexp_backward", [row.softmax() * u for row, u in zip(rows, oracle.exact(g))], None
-    yield "entropy_with_logits", [oracle_divergence.entropy_with_logits(row) for row in x], None
+    yield "entropy_with_logits", [oracle.divergence.entropy_with_logits(row) for row in x], None
     smoothed = {"weight": batch.shared["w"], "sample_weight": v, "label_smoothing": reference.SMOOTHING}
     for name, target, options in (("", y, {}), (" probabilities", q, {}), (" smoothed", y, smoothed)):
         yield f"cross_entropy{name}", oracle.cross_entropy_rows(x, target, **options), None
@@ -102,8 +102,8 @@ def exact_logits(batch):
 
 def exact_divergences(batch):
     x, t, y, temperature = *(batch.rows[name] for name in "xty"), batch.shared["temperature"]
-    for name in oracle_divergence.DIVERGENCES:
-        value, gradient, scale = oracle_divergence.kl_div_rows(
+    for name in oracle.divergence.DIVERGENCES:
+        value, gradient, scale = oracle.divergence.kl_div_rows(
             x, t, temperature=temperature, divergence=name, beta=reference_pairs.BETA)
         yield f"kl_div_with_logits {name}", value, np.maximum(value, mpf(reference_pairs.LEAST[x.dtype]))
         yield f"kl_div_with_logits {name} relative", value, None
@@ -124,10 +124,10 @@ def exact_divergences(batch):
 
 def exact_binary(batch):
     x, p, y, w, pw = (batch.rows[name] for name in ("x", "p", "y", "w", "pw"))
-    with_logits = oracle_binary.binary_cross_entropy_with_logits
+    with_logits = oracle.binary.binary_cross_entropy_with_logits
     for name, (loss, gradient, scale) in (
             ("_with_logits", with_logits(x, y)), ("_with_logits weighted", with_logits(x, y, w, pw)),
-            ("", oracle_binary.binary_cross_entropy(p, y))):
+            ("", oracle.binary.binary_cross_entropy(p, y))):
         yield f"binary_cross_entropy{name}", loss, None
         yield f"binary_cross_entropy{name} gradient", gradient, scale
 
@@ -137,14 +137,14 @@ def exact_probabilities(batch):
     yield "nll_loss", oracle.nll_loss_rows(log_p, y), None
     yield "nll_loss gradient", *oracle.nll_loss_grad(log_p, y)
     for name, target in (("kl_div", q), ("kl_div log_target", log_q)):
-        value, scale, gradient = oracle_divergence.kl_div(log_p, target, log_target=target is log_q)
+        value, scale, gradient = oracle.divergence.kl_div(log_p, target, log_target=target is log_q)
         yield name, value, scale
         yield f"{name} gradient", gradient, None
     for name, first in (("softmax_backward", p), ("log_softmax_backward", log_p)):
         yield name, *zip(*(getattr(oracle, name)(a, b) for a, b in zip(g, first)))
     for name in ("entropy", "information_cross_entropy", "kl_divergence", "js_divergence"):
         given = (p,) if name == "entropy" else (p, q)
-        exact = [getattr(oracle_divergence, name)(*row) for row in zip(*given)]
+        exact = [getattr(oracle.divergence, name)(*row) for row in zip(*given)]
         yield f"information.{name.removeprefix('information_')}", *zip(*exact)
 
 

@@ -7,6 +7,7 @@ whose probabilities are both that close to 1 counts as much as all the others to
 import mpmath
 import numpy as np
 from mpmath import mp, mpf
+
 from oracle import ZERO, Row, dot, exact
 
 DIVERGENCES = ("forward", "reverse", "js")

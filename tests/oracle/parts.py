@@ -2,8 +2,9 @@
 
 import ml_dtypes
 import numpy as np
-import oracle
 from mpmath import mp, mpf
+
+import oracle
 from oracle import ZERO, exact
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -1,11 +1,11 @@
-"""The calls of other libraries that stand beside those of ours.py. What a library lacks is left out, not composed, but
+"""The calls of other libraries that stand beside those of crossent_calls.py. What a library lacks is left out, not composed, but
 for one line where that is how everybody writes it: a cross-entropy on log_softmax, a divergence of two log_softmax.
 """
 
 import importlib.metadata
 
 import numpy as np
-from ours import both
+from crossent_calls import both
 from reference_pairs import ALPHA, BETA
 
 

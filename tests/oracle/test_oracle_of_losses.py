@@ -2,12 +2,13 @@
 
 import ml_dtypes
 import numpy as np
-import oracle
-import oracle_binary
-import oracle_divergence
-import oracle_parts
 import pytest
 from mpmath import mp, mpf
+
+import oracle
+import oracle.binary
+import oracle.divergence
+import oracle.parts
 
 CLOSE = mpf("1e-45")
 X, T = np.array([0.5, -1.25, 2.0, 0.0]), np.array([1.0, 0.75, -0.5, 0.0])
@@ -35,10 +36,10 @@ def slope(function, x):
     return grad
 
 
-@pytest.mark.parametrize("divergence", oracle_divergence.DIVERGENCES)
+@pytest.mark.parametrize("divergence", oracle.divergence.DIVERGENCES)
 @pytest.mark.parametrize("temperature", (1.0, 0.5, 3.0))
 def test_kl_by_the_definition(temperature, divergence):
-    value, gradient, scale = oracle_divergence.kl_row(X, T, temperature, divergence, 0.25)
+    value, gradient, scale = oracle.divergence.kl_row(X, T, temperature, divergence, 0.25)
     assert abs(value - by_definition(X, T, temperature, divergence, 0.25)) < CLOSE
 
     def function(x):
@@ -58,25 +59,25 @@ def test_kl_of_rows_too_confident_for_60_digits():
     gap = [mpf(float(v[0])) * 8 for v in (s, t)]
     a, b = mp.exp(-gap[0]), mp.exp(-gap[1])  # the small probabilities, to a relative e^-5920
     for divergence, wanted in (("forward", b * mp.log(b / a) - b + a), ("reverse", a * mp.log(a / b) - a + b)):
-        value, gradient, _ = oracle_divergence.kl_row(s, t, 0.125, divergence)
+        value, gradient, _ = oracle.divergence.kl_row(s, t, 0.125, divergence)
         assert abs(value / wanted - 1) < mpf("1e-20")
         if divergence == "forward":
             assert abs(gradient[1] / (8 * (a - b)) - 1) < mpf("1e-20") and gradient[0] == -gradient[1]
     m = (a + b) / 2
     wanted = (a * mp.log(a / m) + b * mp.log(b / m)) / 2
-    assert abs(oracle_divergence.kl_row(s, t, 0.125, "js")[0] / wanted - 1) < mpf("1e-20")
+    assert abs(oracle.divergence.kl_row(s, t, 0.125, "js")[0] / wanted - 1) < mpf("1e-20")
 
 
 def test_kl_with_masked_classes():
     inf = np.inf
     one, other, both = np.array([0, -inf]), np.array([-inf, 0]), np.array([0.0, 0])
-    assert oracle_divergence.kl_row(one, other)[0] == mp.inf
-    assert oracle_divergence.kl_row(one, other, divergence="js")[0] == mp.log(2)
-    assert abs(oracle_divergence.kl_row(both, one)[0] - mp.log(2)) < CLOSE
-    assert oracle_divergence.kl_row(one, both)[0] == mp.inf
-    assert oracle_divergence.kl_row(one, both)[1].tolist() == [0.5, -0.5]
-    assert mp.isnan(oracle_divergence.kl_row(one, np.array([-inf, -inf]))[0])
-    assert mp.isnan(oracle_divergence.kl_row(np.array([0, inf]), both)[0])
+    assert oracle.divergence.kl_row(one, other)[0] == mp.inf
+    assert oracle.divergence.kl_row(one, other, divergence="js")[0] == mp.log(2)
+    assert abs(oracle.divergence.kl_row(both, one)[0] - mp.log(2)) < CLOSE
+    assert oracle.divergence.kl_row(one, both)[0] == mp.inf
+    assert oracle.divergence.kl_row(one, both)[1].tolist() == [0.5, -0.5]
+    assert mp.isnan(oracle.divergence.kl_row(one, np.array([-inf, -inf]))[0])
+    assert mp.isnan(oracle.divergence.kl_row(np.array([0, inf]), both)[0])
 
 
 def test_cross_entropy_of_probabilities_by_hand():
@@ -95,7 +96,7 @@ def test_cross_entropy_of_probabilities_by_hand():
 
 def test_binary_losses_by_hand():
     one = lambda f, *a, **k: [v[0] for v in f(*(np.array([x]) for x in a), **k)]
-    bce, logits = oracle_binary.binary_cross_entropy, oracle_binary.binary_cross_entropy_with_logits
+    bce, logits = oracle.binary.binary_cross_entropy, oracle.binary.binary_cross_entropy_with_logits
     assert one(bce, 0.5, 1.0) == [mp.log(2), -2, 2]
     assert one(bce, 0.25, 0.5) == [-(mp.log(mpf("0.25")) + mp.log(mpf("0.75"))) / 2, mpf(2) / 3 - 2, 2]
     assert one(bce, 0.0, 1.0)[:2] == [100, -mp.inf] and one(bce, 0.0, 1.0, log_floor=None)[0] == mp.inf
@@ -110,41 +111,41 @@ def test_binary_losses_by_hand():
 
 
 def test_kl_div_by_hand():
-    losses, scales, gradients = oracle_divergence.kl_div(np.array([-1.0, -np.inf, -np.inf]), np.array([0.5, 0.0, 1.0]))
+    losses, scales, gradients = oracle.divergence.kl_div(np.array([-1.0, -np.inf, -np.inf]), np.array([0.5, 0.0, 1.0]))
     assert losses.tolist() == [mp.log(mpf("0.5")) / 2 + mpf("0.5"), 0, mp.inf]
     assert scales[0] == mpf("0.5") and gradients.tolist() == [-0.5, 0, -1]
-    losses, _, gradients = oracle_divergence.kl_div(np.array([-1.0, -np.inf]), np.array([0.0, -np.inf]), True)
+    losses, _, gradients = oracle.divergence.kl_div(np.array([-1.0, -np.inf]), np.array([0.0, -np.inf]), True)
     assert losses.tolist() == [1, 0] and gradients.tolist() == [-1, 0]
 
 
 def test_information_by_hand():
     p, q = np.array([0.5, 0.5, 0]), np.array([0.25, 0.5, 0.25])
-    assert oracle_divergence.entropy(p, 2) == (1, 1)
-    assert oracle_divergence.information_cross_entropy(p, q, 2)[0] == mpf("1.5")
-    assert oracle_divergence.kl_divergence(p, q, 2) == (mpf("0.5"), mpf("1.5"))
-    assert oracle_divergence.kl_divergence(q, p)[0] == mp.inf
+    assert oracle.divergence.entropy(p, 2) == (1, 1)
+    assert oracle.divergence.information_cross_entropy(p, q, 2)[0] == mpf("1.5")
+    assert oracle.divergence.kl_divergence(p, q, 2) == (mpf("0.5"), mpf("1.5"))
+    assert oracle.divergence.kl_divergence(q, p)[0] == mp.inf
     m = [mpf("0.375"), mpf("0.5"), mpf("0.125")]
     by_hand = (mp.log(mpf("0.5") / m[0]) / 2 + mp.log(mpf("0.25") / m[0]) / 4 + mp.log(mpf("0.25") / m[2]) / 4) / 2
-    assert abs(oracle_divergence.js_divergence(p, q)[0] - by_hand) < CLOSE
-    assert abs(oracle_divergence.entropy_with_logits(np.zeros(8)) - mp.log(8)) < CLOSE
-    assert oracle_divergence.entropy_with_logits(np.array([0, -np.inf])) == 0
+    assert abs(oracle.divergence.js_divergence(p, q)[0] - by_hand) < CLOSE
+    assert abs(oracle.divergence.entropy_with_logits(np.zeros(8)) - mp.log(8)) < CLOSE
+    assert oracle.divergence.entropy_with_logits(np.array([0, -np.inf])) == 0
 
 
 def test_parts_have_their_own_denominators():
     losses = np.array([mpf(1), mpf(2)], dtype=object)
     gradients = np.array([[mpf(-4), mpf(1)], [mpf(0), mp.inf]], dtype=object)
-    one = oracle_parts.Part(losses, gradients, gradients, {"mean": mpf(4)})
-    two = oracle_parts.Part(10 * losses, gradients * 0, gradients * 0, {"mean": mpf(2)})
-    assert oracle_parts.value([one, two], "mean")[0] == mpf(3) / 4 + 15
-    assert oracle_parts.value([one, two], "mean", 3.0)[0] == 11
-    assert oracle_parts.value([one], "none")[0].tolist() == [1, 2]
-    grad, scale = oracle_parts.gradient([one], "mean", -2.0)
+    one = oracle.parts.Part(losses, gradients, gradients, {"mean": mpf(4)})
+    two = oracle.parts.Part(10 * losses, gradients * 0, gradients * 0, {"mean": mpf(2)})
+    assert oracle.parts.value([one, two], "mean")[0] == mpf(3) / 4 + 15
+    assert oracle.parts.value([one, two], "mean", 3.0)[0] == 11
+    assert oracle.parts.value([one], "none")[0].tolist() == [1, 2]
+    grad, scale = oracle.parts.gradient([one], "mean", -2.0)
     assert grad.tolist() == [[2, -0.5], [0, -mp.inf]] and scale.tolist() == [[2, 0.5], [0, mp.inf]]
-    grad, _ = oracle_parts.gradient([one], "none", np.array([1.0, 0.0]))
+    grad, _ = oracle.parts.gradient([one], "none", np.array([1.0, 0.0]))
     assert grad.tolist() == [[-4, 1], [0, 0]]  # 0 * inf is not read
-    zero = oracle_parts.Part(losses * 0, gradients * 0, gradients * 0, {"mean": mpf(0)})
-    assert mp.isnan(oracle_parts.value([zero], "mean")[0])
-    assert oracle_parts.gradient([zero], "mean")[0].tolist() == [[0, 0], [0, 0]]
+    zero = oracle.parts.Part(losses * 0, gradients * 0, gradients * 0, {"mean": mpf(0)})
+    assert mp.isnan(oracle.parts.value([zero], "mean")[0])
+    assert oracle.parts.gradient([zero], "mean")[0].tolist() == [[0, 0], [0, 0]]
 
 
 def test_ulp_of_halves():

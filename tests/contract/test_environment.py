@@ -6,8 +6,8 @@ Results are those of the default environment, and the caller's rounding and flus
 import ctypes
 import platform
 
-import family
 import numpy as np
+import operations
 import pytest
 from support import assert_same_bits
 
@@ -68,15 +68,15 @@ def test_the_environment_is_changed():
     assert (up > third).all()
 
 
-@pytest.mark.parametrize("dtype", family.FLOATS, ids=str)
-@pytest.mark.parametrize("operation", family.TABLE, ids=lambda operation: operation.name)
-def test_losses(operation, dtype, rng):
+@pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
+@pytest.mark.parametrize("form", operations.FORMS, ids=repr)
+def test_losses(form, dtype, rng):
     """Small gradients, subnormal in every dtype, on one thread and on several."""
     for rows in (1, 400):
-        arrays, options = operation.arguments(rng, (dtype, dtype), "plain")
+        arrays, options = form.arguments(rng, (dtype, dtype), "plain")
         arrays = [np.concatenate([a] * rows) for a in arrays]
-        function, backward = getattr(xe, operation.function), getattr(xe, operation.function + "_backward")
-        least = 2.0 ** {2: -20, 4: -140, 8: -1065}[dtype.itemsize] if dtype != family.BFLOAT16 else 2.0**-130
+        function, backward = form.function, form.backward
+        least = 2.0 ** {2: -20, 4: -140, 8: -1065}[dtype.itemsize] if dtype != operations.FLOATS[1] else 2.0**-130
         wanted = function(*arrays, reduction="none", return_grad=True, **options)
         total = function(*arrays, reduction="sum", **options)
         tiny = backward(least, *arrays, reduction="sum", **options)
@@ -92,7 +92,7 @@ def test_losses(operation, dtype, rng):
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_information(environment, dtype, rng):
-    p, q = family.some_probabilities(rng, dtype), family.some_probabilities(rng, dtype)
+    p, q = operations.draws.some_probabilities(rng, dtype), operations.draws.some_probabilities(rng, dtype)
     calls = [lambda: information.entropy(p), lambda: information.kl_divergence(p, q, base=2),
              lambda: information.js_divergence(p, q), lambda: information.entropy_with_logits(q),
              lambda: information.perplexity(q, [0] * len(q))]

@@ -4,8 +4,8 @@ Flags: those that were raised stay raised, and no other is. Rounding and flushin
 have left them: results keep their bits. test_environment.py has chosen inputs; here hypothesis chooses.
 """
 
-import family
 import numpy as np
+import operations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,14 +38,14 @@ def calls(x, p, g):
 
 def some_calls(seed, dtype, scale):
     rng = np.random.default_rng(seed)
-    x = (scale * family.some_logits(rng, np.float64)).astype(dtype)
-    return calls(x, family.some_probabilities(rng, dtype), rng.normal(0, 1, x.shape).astype(dtype))
+    x = (scale * operations.draws.some_logits(rng, np.float64)).astype(dtype)
+    return calls(x, operations.draws.some_probabilities(rng, dtype), rng.normal(0, 1, x.shape).astype(dtype))
 
 
-def loss_call(operation, dtype, seed):
-    option = list(operation.options)[-1]
-    given_arrays, options = operation.arguments(np.random.default_rng(seed), (dtype, dtype), option)
-    function = getattr(xe, operation.function)
+def loss_call(form, dtype, seed):
+    case = list(form.cases)[-1]
+    given_arrays, options = form.arguments(np.random.default_rng(seed), (dtype, dtype), case)
+    function = form.function
     return lambda: function(*given_arrays, reduction="none", return_grad=True, **options)
 
 
@@ -76,15 +76,15 @@ def test_flags_are_seen():
     assert changed_flags(lambda: ones * ones, EVERY_FLAG)[1]
 
 
-operations = pytest.mark.parametrize("operation", family.TABLE, ids=lambda operation: operation.name)
-dtypes = pytest.mark.parametrize("dtype", family.FLOATS, ids=str)
+every_form = pytest.mark.parametrize("form", operations.FORMS, ids=repr)
+dtypes = pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
 
 
-@operations
+@every_form
 @dtypes
 @given(seed=seeds, raised=st.sampled_from((0, EVERY_FLAG, EVERY_FLAG & 0x15)))
-def test_flags_of_losses(operation, dtype, seed, raised):
-    assert changed_flags(loss_call(operation, dtype, seed), raised) == (0, 0)
+def test_flags_of_losses(form, dtype, seed, raised):
+    assert changed_flags(loss_call(form, dtype, seed), raised) == (0, 0)
 
 
 @dtypes
@@ -94,11 +94,11 @@ def test_flags_of_the_rest(dtype, seed, raised, scale):
         assert changed_flags(call, raised) == (0, 0), name
 
 
-@operations
+@every_form
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-@given(seed=seeds, dtype=st.sampled_from(family.FLOATS))
-def test_losses_in_another_environment(operation, environment, seed, dtype):
-    call = loss_call(operation, dtype, seed)
+@given(seed=seeds, dtype=st.sampled_from(operations.FLOATS))
+def test_losses_in_another_environment(form, environment, seed, dtype):
+    call = loss_call(form, dtype, seed)
     wanted = call()
     with Changed(*ENVIRONMENTS[environment]):
         got = call()
@@ -107,7 +107,7 @@ def test_losses_in_another_environment(operation, environment, seed, dtype):
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-@given(seed=seeds, dtype=st.sampled_from(family.FLOATS[1:]), scale=st.sampled_from(SCALES))
+@given(seed=seeds, dtype=st.sampled_from(operations.FLOATS[1:]), scale=st.sampled_from(SCALES))
 def test_the_rest_in_another_environment(environment, seed, dtype, scale):
     for call in some_calls(seed, dtype, scale).values():
         wanted = call()

@@ -1,11 +1,11 @@
 """The edge cases of the contract with infinities and NaN, and those of parameters, in the other losses."""
 
-import family
 import numpy as np
-import oracle_divergence
+import operations
+import oracle.divergence
 import pytest
 from test_edge_cases import INF, NAN, arr, assert_close
-from test_edge_cases_family import DIVERGENCES, ROW_LOSSES, call, divergences, row_losses
+from test_edge_cases_of_losses import DIVERGENCES, ROW_LOSSES, call, divergences, row_losses
 
 import crossent as xe
 from crossent import information
@@ -50,7 +50,7 @@ def test_class_masked_in_one(divergence, dtype):
     whole, part = arr([[0, 0, 0]], dtype), arr([[0, -INF, 0]], dtype)
     for x, t, finite in ((whole, part, divergence != "reverse"), (part, whole, divergence != "forward")):
         value, grad = xe.kl_div_with_logits(x, t, divergence=divergence, return_grad=True)
-        exact, exact_grad, _ = oracle_divergence.kl_row(x[0], t[0], divergence=divergence)
+        exact, exact_grad, _ = oracle.divergence.kl_row(x[0], t[0], divergence=divergence)
         if finite:
             assert_close(value, float(exact))
             assert_terms(grad[0], exact_grad.astype(float))
@@ -224,7 +224,7 @@ def test_beta_0_and_1_name_what_other_libraries_mean():
 
 
 @pytest.mark.parametrize("value", (-1e-3, 1.0078125, 2, NAN, INF, -INF))
-@pytest.mark.parametrize("dtype", family.FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
 def test_probabilities_outside_0_1(dtype, value):
     """pytorch#110865: refused, not computed with. The message has the position."""
     q = arr([[0.5, 0.5], [0.5, 0.5]], dtype)

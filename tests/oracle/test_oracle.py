@@ -2,9 +2,10 @@
 
 import mpmath
 import numpy as np
-import oracle
 import pytest
 from mpmath import mp, mpf
+
+import oracle
 
 
 def one_row(x):

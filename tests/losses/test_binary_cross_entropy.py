@@ -1,12 +1,12 @@
 """The binary losses where they are known to go wrong: tails, certainties, weights of every shape.
 
 Values: 4 ulp of the exact value, all terms being >= 0. Gradients: 4 ulp of the larger of their two terms. The options,
-reductions, dtypes and layouts are in test_family.py.
+reductions, dtypes and layouts are in test_every_loss.py.
 """
 
 import numpy as np
 import oracle
-import oracle_binary
+import oracle.binary
 import pytest
 from mpmath import mp
 
@@ -24,7 +24,7 @@ def test_logits_over_the_whole_range(y, dtype):
     x = np.linspace(-LARGEST[dtype], LARGEST[dtype], 801).astype(dtype)
     target = np.full_like(x, y)
     loss, grad = bce_with_logits(x, target, reduction="none", return_grad=True)
-    exact, exact_grad, scale = oracle_binary.binary_cross_entropy_with_logits(x, target)
+    exact, exact_grad, scale = oracle.binary.binary_cross_entropy_with_logits(x, target)
     oracle.assert_within(LIMIT, loss, exact)
     oracle.assert_within(LIMIT, grad, exact_grad, scale)
     assert (loss > 0).all()
@@ -39,7 +39,7 @@ def test_random_logits_and_targets(size, dtype, rng):
     for e in (0.0, 1e-6, 0.3, 1.0):
         options = {"weight": w, "pos_weight": pw, "label_smoothing": e}
         loss, grad = bce_with_logits(x, y, reduction="none", return_grad=True, **options)
-        exact, exact_grad, scale = oracle_binary.binary_cross_entropy_with_logits(x, y, **options)
+        exact, exact_grad, scale = oracle.binary.binary_cross_entropy_with_logits(x, y, **options)
         oracle.assert_within(LIMIT, loss, exact)
         oracle.assert_within(LIMIT, grad, exact_grad, scale)
 
@@ -54,7 +54,7 @@ def test_coefficients_of_vanishing_terms(upstream, dtype):
     options = {"weight": weight, "pos_weight": pos_weight}
     loss, grad = bce_with_logits(x, y, reduction="none", return_grad=True, **options)
     full = {name: np.full_like(x, v) for name, v in options.items()}
-    exact, exact_grad, _ = oracle_binary.binary_cross_entropy_with_logits(x, y, **full)
+    exact, exact_grad, _ = oracle.binary.binary_cross_entropy_with_logits(x, y, **full)
     oracle.assert_within(LIMIT, loss, exact)
     oracle.assert_within(LIMIT, grad, exact_grad)
     flow = dtype(upstream)
@@ -77,7 +77,7 @@ def test_probabilities_near_0_and_1(floor, y, dtype):
     p = near_0_and_1(dtype)
     target = np.full_like(p, y)
     loss, grad = bce(p, target, log_floor=floor, reduction="none", return_grad=True)
-    exact, exact_grad, scale = oracle_binary.binary_cross_entropy(p, target, None, floor)
+    exact, exact_grad, scale = oracle.binary.binary_cross_entropy(p, target, None, floor)
     oracle.assert_within(LIMIT, loss, exact)
     oracle.assert_within(LIMIT, grad, exact_grad, scale)
 
@@ -86,7 +86,7 @@ def test_random_probabilities_and_targets(dtype, rng):
     p, y = rng.uniform(0, 1, 1200).astype(dtype), rng.uniform(0, 1, 1200).astype(dtype)
     w = rng.uniform(0, 5, 1200).astype(dtype)
     loss, grad = bce(p, y, weight=w, reduction="none", return_grad=True)
-    exact, exact_grad, scale = oracle_binary.binary_cross_entropy(p, y, w)
+    exact, exact_grad, scale = oracle.binary.binary_cross_entropy(p, y, w)
     oracle.assert_within(LIMIT, loss, exact)
     oracle.assert_within(LIMIT, grad, exact_grad, scale)
 
@@ -99,7 +99,7 @@ def test_gradient_beside_quotients_beyond_the_range(dtype):
         np.array([least, 7 * least, normal / 3, normal, 2.0 ** (info.minexp / 2), 0.25], dtype),
         np.array([0, least, normal, 2.0 ** (info.minexp // 2), 0.3, 1], dtype),
         np.array([0, 2.0 ** (info.minexp // 4), 1, 1000], dtype)))
-    _, exact_grad, scale = oracle_binary.binary_cross_entropy(p, y, w)
+    _, exact_grad, scale = oracle.binary.binary_cross_entropy(p, y, w)
     for upstream in (2.0**-30, 1.0, 2.0**20):
         grad = xe.binary_cross_entropy_backward(upstream, p, y, weight=w, reduction="sum")
         oracle.assert_within(LIMIT, grad, exact_grad * upstream, scale * upstream)

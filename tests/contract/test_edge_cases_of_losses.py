@@ -1,7 +1,7 @@
 """The edge cases of the contract in the losses with a second distribution, each by its name."""
 
-import family
 import numpy as np
+import operations
 import pytest
 from test_edge_cases import INF, NAN, arr, assert_close
 
@@ -193,7 +193,7 @@ def test_term_of_distillation_without_a_share_is_never_read(dtype):
 # ---- Float16 ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", family.FLOATS[:2], ids=str)
+@pytest.mark.parametrize("dtype", operations.FLOATS[:2], ids=str)
 def test_more_rows_than_a_half_counts(dtype):
     """pytorch#85791: 65,520 and more rows make the mean of float16 losses infinite or wrong there."""
     n = 70_000
@@ -212,7 +212,7 @@ def test_more_rows_than_a_half_counts(dtype):
     np.testing.assert_array_equal(grad, np.tile(arr([-0.5, 0.5], dtype), (n, 1)))
 
 
-@pytest.mark.parametrize("dtype", family.FLOATS[:2], ids=str)
+@pytest.mark.parametrize("dtype", operations.FLOATS[:2], ids=str)
 def test_more_classes_than_a_half_counts(dtype):
     c = 70_000
     x = np.zeros((2, c), dtype)

@@ -6,6 +6,7 @@ The gradient of either loss is the difference of two terms of one sign, at the l
 import mpmath
 import numpy as np
 from mpmath import mp, mpf
+
 from oracle import ZERO, dot, exact
 
 

@@ -2,13 +2,13 @@
 the promise that a result is within LIMIT ULP of the exact one: two results of one exact value differ by twice that.
 """
 
-import family
 import numpy as np
+import operations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from oracle_parts import arithmetic
+from oracle.parts import arithmetic
 from support import DTYPES, assert_same_bits
 
 import crossent as xe
@@ -16,9 +16,9 @@ from crossent import information
 
 LIMIT = 4
 DIVERGENCES = ("forward", "reverse", "js")
-HALVES = family.FLOATS[:2]
+HALVES = operations.FLOATS[:2]
 rows_and_classes = st.tuples(st.integers(1, 6), st.sampled_from((1, 2, 3, 5, 8, 16, 17, 40)))
-operations = pytest.mark.parametrize("operation", family.TABLE, ids=lambda operation: operation.name)
+every_form = pytest.mark.parametrize("form", operations.FORMS, ids=repr)
 
 
 def floats(dtype, low, high):
@@ -199,29 +199,29 @@ def test_binary_losses_are_symmetric(data):
 # ---- One result, however it is asked for -----------------------------------------------------------------------------
 
 
-@operations
+@every_form
 @given(data=st.data())
-def test_the_fused_gradient_is_that_of_backward(operation, data):
+def test_the_fused_gradient_is_that_of_backward(form, data):
     """To the bit, in every dtype: fused, and by `_backward` with the gradient 1 of whatever the loss returns."""
-    pair, option = data.draw(st.sampled_from(operation.pairs)), data.draw(st.sampled_from(list(operation.options)))
-    given_arrays, options = operation.arguments(np.random.default_rng(data.draw(st.integers(0, 2**32))), pair, option)
-    function, backward = getattr(xe, operation.function), getattr(xe, operation.function + "_backward")
-    for reduction in operation.reductions:
+    pair, case = data.draw(st.sampled_from(form.pairs)), data.draw(st.sampled_from(list(form.cases)))
+    given_arrays, options = form.arguments(np.random.default_rng(data.draw(st.integers(0, 2**32))), pair, case)
+    function, backward = form.function, form.backward
+    for reduction in form.reductions:
         loss, fused = function(*given_arrays, reduction=reduction, return_grad=True, **options)
         assert_same_bits(loss, function(*given_arrays, reduction=reduction, **options))
         one = np.ones(np.shape(loss), arithmetic(pair[0]))
         assert_same_bits(fused, backward(one, *given_arrays, reduction=reduction, **options))
 
 
-@operations
+@every_form
 @pytest.mark.parametrize("half", HALVES, ids=str)
 @given(data=st.data())
-def test_half_precision_is_float32_rounded_once(operation, half, data):
-    option, seed = data.draw(st.sampled_from(list(operation.options))), data.draw(st.integers(0, 2**32))
-    given_arrays, options = operation.arguments(np.random.default_rng(seed), (half, half), option)
+def test_half_precision_is_float32_rounded_once(form, half, data):
+    case, seed = data.draw(st.sampled_from(list(form.cases))), data.draw(st.integers(0, 2**32))
+    given_arrays, options = form.arguments(np.random.default_rng(seed), (half, half), case)
     wide = [a.astype(np.float32) if a.dtype == half else a for a in given_arrays]
-    loss, gradient = getattr(xe, operation.function)(*given_arrays, reduction="none", return_grad=True, **options)
-    wanted = getattr(xe, operation.function)(*wide, reduction="none", return_grad=True, **options)
+    loss, gradient = form.function(*given_arrays, reduction="none", return_grad=True, **options)
+    wanted = form.function(*wide, reduction="none", return_grad=True, **options)
     assert_same_bits(loss, wanted[0])
     with np.errstate(over="ignore"):
         assert_same_bits(gradient, wanted[1].astype(half))

@@ -5,13 +5,13 @@ logits. kl_divergence and js_divergence are differences: 4 ulp of the sum of the
 """
 
 import distributions
-import family
 import numpy as np
+import operations
 import oracle
-import oracle_divergence
+import oracle.divergence
 import pytest
 from mpmath import mp, mpf
-from oracle_parts import arithmetic
+from oracle.parts import arithmetic
 from support import assert_same_bits
 
 import crossent as xe
@@ -23,7 +23,7 @@ BASES = (None, 2, 10, 0.5, np.e)
 
 
 def exact_of(name):
-    return getattr(oracle_divergence, {"cross_entropy": "information_cross_entropy"}.get(name, name))
+    return getattr(oracle.divergence, {"cross_entropy": "information_cross_entropy"}.get(name, name))
 
 
 def some(rng, dtype, n=8, c=9):
@@ -35,7 +35,7 @@ def some(rng, dtype, n=8, c=9):
 
 
 @pytest.mark.parametrize("base", BASES, ids=repr)
-@pytest.mark.parametrize("dtype", family.FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
 @pytest.mark.parametrize("name", ("entropy", *OF_TWO))
 def test_values(name, dtype, base, rng):
     for n, c in ((8, 9), (8, 2), (3, 100), *(((1, 3000),) if base is None else ())):
@@ -47,7 +47,7 @@ def test_values(name, dtype, base, rng):
             oracle.assert_within(LIMIT, got[i], *exact_of(name)(*(a[i] for a in given), base))
 
 
-@pytest.mark.parametrize("first, second", [p for p in family.PAIRS if p[0] != p[1]], ids=str)
+@pytest.mark.parametrize("first, second", [p for p in operations.PAIRS if p[0] != p[1]], ids=str)
 @pytest.mark.parametrize("name", OF_TWO)
 def test_mixed_dtypes(name, first, second, rng):
     """q in the arithmetic dtype of p, which is that of the result."""
@@ -63,7 +63,7 @@ def test_inputs_are_not_renormalised(name, dtype, rng):
     for i, got in enumerate(getattr(information, name)(p, q)):
         oracle.assert_within(LIMIT, got, *exact_of(name)(p[i], q[i]))
     for i, got in enumerate(information.entropy(p)):
-        oracle.assert_within(LIMIT, got, *oracle_divergence.entropy(p[i]))
+        oracle.assert_within(LIMIT, got, *oracle.divergence.entropy(p[i]))
 
 
 def test_known_values(dtype):
@@ -104,14 +104,14 @@ def test_subnormal_terms_are_added_before_they_are_rounded(rng):
     p, q = 1e-320 * rng.uniform(0.5, 1.5, shape), rng.uniform(0.2, 0.9, shape)
     p[:, 0] = 2.0**-1074
     for i in range(len(p)):
-        oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle_divergence.entropy(p[i]))
+        oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle.divergence.entropy(p[i]))
         for name, a, b in (("cross_entropy", p, q), ("kl_divergence", p, q), ("kl_divergence", p, p[:, ::-1]),
                            ("js_divergence", p, p[:, ::-1])):
             oracle.assert_within(LIMIT, getattr(information, name)(a, b)[i], *exact_of(name)(a[i], b[i]))
     # and where some terms are subnormal and others, from 2**-400 on, are not
     p *= 2.0 ** rng.integers(0, 1000, shape)
     for i in range(len(p)):
-        oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle_divergence.entropy(p[i]))
+        oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle.divergence.entropy(p[i]))
 
 
 @pytest.mark.parametrize("log_target", (False, True))
@@ -124,7 +124,7 @@ def test_kl_div_of_rows_with_subnormal_terms(log_target, rng):
         target = np.exp(target)
     got = xe.kl_div(log_p, target, log_target=log_target, axis=1, reduction="none")
     for i in range(2):
-        losses, scales, _ = oracle_divergence.kl_div(log_p[i], target[i], log_target)
+        losses, scales, _ = oracle.divergence.kl_div(log_p[i], target[i], log_target)
         oracle.assert_within(LIMIT, got[i], mp.fsum(losses), mp.fsum(scales))
 
 
@@ -133,7 +133,7 @@ def test_kl_div_of_rows_with_subnormal_terms(log_target, rng):
     [1.09382729822761e-07, 0.9999998906172702]), ([0.0, 1.0], [1.0, 1e-300]), ([1e-308, 1.0], [1.0, 1e-320])])
 def test_js_where_one_is_far_smaller(p, q):
     """log(p/m) is not that of 1 + (p - q) / (p + q), which has lost the digits of p."""
-    value, scale = oracle_divergence.js_divergence(np.array(p), np.array(q))
+    value, scale = oracle.divergence.js_divergence(np.array(p), np.array(q))
     oracle.assert_within(LIMIT, information.js_divergence(p, q), value, scale)
     assert information.js_divergence(p, q) == information.js_divergence(q, p)
 
@@ -144,9 +144,9 @@ def test_measures_of_the_largest_numbers():
     p = np.array([largest, 1e-310, 0.5])
     assert information.kl_divergence(p, p) == information.js_divergence(p, p) == 0
     for other in (p[::-1], p / 4):
-        value, scale = oracle_divergence.kl_divergence(p / 1024, other / 1024)
+        value, scale = oracle.divergence.kl_divergence(p / 1024, other / 1024)
         oracle.assert_within(LIMIT, information.kl_divergence(p / 1024, other / 1024), value, scale)
-        value, scale = oracle_divergence.js_divergence(p, other)
+        value, scale = oracle.divergence.js_divergence(p, other)
         oracle.assert_within(LIMIT, information.js_divergence(p, other), value, scale)
 
 
@@ -154,7 +154,7 @@ def test_entropy_with_logits_of_a_million_classes(dtype):
     """The sums of a thousand blocks are not rounded as they are added: that was 22 ulp in float64."""
     rng = np.random.default_rng(3)
     x = rng.choice(rng.normal(0, 3, 30).astype(dtype), (1, 1_000_000))
-    oracle.assert_within(2, information.entropy_with_logits(x), [oracle_divergence.entropy_with_logits(x[0])])
+    oracle.assert_within(2, information.entropy_with_logits(x), [oracle.divergence.entropy_with_logits(x[0])])
 
 
 @pytest.mark.parametrize("row", [
@@ -163,7 +163,7 @@ def test_entropy_with_logits_of_a_million_classes(dtype):
     [3.3544910122122142, -1.141466398527541]])
 def test_entropy_with_logits_of_two_classes(row):
     """Where the roundings of the last steps are most of the error: 4.1 to 4.5 ulp if each was a float64."""
-    oracle.assert_within(LIMIT, information.entropy_with_logits(row), oracle_divergence.entropy_with_logits(row))
+    oracle.assert_within(LIMIT, information.entropy_with_logits(row), oracle.divergence.entropy_with_logits(row))
 
 
 @pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
@@ -172,18 +172,18 @@ def test_entropy_with_logits(draw, dtype, rng):
         x = draw(rng, min(n, 12), c, dtype)
         got = information.entropy_with_logits(x)
         assert got.dtype == dtype and got.shape == x.shape[:1]
-        oracle.assert_within(LIMIT, got, [oracle_divergence.entropy_with_logits(row) for row in x])
+        oracle.assert_within(LIMIT, got, [oracle.divergence.entropy_with_logits(row) for row in x])
 
 
-@pytest.mark.parametrize("half", family.FLOATS[:2], ids=str)
+@pytest.mark.parametrize("half", operations.FLOATS[:2], ids=str)
 def test_half_inputs_are_widened(half, rng):
-    p, q, x = some(rng, half), some(rng, half), family.some_logits(rng, half)
+    p, q, x = some(rng, half), some(rng, half), operations.draws.some_logits(rng, half)
     wide = [a.astype(np.float32) for a in (p, q, x)]
     assert_same_bits(information.entropy(p), information.entropy(wide[0]))
     assert_same_bits(information.entropy_with_logits(x), information.entropy_with_logits(wide[2]))
     for name in OF_TWO:
         assert_same_bits(getattr(information, name)(p, q), getattr(information, name)(*wide[:2]))
-    target = rng.integers(0, family.CLASSES - 1, family.ROWS)
+    target = rng.integers(0, operations.draws.CLASSES - 1, operations.draws.ROWS)
     target[3] = 0
     assert_same_bits(information.perplexity(x, target), information.perplexity(wide[2], target))
 
