@@ -1,5 +1,6 @@
-"""The calls of other libraries that stand beside those of crossent_calls.py. What a library lacks is left out, not composed, but
-for one line where that is how everybody writes it: a cross-entropy on log_softmax, a divergence of two log_softmax.
+"""The calls of other libraries that stand beside those of crossent_calls.py. What a library lacks is left out, not
+composed, but for one line where that is how everybody writes it: a cross-entropy on log_softmax, a divergence of two
+log_softmax.
 """
 
 import importlib.metadata

@@ -53,8 +53,8 @@ def probabilities(shape, dtype, seed):
 
 
 class Batch:
-    """Rows for every loss, of every bad kind too: x and t are logits, q probabilities, y classes, g an upstream gradient,
-    v and w weights per row and per class."""
+    """Rows for every loss, of every bad kind too: x and t are logits, q probabilities, y class indices, g an upstream
+    gradient, v and w weights per row and per class."""
 
     def __init__(self, shape, first, second=None):
         n, c = shape

@@ -1,7 +1,7 @@
 """The golden hashes: what every function gives for the corpus, at every level.
 
-They hold a result over time, and AVX2, AVX-512 and NEON to the same bits; the SSE baseline has no fused multiply-add and
-an entry of its own. They are written by one command, on a machine with AVX2:
+They hold a result over time, and AVX2, AVX-512 and NEON to the same bits; the SSE baseline has no fused multiply-add
+and an entry of its own. They are written by one command, on a machine with AVX2:
 
     python tests/contract/golden.py --write
 

@@ -3,62 +3,46 @@
 import numpy as np
 import operations
 import pytest
-from test_edge_cases import INF, NAN, arr, assert_close
+from contract.edge_calls import (
+    ELEMENT_LOSSES,
+    INF,
+    NAN,
+    ROW_LOSSES,
+    arr,
+    assert_close,
+    call,
+    others_of,
+    rows_of,
+)
+from oracle.divergence import DIVERGENCES
 
 import crossent as xe
 from crossent import information
 
-DIVERGENCES = ("forward", "reverse", "js")
 Q = [[0.5, 0.25, 0.25], [0.125, 0.25, 0.625]]
 
-# Losses of (N, C) rows, as functions of the logits and keyword arguments.
-ROW_LOSSES = {
-    "cross_entropy": ("cross_entropy", lambda x: (np.full_like(x, 0.25),), {}),
-    **{f"kl_div_with_logits_{d}": ("kl_div_with_logits", lambda x: (np.zeros_like(x),), {"divergence": d})
-       for d in DIVERGENCES},
-    "distillation_loss": ("distillation_loss", lambda x: (np.zeros_like(x),), {"temperature": 2.0}),
-    "distillation_loss_indices": ("distillation_loss", lambda x: (np.zeros_like(x), np.zeros(rows_of(x), int)), {}),
-    "distillation_loss_probabilities": ("distillation_loss", lambda x: (np.zeros_like(x), np.full_like(x, 0.25)), {}),
-}
-ELEMENT_LOSSES = {
-    "binary_cross_entropy": ("binary_cross_entropy", lambda x: (np.full_like(x, 0.25),), {}),
-    "binary_cross_entropy_with_logits": ("binary_cross_entropy_with_logits", lambda x: (np.full_like(x, 0.25),), {}),
-    "kl_div": ("kl_div", lambda x: (np.full_like(x, 0.25),), {"reduction": "mean"}),
-    "kl_div_log_target": ("kl_div", lambda x: (np.full_like(x, -1),), {"reduction": "mean", "log_target": True}),
-}
-KL_ROWS = {"kl_div_rows": ("kl_div", lambda x: (np.full_like(x, 0.25),), {"reduction": "mean", "axis": 1})}
-row_losses = pytest.mark.parametrize("name", ROW_LOSSES)
+row_losses = pytest.mark.parametrize("form", ROW_LOSSES, ids=repr)
 divergences = pytest.mark.parametrize("divergence", DIVERGENCES)
-
-
-def rows_of(x):
-    return x.shape[:1] + x.shape[2:]
-
-
-def call(name, x, *others, **options):
-    loss, more, fixed = {**ROW_LOSSES, **ELEMENT_LOSSES, **KL_ROWS}[name]
-    return getattr(xe, loss)(x, *(others or more(x)), **{**fixed, **options})
 
 
 # ---- Empty batch, no classes, one class ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", ((0, 3), (0, 3, 4), (2, 3, 0), (0, 0)), ids=str)
-@pytest.mark.parametrize("name", {**ROW_LOSSES, **ELEMENT_LOSSES, **KL_ROWS})
-def test_empty_batch(name, shape, dtype):
+@pytest.mark.parametrize("form", operations.FORMS, ids=repr)
+def test_empty_batch(form, shape, dtype):
     x = np.empty(shape, dtype)
-    wanted_shape = shape if name in ELEMENT_LOSSES else rows_of(x)
-    none, grad = call(name, x, reduction="none", return_grad=True)
+    wanted_shape = shape if form.per_element else rows_of(x)
+    none, grad = call(form, x, reduction="none", return_grad=True)
     assert none.shape == wanted_shape and none.dtype == grad.dtype == dtype and grad.shape == shape
-    total = call(name, x, reduction="sum")
+    total = call(form, x, reduction="sum")
     assert total == 0 and total.dtype == dtype
-    mean, grad = call(name, x, reduction="mean", return_grad=True)
+    mean, grad = call(form, x, reduction="mean", return_grad=True)
     assert np.isnan(mean) and mean.dtype == dtype and grad.shape == shape
-    assert call(name, x, reduction="mean", denominator=3.0) == 0
-    loss, more, fixed = {**ROW_LOSSES, **ELEMENT_LOSSES, **KL_ROWS}[name]
-    assert getattr(xe, loss + "_backward")(1.0, x, *more(x), **fixed).shape == shape
-    if "kl" in name and shape[0] == 0:
-        assert np.isnan(call(name, x, reduction="batchmean"))
+    assert call(form, x, reduction="mean", denominator=3.0) == 0
+    assert form.backward(1.0, x, *others_of(form, x), **form.fixed).shape == shape
+    if "batchmean" in form.reductions and shape[0] == 0:
+        assert np.isnan(call(form, x, reduction="batchmean"))
 
 
 def test_empty_batch_of_information(dtype):
@@ -70,11 +54,11 @@ def test_empty_batch_of_information(dtype):
 
 
 @pytest.mark.parametrize("shape", ((2, 0), (2, 0, 3), (0,)), ids=str)
-@pytest.mark.parametrize("name", {**ROW_LOSSES, **KL_ROWS})
-def test_no_classes_with_rows(name, shape, dtype):
+@pytest.mark.parametrize("form", [form for form in operations.FORMS if not form.per_element], ids=repr)
+def test_no_classes_with_rows(form, shape, dtype):
     x = np.empty(shape, dtype)
     with pytest.raises(ValueError, match="class"):
-        call(name, x, axis=min(1, len(shape) - 1))
+        call(form, x, axis=min(1, len(shape) - 1))
     for function in (information.entropy, information.entropy_with_logits):
         with pytest.raises(ValueError, match="class"):
             function(x, min(1, len(shape) - 1))
@@ -82,8 +66,8 @@ def test_no_classes_with_rows(name, shape, dtype):
 
 @pytest.mark.parametrize("value", (0, -5, 1e30))
 @row_losses
-def test_one_class_gives_loss_0(name, value, dtype):
-    loss, grad = call(name, np.full((3, 1), value, dtype), reduction="none", return_grad=True)
+def test_one_class_gives_loss_0(form, value, dtype):
+    loss, grad = call(form, np.full((3, 1), value, dtype), reduction="none", return_grad=True)
     np.testing.assert_array_equal(loss, np.zeros(3))
     np.testing.assert_array_equal(grad, np.zeros((3, 1)))
     np.testing.assert_array_equal(information.entropy_with_logits(np.full((3, 1), value, dtype)), np.zeros(3))
@@ -93,15 +77,15 @@ def test_one_class_gives_loss_0(name, value, dtype):
 
 
 @row_losses
-def test_every_row_of_sample_weight_0(name, dtype):
+def test_every_row_of_sample_weight_0(form, dtype):
     x = arr([[1, 2, 3], [4, 5, 6]], dtype)
-    mean, grad = call(name, x, sample_weight=[0, 0], reduction="mean", return_grad=True)
+    mean, grad = call(form, x, sample_weight=[0, 0], reduction="mean", return_grad=True)
     assert np.isnan(mean)
     np.testing.assert_array_equal(grad, np.zeros((2, 3)))
-    value, grad = call(name, x, sample_weight=0.0, reduction="mean", denominator=2.0, return_grad=True)
+    value, grad = call(form, x, sample_weight=0.0, reduction="mean", denominator=2.0, return_grad=True)
     assert value == 0
     np.testing.assert_array_equal(grad, np.zeros((2, 3)))
-    assert call(name, x, sample_weight=[0, 0], reduction="sum") == 0
+    assert call(form, x, sample_weight=[0, 0], reduction="sum") == 0
 
 
 def test_every_row_ignored_in_distillation(dtype):
@@ -116,28 +100,26 @@ def test_every_row_ignored_in_distillation(dtype):
 
 def test_every_element_of_weight_0_in_the_binary_losses(dtype):
     """Their mean divides by the element count, which is not 0."""
-    for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
-        value, grad = call(name, arr([[0.5, 0.25]], dtype), weight=0.0, return_grad=True)
+    for form in (form for form in ELEMENT_LOSSES if "weight" in form.weights):
+        value, grad = call(form, arr([[0.5, 0.25]], dtype), weight=0.0, return_grad=True)
         assert value == 0
         np.testing.assert_array_equal(grad, [[0, 0]])
 
 
 @pytest.mark.parametrize("poison", (INF, -INF, NAN))
 @row_losses
-def test_row_that_does_not_count_is_never_read(name, poison, dtype):
+def test_row_that_does_not_count_is_never_read(form, poison, dtype):
     """By sample_weight 0: neither its logits nor its teacher nor its upstream gradient."""
     x = arr([[1, 2, 3], [poison] * 3], dtype)
-    loss, more, fixed = ROW_LOSSES[name]
-    others = [np.array(a) for a in more(arr([[1, 2, 3]] * 2, dtype))]
-    if name != "cross_entropy":
+    others = others_of(form, arr([[1, 2, 3]] * 2, dtype))
+    if "teacher_logits" in form.arrays:
         others[0][1] = poison
-    alone, alone_grad = call(name, x[:1], *(a[:1] for a in others), reduction="sum", return_grad=True)
+    alone, alone_grad = call(form, x[:1], *(a[:1] for a in others), reduction="sum", return_grad=True)
     for reduction in ("none", "sum", "mean"):
-        value, grad = call(name, x, *others, sample_weight=[1, 0], reduction=reduction, return_grad=True)
+        value, grad = call(form, x, *others, sample_weight=[1, 0], reduction=reduction, return_grad=True)
         np.testing.assert_array_equal(value, [alone, 0] if reduction == "none" else alone)
         np.testing.assert_array_equal(grad, [alone_grad[0], [0, 0, 0]])
-    grad = getattr(xe, loss + "_backward")(arr([1, poison], dtype), x, *others, sample_weight=[1, 0],
-                                           **{**fixed, "reduction": "none"})
+    grad = form.backward(arr([1, poison], dtype), x, *others, sample_weight=[1, 0], reduction="none", **form.fixed)
     np.testing.assert_array_equal(grad, [alone_grad[0], [0, 0, 0]])
 
 

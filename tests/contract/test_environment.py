@@ -11,7 +11,6 @@ import operations
 import pytest
 from support import assert_same_bits
 
-import crossent as xe
 from crossent import information
 
 LIBM = ctypes.CDLL(None)

@@ -4,11 +4,26 @@ import sys
 
 import numpy as np
 import pytest
-from bad_calls import FIRST, FORWARD, INFORMATION, VALID, buffer_of, result_shape
+from contract.bad_calls import (
+    FIRST,
+    FORWARD,
+    INFORMATION,
+    OF_INDICES,
+    OF_LOSSES,
+    OF_PROBABILITIES,
+    VALID,
+    VALUES,
+    WITH_OUTPUT,
+    P,
+    buffer_of,
+    loss_functions,
+    result_shape,
+)
+from operations import FUNCTIONS
 from support import assert_same_bits, at_offset
 
 import crossent as xe
-from crossent import _core, information
+from crossent import _core
 
 
 class Derived(np.ndarray):
@@ -42,30 +57,19 @@ FORMS = {
     "strided": lambda a: np.repeat(a, 3, axis=-1)[..., ::3],
     "byte-swapped and reversed": lambda a: a.astype(a.dtype.newbyteorder("S"))[::-1].copy()[::-1],
 }
-W3, V2 = np.array([1.0, 0.5, 2.0]), np.array([0.25, 3.0])
-P = VALID["kl_div"]["target"]
+NAMES = tuple(FUNCTIONS)
 
 
 def arguments_of(name):
     """Valid arguments, with weights where the function takes them."""
-    if name in INFORMATION_NAMES:
-        return INFORMATION[name.removeprefix("information.")]
-    weights = {}
-    if name.startswith(("cross_entropy", "nll_loss", "distillation_loss")):
-        weights = {"weight": W3, "sample_weight": V2}
-    elif name.startswith("kl_div_with_logits"):
-        weights = {"sample_weight": V2}
-    elif name.startswith("binary"):
-        weights = {"weight": P + 1, **({"pos_weight": P + 2} if "logits" in name else {})}
-    arguments = {**VALID[name], **weights}
-    if isinstance(arguments.get("grad_output"), float):
-        by_element = name.startswith("binary") or name == "kl_div_backward"
-        arguments |= {"grad_output": P + 1 if by_element else V2, "reduction": "none"}
+    arguments, loss = dict(VALID[name]), OF_LOSSES.get(name)
+    if loss:
+        arguments |= {option: VALUES[kind] for option, kind in loss.forms[0].weights.items()}
+        if "grad_output" in arguments:
+            arguments |= {"grad_output": VALUES[FUNCTIONS[name].arrays["grad_output"]], "reduction": "none"}
     return arguments
 
 
-INFORMATION_NAMES = tuple(f"information.{name}" for name in INFORMATION)
-NAMES = (*VALID, *INFORMATION_NAMES)
 ARRAYS = [(name, argument) for name in NAMES for argument, value in arguments_of(name).items()
           if isinstance(value, np.ndarray)]
 
@@ -73,9 +77,8 @@ ARRAYS = [(name, argument) for name in NAMES for argument, value in arguments_of
 def results(name, **arguments):
     """Whatever the function returns or raises."""
     extra = {"return_grad": True} if name in FORWARD else {}
-    function = getattr(information if name in INFORMATION_NAMES else xe, name.removeprefix("information."))
     try:
-        returned = function(**arguments, **extra)
+        returned = FUNCTIONS[name].run(**arguments, **extra)
     except Exception as error:
         return type(error), str(error)
     return returned if isinstance(returned, tuple) else (returned,)
@@ -116,7 +119,7 @@ def test_same_errors(name, argument, form):
 
 @pytest.mark.parametrize("code", "bhilqBHILQ")
 def test_every_integer_dtype(code):
-    for name in ("cross_entropy", "nll_loss", "distillation_loss"):
+    for name in (name for name in FORWARD if name in OF_INDICES):
         wanted = results(name, **VALID[name])
         for dtype in (np.dtype(code), np.dtype(code).newbyteorder("S")):
             target = VALID[name]["target"].astype(dtype)
@@ -142,10 +145,9 @@ def test_every_integer_dtype(code):
     ("distillation_loss", "alpha", (None, 0.5, np.float32(0.5))),
     ("information.entropy", "base", (2, 2.0, np.int64(2)))])
 def test_same_results_of_other_spellings(name, argument, values):
-    arguments = INFORMATION["entropy"] if name in INFORMATION_NAMES else VALID[name]
-    wanted = results(name, **{**arguments, argument: values[0]})
+    wanted = results(name, **{**VALID[name], argument: values[0]})
     for value in values[1:]:
-        for got, first in zip(results(name, **{**arguments, argument: value}), wanted, strict=True):
+        for got, first in zip(results(name, **{**VALID[name], argument: value}), wanted, strict=True):
             assert_same_bits(got, first)
 
 
@@ -172,19 +174,19 @@ def test_ignore_index_beyond_64_bits(value, kind):
 
 
 def test_denominator_is_not_for_batchmean():
-    for name in ("kl_div", "kl_div_with_logits", "kl_div_backward", "kl_div_with_logits_backward"):
+    for name in loss_functions(lambda loss: "batchmean" in loss.reductions):
         got = results(name, **VALID[name], reduction="batchmean", denominator=2.0)
         assert got[0] is ValueError and "denominator" in got[1] and "'batchmean'" in got[1]
 
 
 @pytest.mark.parametrize("value", (-1e-300, np.nan, np.inf, -np.inf))
 def test_values_of_both_distributions_of_information(value):
-    for name in ("entropy", "cross_entropy", "kl_divergence", "js_divergence"):
-        for argument in INFORMATION[name]:
+    for name in (name for name in INFORMATION if "p" in VALID[name]):
+        for argument in VALID[name]:
             bad = P.copy()
             bad[1, 2] = value
             for form in (np.asarray, lambda a: a.view(Derived), np.ndarray.tolist):
-                got = results(f"information.{name}", **{**INFORMATION[name], argument: form(bad)})
+                got = results(name, **{**VALID[name], argument: form(bad)})
                 assert got[0] is ValueError and got[1].startswith(f"{argument}[1, 2] is {value}")
 
 
@@ -193,7 +195,7 @@ def test_values_of_both_distributions_of_information(value):
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form not in ("wrapped", "list", "read-only") and
                                   "byte-swapped" not in form])
-@pytest.mark.parametrize("name", VALID)
+@pytest.mark.parametrize("name", WITH_OUTPUT)
 def test_same_results_in_odd_outputs(name, form):
     argument, _ = buffer_of(name)
     arguments = VALID[name] if name == "logsumexp" else arguments_of(name)
@@ -203,7 +205,7 @@ def test_same_results_in_odd_outputs(name, form):
     assert_same_bits(out, wanted)
 
 
-@pytest.mark.parametrize("name", [name for name in VALID if name != "logsumexp"])
+@pytest.mark.parametrize("name", [name for name in WITH_OUTPUT if name != "logsumexp"])
 def test_outputs_beside_an_input(name):
     """Up to the byte before it, or from the byte behind it; a byte further is refused, unless the array is the same."""
     argument, _ = buffer_of(name)
@@ -223,7 +225,7 @@ def test_outputs_beside_an_input(name):
             assert_same_bits(x, arguments[FIRST[name]])
 
 
-@pytest.mark.parametrize("name", [name for name in VALID if name != "logsumexp"])
+@pytest.mark.parametrize("name", [name for name in WITH_OUTPUT if name != "logsumexp"])
 def test_output_that_is_an_input_turned_round(name):
     """The same bytes in the same shape, but not the same array."""
     argument, _ = buffer_of(name)
@@ -241,16 +243,15 @@ def test_output_that_is_an_input_turned_round(name):
 
 
 def test_ignore_index_is_not_for_probabilities():
-    for name in ("cross_entropy", "cross_entropy_backward", "distillation_loss", "information.perplexity"):
-        arguments = INFORMATION["perplexity"] if name in INFORMATION_NAMES else VALID[name]
+    for name in (*OF_PROBABILITIES, "information.perplexity"):
         for target in (P, P.view(Derived), P.astype("f4"), P.tolist()):
             for ignore_index in (0, -1, None):
-                got = results(name, **{**arguments, "target": target, "ignore_index": ignore_index})
+                got = results(name, **{**VALID[name], "target": target, "ignore_index": ignore_index})
                 assert got[0] is ValueError and "ignore_index" in got[1]
 
 
 def test_output_that_overlaps_class_probabilities():
-    for name in ("cross_entropy", "cross_entropy_backward", "distillation_loss", "distillation_loss_backward"):
+    for name in OF_PROBABILITIES:
         argument, _ = buffer_of(name)
         store = np.full(12, 0.25)
         for target in (store[1:7], store[:6][::-1], store[3:9].view(Derived)):
@@ -271,7 +272,7 @@ def test_output_in_place_of_the_weights_of_one_row(rng):
 
 
 def test_output_in_place_through_another_object():
-    for name in VALID:
+    for name in WITH_OUTPUT:
         argument, _ = buffer_of(name)
         first, arguments = FIRST[name], arguments_of(name)
         if name == "logsumexp":
@@ -295,7 +296,7 @@ def test_no_reference_is_kept_or_lost(name):
     x = arguments[first]
     calls = [arguments, {**arguments, first: x.view(Derived)}, {**arguments, first: Wrapped(x)},
              {**arguments, first: x.astype(object)}, {**arguments, first: x[:, :0]}, {**arguments, first: x + np.nan}]
-    if name in VALID:
+    if name in WITH_OUTPUT:
         out = np.zeros(result_shape(name))
         calls += [{**arguments, buffer_of(name)[0]: out}, {**arguments, buffer_of(name)[0]: out[:1]}]
     watched = [*filter(lambda value: isinstance(value, np.ndarray), arguments.values()), x.dtype, np.dtype(np.float32),

@@ -7,72 +7,35 @@ import re
 
 import numpy as np
 import pytest
+from operations import FUNCTIONS
 from support import run_python
 
 import crossent as xe
 from crossent import _cli, information
 
-SIGNATURES = {
-    "softmax": "(x, axis=-1, *, temperature=1.0, out=None)",
-    "log_softmax": "(x, axis=-1, *, temperature=1.0, out=None)",
-    "logsumexp": "(x, axis=-1, *, keepdims=False, out=None)",
-    "softmax_backward": "(grad_output, probs, axis=-1, *, temperature=1.0, out=None)",
-    "log_softmax_backward": "(grad_output, log_probs, axis=-1, *, temperature=1.0, out=None)",
-    "logsumexp_backward": "(grad_output, x, axis=-1, *, keepdims=False, out=None)",
-    "cross_entropy": "(logits, target, *, axis=None, weight=None, ignore_index=-100, label_smoothing=0.0, "
-                     "sample_weight=None, reduction='mean', denominator=None, return_grad=False, grad_out=None)",
-    "cross_entropy_backward": "(grad_output, logits, target, *, axis=None, weight=None, ignore_index=-100, "
-                              "label_smoothing=0.0, sample_weight=None, reduction='mean', denominator=None, out=None)",
-    "nll_loss": "(log_probs, target, *, axis=None, weight=None, ignore_index=-100, sample_weight=None, "
-                "reduction='mean', denominator=None, return_grad=False, grad_out=None)",
-    "nll_loss_backward": "(grad_output, log_probs, target, *, axis=None, weight=None, ignore_index=-100, "
-                         "sample_weight=None, reduction='mean', denominator=None, out=None)",
-}
-KL_OPTIONS = "axis=None, temperature=1.0, divergence='forward', beta=0.5, sample_weight=None, reduction='batchmean', "
-DISTILLATION_OPTIONS = (
-    "axis=None, temperature=1.0, alpha=None, scale_by_temperature=True, divergence='forward', beta=0.5, weight=None, "
-    "ignore_index=-100, label_smoothing=0.0, sample_weight=None, reduction='mean', ")
-BINARY_OPTIONS = "weight=None, pos_weight=None, label_smoothing=0.0, reduction='mean', "
-# The losses whose two functions differ in their ends only: (arguments, options).
-for _name, (_arguments, _options) in {
-    "binary_cross_entropy": ("probs, target", "weight=None, log_floor=-100.0, reduction='mean', "),
-    "binary_cross_entropy_with_logits": ("logits, target", BINARY_OPTIONS),
-    "kl_div": ("log_probs, target", "log_target=False, axis=None, reduction='batchmean', "),
-    "kl_div_with_logits": ("logits, teacher_logits", KL_OPTIONS),
-    "distillation_loss": ("logits, teacher_logits, target=None", DISTILLATION_OPTIONS),
-}.items():
-    SIGNATURES[_name] = f"({_arguments}, *, {_options}denominator=None, return_grad=False, grad_out=None)"
-    SIGNATURES[f"{_name}_backward"] = f"(grad_output, {_arguments}, *, {_options}denominator=None, out=None)"
-INFORMATION = {
-    "entropy": "(p, axis=-1, *, base=None)", "cross_entropy": "(p, q, axis=-1, *, base=None)",
-    "kl_divergence": "(p, q, axis=-1, *, base=None)", "js_divergence": "(p, q, axis=-1, *, base=None)",
-    "entropy_with_logits": "(logits, axis=-1)", "perplexity": "(logits, target, *, axis=None, ignore_index=-100)",
-}
-FUNCTIONS = {name: (getattr(xe, name), text, "xe") for name, text in SIGNATURES.items()}
-FUNCTIONS |= {f"information.{name}": (getattr(information, name), text, "information")
-              for name, text in INFORMATION.items()}
 PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
 SECTIONS = ("Parameters", "Returns", "Raises", "References", "Examples")
 
 
 def test_all_names():
-    assert sorted(set(xe.__all__) - {"information"}) == sorted((*SIGNATURES, *PROCESS))
-    assert sorted(information.__all__) == sorted(INFORMATION)
+    measures = {f"information.{name}" for name in information.__all__}
+    assert {*xe.__all__} - {"information"} | measures == {*FUNCTIONS, *PROCESS}
+    assert len(xe.__all__) + len(measures) == len(FUNCTIONS) + len(PROCESS) + 1
     assert all(hasattr(xe, name) for name in xe.__all__) and xe.information is information
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_signature(name):
-    function, wanted, _ = FUNCTIONS[name]
-    signature = inspect.signature(function)
+    signature = inspect.signature(FUNCTIONS[name].run)
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-    assert str(inspect.Signature(plain)) == wanted
+    assert str(inspect.Signature(plain)) == FUNCTIONS[name].signature
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstring(name):
     """One line, a paragraph, the formula, arguments, results, errors, sources, an example: in this order."""
-    function, _, module = FUNCTIONS[name]
+    function = FUNCTIONS[name].run
+    module = "information" if name.startswith("information.") else "xe"
     text = inspect.getdoc(function)
     first, blank, *_ = text.splitlines()
     assert first.endswith(".") and blank == ""
@@ -92,7 +55,7 @@ def test_docstring_of_process_functions(name):
 
 @pytest.mark.parametrize("name", (*FUNCTIONS, *PROCESS))
 def test_examples_run(name):
-    function = FUNCTIONS[name][0] if name in FUNCTIONS else getattr(xe, name)
+    function = FUNCTIONS[name].run if name in FUNCTIONS else getattr(xe, name)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     examples = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
     assert examples and examples[0].examples

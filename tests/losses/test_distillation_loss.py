@@ -4,25 +4,26 @@ Accuracy, options, dtypes and layouts: test_every_loss.py.
 """
 
 import numpy as np
-import operations
 import oracle
 import oracle.parts
 import pytest
+from operations import FLOATS, exact
+from operations.draws import CLASSES, ROWS, SAMPLE_WEIGHT, WEIGHT, some_probabilities
 from support import assert_same_bits
 
 import crossent as xe
 
 LIMIT = 4
 OPTIONS = {
-    "plain": {}, "weight": {"weight": operations.draws.WEIGHT}, "sample_weight": {"sample_weight": operations.draws.SAMPLE_WEIGHT},
+    "plain": {}, "weight": {"weight": WEIGHT}, "sample_weight": {"sample_weight": SAMPLE_WEIGHT},
     "label_smoothing": {"label_smoothing": 0.1},
-    "everything": {"weight": operations.draws.WEIGHT, "sample_weight": operations.draws.SAMPLE_WEIGHT, "label_smoothing": 0.1},
+    "everything": {"weight": WEIGHT, "sample_weight": SAMPLE_WEIGHT, "label_smoothing": 0.1},
 }
 
 
 def batch(rng, dtype):
-    x, t = (rng.normal(0, 3, (operations.draws.ROWS, operations.draws.CLASSES)).astype(dtype) for _ in range(2))
-    return x, t, rng.integers(0, operations.draws.CLASSES, operations.draws.ROWS), operations.draws.some_probabilities(rng, dtype)
+    x, t = (rng.normal(0, 3, (ROWS, CLASSES)).astype(dtype) for _ in range(2))
+    return x, t, rng.integers(0, CLASSES, ROWS), some_probabilities(rng, dtype)
 
 
 def assert_same(got, wanted):
@@ -30,7 +31,7 @@ def assert_same(got, wanted):
         assert_same_bits(a, b)
 
 
-@pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
 @pytest.mark.parametrize("name", OPTIONS)
 def test_alpha_0_is_cross_entropy(name, reduction, dtype, rng):
@@ -40,18 +41,18 @@ def test_alpha_0_is_cross_entropy(name, reduction, dtype, rng):
     for target in (y, q):
         assert_same(xe.distillation_loss(x, t, target, alpha=0, temperature=3, return_grad=True, **options),
                     xe.cross_entropy(x, target, return_grad=True, **options))
-        g = rng.normal(0, 1, operations.draws.ROWS) if reduction == "none" else -1.5
+        g = rng.normal(0, 1, ROWS) if reduction == "none" else -1.5
         assert_same_bits(xe.distillation_loss_backward(g, x, t, target, alpha=0, temperature=3, **options),
                          xe.cross_entropy_backward(g, x, target, **options))
 
 
-@pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("divergence", ("forward", "reverse", "js"))
 @pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
 def test_alpha_1_is_kl_div_with_logits(reduction, divergence, dtype, rng):
     """Times T^2 = 4 or 1/4, which is exact, or without; and alpha=None without a target is 1."""
     x, t, y, q = batch(rng, dtype)
-    v = operations.draws.SAMPLE_WEIGHT
+    v = SAMPLE_WEIGHT
     for temperature in (2.0, 0.5, 1.0, 3.0):
         options = {"reduction": reduction, "sample_weight": v, "divergence": divergence, "temperature": temperature}
         kl = xe.kl_div_with_logits(x, t, return_grad=True, **options)
@@ -77,7 +78,7 @@ def test_parts_have_their_own_denominators(dtype, rng):
     """The divergence is divided by the sum of v, cross-entropy by that of v w[y]; denominator= replaces both."""
     x, t, y, _ = batch(rng, dtype)
     y[2] = -100
-    w, v = np.array(operations.draws.WEIGHT, dtype), np.linspace(0.5, 2, operations.draws.ROWS).astype(dtype)
+    w, v = np.array(WEIGHT, dtype), np.linspace(0.5, 2, ROWS).astype(dtype)
     kl = xe.kl_div_with_logits(x.astype(np.float64), t.astype(np.float64), temperature=2.0, reduction="none")
     ce = xe.cross_entropy(x.astype(np.float64), y, reduction="none", weight=w, sample_weight=v)
     counted, vd = y != -100, v.astype(np.float64)
@@ -108,7 +109,7 @@ def test_ignored_rows_add_to_neither_term(dtype, rng):
 def test_temperatures(divergence, temperature, dtype, rng):
     x, t, y, _ = batch(rng, dtype)
     options = {"temperature": temperature, "divergence": divergence, "alpha": 0.7}
-    parts = operations.exact.distillation_loss(x, t, y, **options)
+    parts = exact.distillation_loss(x, t, y, **options)
     loss, grad = xe.distillation_loss(x, t, y, reduction="none", return_grad=True, **options)
     oracle.assert_within(LIMIT, loss, *oracle.parts.value(parts, "none"))
     oracle.assert_within(2 * LIMIT, grad, *oracle.parts.gradient(parts, "none"))  # the sum of two gradients

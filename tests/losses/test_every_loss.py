@@ -1,8 +1,9 @@
 """Every loss of the table in tests/operations, in every dtype, case, reduction and layout, against exact arithmetic.
 
 Losses: 4 ulp of the exact value, or of the larger terms where a loss is defined as their difference (kl_div). Gradient
-entries: 4 ulp of the larger of their two terms, 8 for the reverse and Jensen-Shannon divergences (test_divergence.py) and
-for distillation, which adds two gradients of 4 ulp each; in float16 and bfloat16, float32 results rounded once, 1 ulp.
+entries: 4 ulp of the larger of their two terms, 8 for the reverse and Jensen-Shannon divergences (test_divergence.py)
+and for distillation, which adds two gradients of 4 ulp each; in float16 and bfloat16, float32 results rounded once,
+1 ulp.
 A layout must not change a bit of a row, so that one comparison with exact numbers holds for all of them.
 """
 
@@ -11,10 +12,9 @@ import operations
 import oracle
 import oracle.parts
 import pytest
+from operations.draws import CLASSES, ROWS
 from oracle.parts import arithmetic, gradient_limit
 from support import assert_same_bits, at_offset
-
-import crossent as xe
 
 LIMIT = 4
 cases = pytest.mark.parametrize(
@@ -88,9 +88,9 @@ LAYOUTS = {
 
 def placed(a, ndim, axis, memory):
     """An array over rows, or rows and classes, in this shape; anything else, such as class weights, as it is."""
-    if not isinstance(a, np.ndarray) or a.shape not in ((operations.draws.ROWS,), (operations.draws.ROWS, operations.draws.CLASSES)):
+    if not isinstance(a, np.ndarray) or a.shape not in ((ROWS,), (ROWS, CLASSES)):
         return a
-    shape = (operations.draws.ROWS,) if ndim == 2 else ROWS_SHAPE
+    shape = (ROWS,) if ndim == 2 else ROWS_SHAPE
     full = a.reshape(shape + a.shape[1:])
     return memory(np.moveaxis(full, -1, axis) if a.ndim == 2 else full)
 
@@ -112,8 +112,8 @@ def test_layout(form, dtype, layout, rng):
     def flat(result):
         """Back to (N, C), or (N,)."""
         if result.ndim == ndim:
-            return np.moveaxis(result, axis, -1).reshape(operations.draws.ROWS, -1)
-        return result.reshape(operations.draws.ROWS)
+            return np.moveaxis(result, axis, -1).reshape(ROWS, -1)
+        return result.reshape(ROWS)
 
     laid_out = [placed(a, ndim, axis, m) for a, m in zip(arrays, (memory, following, np.asarray))]
     call = {k: placed(v, ndim, axis, following) for k, v in options.items()}
@@ -199,9 +199,9 @@ def test_upstream_gradient_of_any_dtype(form, upstream, dtype, rng):
 def test_reductions_round_once(form, dtype, rows, rng):
     """Row losses are added unrounded: the exact reduction of 12 rows, however often they are repeated."""
     arrays, options = form.arguments(rng, (dtype, dtype), "plain")
-    arrays = [a[np.arange(rows) % operations.draws.ROWS] for a in arrays]
-    exact = form.exact([a[:operations.draws.ROWS] for a in arrays], options)
-    times = np.bincount(np.arange(rows) % operations.draws.ROWS, minlength=operations.draws.ROWS)[:min(rows, operations.draws.ROWS)].astype(object)
+    arrays = [a[np.arange(rows) % ROWS] for a in arrays]
+    exact = form.exact([a[:ROWS] for a in arrays], options)
+    times = np.bincount(np.arange(rows) % ROWS, minlength=ROWS)[:min(rows, ROWS)].astype(object)
     total = sum(n * np.sum(part.losses[i]) for part in exact for i, n in enumerate(times))
     size = sum(n * np.sum(part.loss_scales[i]) for part in exact for i, n in enumerate(times))
     loss = form.function(*arrays, reduction="sum", **options)
