@@ -1,73 +1,18 @@
 """Any memory layout gives the bits of the C-contiguous call with the class axis at 1 (NaNs count as equal)."""
 
-import tempfile
-
 import numpy as np
+import operations
 import pytest
+from contract.bad_calls import OF_INDICES_ALONE
+from contract.memory_layouts import READABLE, WRITEABLE
 from hypothesis import given
 from hypothesis import strategies as st
 from support import DTYPES, assert_same_bits, at_offset
 
 import crossent as xe
 
-# ---- The same values, laid out differently ---------------------------------------------------------------------------
-
-
-def c_order(a, data):
-    return np.ascontiguousarray(a)
-
-
-def f_order(a, data):
-    return np.asfortranarray(a)
-
-
-def permuted(a, data):
-    order = data.draw(st.permutations(range(a.ndim)))
-    return np.ascontiguousarray(a.transpose(order)).transpose(np.argsort(order))
-
-
-def sliced(a, data):
-    """Every axis a step of 1 to 3 inside a larger array, from a start of 0 to 2."""
-    steps = data.draw(st.tuples(*[st.integers(1, 3)] * a.ndim))
-    starts = data.draw(st.tuples(*[st.integers(0, 2)] * a.ndim))
-    store = np.full([n * k + s for n, k, s in zip(a.shape, steps, starts)], 77, a.dtype)
-    view = store[tuple(slice(s, s + n * k, k) for n, k, s in zip(a.shape, steps, starts))]
-    view[...] = a
-    return view
-
-
-def negative(a, data):
-    flips = tuple(slice(None, None, step) for step in data.draw(st.tuples(*[st.sampled_from((1, -1))] * a.ndim)))
-    return np.ascontiguousarray(a[flips])[flips]
-
-
-def unaligned(a, data):
-    return at_offset(a, data.draw(st.integers(1, 63)))
-
-
-def unaligned_record_field(a, data):
-    """Strides that are no multiple of the item size."""
-    store = np.zeros(a.shape, np.dtype([("before", "u1"), ("value", a.dtype), ("after", "u1", 2)]))
-    store["value"] = a
-    return store["value"]
-
-
-def read_only(a, data):
-    a = a.copy()
-    a.flags.writeable = False
-    return a
-
-
-def mapped(a, data):
-    with tempfile.NamedTemporaryFile() as file:
-        view = np.memmap(file.name, dtype=a.dtype, mode="w+", offset=data.draw(st.integers(0, 9)), shape=a.shape)
-    view[...] = a
-    return view
-
-
-WRITEABLE = (c_order, f_order, permuted, sliced, negative, unaligned, unaligned_record_field, mapped)
-READABLE = (*WRITEABLE, read_only)
-
+LOSSES = [loss for loss in operations.LOSSES if loss.name in OF_INDICES_ALONE]
+losses = pytest.mark.parametrize("loss", [loss.forward.run for loss in LOSSES])
 
 # ---- Cases -----------------------------------------------------------------------------------------------------------
 
@@ -88,7 +33,7 @@ def cases(draw):
 
 
 @given(case=cases(), data=st.data())
-@pytest.mark.parametrize("loss", (xe.cross_entropy, xe.nll_loss))
+@losses
 def test_losses(loss, case, data):
     x, target, axis = case
     laid_out = data.draw(st.sampled_from(READABLE))(np.moveaxis(x, 1, axis), data)
@@ -102,7 +47,7 @@ def test_losses(loss, case, data):
 
 
 @given(case=cases(), data=st.data())
-@pytest.mark.parametrize("loss", (xe.cross_entropy, xe.nll_loss))
+@losses
 def test_grad_out_of_any_strides_and_weights_of_any_strides(loss, case, data):
     x, target, axis = case
     rng = np.random.default_rng(1)
@@ -120,7 +65,7 @@ def test_grad_out_of_any_strides_and_weights_of_any_strides(loss, case, data):
 
 
 @given(case=cases(), data=st.data())
-@pytest.mark.parametrize("loss", (xe.cross_entropy, xe.nll_loss))
+@losses
 def test_in_place(loss, case, data):
     x, target, axis = case
     wanted, wanted_grad = loss(x, target, reduction="none", return_grad=True)
@@ -132,9 +77,8 @@ def test_in_place(loss, case, data):
 
 
 @given(case=cases(), data=st.data())
-@pytest.mark.parametrize("name", ("cross_entropy_backward", "nll_loss_backward"))
-def test_loss_backward(name, case, data):
-    function = getattr(xe, name)
+@pytest.mark.parametrize("function", [loss.backward.run for loss in LOSSES])
+def test_loss_backward(function, case, data):
     x, target, axis = case
     g = np.random.default_rng(2).normal(0, 1, target.shape).astype(x.dtype)
     wanted = function(g, x, target, reduction="none")

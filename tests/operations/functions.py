@@ -26,12 +26,11 @@ class Function:
         self.first = next(argument for argument in arrays if argument != "grad_output")
         self.options = tuple(p for p in self.parameters if p in OPTIONS)
         self.out = next((p for p in self.parameters if p in ("out", "grad_out")), None)
-        self.module = information if name.startswith("information.") else xe
-        self.run = getattr(self.module, name.removeprefix("information."))
+        module = information if name.startswith("information.") else xe
+        self.run = getattr(module, name.removeprefix("information."))
 
-    @property
-    def is_measure(self):
-        return self.module is information
+    def __repr__(self):
+        return self.name
 
 
 class Loss:
