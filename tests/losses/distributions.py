@@ -58,3 +58,8 @@ ALL = (normal, uniform, heavy_tailed, confident, constant_tail, large_offset, ma
 
 # (rows, classes): around lane counts, the small-C path, block ends, several blocks.
 SHAPES = ((40, 1), (120, 2), (80, 3), (40, 7), (24, 16), (24, 17), (16, 33), (8, 100), (1, 1024), (2, 1025), (1, 4099))
+
+
+def some_rows(rng, dtype):
+    """Logits and class indices where any will do."""
+    return rng.normal(0, 4, (12, 9)).astype(dtype), rng.integers(0, 9, 12)

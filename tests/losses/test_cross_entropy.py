@@ -3,41 +3,20 @@
 Tolerances: 4 ulp of the exact value for losses, reduced or not. A gradient entry is (A - b_c) p_c - b_c (1 - p_c), with
 b_c the coefficient of -log p_c and A their sum, and is held to 4 ulp of the larger of these two terms: without
 smoothing one of them is 0, so that is 4 ulp of the value itself; with smoothing the difference may cross 0.
+The options, reductions, dtypes and layouts are in test_every_loss.py.
 """
 
 import distributions
 import numpy as np
 import oracle
 import pytest
+from distributions import some_rows
 from mpmath import mp
+from operations.draws import SAMPLE_WEIGHT, WEIGHT
 
 import crossent as xe
 
 LIMIT = 4
-
-# Every option alone and together. Rows: 12, classes: 9.
-WEIGHT = [0.5, 1.0, 2.0, 0.0, 0.25, 3.0, 1e-3, 1e3, 0.1]
-SAMPLE_WEIGHT = [1.0, 0.5, 0.0, 2.0, 0.3, 1e-3, 7.0, 1.0, 1.0, 0.0, 0.1, 5.0]
-OPTIONS = {
-    "plain": {},
-    "weight": {"weight": WEIGHT},
-    "sample_weight": {"sample_weight": SAMPLE_WEIGHT},
-    "ignore_index": {"ignore_index": 4},
-    "ignore_none": {"ignore_index": None},
-    "label_smoothing": {"label_smoothing": 0.1},
-    "label_smoothing_1": {"label_smoothing": 1.0},
-    "weight_label_smoothing": {"weight": WEIGHT, "label_smoothing": 0.3},
-    "everything": {"weight": WEIGHT, "sample_weight": SAMPLE_WEIGHT, "ignore_index": 2, "label_smoothing": 0.05},
-}
-
-
-def arrays(options, dtype):
-    """The options with array values in the arithmetic dtype, as the library sees them."""
-    return {k: np.array(v, dtype) if isinstance(v, list) else v for k, v in options.items()}
-
-
-def some_rows(rng, dtype):
-    return rng.normal(0, 4, (12, 9)).astype(dtype), rng.integers(0, 9, 12)
 
 
 @pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
@@ -100,36 +79,6 @@ def test_confident_rows_up_to_the_largest_gap(dtype):
     assert (loss > 0).all() and (grad[:, 0] < 0).all() and (grad[:, 1] > 0).all()
     oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target))
     oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target))
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean", "denominator"))
-def test_options(name, reduction, dtype, rng):
-    x, target = some_rows(rng, dtype)
-    options = arrays(OPTIONS[name], dtype)
-    own = 37.5 if reduction == "denominator" else None
-    reduction = "mean" if own else reduction
-    loss, grad = xe.cross_entropy(x, target, reduction=reduction, denominator=own, return_grad=True, **options)
-    exact = oracle.cross_entropy_rows(x, target, **options)
-    if reduction != "none":
-        exact = oracle.reduce(exact, reduction, own or oracle.denominator(12, 9, target, **options))
-    oracle.assert_within(LIMIT, loss, exact)
-    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, reduction, mean_denominator=own, **options))
-    assert loss.dtype == grad.dtype == dtype
-    assert isinstance(loss, np.ndarray if reduction == "none" else np.floating)
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean", "denominator"))
-def test_backward(name, reduction, dtype, rng):
-    x, target = some_rows(rng, dtype)
-    options = arrays(OPTIONS[name], dtype)
-    own = 37.5 if reduction == "denominator" else None
-    reduction = "mean" if own else reduction
-    upstream = rng.normal(0, 1, 12).astype(dtype) if reduction == "none" else dtype(-1.75)
-    grad = xe.cross_entropy_backward(upstream, x, target, reduction=reduction, denominator=own, **options)
-    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, reduction, upstream, own, **options))
-    assert grad.dtype == dtype
 
 
 @pytest.mark.parametrize("rows", (1, 2, 17, 2000))

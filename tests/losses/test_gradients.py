@@ -5,20 +5,26 @@ here; a wrong formula leaves far more than the 1e-8 allowed.
 """
 
 import numpy as np
+import operations
 import pytest
+from operations import (
+    CLASS_INDICES,
+    FRACTIONS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    PER_CLASS,
+    PER_ELEMENT,
+    PER_ROW,
+    PROBABILITIES,
+)
 
 import crossent as xe
 
 STEP = 2.0**-17
-OPTIONS = {
-    "plain": {},
-    "weight": {"weight": [0.5, 2.0, 1.0, 0.1]},
-    "sample_weight": {"sample_weight": [0.5, 2.0, 0.0]},
-    "ignore_index": {"ignore_index": 3},
-    "denominator": {"denominator": 7.0},
-    "everything": {"weight": [0.5, 2.0, 1.0, 0.1], "sample_weight": [0.5, 2.0, 0.3], "ignore_index": 3},
-}
-TARGET = np.array([1, 3, 0])
+ROWS, CLASSES = 5, 4
+TARGET = np.array([1, 2, 0, 3, 1])
+WEIGHTS = {PER_CLASS: np.array([0.5, 2.0, 1.0, 0.1]), PER_ROW: np.array([0.5, 2.0, 0.0, 0.3, 1.0]),
+           PER_ELEMENT: np.array([0.1, 1.0, 3.0, 2.0])}
 
 
 def slope(function, x):
@@ -34,55 +40,31 @@ def slope(function, x):
 
 @pytest.fixture
 def x(rng):
-    return rng.normal(0, 1.5, (3, 4))
+    return rng.normal(0, 1.5, (ROWS, CLASSES))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
-@pytest.mark.parametrize("smoothing", (None, 0.0, 0.2), ids=("nll_loss", "cross_entropy", "label_smoothing"))
-def test_losses(smoothing, reduction, name, x):
-    loss, extra = (xe.nll_loss, {}) if smoothing is None else (xe.cross_entropy, {"label_smoothing": smoothing})
-    options = {"reduction": reduction, **OPTIONS[name], **extra}
-    if reduction != "mean":
-        options.pop("denominator", None)
-    upstream = np.array([1.5, -0.5, 2.0]) if reduction == "none" else np.float64(-2.5)
-    wanted = slope(lambda v: np.sum(upstream * loss(v, TARGET, **options)), x)
-    backward = getattr(xe, loss.__name__ + "_backward")
-    np.testing.assert_allclose(backward(upstream, x, TARGET, **options), wanted, atol=1e-8)
-    fused = loss(x, TARGET, return_grad=True, **options)[1]
-    np.testing.assert_allclose(fused, slope(lambda v: np.sum(loss(v, TARGET, **options)), x), atol=1e-8)
+def arguments(form, x, rng):
+    """x, and other arrays in which every derivative is moderate."""
+    draw = {LOGITS: lambda: rng.normal(0, 1.5, x.shape), LOG_PROBABILITIES: lambda: rng.normal(0, 1.5, x.shape),
+            PROBABILITIES: lambda: rng.uniform(0.1, 0.9, x.shape), FRACTIONS: lambda: rng.uniform(0.1, 0.9, x.shape),
+            CLASS_INDICES: lambda: TARGET}
+    first, *others = form.arrays.values()
+    return 0.5 + np.tanh(x) / 4 if first == FRACTIONS else x, *(draw[kind]() for kind in others)
 
 
-PAIRS = {
-    "cross_entropy": (xe.cross_entropy, "probabilities",
-                      {"weight": [0.5, 2.0, 1.0, 0.1], "sample_weight": [0.5, 2.0, 0.3], "label_smoothing": 0.2}),
-    **{divergence: (xe.kl_div_with_logits, "teacher", {"divergence": divergence, "temperature": 1.7, "beta": 0.3,
-                                                      "sample_weight": [0.5, 2.0, 0.3]})
-       for divergence in ("forward", "reverse", "js")},
-    "distillation_loss": (xe.distillation_loss, "teacher", {"temperature": 1.7, "ignore_index": 3, "alpha": 0.3,
-                                                            "weight": [0.5, 2.0, 1.0, 0.1]}),
-    "binary_cross_entropy": (xe.binary_cross_entropy, "probabilities", {"weight": [0.5, 2.0, 1.0, 0.1]}),
-    "binary_cross_entropy_with_logits": (xe.binary_cross_entropy_with_logits, "probabilities", {
-        "weight": [0.5, 2.0, 1.0, 0.1], "pos_weight": [0.1, 1.0, 3.0, 2.0], "label_smoothing": 0.2}),
-    "kl_div": (xe.kl_div, "probabilities", {}), "kl_div rows": (xe.kl_div, "probabilities", {"axis": 1}),
-    "kl_div log_target": (xe.kl_div, "teacher", {"log_target": True}),
-}
-
-
-@pytest.mark.parametrize("name", PAIRS)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
-def test_losses_of_two_distributions(reduction, name, x, rng):
-    loss, second, options = PAIRS[name]
-    other = rng.uniform(0.1, 0.9, x.shape) if second == "probabilities" else rng.normal(0, 1.5, x.shape)
-    if name == "binary_cross_entropy":
-        x = 0.5 + np.tanh(x) / 4  # away from 0 and 1, where the derivatives grow
-    positional = (x, other, TARGET) if name == "distillation_loss" else (x, other)
-    call = lambda v, **more: loss(v, *positional[1:], reduction=reduction, **options, **more)
+@pytest.mark.parametrize("form, case", operations.CASES, ids=str)
+@pytest.mark.parametrize("reduction", ("none", "sum", "mean", "denominator"))
+def test_losses(reduction, form, case, x, rng):
+    x, *others = arguments(form, x, rng)
+    options = {"reduction": reduction, **form.fixed,
+               **operations.resolved(form.cases[case], lambda _, kind: WEIGHTS[kind])}
+    if reduction == "denominator":
+        options |= {"reduction": "mean", "denominator": 7.0}
+    call = lambda v: form.function(v, *others, **options)
     upstream = rng.normal(0, 1, np.shape(call(x)))
     wanted = slope(lambda v: np.sum(upstream * call(v)), x)
-    backward = getattr(xe, loss.__name__ + "_backward")
-    np.testing.assert_allclose(backward(upstream, *positional, reduction=reduction, **options), wanted, atol=1e-8)
-    fused = call(x, return_grad=True)[1]
+    np.testing.assert_allclose(form.backward(upstream, x, *others, **options), wanted, atol=1e-8)
+    fused = form.function(x, *others, return_grad=True, **options)[1]
     np.testing.assert_allclose(fused, slope(lambda v: np.sum(call(v)), x), atol=1e-8)
 
 

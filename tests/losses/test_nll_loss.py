@@ -1,49 +1,18 @@
-"""nll_loss against exact arithmetic: 4 ulp of the exact value (a row is one or two products, a gradient entry too)."""
+"""nll_loss beside cross_entropy and the log-probabilities themselves.
+
+Exact values, options, reductions, dtypes and layouts are in test_every_loss.py.
+"""
 
 import numpy as np
-import oracle
 import pytest
-from test_cross_entropy import LIMIT, OPTIONS, arrays, some_rows
+from distributions import some_rows
 
 import crossent as xe
-
-NLL_OPTIONS = {name: options for name, options in OPTIONS.items() if "label_smoothing" not in options}
-NLL_OPTIONS["everything"] = {k: v for k, v in OPTIONS["everything"].items() if k != "label_smoothing"}
 
 
 def some_log_probs(rng, dtype):
     x, target = some_rows(rng, dtype)
     return xe.log_softmax(x), target
-
-
-@pytest.mark.parametrize("name", NLL_OPTIONS)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean", "denominator"))
-def test_options(name, reduction, dtype, rng):
-    log_probs, target = some_log_probs(rng, dtype)
-    options = arrays(NLL_OPTIONS[name], dtype)
-    own = 37.5 if reduction == "denominator" else None
-    reduction = "mean" if own else reduction
-    loss, grad = xe.nll_loss(log_probs, target, reduction=reduction, denominator=own, return_grad=True, **options)
-    exact = oracle.nll_loss_rows(log_probs, target, **options)
-    if reduction != "none":
-        exact = oracle.reduce(exact, reduction, own or oracle.denominator(12, 9, target, **options))
-    oracle.assert_within(LIMIT, loss, exact)
-    exact_grad = oracle.nll_loss_grad(log_probs, target, reduction, mean_denominator=own, **options)
-    oracle.assert_within(LIMIT, grad, *exact_grad)
-    assert loss.dtype == grad.dtype == dtype
-    assert isinstance(loss, np.ndarray if reduction == "none" else np.floating)
-
-
-@pytest.mark.parametrize("name", NLL_OPTIONS)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean", "denominator"))
-def test_backward(name, reduction, dtype, rng):
-    log_probs, target = some_log_probs(rng, dtype)
-    options = arrays(NLL_OPTIONS[name], dtype)
-    own = 37.5 if reduction == "denominator" else None
-    reduction = "mean" if own else reduction
-    upstream = rng.normal(0, 1, 12).astype(dtype) if reduction == "none" else dtype(-1.75)
-    grad = xe.nll_loss_backward(upstream, log_probs, target, reduction=reduction, denominator=own, **options)
-    oracle.assert_within(LIMIT, grad, *oracle.nll_loss_grad(log_probs, target, reduction, upstream, own, **options))
 
 
 def test_nll_of_log_softmax_is_cross_entropy(dtype, rng):

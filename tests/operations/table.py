@@ -19,6 +19,8 @@ from .functions import ALIKE, Form, Function, Loss
 BOTH_WEIGHTS = {"weight": PER_CLASS, "sample_weight": PER_ROW}
 EVERY_WEIGHT = {"weight": PER_ELEMENT, "pos_weight": PER_ELEMENT}
 NO_TARGET = ("alpha", "weight", "ignore_index", "label_smoothing")  # what distillation refuses without one
+INDEX_CASES = {"weight": {"weight": PER_CLASS}, "sample_weight": {"sample_weight": PER_ROW},
+               "ignore_index": {"ignore_index": 4}, "ignore_none": {"ignore_index": None}}
 
 CROSS_ENTROPY = Loss(
     "cross_entropy",
@@ -26,7 +28,10 @@ CROSS_ENTROPY = Loss(
     "reduction='mean', denominator=None",
     Form(
         arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
-        cases={"everything": {**BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05}},
+        cases={**INDEX_CASES, "label_smoothing": {"label_smoothing": 0.1},
+               "label_smoothing_1": {"label_smoothing": 1.0},
+               "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3},
+               "everything": {**BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05}},
         golden={},  # contract/golden.py has its own arrays for class indices
         accuracy={"cross_entropy": {}, "cross_entropy smoothed": {**BOTH_WEIGHTS, "label_smoothing": 0.1}},
         accuracy_reductions=("mean", "sum"),
@@ -48,7 +53,7 @@ NLL_LOSS = Loss(
     "denominator=None",
     Form(
         arrays={"log_probs": LOG_PROBABILITIES, "target": CLASS_INDICES}, draw=draws.log_probabilities_and_classes,
-        pairs=ALIKE, cases={"everything": {**BOTH_WEIGHTS, "ignore_index": 2}},
+        pairs=ALIKE, cases={**INDEX_CASES, "everything": {**BOTH_WEIGHTS, "ignore_index": 2}},
         golden={}, accuracy={"nll_loss": {}},
     ),
     exact=exact.nll_loss,
