@@ -2,6 +2,7 @@
 
 import fuzz_reference as reference
 import numpy as np
+import operations
 from fuzz_reference import column, finite, log_softmax, times
 
 
@@ -32,12 +33,7 @@ def _back(x, like, axis):
 
 # ---- Losses ----------------------------------------------------------------------------------------------------------
 
-LOSSES = {
-    "cross_entropy": reference.cross_entropy, "nll_loss": reference.nll_loss,
-    "kl_div_with_logits": reference.kl_div_with_logits, "distillation_loss": reference.distillation_loss,
-    "binary_cross_entropy": reference.binary_cross_entropy, "kl_div": reference.kl_div,
-    "binary_cross_entropy_with_logits": reference.binary_cross_entropy_with_logits,
-}
+LOSSES = {loss.name: getattr(reference, loss.name) for loss in operations.LOSSES}
 
 
 def _of_loss(call, seen):

@@ -29,6 +29,7 @@ from .arguments import (
     PER_ELEMENT,
     PER_ROW,
     PROBABILITIES,
+    WEIGHTS,
     resolved,
 )
 from .functions import FLOATS, PAIRS
@@ -64,6 +65,7 @@ __all__ = [
     "PER_ELEMENT",
     "PER_ROW",
     "PROBABILITIES",
+    "WEIGHTS",
     "draws",
     "exact",
     "resolved",
