@@ -1,10 +1,44 @@
-"""The calls of crossent that are measured: from a batch of a family to {operation: array}, named as in reference.py."""
+"""The calls of crossent that are measured: from a batch of a family to {operation: array}, named as in reference.py.
 
-from reference import SMOOTHING
-from reference_pairs import ALPHA, BETA
+Those of losses are in the registry (`accuracy` of a form). A family is what shares its arrays: see inputs.py.
+"""
+
+from operations import CLASS_INDICES, FORMS, FRACTIONS, LOG_PROBABILITIES, LOGITS, PROBABILITIES, resolved
 
 import crossent as xe
 from crossent import information
+
+# Names in a batch, by argument; those of targets by kind.
+ARGUMENTS = {"logits": "x", "teacher_logits": "t", "probs": "p", "log_probs": "log_p",
+             "weight": "w", "sample_weight": "v", "pos_weight": "pw"}
+TARGETS = {CLASS_INDICES: "y", FRACTIONS: "y", PROBABILITIES: "q", LOG_PROBABILITIES: "log_q"}
+
+
+def family_of(form):
+    if FRACTIONS in form.arrays.values():
+        return "binary"
+    if "teacher_logits" in form.arrays:
+        return "divergences"
+    return "logits" if form.arrays[form.first] == LOGITS else "probabilities"
+
+
+def array_of(batch, argument, kind):
+    name = ARGUMENTS.get(argument) or TARGETS[kind]
+    return batch.rows[name] if name in batch.rows else batch.shared[name]
+
+
+def measured(family, batch):
+    """(name, form, arrays, options) of each measured call of a loss; at a temperature, of those that take one."""
+    temperature = batch.shared.get("temperature", 1.0)
+    for form in (form for form in FORMS if family_of(form) == family):
+        for name, options in form.accuracy.items():
+            if "temperature" in form.options:
+                options = {**options, "temperature": temperature}
+            elif temperature != 1:
+                continue
+            arrays = [array_of(batch, argument, kind) for argument, kind in form.arrays.items()]
+            yield name, form, arrays, {
+                **form.fixed, **resolved(options, lambda option, kind: array_of(batch, option, kind))}
 
 
 def both(name, call):
@@ -13,53 +47,39 @@ def both(name, call):
     return {name: loss, f"{name} gradient": gradient}
 
 
+def losses(family, batch):
+    out = {}
+    for name, form, arrays, options in measured(family, batch):
+        out |= both(name, form.function(*arrays, reduction="none", return_grad=True, **options))
+        if form.loss.name == "kl_div_with_logits":  # which promises a relative error, too
+            out[f"{name} relative"] = out[name]
+        for reduction in form.accuracy_reductions if name == next(iter(form.accuracy)) else ():
+            out[f"{name} {reduction}"] = form.function(*arrays, reduction=reduction, **options)
+    return out
+
+
 def logits(batch):
     x, y, g, temperature = *(batch.rows[name] for name in "xyg"), batch.shared["temperature"]
     out = {"softmax": xe.softmax(x, temperature=temperature),
-           "log_softmax": xe.log_softmax(x, temperature=temperature)}
+           "log_softmax": xe.log_softmax(x, temperature=temperature), **losses("logits", batch)}
     if temperature != 1:
         return out
-    some = {"reduction": "none", "return_grad": True}
-    weights = {"weight": batch.shared["w"], "sample_weight": batch.rows["v"], "label_smoothing": SMOOTHING}
-    return {
-        **out, "logsumexp": xe.logsumexp(x), "logsumexp_backward": xe.logsumexp_backward(g, x),
-        "entropy_with_logits": information.entropy_with_logits(x),
-        **both("cross_entropy", xe.cross_entropy(x, y, **some)),
-        **both("cross_entropy probabilities", xe.cross_entropy(x, batch.rows["q"], **some)),
-        **both("cross_entropy smoothed", xe.cross_entropy(x, y, **weights, **some)),
-        "cross_entropy mean": xe.cross_entropy(x, y), "cross_entropy sum": xe.cross_entropy(x, y, reduction="sum"),
-        "information.perplexity": information.perplexity(x, y)}
+    return {**out, "logsumexp": xe.logsumexp(x), "logsumexp_backward": xe.logsumexp_backward(g, x),
+            "entropy_with_logits": information.entropy_with_logits(x),
+            "information.perplexity": information.perplexity(x, y)}
 
 
 def divergences(batch):
-    x, t, y = (batch.rows[name] for name in "xty")
-    some = {"reduction": "none", "return_grad": True, "temperature": batch.shared["temperature"]}
-    out = both("distillation_loss", xe.distillation_loss(x, t, y, alpha=ALPHA, **some))
-    for divergence in ("forward", "reverse", "js"):
-        name = f"kl_div_with_logits {divergence}"
-        out.update(both(name, xe.kl_div_with_logits(x, t, divergence=divergence, beta=BETA, **some)))
-        out[f"{name} relative"] = out[name]
-    some = {"temperature": batch.shared["temperature"]}
-    return {**out, "kl_div_with_logits forward mean": xe.kl_div_with_logits(x, t, **some)}
+    return losses("divergences", batch)
 
 
 def binary(batch):
-    x, p, y, w, pw = (batch.rows[name] for name in ("x", "p", "y", "w", "pw"))
-    some = {"reduction": "none", "return_grad": True}
-    with_logits = xe.binary_cross_entropy_with_logits
-    return {**both("binary_cross_entropy_with_logits", with_logits(x, y, **some)),
-            **both("binary_cross_entropy_with_logits weighted", with_logits(x, y, weight=w, pos_weight=pw, **some)),
-            **both("binary_cross_entropy", xe.binary_cross_entropy(p, y, **some)),
-            "binary_cross_entropy mean": xe.binary_cross_entropy(p, y),
-            "binary_cross_entropy_with_logits mean": with_logits(x, y)}
+    return losses("binary", batch)
 
 
 def probabilities(batch):
-    p, q, log_p, log_q, y, g = (batch.rows[name] for name in ("p", "q", "log_p", "log_q", "y", "g"))
-    some = {"reduction": "none", "return_grad": True}
-    return {**both("nll_loss", xe.nll_loss(log_p, y, **some)),
-            **both("kl_div", xe.kl_div(log_p, q, **some)),
-            **both("kl_div log_target", xe.kl_div(log_p, log_q, log_target=True, **some)),
+    p, q, log_p, g = (batch.rows[name] for name in ("p", "q", "log_p", "g"))
+    return {**losses("probabilities", batch),
             "softmax_backward": xe.softmax_backward(g, p), "log_softmax_backward": xe.log_softmax_backward(g, log_p),
             "information.entropy": information.entropy(p),
             "information.cross_entropy": information.cross_entropy(p, q),

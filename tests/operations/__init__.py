@@ -39,6 +39,8 @@ FORMS = tuple(form for loss in LOSSES for form in loss.forms)
 CASES = tuple((form, case) for form in FORMS for case in form.cases)
 FUNCTIONS = {function.name: function for function in (
     *NORMALISERS, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *MEASURES)}
+# Of each name in docs/accuracy.md, the form and its options.
+ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
 
 
 def taking(*options):
@@ -47,6 +49,7 @@ def taking(*options):
 
 
 __all__ = [
+    "ACCURACY",
     "CASES",
     "CLASS_INDICES",
     "DRAW",
