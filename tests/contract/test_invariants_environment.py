@@ -7,13 +7,20 @@ have left them: results keep their bits. test_environment.py has chosen inputs; 
 import numpy as np
 import operations
 import pytest
+from contract.environments import ENVIRONMENTS, LIBM, X86, Changed
 from hypothesis import given
 from hypothesis import strategies as st
+from operations import (
+    CLASS_INDICES,
+    LOG_PROBABILITIES,
+    LOGITS,
+    MEASURES,
+    NORMALISERS,
+    PER_ELEMENT,
+    PER_ROW,
+    PROBABILITIES,
+)
 from support import assert_same_bits
-from test_environment import ENVIRONMENTS, LIBM, X86, Changed
-
-import crossent as xe
-from crossent import information
 
 # FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW, FE_UNDERFLOW, FE_INEXACT
 EVERY_FLAG = 0x3D if X86 else 0x1F
@@ -21,25 +28,20 @@ SCALES = (1e-30, 1.0, 30.0, 1e30)  # subnormal and overflowing terms on the way
 seeds = st.integers(0, 2**32)
 
 
-def calls(x, p, g):
-    """Functions without a loss, on logits, probabilities and an upstream gradient."""
-    return {
-        "softmax": lambda: xe.softmax(x), "log_softmax": lambda: xe.log_softmax(x, temperature=0.3),
-        "logsumexp": lambda: xe.logsumexp(x), "softmax_backward": lambda: xe.softmax_backward(g, p),
-        "log_softmax_backward": lambda: xe.log_softmax_backward(g, x),
-        "logsumexp_backward": lambda: xe.logsumexp_backward(g[:, 0], x),
-        "entropy": lambda: information.entropy(p), "information.cross_entropy": lambda: information.cross_entropy(p, p),
-        "kl_divergence": lambda: information.kl_divergence(p, p, base=2),
-        "js_divergence": lambda: information.js_divergence(p, p[::-1]),
-        "entropy_with_logits": lambda: information.entropy_with_logits(x),
-        "perplexity": lambda: information.perplexity(x, [0] * len(x)),
-    }
-
-
 def some_calls(seed, dtype, scale):
+    """Functions without a loss, on logits, probabilities and an upstream gradient."""
     rng = np.random.default_rng(seed)
     x = (scale * operations.draws.some_logits(rng, np.float64)).astype(dtype)
-    return calls(x, operations.draws.some_probabilities(rng, dtype), rng.normal(0, 1, x.shape).astype(dtype))
+    p, g = operations.draws.some_probabilities(rng, dtype), rng.normal(0, 1, x.shape).astype(dtype)
+    arrays = {LOGITS: x, LOG_PROBABILITIES: x, PROBABILITIES: p, PER_ELEMENT: g, PER_ROW: g[:, 0],
+              CLASS_INDICES: np.zeros(len(x), int)}
+
+    def call(function):
+        inputs = [arrays[kind][::-1] if name == "q" else arrays[kind] for name, kind in function.arrays.items()]
+        options = {name: value for name, value in {"temperature": 0.3, "base": 2}.items() if name in function.options}
+        return lambda: function.run(*inputs, **options)
+
+    return {function.name: call(function) for function in (*NORMALISERS, *MEASURES)}
 
 
 def loss_call(form, dtype, seed):

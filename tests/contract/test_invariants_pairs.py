@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from support import DTYPES, assert_same_bits
-from test_invariants import (
-    DIVERGENCES,
+from contract.drawn import (
     HALVES,
     LIMIT,
     assert_near,
@@ -19,6 +14,11 @@ from test_invariants import (
     rows_and_classes,
     ulp,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from oracle.divergence import DIVERGENCES
+from support import DTYPES, assert_same_bits
 
 import crossent as xe
 from crossent import information
