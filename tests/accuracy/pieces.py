@@ -73,7 +73,7 @@ class Piece:
                 units[actual.dtype] = exact.unit(actual.dtype)
             errors = exact.errors(actual, units[actual.dtype])
 
-            def describe(index):
+            def describe(index, actual=actual):
                 return self.describe(index, actual, exact, part, where)
             self.errors.setdefault(name, {}).setdefault(library, Errors()).add(errors, describe)
 

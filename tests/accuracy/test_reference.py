@@ -40,7 +40,7 @@ def assert_relative(actual, wanted, bits):
         assert abs(a - w) <= abs(w) * mpf(2) ** -bits, (a, w)
 
 
-@pytest.mark.parametrize("size", (1e-12, 1e-6, 2**-10, 1e-3, 2**-6, 0.5, 5, 80, 290))
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 2**-10, 1e-3, 2**-6, 0.5, 5, 80, 290])
 def test_exponentials(size, rng):
     h = rng.uniform(-size, size, 100)
     x = pair(rng, h)
@@ -101,7 +101,7 @@ def exact_logits(batch):
     if batch.shared["temperature"] != 1:
         return
     yield "logsumexp", [row.logsumexp() for row in rows], [row.log_total for row in rows]
-    yield "logsumexp_backward", [row.softmax() * u for row, u in zip(rows, oracle.exact(g))], None
+    yield "logsumexp_backward", [row.softmax() * u for row, u in zip(rows, oracle.exact(g), strict=True)], None
     yield "entropy_with_logits", [oracle.divergence.entropy_with_logits(row) for row in x], None
 
 
@@ -135,11 +135,11 @@ def exact_probabilities(batch):
     p, q, log_p, g = (batch.rows[name] for name in ("p", "q", "log_p", "g"))
     yield from exact_losses("probabilities", batch)
     for name, first in (("softmax_backward", p), ("log_softmax_backward", log_p)):
-        yield name, *zip(*(getattr(oracle, name)(a, b) for a, b in zip(g, first)))
+        yield name, *zip(*(getattr(oracle, name)(a, b) for a, b in zip(g, first, strict=True)), strict=True)
     for name in ("entropy", "information_cross_entropy", "kl_divergence", "js_divergence"):
         given = (p,) if name == "entropy" else (p, q)
-        exact = [getattr(oracle.divergence, name)(*row) for row in zip(*given)]
-        yield f"information.{name.removeprefix('information_')}", *zip(*exact)
+        exact = [getattr(oracle.divergence, name)(*row) for row in zip(*given, strict=True)]
+        yield f"information.{name.removeprefix('information_')}", *zip(*exact, strict=True)
 
 
 def beside_power(z):
@@ -153,7 +153,7 @@ CASES = [(family, name) for family in EXACT for name in inputs.distributions(fam
 
 
 @pytest.mark.parametrize("dtype", inputs.DTYPES.values(), ids=str)
-@pytest.mark.parametrize("family, distribution", CASES)
+@pytest.mark.parametrize(("family", "distribution"), CASES)
 def test_formulas(family, distribution, dtype):
     for n, c in SHAPES:
         batch = inputs.draw(family, distribution, dtype, c, n, 0)

@@ -40,7 +40,6 @@ SHAPES = ((40, 1), (40, 2), (40, 10), (40, 17), (24, 100), (12, 1024), (12, 3001
 
 def of_class_indices(x, target, g, weight, v):
     """The losses of class indices, and all that is no loss, by name."""
-    n, c = x.shape
     everything = {"weight": weight, "sample_weight": v, "label_smoothing": 0.125, "ignore_index": 0}
     plain, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True)
     full, full_grad = xe.cross_entropy(x, target, reduction="none", return_grad=True, **everything)

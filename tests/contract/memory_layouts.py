@@ -24,8 +24,8 @@ def sliced(a, data):
     """Every axis a step of 1 to 3 inside a larger array, from a start of 0 to 2."""
     steps = data.draw(st.tuples(*[st.integers(1, 3)] * a.ndim))
     starts = data.draw(st.tuples(*[st.integers(0, 2)] * a.ndim))
-    store = np.full([n * k + s for n, k, s in zip(a.shape, steps, starts)], 77, a.dtype)
-    view = store[tuple(slice(s, s + n * k, k) for n, k, s in zip(a.shape, steps, starts))]
+    store = np.full([n * k + s for n, k, s in zip(a.shape, steps, starts, strict=True)], 77, a.dtype)
+    view = store[tuple(slice(s, s + n * k, k) for n, k, s in zip(a.shape, steps, starts, strict=True))]
     view[...] = a
     return view
 

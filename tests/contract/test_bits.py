@@ -55,13 +55,13 @@ def all_rows(x, target):
     return *xe.cross_entropy(x, target, reduction="none", return_grad=True), xe.softmax(x), xe.logsumexp(x)
 
 
-@pytest.mark.parametrize("threads", (1, 2, 3, 5, 8))
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 8])
 def test_thread_count(threads, batch):
     x, target = batch
     finite = np.where(np.isfinite(x), x, 0)
     wanted, total = all_rows(x, target), xe.cross_entropy(finite, target)
     with xe.num_threads(threads):
-        for got, one in zip(all_rows(x, target), wanted):
+        for got, one in zip(all_rows(x, target), wanted, strict=True):
             assert_same_bits(got, one)
         assert_same_bits(xe.cross_entropy(finite, target), total)
 
@@ -98,7 +98,7 @@ def test_row_position(batch):
     assert_same_rows(x, target, order, all_rows(x, target))
 
 
-@pytest.mark.parametrize("columns", (5, 16, 100, 1025))
+@pytest.mark.parametrize("columns", [5, 16, 100, 1025])
 def test_alignment(columns, dtype):
     x, target = corpus((30, columns), dtype), integers(30, 5) % columns
     wanted = all_rows(x, target)
@@ -111,9 +111,9 @@ def test_alignment(columns, dtype):
         assert_same_bits(xe.logsumexp(moved), wanted[3])
 
 
-@pytest.mark.parametrize("options", ({}, {"label_smoothing": 0.125}, {"ignore_index": 1}, {"weighted": True}), ids=str)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
-@pytest.mark.parametrize("loss", ("cross_entropy", "nll_loss"))
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.125}, {"ignore_index": 1}, {"weighted": True}], ids=str)
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
 def test_value_alone_fused_and_backward(loss, reduction, options, batch):
     x, target = batch
     if loss == "nll_loss":

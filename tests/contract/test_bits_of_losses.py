@@ -37,7 +37,7 @@ def test_thread_count(batch):
             assert_all_same(of_losses(batch), wanted)
 
 
-@pytest.mark.parametrize("first, second", (("f2", "f2"), ("f4", "f8")), ids=str)
+@pytest.mark.parametrize(("first", "second"), [("f2", "f2"), ("f4", "f8")], ids=str)
 def test_thread_count_of_other_dtypes(first, second):
     for shape in ((5000, 7), (2, 20_000)):
         batch = Batch(shape, np.dtype(first), np.dtype(second))
@@ -58,7 +58,7 @@ def test_batch_split_and_position(batch):
 
 
 @pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
-@pytest.mark.parametrize("columns", (5, 16, 100, 1025))
+@pytest.mark.parametrize("columns", [5, 16, 100, 1025])
 def test_alignment(columns, dtype):
     batch = Batch((20, columns), dtype)
     wanted = of_losses(batch)
@@ -67,7 +67,7 @@ def test_alignment(columns, dtype):
         assert_all_same(of_losses(batch.changed(lambda name, a, at=offsets: at_offset(a, at[name]))), wanted)
 
 
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @every_form
 def test_value_alone_fused_backward_and_in_place(form, reduction, batch):
     inputs, options = batch.arrays(form), {**form.fixed, "reduction": reduction}
@@ -89,7 +89,7 @@ def test_value_alone_fused_backward_and_in_place(form, reduction, batch):
 
 
 @every_form
-@pytest.mark.parametrize("shape", ((20_001, 3), (50, 2000), (1, 200_001)), ids=str)
+@pytest.mark.parametrize("shape", [(20_001, 3), (50, 2000), (1, 200_001)], ids=str)
 def test_reductions_of_any_thread_count_and_layout(shape, form, dtype):
     """Elementwise losses are added in blocks that neither the threads nor the memory order have a say in."""
     batch = Batch(shape, dtype).changed(lambda _, a: np.where(abs(a) < 50, a, 0) if a.dtype == dtype else a)
@@ -113,8 +113,8 @@ def test_perplexity_of_any_thread_count(dtype):
         assert_same_bits(information.perplexity(np.asfortranarray(x), y), wanted)
 
 
-@pytest.mark.parametrize("scale", (1, 40, 300))
-@pytest.mark.parametrize("classes", (3, 10, 128))
+@pytest.mark.parametrize("scale", [1, 40, 300])
+@pytest.mark.parametrize("classes", [3, 10, 128])
 def test_masked_classes_change_nothing_whatever_the_coefficient(classes, scale, dtype):
     """Rows of few classes go another way than rows of many: from terms that a coefficient may take out of range."""
     rows = 320

@@ -17,7 +17,8 @@ def test_the_environment_is_changed():
     tiny = np.full(64, 1e-310)
     with Changed(0, True):
         flushed = tiny * 0.5
-    assert not flushed.any() and (tiny * 0.5).all()
+    assert not flushed.any()
+    assert (tiny * 0.5).all()
     third = np.full(64, 1.0) / 3
     with Changed(UPWARD):
         up = np.full(64, 1.0) / 3
@@ -55,5 +56,5 @@ def test_information(environment, dtype, rng):
     wanted = [call() for call in calls]
     with Changed(*ENVIRONMENTS[environment]):
         got = [call() for call in calls]
-    for a, b in zip(got, wanted):
+    for a, b in zip(got, wanted, strict=True):
         assert_same_bits(a, b)

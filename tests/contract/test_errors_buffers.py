@@ -50,9 +50,9 @@ def test_output_that_overlaps_an_input(name):
     argument, _ = buffer_of(name)
     first = FIRST[name]
     store, square = np.full(16, 0.25), np.full((3, 3), 0.25)
-    x = store[:6].reshape(2, 3)
+    whole = store[:6].reshape(2, 3)
     shifted, by_one_element = store[1:7].reshape(2, 3), store[5:11].reshape(2, 3)
-    for x, out in ((x, shifted), (x, by_one_element), (x, x[::-1]), (square[:2], square.T[:2])):
+    for x, out in ((whole, shifted), (whole, by_one_element), (whole, whole[::-1]), (square[:2], square.T[:2])):
         assert_raises(name, ValueError, argument, **{first: x, argument: out})
 
 
@@ -78,7 +78,7 @@ def test_output_that_overlaps_the_second_distribution(name):
         assert_raises(name, ValueError, argument, **{argument: out, weight: store[2:5]})
 
 
-@pytest.mark.parametrize("name", ("logsumexp", "logsumexp_backward", "softmax_backward", "log_softmax_backward"))
+@pytest.mark.parametrize("name", ["logsumexp", "logsumexp_backward", "softmax_backward", "log_softmax_backward"])
 def test_output_that_overlaps_the_other_input(name):
     store = np.full(12, 0.25)
     if name == "logsumexp":
@@ -115,7 +115,8 @@ def test_output_may_be_exactly_the_second_distribution(name, dtype):
     wanted = FUNCTIONS[name].run(**arrays, return_grad=True)
     arrays[SECOND[name]] = out = second.copy()
     loss, grad = FUNCTIONS[name].run(**arrays, return_grad=True, grad_out=out)
-    assert grad is out and loss == wanted[0]
+    assert grad is out
+    assert loss == wanted[0]
     np.testing.assert_array_equal(out, wanted[1])
 
 
@@ -138,8 +139,8 @@ def test_zero_stride_inputs_are_fine_and_outputs_are_not(form, dtype, rng):
     arrays, options = form.arguments(rng, (dtype, dtype), "plain")
     repeated = [np.broadcast_to(a[:1], a.shape) for a in arrays]
     function = form.function
-    for got, wanted in zip(function(*repeated, reduction="none", return_grad=True, **options),
-                           function(*(a.copy() for a in repeated), reduction="none", return_grad=True, **options)):
+    some = {"reduction": "none", "return_grad": True, **options}
+    for got, wanted in zip(function(*repeated, **some), function(*(a.copy() for a in repeated), **some), strict=True):
         np.testing.assert_array_equal(got, wanted)
     out = np.lib.stride_tricks.as_strided(np.full(9, SENTINEL).astype(dtype), arrays[0].shape, (0, dtype.itemsize))
     with pytest.raises(ValueError, match="grad_out"):

@@ -16,7 +16,7 @@ POSITIONS = ((0, 0), (0, 1), (499, 713), (777, 777), (999, 998), (999, 999))
 # ---- Class indices ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", (3, -1, -100, 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)))
+@pytest.mark.parametrize("value", [3, -1, -100, 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)])
 @pytest.mark.parametrize("name", OF_INDICES)
 def test_target_out_of_range(name, value):
     """The message has the position, the value and the number of classes."""
@@ -24,14 +24,14 @@ def test_target_out_of_range(name, value):
         assert_raises(name, IndexError, says, target=np.array([0, value]), ignore_index=None)
 
 
-@pytest.mark.parametrize("value", (3, 255, 2**63 - 1, 2**63, 2**64 - 100, 2**64 - 1))
+@pytest.mark.parametrize("value", [3, 255, 2**63 - 1, 2**63, 2**64 - 100, 2**64 - 1])
 def test_unsigned_target_out_of_range(value):
     """Never wrapped: 2^64 - 100 is not -100."""
     for name in OF_INDICES:
         assert_raises(name, IndexError, str(value), target=np.array([0, value], np.uint64))
 
 
-@pytest.mark.parametrize("position", ((0, 0), (1, 2), (2, 3)), ids=str)
+@pytest.mark.parametrize("position", [(0, 0), (1, 2), (2, 3)], ids=str)
 def test_position_of_a_target_in_several_axes(position):
     target = np.zeros((3, 4), int)
     target[position] = 7
@@ -48,7 +48,7 @@ def test_first_bad_target_in_c_order_is_reported():
         xe.cross_entropy(np.zeros((40, 2, 50)), np.asfortranarray(target))
 
 
-@pytest.mark.parametrize("position", (0, 1, 499_999, 777_777, 999_998, 999_999))
+@pytest.mark.parametrize("position", [0, 1, 499_999, 777_777, 999_998, 999_999])
 @pytest.mark.parametrize("name", INDEX_LOSSES)
 def test_one_bad_target_in_a_million(name, position, dtype):
     x, target = np.zeros((1_000_000, 2), dtype), np.ones(1_000_000, np.int32)
@@ -60,10 +60,11 @@ def test_one_bad_target_in_a_million(name, position, dtype):
             function(x, target, **buffer)
     with pytest.raises(IndexError, match=str(position)):
         FUNCTIONS[name + "_backward"].run(1.0, x, target, out=out)
-    assert (out == SENTINEL).all() and not x.any()
+    assert (out == SENTINEL).all()
+    assert not x.any()
 
 
-@pytest.mark.parametrize("position", (0, 1, 499_999, 777_777, 999_999))
+@pytest.mark.parametrize("position", [0, 1, 499_999, 777_777, 999_999])
 def test_one_bad_class_in_a_million_of_distillation(position):
     for dtype in operations.FLOATS:
         x, target = np.zeros((1_000_000, 2), dtype), np.ones(1_000_000, np.int16)
@@ -87,13 +88,14 @@ def test_bad_target_in_place():
 # ---- Probabilities ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("position, value", list(zip(POSITIONS, (np.nan, -0.125, 1.0078125) * 2)), ids=str)
-@pytest.mark.parametrize("form, argument", [
+@pytest.mark.parametrize(
+    ("position", "value"), list(zip(POSITIONS, (np.nan, -0.125, 1.0078125) * 2, strict=True)), ids=str)
+@pytest.mark.parametrize(("form", "argument"), [
     (form, argument) for form in operations.FORMS for argument, kind in form.arrays.items()
     if kind in (PROBABILITIES, FRACTIONS)], ids=str)
 def test_one_bad_probability_in_a_million(form, argument, position, value):
     """In every dtype, at any place: refused before anything is written, with its position."""
-    for dtype, order in zip(operations.FLOATS, ("C", "F", "C", "F")):
+    for dtype, order in zip(operations.FLOATS, ("C", "F", "C", "F"), strict=True):
         arrays = {name: np.full(MILLION, 0.25, dtype) for name in form.arrays}
         arrays[argument] = np.array(arrays[argument], order=order)
         arrays[argument][position] = value
@@ -126,7 +128,7 @@ def test_more_elements_than_32_bits_count_of_class_indices():
     losses = xe.cross_entropy(x, target, reduction="none")
     assert (losses == one).all()
     target[69_999] = -1
-    with pytest.raises(IndexError, match="69999.*-1"):
+    with pytest.raises(IndexError, match=r"69999.*-1"):
         xe.cross_entropy(x, target)
 
 

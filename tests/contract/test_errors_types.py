@@ -29,7 +29,7 @@ WITH_INDICES = [name for name, function in FUNCTIONS.items() if CLASS_INDICES in
 
 
 @pytest.mark.parametrize("kind", BAD_FLOATS)
-@pytest.mark.parametrize("name, argument", [
+@pytest.mark.parametrize(("name", "argument"), [
     (name, argument) for name, function in FUNCTIONS.items() for argument, kind in function.arrays.items()
     if argument != "grad_output" and kind != CLASS_INDICES])
 def test_dtype_of_an_array(name, argument, kind):
@@ -43,7 +43,7 @@ def test_dtype_of_class_probabilities(name, kind):
 
 
 @pytest.mark.parametrize("kind", BAD_FLOATS)
-@pytest.mark.parametrize("name, option", WEIGHTS)
+@pytest.mark.parametrize(("name", "option"), WEIGHTS)
 def test_dtype_of_weights(name, option, kind):
     bad, of = BAD_FLOATS[kind], OF_LOSSES[name].forms[0].weights[option]
     assert_raises(name, TypeError, option, **{
@@ -71,13 +71,13 @@ def test_dtype_of_class_indices(name, target):
         assert_raises(name, TypeError, "target", target=target)
 
 
-@pytest.mark.parametrize("target", (np.array([2.0, 0.0]), [2.0, 0.0], np.array([2, 0], np.float32)), ids=repr)
+@pytest.mark.parametrize("target", [np.array([2.0, 0.0]), [2.0, 0.0], np.array([2, 0], np.float32)], ids=repr)
 @pytest.mark.parametrize("name", sorted(set(WITH_INDICES) & set(OF_LOSSES) - set(OF_PROBABILITIES)))
 def test_float_target_where_only_indices_are_taken(name, target):
     assert_raises(name, TypeError, "target", target=target)
 
 
-@pytest.mark.parametrize("dtype", (ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3fn, "V2"), ids=str)
+@pytest.mark.parametrize("dtype", [ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3fn, "V2"], ids=str)
 @pytest.mark.parametrize("name", OF_LOSSES)
 def test_other_small_dtypes_are_not_bfloat16(name, dtype):
     first = np.zeros((2, 3), np.uint16).view("V2") if dtype == "V2" else X.astype(dtype)
@@ -115,7 +115,7 @@ def test_output_has_the_dtype_of_the_first_argument(name, kind):
             assert_raises(name, TypeError, argument, **{FIRST[name]: first, argument: np.full((2, 3), 7).astype(other)})
 
 
-@pytest.mark.parametrize("name, option", [
+@pytest.mark.parametrize(("name", "option"), [
     (name, option) for name, function in FUNCTIONS.items() for option in function.options if OPTIONS[option].bad_types])
 def test_type_of_options(name, option):
     for bad in OPTIONS[option].bad_types:

@@ -31,13 +31,13 @@ from operations import FUNCTIONS, OPTIONS, PER_CLASS, PER_ELEMENT, PER_ROW
 import crossent as xe
 
 WEIGHTS = [(name, option, kind) for name, loss in OF_LOSSES.items() for option, kind in loss.forms[0].weights.items()]
-weights = pytest.mark.parametrize("name, option, kind", WEIGHTS)
+weights = pytest.mark.parametrize(("name", "option", "kind"), WEIGHTS)
 
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axis", (2, -3, 100))
+@pytest.mark.parametrize("axis", [2, -3, 100])
 @pytest.mark.parametrize("name", operations.taking("axis"))
 def test_axis_out_of_range(name, axis):
     assert_raises(name, np.exceptions.AxisError, "axis", axis=axis)
@@ -54,7 +54,7 @@ def test_no_axes_of_information(name):
         assert_raises(name, np.exceptions.AxisError, FIRST[name], **dict.fromkeys(VALID[name], bad))
 
 
-@pytest.mark.parametrize("target", ([2], [2, 0, 1], [[2, 0]], [[2], [0]], 2, []), ids=repr)
+@pytest.mark.parametrize("target", [[2], [2, 0, 1], [[2, 0]], [[2], [0]], 2, []], ids=repr)
 @pytest.mark.parametrize("name", OF_INDICES)
 def test_shape_of_target(name, target):
     assert_raises(name, ValueError, "target", target=np.array(target, int))
@@ -72,7 +72,7 @@ def test_shape_of_the_second_distribution(name):
 
 
 @pytest.mark.parametrize("name", OF_PROBABILITIES)
-@pytest.mark.parametrize("shape", ((2, 4), (3, 3), (2,), (), (1, 3), (2, 3, 1)), ids=str)
+@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (2,), (), (1, 3), (2, 3, 1)], ids=str)
 def test_shape_of_class_probabilities(name, shape):
     assert_raises(name, ValueError, "target", target=np.full(shape, 0.25))
 
@@ -123,7 +123,7 @@ def test_no_classes(name):
 # ---- Values ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", (-1e-300, -1.0, np.nan, np.inf, -np.inf))
+@pytest.mark.parametrize("value", [-1e-300, -1.0, np.nan, np.inf, -np.inf])
 @weights
 def test_value_of_weights(name, option, kind, value):
     for bad in {PER_CLASS: ([1.0, value, 1.0],), PER_ROW: ([1.0, value],),
@@ -132,8 +132,8 @@ def test_value_of_weights(name, option, kind, value):
 
 
 @pytest.mark.parametrize("name", loss_functions(lambda loss: "pos_weight" in loss.options))
-@pytest.mark.parametrize("target", (np.ones((2, 3), int), np.ones((2, 3), bool), [[0, 1, 1], [0, 0, 1]]))
-@pytest.mark.parametrize("argument", ("weight", "pos_weight"))
+@pytest.mark.parametrize("target", [np.ones((2, 3), int), np.ones((2, 3), bool), [[0, 1, 1], [0, 0, 1]]])
+@pytest.mark.parametrize("argument", ["weight", "pos_weight"])
 def test_value_of_the_only_array_to_check_beside_a_converted_target(name, target, argument):
     weight = np.ones((2, 3))
     weight[1, 2] = -1.0
@@ -142,7 +142,7 @@ def test_value_of_the_only_array_to_check_beside_a_converted_target(name, target
         FUNCTIONS[name].run(**{**VALID[name], "target": target, argument: weight})
 
 
-@pytest.mark.parametrize("kind", (np.float16, ml_dtypes.bfloat16, np.float32))
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16, np.float32])
 def test_infinite_weight_of_another_dtype_than_float64_logits(kind):
     """The largest float64 is no bound for smaller types: it is infinite there."""
     weight, p = np.array([1.0, np.inf, 1.0], kind), np.broadcast_to(np.array([1.0, np.inf, 1.0], kind), (2, 3))
@@ -154,7 +154,7 @@ def test_infinite_weight_of_another_dtype_than_float64_logits(kind):
         assert_raises(name, ValueError, "q[0, 1] is inf", q=p)
 
 
-@pytest.mark.parametrize("name, option", [
+@pytest.mark.parametrize(("name", "option"), [
     (name, option) for name, function in FUNCTIONS.items()
     for option in function.options if OPTIONS[option].bad_values])
 def test_value_of_options(name, option):
@@ -168,7 +168,7 @@ def test_batchmean_is_for_divergences_only(name):
     assert_raises(name, ValueError, "reduction", reduction="batchmean")
 
 
-@pytest.mark.parametrize("form, option", [
+@pytest.mark.parametrize(("form", "option"), [
     (form, option) for form in operations.FORMS for option in form.options if OPTIONS[option].bad_values], ids=str)
 def test_value_of_options_in_every_form(form, option):
     arrays, needed = valid_arguments(form.arrays), {**form.fixed, **OPTIONS[option].needed}
@@ -178,7 +178,7 @@ def test_value_of_options_in_every_form(form, option):
             form.function(**{**arrays, **needed, option: bad})
 
 
-@pytest.mark.parametrize("form, option", [
+@pytest.mark.parametrize(("form", "option"), [
     (form, option) for form in operations.FORMS for option in form.lacks], ids=str)
 def test_option_that_a_form_lacks(form, option):
     arrays, value = valid_arguments(form.arrays), OPTIONS[option].example
@@ -186,7 +186,7 @@ def test_option_that_a_form_lacks(form, option):
         form.function(**arrays, **form.fixed, **{option: np.ones(3) if value == PER_CLASS else value})
 
 
-@pytest.mark.parametrize("reduction", ("none", "sum"))
+@pytest.mark.parametrize("reduction", ["none", "sum"])
 @pytest.mark.parametrize("name", OF_LOSSES)
 def test_denominator_without_mean(name, reduction):
     shape = 2 if name in OF_ROWS else (2, 3)
@@ -202,8 +202,8 @@ def test_grad_out_without_return_grad(name):
 # ---- Threads ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", (0, -1, -(2**40)))
-@pytest.mark.parametrize("function", (xe.set_num_threads, xe.num_threads), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("n", [0, -1, -(2**40)])
+@pytest.mark.parametrize("function", [xe.set_num_threads, xe.num_threads], ids=lambda f: f.__name__)
 def test_thread_counts_below_one(function, n):
     before = xe.get_num_threads()
     with pytest.raises(ValueError, match="n "):
@@ -211,8 +211,8 @@ def test_thread_counts_below_one(function, n):
     assert xe.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", (1.0, "2", None), ids=repr)
-@pytest.mark.parametrize("function", (xe.set_num_threads, xe.num_threads), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("n", [1.0, "2", None], ids=repr)
+@pytest.mark.parametrize("function", [xe.set_num_threads, xe.num_threads], ids=lambda f: f.__name__)
 def test_type_of_thread_counts(function, n):
     with pytest.raises(TypeError, match="n "):
         function(n)

@@ -47,14 +47,14 @@ def test_shift(data):
     shift = dtype(data.draw(st.integers(-10_000, 10_000)))
     assert ((x + shift) - shift == x).all()
     y = data.draw(classes(n, c))
-    for plain, shifted in zip(row_functions(x, y).values(), row_functions(x + shift, y).values()):
+    for plain, shifted in zip(row_functions(x, y).values(), row_functions(x + shift, y).values(), strict=True):
         assert_near(plain, shifted, 2 * LIMIT)
     plain, shifted = xe.logsumexp(x), xe.logsumexp(x + shift)
     far = np.abs((plain.astype(np.longdouble) + shift) - shifted)
     assert (far <= ulp(plain) + ulp(shifted) + 2 * LIMIT * ulp(dtype(np.log(c)))).all()  # log1p(tail) <= log C
 
 
-@pytest.mark.parametrize("dtype, shift", [(np.float32, 2), (np.float64, 19)], ids=("float32", "float64"))
+@pytest.mark.parametrize(("dtype", "shift"), [(np.float32, 2), (np.float64, 19)], ids=("float32", "float64"))
 def test_a_shift_may_change_the_last_bit(dtype, shift):
     """The smallest examples. The exponential's argument is reduced without subtracting the maximum (docs/design.md), so
     that a row and the same row shifted are rounded differently, each within the promise."""
@@ -117,7 +117,8 @@ def test_cross_entropy_is_not_negative(batch, smoothing):
     loss = xe.cross_entropy(*batch, reduction="none", label_smoothing=smoothing)
     entropy = information.entropy_with_logits(batch[0])
     for values in (loss, entropy):
-        assert (values >= 0).all() and not np.signbit(values).any()
+        assert (values >= 0).all()
+        assert not np.signbit(values).any()
     assert (xe.log_softmax(batch[0]) <= 0).all()
     assert (xe.softmax(batch[0]) <= 1 + LIMIT * np.finfo(batch[0].dtype).eps).all()  # rounded like the rest
 
@@ -130,10 +131,13 @@ def test_divergences_are_not_negative_and_0_for_equal_rows(data, divergence, tem
     options = {"temperature": temperature, "divergence": divergence, "reduction": "none"}
     for t in (teacher, near, -x):
         loss = xe.kl_div_with_logits(x, t, **options)
-        assert (loss >= 0).all() and not np.signbit(loss).any()
+        assert (loss >= 0).all()
+        assert not np.signbit(loss).any()
     for equal in (x, x.copy()):
         loss, gradient = xe.kl_div_with_logits(x, equal, return_grad=True, **options)
-        assert not loss.any() and not np.signbit(loss).any() and not gradient.any()
+        assert not loss.any()
+        assert not np.signbit(loss).any()
+        assert not gradient.any()
 
 
 @given(data=st.data())
@@ -142,7 +146,8 @@ def test_binary_losses_are_not_negative(data):
     x, (y, p) = data.draw(logits(dtype, n, 800)), (np.abs(data.draw(logits(dtype, n, 1))) for _ in range(2))
     for loss in (xe.binary_cross_entropy_with_logits(x, y, reduction="none"),
                  xe.binary_cross_entropy(p, y, reduction="none")):
-        assert (loss >= 0).all() and not np.signbit(loss).any()
+        assert (loss >= 0).all()
+        assert not np.signbit(loss).any()
 
 
 @given(data=st.data())

@@ -104,7 +104,7 @@ def test_losses_in_another_environment(form, environment, seed, dtype):
     wanted = call()
     with Changed(*ENVIRONMENTS[environment]):
         got = call()
-    for a, b in zip(got, wanted):
+    for a, b in zip(got, wanted, strict=True):
         assert_same_bits(a, b)
 
 

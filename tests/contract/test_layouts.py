@@ -91,7 +91,7 @@ def test_loss_backward(function, case, data):
 
 
 @given(case=cases(), data=st.data())
-@pytest.mark.parametrize("name", ("softmax", "log_softmax"))
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_normalisers(name, case, data):
     function = getattr(xe, name)
     x, _, axis = case
@@ -119,7 +119,7 @@ def test_logsumexp(case, data):
 
 
 @given(case=cases(), data=st.data())
-@pytest.mark.parametrize("name", ("softmax_backward", "log_softmax_backward", "logsumexp_backward"))
+@pytest.mark.parametrize("name", ["softmax_backward", "log_softmax_backward", "logsumexp_backward"])
 def test_normaliser_backward(name, case, data):
     function = getattr(xe, name)
     x, _, axis = case
@@ -141,7 +141,7 @@ def test_normaliser_backward(name, case, data):
 # ---- Layouts of their own kind ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("axes", ((0,), (1,), (2,), (0, 2), (0, 1, 2)), ids=str)
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (0, 1, 2)], ids=str)
 def test_zero_stride_input(axes, dtype, rng):
     """An input that repeats itself through strides of 0 is read like its copy."""
     shape = [1 if k in axes else n for k, n in enumerate((5, 33, 4))]
@@ -201,7 +201,7 @@ def test_inputs_are_left_alone(dtype, rng):
     xe.logsumexp_backward(rows, x)
     for function in (xe.softmax, xe.log_softmax, xe.logsumexp):
         function(x)
-    for array, copy in zip((x, target, g, rows), before):
+    for array, copy in zip((x, target, g, rows), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 

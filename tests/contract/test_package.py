@@ -21,7 +21,8 @@ def test_all_names():
     measures = {f"information.{name}" for name in information.__all__}
     assert {*xe.__all__} - {"information"} | measures == {*FUNCTIONS, *PROCESS}
     assert len(xe.__all__) + len(measures) == len(FUNCTIONS) + len(PROCESS) + 1
-    assert all(hasattr(xe, name) for name in xe.__all__) and xe.information is information
+    assert all(hasattr(xe, name) for name in xe.__all__)
+    assert xe.information is information
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -38,7 +39,8 @@ def test_docstring(name):
     module = "information" if name.startswith("information.") else "xe"
     text = inspect.getdoc(function)
     first, blank, *_ = text.splitlines()
-    assert first.endswith(".") and blank == ""
+    assert first.endswith(".")
+    assert blank == ""
     assert "formula" in text.partition("Parameters")[0]
     assert tuple(re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)) == SECTIONS
     assert f"{module}.{function.__name__}(" in text.partition("Examples")[2]
@@ -50,15 +52,17 @@ def test_docstring(name):
 @pytest.mark.parametrize("name", PROCESS)
 def test_docstring_of_process_functions(name):
     text = inspect.getdoc(getattr(xe, name))
-    assert text.splitlines()[0].endswith(".") and "Examples\n--------" in text
+    assert text.splitlines()[0].endswith(".")
+    assert "Examples\n--------" in text
 
 
-@pytest.mark.parametrize("name", (*FUNCTIONS, *PROCESS))
+@pytest.mark.parametrize("name", [*FUNCTIONS, *PROCESS])
 def test_examples_run(name):
     function = FUNCTIONS[name].run if name in FUNCTIONS else getattr(xe, name)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     examples = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
-    assert examples and examples[0].examples
+    assert examples
+    assert examples[0].examples
     for example in examples:
         assert runner.run(example).failed == 0
 
@@ -69,8 +73,10 @@ def test_config():
     assert config["isa"] in config["isa_levels"]
     assert set(config["isa_levels"]) <= {"baseline", "avx2", "avx512", "neon"}
     assert config["threads"] == xe.get_num_threads() >= 1
-    assert re.fullmatch(r"\d+\.\d+\.\d+.*", config["version"]) and config["version"] == xe.__version__
-    assert isinstance(config["compiler"], str) and isinstance(config["openmp"], str)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", config["version"])
+    assert config["version"] == xe.__version__
+    assert isinstance(config["compiler"], str)
+    assert isinstance(config["openmp"], str)
 
 
 @pytest.mark.parametrize("level", xe.config()["isa_levels"])
@@ -88,20 +94,23 @@ UNUSABLE = sorted({"sse9", "AVX2", "avx2 ", "avx2", "neon"} - set(xe.config()["i
 
 
 @pytest.mark.parametrize("level", UNUSABLE, ids=repr)
-@pytest.mark.parametrize("use", ("xe.config()", "xe.softmax([0.0])", "xe.cross_entropy([[0.0, 1.0]], [0])"))
+@pytest.mark.parametrize("use", ["xe.config()", "xe.softmax([0.0])", "xe.cross_entropy([[0.0, 1.0]], [0])"])
 def test_unknown_or_unusable_level_is_an_error(level, use):
     """Unknown, or known and not of this machine: the message names the level and those that are usable."""
     done = run_python(f"import crossent as xe; {use}", env={"CROSSENT_ISA": level}, check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("RuntimeError") and "CROSSENT_ISA" in last and level in last
+    assert last.startswith("RuntimeError")
+    assert "CROSSENT_ISA" in last
+    assert level in last
     for usable in xe.config()["isa_levels"]:
         assert usable in last
 
 
 def test_types_are_shipped():
     files = importlib.resources.files("crossent")
-    assert (files / "py.typed").is_file() and (files / "_core.pyi").is_file()
+    assert (files / "py.typed").is_file()
+    assert (files / "_core.pyi").is_file()
 
 
 def test_importing_needs_numpy_alone():
@@ -138,7 +147,8 @@ def test_command_info(capsys):
     assert _cli.main(["info"]) == 0
     printed = capsys.readouterr().out
     for key, value in xe.config().items():
-        assert key in printed and (isinstance(value, list) or str(value) in printed)
+        assert key in printed
+        assert (isinstance(value, list) or str(value) in printed)
 
 
 def test_command_demo_says_what_to_install(capsys, monkeypatch):
@@ -147,8 +157,9 @@ def test_command_demo_says_what_to_install(capsys, monkeypatch):
     assert re.search(r"needs no_such_module: pip install crossent\[demo\]", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("arguments", ([], ["train"], ["info", "now"]), ids=str)
+@pytest.mark.parametrize("arguments", [[], ["train"], ["info", "now"]], ids=str)
 def test_command_with_other_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         _cli.main(arguments)
-    assert caught.value.code == 2 and "usage: crossent" in capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "usage: crossent" in capsys.readouterr().err

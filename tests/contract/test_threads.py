@@ -116,7 +116,7 @@ assert statuses == [0] * 5
 """)
 
 
-@pytest.mark.parametrize("method", ("spawn", "forkserver"))
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_other_start_methods(method, tmp_path):
     script = tmp_path / "pool.py"
     script.write_text(COMMON + f"""
@@ -144,7 +144,8 @@ def test_many_python_threads(rng):
         try:
             with xe.num_threads(1 + k % 4):
                 for _ in range(10):
-                    for got, one in zip(xe.cross_entropy(*batches[k], reduction="none", return_grad=True), wanted[k]):
+                    results = xe.cross_entropy(*batches[k], reduction="none", return_grad=True)
+                    for got, one in zip(results, wanted[k], strict=True):
                         assert_same_bits(got, one)
         except BaseException as error:
             failures.append(error)
@@ -244,7 +245,8 @@ def test_set_num_threads_is_for_the_process():
         thread = threading.Thread(target=lambda: seen.append(xe.get_num_threads()))
         thread.start()
         thread.join(60)
-        assert xe.get_num_threads() == 1 and seen == [1]
+        assert xe.get_num_threads() == 1
+        assert seen == [1]
         xe.set_num_threads(10_000)  # the least of all limits counts
         assert xe.get_num_threads() == before
         xe.set_num_threads(np.int64(1))
@@ -293,7 +295,8 @@ except KeyboardInterrupt:
             out, _ = child.communicate(timeout=20)
         finally:
             child.kill()
-    assert out == "interrupted\n" and child.returncode == 0
+    assert out == "interrupted\n"
+    assert child.returncode == 0
 
 
 def test_a_signal_handler_that_raises_nothing_lets_the_call_finish():

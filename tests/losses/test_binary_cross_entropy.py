@@ -18,7 +18,7 @@ LARGEST = {np.float32: 100.0, np.float64: 740.0}  # at which exp(-x) is still re
 bce, bce_with_logits = xe.binary_cross_entropy, xe.binary_cross_entropy_with_logits
 
 
-@pytest.mark.parametrize("y", (0.0, 1.0, 0.5, 1e-6, 0.999))
+@pytest.mark.parametrize("y", [0.0, 1.0, 0.5, 1e-6, 0.999])
 def test_logits_over_the_whole_range(y, dtype):
     """pytorch#195529, #195677: losses and gradients of confident logits are tiny, never a false 0."""
     x = np.linspace(-LARGEST[dtype], LARGEST[dtype], 801).astype(dtype)
@@ -32,7 +32,7 @@ def test_logits_over_the_whole_range(y, dtype):
         assert (grad > 0).all() if y == 0 else (grad < 0).all()
 
 
-@pytest.mark.parametrize("size", (1e-3, 1.0, 30.0))
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
 def test_random_logits_and_targets(size, dtype, rng):
     x, y = rng.normal(0, size, 600).astype(dtype), rng.uniform(0, 1, 600).astype(dtype)
     w, pw = (rng.uniform(0, 5, 600).astype(dtype) for _ in range(2))
@@ -44,7 +44,7 @@ def test_random_logits_and_targets(size, dtype, rng):
         oracle.assert_within(LIMIT, grad, exact_grad, scale)
 
 
-@pytest.mark.parametrize("upstream", (1.0, 1 / 3, 3e4))
+@pytest.mark.parametrize("upstream", [1.0, 1 / 3, 3e4])
 def test_coefficients_of_vanishing_terms(upstream, dtype):
     """exp(-|x|) alone is subnormal, or 0, where its product with the coefficients has digits: that is rounded once."""
     x = np.linspace(0.9, 1.1, 401) * LARGEST[dtype]
@@ -71,8 +71,8 @@ def near_0_and_1(dtype):
     return np.concatenate([small, beside_1, [least, 7 * least]]).astype(dtype)
 
 
-@pytest.mark.parametrize("y", (0.0, 1.0, 0.3))
-@pytest.mark.parametrize("floor", (-100.0, None, -1e6, -0.5))
+@pytest.mark.parametrize("y", [0.0, 1.0, 0.3])
+@pytest.mark.parametrize("floor", [-100.0, None, -1e6, -0.5])
 def test_probabilities_near_0_and_1(floor, y, dtype):
     p = near_0_and_1(dtype)
     target = np.full_like(p, y)
@@ -154,7 +154,7 @@ def test_targets_of_integers_and_bool(kind, dtype, rng):
         assert function(first, y.astype(kind).tolist()) == wanted[0]
 
 
-@pytest.mark.parametrize("shape", ((), (1,), (4,), (3, 1), (2, 1, 1), (1, 3, 4), (2, 3, 4)), ids=str)
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1), (2, 1, 1), (1, 3, 4), (2, 3, 4)], ids=str)
 def test_weights_are_broadcast(shape, dtype, rng):
     x, y = rng.normal(0, 2, (2, 3, 4)).astype(dtype), rng.uniform(0, 1, (2, 3, 4)).astype(dtype)
     p, w = rng.uniform(0.1, 0.9, (2, 3, 4)).astype(dtype), np.asarray(rng.uniform(0.5, 2, shape), dtype)
@@ -182,21 +182,23 @@ def test_one_number(dtype):
     """0-d logits: a loss like any other."""
     for reduction in ("none", "sum", "mean"):
         loss, grad = bce_with_logits(dtype(0), 1, reduction=reduction, return_grad=True)
-        assert isinstance(loss, np.floating) and loss.dtype == dtype
+        assert isinstance(loss, np.floating)
+        assert loss.dtype == dtype
         oracle.assert_within(LIMIT, loss, mp.log(2))
-        assert np.shape(grad) == () and grad == -0.5
+        assert np.shape(grad) == ()
+        assert grad == -0.5
     assert bce(dtype(1), 1) == 0
 
 
-@pytest.mark.parametrize("elements", (1000, 100_000))
+@pytest.mark.parametrize("elements", [1000, 100_000])
 def test_reductions_round_once(elements, dtype):
     """However many elements: float32 additions of 100,000 equal numbers would be off by hundreds of ulp."""
     x, y = np.zeros(elements, dtype), np.zeros(elements, dtype)
     oracle.assert_within(LIMIT, bce_with_logits(x, y, reduction="sum"), elements * mp.log(2))
 
 
-@pytest.mark.parametrize("order", ("C", "F"))
-@pytest.mark.parametrize("size", (1, 15, 16, 17, 1023, 1025, 40_000))
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1023, 1025, 40_000])
 def test_weights_of_one_change_no_bit(size, order, dtype, rng):
     """Calls without weights have a kernel of their own."""
     x = rng.normal(0, 20, (size, 2)).astype(dtype, order=order)
@@ -206,5 +208,5 @@ def test_weights_of_one_change_no_bit(size, order, dtype, rng):
         options = {"reduction": reduction, "return_grad": True}
         wanted = bce_with_logits(x, y, **options)
         for name in ("weight", "pos_weight"):
-            for got, want in zip(bce_with_logits(x, y, **{name: 1.0}, **options), wanted):
+            for got, want in zip(bce_with_logits(x, y, **{name: 1.0}, **options), wanted, strict=True):
                 assert got.tobytes() == want.tobytes()

@@ -32,7 +32,7 @@ def assert_same(got, wanted):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_alpha_0_is_cross_entropy(name, reduction, dtype, rng):
     x, t, y, q = batch(rng, dtype)
@@ -47,8 +47,8 @@ def test_alpha_0_is_cross_entropy(name, reduction, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("divergence", ("forward", "reverse", "js"))
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean"))
+@pytest.mark.parametrize("divergence", ["forward", "reverse", "js"])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_alpha_1_is_kl_div_with_logits(reduction, divergence, dtype, rng):
     """Times T^2 = 4 or 1/4, which is exact, or without; and alpha=None without a target is 1."""
     x, t, y, q = batch(rng, dtype)
@@ -104,8 +104,8 @@ def test_ignored_rows_add_to_neither_term(dtype, rng):
         assert not grad[~keep].any()
 
 
-@pytest.mark.parametrize("temperature", (0.1, 20.0))
-@pytest.mark.parametrize("divergence", ("forward", "reverse", "js"))
+@pytest.mark.parametrize("temperature", [0.1, 20.0])
+@pytest.mark.parametrize("divergence", ["forward", "reverse", "js"])
 def test_temperatures(divergence, temperature, dtype, rng):
     x, t, y, _ = batch(rng, dtype)
     options = {"temperature": temperature, "divergence": divergence, "alpha": 0.7}

@@ -60,7 +60,7 @@ def near(noise):
 
 @divergences
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-@pytest.mark.parametrize("draw", (distinct, confident, masked, large_offset, near(0.1)), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("draw", [distinct, confident, masked, large_offset, near(0.1)], ids=lambda f: f.__name__)
 def test_value_and_gradient(draw, temperature, divergence, dtype, rng):
     options = {"temperature": temperature, "divergence": divergence}
     n, c = SHAPES[TEMPERATURES.index(temperature) % len(SHAPES)]
@@ -72,7 +72,7 @@ def test_value_and_gradient(draw, temperature, divergence, dtype, rng):
 
 
 # Two classes at which the roundings of float64 added up: of the gradient to 5.8 and 4.6 ulp, of the loss to 4.3.
-@pytest.mark.parametrize("x, t", [
+@pytest.mark.parametrize(("x", "t"), [
     ([1.8496827193863814, 0.7766518639668682], [0.5517094192947425, -3.248259127560651]),
     ([4.000000000000003, 4.0, -5.47640018662524], [4.0, -7.774037180447559, -1.7067649188004275]),
     ([4.392556205358108, -1.4064613289411738], [-0.5174523851882401, -1.169129386477714])])
@@ -85,29 +85,30 @@ def test_float64_products_are_rounded_once(x, t):
 
 
 @divergences
-@pytest.mark.parametrize("temperature", (0.1, 1.0, 20.0))
-@pytest.mark.parametrize("noise", (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10))
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("noise", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10])
 def test_near_equal_rows(noise, temperature, divergence, dtype, rng):
     """pytorch#80488: there, divergences of near rows come out negative, and with any relative error."""
     options, measured = {"temperature": temperature, "divergence": divergence}, 0
     for n, c in ((8, 2), (6, 10), (1, 50)):
         x, t = near(noise)(rng, n, c, dtype)
         loss = xe.kl_div_with_logits(x, t, reduction="none", **options)
-        assert (loss >= 0).all() and not np.signbit(loss).any()
+        assert (loss >= 0).all()
+        assert not np.signbit(loss).any()
         exact, _, _ = kl_div_rows(x, t, **options)
-        for got, wanted in zip(loss, exact):
+        for got, wanted in zip(loss, exact, strict=True):
             if wanted >= LEAST[dtype]:
                 measured += 1
                 assert abs(mpf(float(got)) - wanted) <= RELATIVE[dtype] * wanted
             else:  # of the right size: an absolute error of what is promised at the least divergence
                 assert abs(mpf(float(got)) - wanted) <= RELATIVE[dtype] * LEAST[dtype]
-    if noise >= 1e-3 and temperature <= 1 or noise == 0.1:
+    if (noise >= 1e-3 and temperature <= 1) or noise == 0.1:
         assert measured > 1
 
 
 @divergences
-@pytest.mark.parametrize("temperature", (0.1, 1.0, 20.0))
-@pytest.mark.parametrize("noise", (1e-2, 1e-5, 1e-8))
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 20.0])
+@pytest.mark.parametrize("noise", [1e-2, 1e-5, 1e-8])
 def test_gradient_of_near_equal_rows(noise, temperature, divergence, dtype, rng):
     options = {"temperature": temperature, "divergence": divergence}
     for n, c in ((8, 2), (6, 10), (1, 50)):
@@ -128,18 +129,20 @@ def test_equal_rows_are_exactly_0(dtype, temperature, divergence, rng):
         x[3, 1:2] = -np.inf
         loss, grad = xe.kl_div_with_logits(x, x.copy(), temperature=temperature, divergence=divergence,
                                            reduction="none", return_grad=True)
-        assert not loss.any() and not np.signbit(loss).any()
+        assert not loss.any()
+        assert not np.signbit(loss).any()
         assert not grad.any()
         assert xe.kl_div_with_logits(x, x, temperature=temperature, divergence=divergence) == 0
 
 
 @divergences
-@pytest.mark.parametrize("first, second", [p for p in operations.PAIRS if p[0] != p[1]], ids=str)
+@pytest.mark.parametrize(("first", "second"), [p for p in operations.PAIRS if p[0] != p[1]], ids=str)
 def test_equal_rows_of_different_dtypes_are_exactly_0(first, second, divergence, rng):
     x = rng.integers(-30, 30, (20, 33)) / 8
     loss, grad = xe.kl_div_with_logits(x.astype(first), x.astype(second), temperature=0.7, divergence=divergence,
                                        reduction="none", return_grad=True)
-    assert not loss.any() and not grad.any()
+    assert not loss.any()
+    assert not grad.any()
 
 
 @divergences
@@ -150,7 +153,8 @@ def test_never_negative(dtype, divergence, rng):
     t = x.copy()
     t[np.arange(100_000), rng.integers(0, 5, 100_000)] *= dtype.type(1 + 2 * operations.draws.spacing(dtype))
     loss = xe.kl_div_with_logits(x, t, reduction="none", divergence=divergence)
-    assert (loss >= 0).all() and not np.signbit(loss).any()
+    assert (loss >= 0).all()
+    assert not np.signbit(loss).any()
 
 
 @divergences
@@ -171,7 +175,7 @@ def test_js_is_bounded_by_its_entropy(dtype, rng):
     assert loss[2] < 0.1
 
 
-@pytest.mark.parametrize("beta", (1e-6, 0.1, 0.5, 0.9, 1 - 1e-6))
+@pytest.mark.parametrize("beta", [1e-6, 0.1, 0.5, 0.9, 1 - 1e-6])
 def test_beta(beta, dtype, rng):
     x, t = distinct(rng, 12, 9, dtype)
     loss, grad = xe.kl_div_with_logits(x, t, divergence="js", beta=beta, reduction="none", return_grad=True)
@@ -197,9 +201,9 @@ def test_no_factor_of_the_temperature_squared(dtype):
                                rtol=4 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("upstream", (1e-6, 10.0, 1e20))
-@pytest.mark.parametrize("temperature", (0.1, 1.0))
-@pytest.mark.parametrize("c", (2, 17, 200))
+@pytest.mark.parametrize("upstream", [1e-6, 10.0, 1e20])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize("c", [2, 17, 200])
 def test_forward_gradient_where_both_rows_are_sure(c, temperature, upstream, dtype, rng):
     """Of the same class, whose gradient is the difference of the two tails: below the normal range, and not after the
     multiplication."""

@@ -18,7 +18,7 @@ from support import assert_same_bits, at_offset
 
 LIMIT = 4
 cases = pytest.mark.parametrize(
-    "form, case, pair",
+    ("form", "case", "pair"),
     [pytest.param(form, case, pair, id=f"{form.name}-{case}-{pair[0]}-{pair[1]}")
      for form, case in operations.CASES for pair in form.pairs])
 
@@ -40,13 +40,16 @@ def test_value_gradient_and_backward(form, case, pair, rng):
     for reduction, denominator in (*((r, None) for r in form.reductions), ("mean", 37.5)):
         call = {"reduction": reduction, **options, **({"denominator": denominator} if denominator else {})}
         loss, grad = function(*arrays, return_grad=True, **call)
-        assert loss.dtype == arithmetic(pair[0]) and grad.dtype == pair[0] and grad.shape == arrays[0].shape
+        assert loss.dtype == arithmetic(pair[0])
+        assert grad.dtype == pair[0]
+        assert grad.shape == arrays[0].shape
         assert isinstance(loss, np.ndarray if reduction == "none" else np.floating)
         oracle.assert_within(LIMIT, loss, *oracle.parts.value(parts, reduction, denominator))
         oracle.assert_within(limit, grad, *oracle.parts.gradient(parts, reduction, 1.0, denominator))
         g = upstream_of(rng, arrays, form, reduction)
         grad = backward(g, *arrays, **call)
-        assert grad.dtype == pair[0] and grad.shape == arrays[0].shape
+        assert grad.dtype == pair[0]
+        assert grad.shape == arrays[0].shape
         oracle.assert_within(limit, grad, *oracle.parts.gradient(parts, reduction, g, denominator))
 
 
@@ -115,9 +118,9 @@ def test_layout(form, dtype, layout, rng):
             return np.moveaxis(result, axis, -1).reshape(ROWS, -1)
         return result.reshape(ROWS)
 
-    laid_out = [placed(a, ndim, axis, m) for a, m in zip(arrays, (memory, following, np.asarray))]
+    laid_out = [placed(a, ndim, axis, m) for a, m in zip(arrays, (memory, following, np.asarray), strict=True)]
     call = {k: placed(v, ndim, axis, following) for k, v in options.items()}
-    if form.takes_axis:
+    if not form.per_element:
         call["axis"] = axis
     out = placed(np.zeros_like(arrays[0]), ndim, axis, following)
     loss, grad = function(*laid_out, reduction="none", return_grad=True, grad_out=out, **call)
@@ -128,7 +131,7 @@ def test_layout(form, dtype, layout, rng):
     assert_same_bits(flat(backward(g, *laid_out, reduction="none", **call)), wanted_backward)
     for reduction in ("sum", "mean"):
         whole = function(*arrays, reduction=reduction, **options)
-        if form.takes_axis or (ndim == 2 and axis == 1):  # the rows, or elements, in the same logical order
+        if not form.per_element or (ndim == 2 and axis == 1):  # the rows, or elements, in the same logical order
             assert_same_bits(function(*laid_out, reduction=reduction, **call), whole)
         elif np.isfinite(whole):
             # Another order of float64 additions of a few hundred terms, rounded once.
@@ -149,7 +152,7 @@ def widened(value, dtype):
 
 
 @pytest.mark.parametrize("half", operations.FLOATS[:2], ids=str)
-@pytest.mark.parametrize("form, case", operations.CASES, ids=lambda v: getattr(v, "name", v))
+@pytest.mark.parametrize(("form", "case"), operations.CASES, ids=lambda v: getattr(v, "name", v))
 def test_half_is_float32_rounded_once(form, case, half, rng):
     """To the bit: losses are those of the widened arrays, in float32; gradients too, rounded to the half once."""
     arrays, options = form.arguments(rng, (half, half), case)
@@ -166,7 +169,7 @@ def test_half_is_float32_rounded_once(form, case, half, rng):
                              backward(g, *wide, reduction=reduction, **options).astype(half))
 
 
-@pytest.mark.parametrize("form, pair",
+@pytest.mark.parametrize(("form", "pair"),
                          [pytest.param(o, p, id=f"{o.name}-{p[0]}-{p[1]}") for o in operations.FORMS for p in o.pairs
                           if arithmetic(p[0]) != p[1]])
 def test_other_arguments_are_converted_to_the_arithmetic_dtype(form, pair, rng):
@@ -176,7 +179,7 @@ def test_other_arguments_are_converted_to_the_arithmetic_dtype(form, pair, rng):
         converted = [widened(a, arithmetic(pair[0])) for a in others]
     function = form.function
     for got, wanted in zip(function(first, *others, reduction="none", return_grad=True, **options),
-                           function(first, *converted, reduction="none", return_grad=True, **options)):
+                           function(first, *converted, reduction="none", return_grad=True, **options), strict=True):
         assert_same_bits(got, wanted)
 
 
@@ -193,7 +196,7 @@ def test_upstream_gradient_of_any_dtype(form, upstream, dtype, rng):
                      backward(0.5, *arrays, reduction="sum", **options))
 
 
-@pytest.mark.parametrize("rows", (1, 17, 3000))
+@pytest.mark.parametrize("rows", [1, 17, 3000])
 @pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
 @pytest.mark.parametrize("form", operations.FORMS, ids=repr)
 def test_reductions_round_once(form, dtype, rows, rng):

@@ -52,8 +52,8 @@ def arguments(form, x, rng):
     return 0.5 + np.tanh(x) / 4 if first == FRACTIONS else x, *(draw[kind]() for kind in others)
 
 
-@pytest.mark.parametrize("form, case", operations.CASES, ids=str)
-@pytest.mark.parametrize("reduction", ("none", "sum", "mean", "denominator"))
+@pytest.mark.parametrize(("form", "case"), operations.CASES, ids=str)
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean", "denominator"])
 def test_losses(reduction, form, case, x, rng):
     x, *others = arguments(form, x, rng)
     options = {"reduction": reduction, **form.fixed,
@@ -68,8 +68,8 @@ def test_losses(reduction, form, case, x, rng):
     np.testing.assert_allclose(fused, slope(lambda v: np.sum(call(v)), x), atol=1e-8)
 
 
-@pytest.mark.parametrize("axis", (0, 1))
-@pytest.mark.parametrize("temperature", (1.0, 0.6))
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_softmax_and_log_softmax(temperature, axis, x, rng):
     g = rng.normal(0, 1, x.shape)
     for function, backward in ((xe.softmax, xe.softmax_backward), (xe.log_softmax, xe.log_softmax_backward)):
@@ -78,8 +78,8 @@ def test_softmax_and_log_softmax(temperature, axis, x, rng):
         np.testing.assert_allclose(got, wanted, atol=1e-8)
 
 
-@pytest.mark.parametrize("axis", (0, 1))
-@pytest.mark.parametrize("keepdims", (False, True))
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("keepdims", [False, True])
 def test_logsumexp(keepdims, axis, x, rng):
     g = rng.normal(0, 1, xe.logsumexp(x, axis, keepdims=keepdims).shape)
     wanted = slope(lambda v: np.sum(g * xe.logsumexp(v, axis, keepdims=keepdims)), x)

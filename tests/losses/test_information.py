@@ -36,18 +36,19 @@ def some(rng, dtype, n=8, c=9):
 
 @pytest.mark.parametrize("base", BASES, ids=repr)
 @pytest.mark.parametrize("dtype", operations.FLOATS, ids=str)
-@pytest.mark.parametrize("name", ("entropy", *OF_TWO))
+@pytest.mark.parametrize("name", ["entropy", *OF_TWO])
 def test_values(name, dtype, base, rng):
     for n, c in ((8, 9), (8, 2), (3, 100), *(((1, 3000),) if base is None else ())):
         p, q = some(rng, dtype, n, c), some(rng, dtype, n, c)
         given = (p,) if name == "entropy" else (p, q)
         got = getattr(information, name)(*given, base=base)
-        assert got.dtype == arithmetic(dtype) and got.shape == (n,)
+        assert got.dtype == arithmetic(dtype)
+        assert got.shape == (n,)
         for i in range(n):
             oracle.assert_within(LIMIT, got[i], *exact_of(name)(*(a[i] for a in given), base))
 
 
-@pytest.mark.parametrize("first, second", [p for p in operations.PAIRS if p[0] != p[1]], ids=str)
+@pytest.mark.parametrize(("first", "second"), [p for p in operations.PAIRS if p[0] != p[1]], ids=str)
 @pytest.mark.parametrize("name", OF_TWO)
 def test_mixed_dtypes(name, first, second, rng):
     """q in the arithmetic dtype of p, which is that of the result."""
@@ -114,7 +115,7 @@ def test_subnormal_terms_are_added_before_they_are_rounded(rng):
         oracle.assert_within(LIMIT, information.entropy(p)[i], *oracle.divergence.entropy(p[i]))
 
 
-@pytest.mark.parametrize("log_target", (False, True))
+@pytest.mark.parametrize("log_target", [False, True])
 def test_kl_div_of_rows_with_subnormal_terms(log_target, rng):
     """As above; exp(target) is not rounded to a subnormal before it is multiplied either."""
     target, log_p = rng.uniform(-745, -737, (2, 5000)), rng.uniform(-800, -0.01, (2, 5000))
@@ -128,7 +129,7 @@ def test_kl_div_of_rows_with_subnormal_terms(log_target, rng):
         oracle.assert_within(LIMIT, got[i], mp.fsum(losses), mp.fsum(scales))
 
 
-@pytest.mark.parametrize("p, q", [
+@pytest.mark.parametrize(("p", "q"), [
     ([5.333048745068436e-17, 1.0], [1.0, 5.333048745068436e-17]), ([0.9998382986823883, 0.0001617013176117886],
     [1.09382729822761e-07, 0.9999998906172702]), ([0.0, 1.0], [1.0, 1e-300]), ([1e-308, 1.0], [1.0, 1e-320])])
 def test_js_where_one_is_far_smaller(p, q):
@@ -171,7 +172,8 @@ def test_entropy_with_logits(draw, dtype, rng):
     for n, c in distributions.SHAPES:
         x = draw(rng, min(n, 12), c, dtype)
         got = information.entropy_with_logits(x)
-        assert got.dtype == dtype and got.shape == x.shape[:1]
+        assert got.dtype == dtype
+        assert got.shape == x.shape[:1]
         oracle.assert_within(LIMIT, got, [oracle.divergence.entropy_with_logits(row) for row in x])
 
 
@@ -188,7 +190,7 @@ def test_half_inputs_are_widened(half, rng):
     assert_same_bits(information.perplexity(x, target), information.perplexity(wide[2], target))
 
 
-@pytest.mark.parametrize("axis", (0, 1, 2, -1, -2, -3))
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3])
 def test_axes(axis, dtype, rng):
     p, q = (rng.uniform(0, 1, (3, 4, 5)).astype(dtype) for _ in range(2))
     last = [np.ascontiguousarray(np.moveaxis(a, axis, -1)) for a in (p, q)]
@@ -202,7 +204,8 @@ def test_one_row_gives_a_numpy_scalar(dtype):
     p = np.array([0.25, 0.75], dtype)
     for got in (information.entropy(p), information.entropy_with_logits(p), information.perplexity(p, 0),
                 *(getattr(information, name)(p, p) for name in OF_TWO)):
-        assert isinstance(got, np.floating) and got.dtype == dtype
+        assert isinstance(got, np.floating)
+        assert got.dtype == dtype
 
 
 def test_perplexity_is_exp_of_the_mean_cross_entropy(dtype, rng):
@@ -218,7 +221,7 @@ def test_perplexity_is_exp_of_the_mean_cross_entropy(dtype, rng):
     assert information.perplexity(x, target, ignore_index=3) == information.perplexity(x, ignoring)
 
 
-@pytest.mark.parametrize("rows, classes", [(1, 2), (1, 300), (7, 3), (3000, 2)])
+@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (1, 300), (7, 3), (3000, 2)])
 def test_perplexity_of_large_losses(rows, classes):
     """exp(H) has |H| times the relative error of H: of a mean rounded to float64 up to 256 ulp."""
     rng = np.random.default_rng(5)

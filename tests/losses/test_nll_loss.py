@@ -40,13 +40,16 @@ def test_spatial_axes(dtype, rng):
     target = rng.integers(0, 5, (2, 3, 4))
     loss, grad = xe.nll_loss(log_probs, target, reduction="none", return_grad=True)
     np.testing.assert_array_equal(loss, -np.take_along_axis(log_probs, target[:, None], 1)[:, 0])
-    assert grad.sum() == -24 and (np.take_along_axis(grad, target[:, None], 1) == -1).all()
+    assert grad.sum() == -24
+    assert (np.take_along_axis(grad, target[:, None], 1) == -1).all()
 
 
-@pytest.mark.parametrize("target", (2, np.uint8(2), np.array(2), np.array([2]), [2]), ids=repr)
+@pytest.mark.parametrize("target", [2, np.uint8(2), np.array(2), np.array([2]), [2]], ids=repr)
 def test_unbatched(target, dtype):
     loss, grad = xe.nll_loss(np.array([-0.5, -1, -2], dtype), target, return_grad=True)
-    assert loss == 2 and isinstance(loss, np.floating) and loss.dtype == dtype
+    assert loss == 2
+    assert isinstance(loss, np.floating)
+    assert loss.dtype == dtype
     np.testing.assert_array_equal(grad, [0, 0, -1])
 
 

@@ -36,7 +36,7 @@ def test_values(draw, dtype, rng):
             assert_logsumexp(lse, rows)
 
 
-@pytest.mark.parametrize("temperature", (0.1, 0.7, 1 / 3, 1.0, 2.0, 3, 100.0))
+@pytest.mark.parametrize("temperature", [0.1, 0.7, 1 / 3, 1.0, 2.0, 3, 100.0])
 def test_temperature(temperature, dtype, rng):
     """x * (1/T) alone costs hundreds of ulp: the rounding errors of x - max and of 1/T must be carried."""
     for draw in (distributions.normal, distributions.confident, distributions.large_offset):
@@ -48,7 +48,7 @@ def test_temperature(temperature, dtype, rng):
             oracle.assert_within(LIMIT, log_p[i], row.log_softmax())
 
 
-@pytest.mark.parametrize("classes", (128_256, 1_000_000))
+@pytest.mark.parametrize("classes", [128_256, 1_000_000])
 def test_many_classes(classes, dtype, rng):
     x = (rng.integers(-400, 400, classes) / 64).astype(dtype)
     row = oracle.Row(x)
@@ -75,7 +75,7 @@ def test_logsumexp_cancels_to_a_small_value(dtype):
 def test_softmax_backward(dtype, rng):
     """4 ulp of the larger of g p and p sum |g p|, over T: g - sum g p may cancel."""
     for draw in (distributions.normal, distributions.confident, distributions.masked):
-        for (n, c), t in zip(((40, 2), (24, 17), (2, 1025)), (1.0, 0.7, 3.0)):
+        for (n, c), t in zip(((40, 2), (24, 17), (2, 1025)), (1.0, 0.7, 3.0), strict=True):
             p, g = xe.softmax(draw(rng, n, c, dtype)), rng.normal(0, 2, (n, c)).astype(dtype)
             got = xe.softmax_backward(g, p, temperature=t)
             assert got.dtype == dtype
@@ -86,7 +86,7 @@ def test_softmax_backward(dtype, rng):
 def test_log_softmax_backward(dtype, rng):
     """4 ulp of the larger of g and p sum |g|, over T."""
     for draw in (distributions.normal, distributions.confident, distributions.masked):
-        for (n, c), t in zip(((40, 2), (24, 17), (2, 1025)), (1.0, 0.7, 3.0)):
+        for (n, c), t in zip(((40, 2), (24, 17), (2, 1025)), (1.0, 0.7, 3.0), strict=True):
             log_p, g = xe.log_softmax(draw(rng, n, c, dtype)), rng.normal(0, 2, (n, c)).astype(dtype)
             got = xe.log_softmax_backward(g, log_p, temperature=t)
             assert got.dtype == dtype
@@ -94,7 +94,7 @@ def test_log_softmax_backward(dtype, rng):
                 oracle.assert_within(LIMIT, got[i], *oracle.log_softmax_backward(g[i], log_p[i], t))
 
 
-@pytest.mark.parametrize("temperature", (0.1, 1.0))
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_backward_of_subnormal_probabilities(temperature, dtype, rng):
     """Times a large sum, and over a small T: their rounding to subnormal numbers is the last one."""
     gaps = rng.uniform(80, 115, 200) if dtype == np.float32 else rng.uniform(690, 760, 200)
@@ -136,7 +136,8 @@ def test_one_dimension(dtype):
     x = np.array([0, 0], dtype)
     np.testing.assert_array_equal(xe.softmax(x), [0.5, 0.5])
     lse = xe.logsumexp(x)
-    assert isinstance(lse, np.floating) and lse.dtype == dtype
+    assert isinstance(lse, np.floating)
+    assert lse.dtype == dtype
     assert_logsumexp(np.array([lse]), [oracle.Row(x)])
     assert xe.logsumexp(x, keepdims=True).shape == (1,)
     np.testing.assert_array_equal(xe.logsumexp_backward(dtype(2), x), [1, 1])

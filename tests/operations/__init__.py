@@ -1,20 +1,21 @@
-"""The one registry of what is tested: every public function, its arguments and its options, each once.
+"""The one registry of the tests: every public function, its arguments and its options, each once.
 
-All tables of the tests derive from it: signatures, valid and bad arguments, layouts, bits, memory, edge cases, the
-calls of faults/ and of its fuzzer, and what accuracy/ and peers/ measure and compare.
+All tables of the tests derive from it: signatures, valid and bad arguments, edge cases, layouts, bits, memory,
+gradients, the calls of faults/ and of its fuzzer, what accuracy/ measures and what peers/ compares.
 
-To add a loss
-    1. its formula in oracle/ (mpmath, 60 digits), and in exact.py as a sum of parts;
-    2. a row in table.py: its signature, and a `Form` for each way to call it;
-    3. for what a second formula must say, one function of its name each: faults/fuzz_reference.py (NumPy),
-       accuracy/reference*.py (double-double, if the form has `accuracy`), and an entry in the adapter of each library
-       of peers/ that has the loss.
-To add an option to losses
-    1. an entry in OPTIONS of arguments.py: an example, values for random calls, bad values;
-    2. in the row of each loss: the option in its signature, and a case that has it in its forms; a form that refuses
-       the option `lacks` it;
-    3. the formulas of those losses, as above.
-New golden hashes are added by contract/golden.py; those that are there do not change.
+To add a loss:
+    1. Write its formula in oracle/ (mpmath, 60 digits), and in exact.py as a sum of parts.
+    2. Add a row to table.py: the signature, and a `Form` (functions.py) for each way to call the loss.
+    3. Write its formula a second time where a test compares with something faster than mpmath, under the name of the
+       loss: faults/fuzz_reference.py (NumPy) and, for a form with `accuracy`, accuracy/reference*.py (double-double).
+       A library of peers/ that has the loss takes it in its adapter (peer_*.py), with a bound in peer_bounds.py.
+    4. `python tests/contract/golden.py --write` adds its hashes; those that were there must not change.
+
+To add an option:
+    1. Add it to OPTIONS in arguments.py: an example, values for random calls, bad values, bad types.
+    2. Add it to the signature of each loss that takes it, and to the `cases` of the forms; a form that refuses it
+       `lacks` it.
+    3. Add it to the formulas above.
 """
 
 from . import draws, exact

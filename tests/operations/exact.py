@@ -7,8 +7,10 @@ import oracle.divergence
 from mpmath import mpf
 from oracle.parts import Part
 
+ONE = mpf(1)
 
-def cross_entropy_part(x, target, share=mpf(1), **options):
+
+def cross_entropy_part(x, target, share=ONE, **options):
     gradients, scales = oracle.cross_entropy_grad(x, target, **options)
     own = oracle.denominator(*x.shape, target, **options)
     return Part(share * oracle.cross_entropy_rows(x, target, **options), share * gradients, share * scales,
@@ -25,7 +27,7 @@ def nll_loss(x, target, **options):
                  {"mean": oracle.denominator(*x.shape, target, **options)})]
 
 
-def kl_part(x, teacher, v, share=mpf(1), **options):
+def kl_part(x, teacher, v, share=ONE, **options):
     """`v`: the weight of each row, None where the row is ignored."""
     counted = [bool(w) for w in v]
     losses, gradients, scales = oracle.divergence.kl_div_rows(x, teacher, counted, **options)
@@ -46,7 +48,7 @@ def distillation_loss(x, teacher, target=None, *, alpha=None, temperature=1.0, s
     v = options.get("sample_weight")
     v = [mpf(1)] * len(x) if v is None else list(oracle.exact(v))
     if target is not None and np.ndim(target) == 1:
-        v = [None if y == options.get("ignore_index", -100) else w for y, w in zip(target, v)]
+        v = [None if y == options.get("ignore_index", -100) else w for y, w in zip(target, v, strict=True)]
     parts = []
     if alpha:
         share = alpha * (mpf(float(temperature)) ** 2 if scale_by_temperature else 1)

@@ -22,10 +22,10 @@ class Function:
 
     def __init__(self, name, signature, **arrays):
         self.name, self.signature, self.arrays = name, f"({signature})", arrays
-        self.parameters = tuple(p.partition("=")[0] for p in signature.split(", ") if p != "*")
+        parameters = [p.partition("=")[0] for p in signature.split(", ")]
         self.first = next(argument for argument in arrays if argument != "grad_output")
-        self.options = tuple(p for p in self.parameters if p in OPTIONS)
-        self.out = next((p for p in self.parameters if p in ("out", "grad_out")), None)
+        self.options = tuple(p for p in parameters if p in OPTIONS)
+        self.out = next((p for p in parameters if p in ("out", "grad_out")), None)
         module = information if name.startswith("information.") else xe
         self.run = getattr(module, name.removeprefix("information."))
 
@@ -36,7 +36,7 @@ class Function:
 class Loss:
     """A loss and its backward function.
 
-    `signature`: what both have in common. `exact`: the function of exact.py. `forms`: the ways to call it (`Form`), the
+    `signature`: what the two have in common. `exact`: the function of exact.py. `forms`: the ways to call it (`Form`), the
     first of which is that of the valid arguments in the tests of errors.
     """
 
@@ -67,8 +67,8 @@ class Form:
     `accuracy`         {name in docs/accuracy.md: options}; `accuracy_reductions`: of the first of them
     """
 
-    def __init__(self, suffix="", *, arrays, draw, fixed=None, lacks=(), cases=None, pairs=PAIRS, gradient_limit=4,
-                 golden=None, accuracy=None, accuracy_reductions=()):
+    def __init__(self, suffix="", *, arrays, draw, golden, fixed=None, lacks=(), cases=None, pairs=PAIRS,
+                 gradient_limit=4, accuracy=None, accuracy_reductions=()):
         self.suffix, self.arrays, self.draw, self.fixed, self.lacks = suffix, arrays, draw, fixed or {}, lacks
         self.cases, self.pairs, self.gradient_limit = {"plain": {}, **(cases or {})}, pairs, gradient_limit
         self.golden, self.accuracy, self.accuracy_reductions = golden, accuracy or {}, accuracy_reductions
@@ -76,15 +76,12 @@ class Form:
     def join(self, loss):
         self.loss, self.name = loss, f"{loss.name}_{self.suffix}" if self.suffix else loss.name
         self.function, self.backward, self.reductions = loss.forward.run, loss.backward.run, loss.reductions
-        self.first = loss.first
+        self.first = loss.first  # the argument that results are like
         self.per_element = loss.per_element and "axis" not in self.fixed
-        self.takes_axis = not self.per_element
         self.options = tuple(option for option in loss.options if option not in self.lacks)
         kinds = {option: OPTIONS[option].example for option in self.options}
         self.weights = {option: PER_ELEMENT if self.per_element else kind
                         for option, kind in kinds.items() if kind in WEIGHTS}
-        if self.golden is None:
-            self.golden = {self.name: {}, f"{self.name} options": self.last_case}
 
     def __repr__(self):
         return self.name

@@ -31,7 +31,7 @@ class Row:
         self.maximum = top / t
         self.gap = [(top - mpf(float(value))) / t for value in values]  # (max x - x_c) / T >= 0
         self.e = [mp.exp(-gap) for gap in self.gap]
-        self.tail = mp.fsum(int(n) * e for n, e in zip(counts[:-1], self.e[:-1])) + (int(counts[-1]) - 1)
+        self.tail = mp.fsum(int(n) * e for n, e in zip(counts[:-1], self.e[:-1], strict=True)) + (int(counts[-1]) - 1)
         self.total = 1 + self.tail
         self.log_total = mpmath.log1p(self.tail)
 
@@ -76,7 +76,8 @@ def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothin
     rows = []
     for i in range(n):
         if np.ndim(target) == 2:
-            rows.append((ZERO, [v[i] * w_c * ((1 - e) * q + e / c) for w_c, q in zip(w, exact(target[i]))], v[i]))
+            q = exact(target[i])
+            rows.append((ZERO, [v[i] * w_c * ((1 - e) * q_c + e / c) for w_c, q_c in zip(w, q, strict=True)], v[i]))
             continue
         y = int(target[i])
         if ignore_index is not None and y == ignore_index:
@@ -107,7 +108,7 @@ def cross_entropy_rows(logits, target, **options):
         log_p = Row(logits[i]).log_softmax()
         losses[i] = dot(entry[0], -log_p[class_of(target, i)])
         if entry[1]:
-            losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p))
+            losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p, strict=True))
     return losses
 
 
@@ -150,8 +151,8 @@ def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_de
         if entry[1]:
             first = [(total - b[k]) * p[k] for k in range(c)]
             second = [b[k] * q[k] for k in range(c)]
-            grad[i] = [f - s for f, s in zip(first, second)]
-            scale[i] = [max(abs(f), abs(s)) for f, s in zip(first, second)]
+            grad[i] = [f - s for f, s in zip(first, second, strict=True)]
+            scale[i] = [max(abs(f), abs(s)) for f, s in zip(first, second, strict=True)]
         else:  # one term each: computed per distinct logit
             grad[i] = row.expand([total * e / row.total for e in row.e])
             grad[i, y] = -total * q[y]
@@ -181,8 +182,8 @@ def softmax_backward(grad_output, probs, temperature=1.0):
     """(gradient, scale) of one row: p (g - sum g p) / T. The sum may cancel, so a result is measured at the larger of
     |g| and sum |g p|, times p / T."""
     g, p, t = exact(grad_output), exact(probs), mpf(float(temperature))
-    inner, size = mp.fsum(g * p), mp.fsum(abs(a * b) for a, b in zip(g, p))
-    return p * (g - inner) / t, np.array([b * max(abs(a), size) / t for a, b in zip(g, p)], dtype=object)
+    inner, size = mp.fsum(g * p), mp.fsum(abs(a * b) for a, b in zip(g, p, strict=True))
+    return p * (g - inner) / t, np.array([b * max(abs(a), size) / t for a, b in zip(g, p, strict=True)], dtype=object)
 
 
 def log_softmax_backward(grad_output, log_probs, temperature=1.0):
@@ -190,8 +191,8 @@ def log_softmax_backward(grad_output, log_probs, temperature=1.0):
     g, t = exact(grad_output), mpf(float(temperature))
     p = [mp.exp(v) for v in exact(log_probs)]
     total, size = mp.fsum(g), mp.fsum(abs(a) for a in g)
-    gradient = np.array([(a - b * total) / t for a, b in zip(g, p)], dtype=object)
-    return gradient, np.array([max(abs(a), b * size) / t for a, b in zip(g, p)], dtype=object)
+    gradient = np.array([(a - b * total) / t for a, b in zip(g, p, strict=True)], dtype=object)
+    return gradient, np.array([max(abs(a), b * size) / t for a, b in zip(g, p, strict=True)], dtype=object)
 
 
 # ---- Error measure ---------------------------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ def assert_within(limit, actual, wanted, scale=None):
     scale = wanted if scale is None else np.asarray(scale, dtype=object)
     assert actual.shape == wanted.shape == scale.shape
     distinct = {}
-    for i, (a, w, s) in enumerate(zip(actual.ravel().tolist(), wanted.ravel(), scale.ravel())):
+    for i, (a, w, s) in enumerate(zip(actual.ravel().tolist(), wanted.ravel(), scale.ravel(), strict=True)):
         distinct.setdefault((a, id(w), id(s)), i)
     worst, where = mpf(-1), 0
     for i in distinct.values():

@@ -18,7 +18,7 @@ def elementwise(function, *arrays):
     for k in np.ndindex(shape):
         numbers = function(*(a[k] for a in given))
         results = results or [np.empty(shape, dtype=object) for _ in numbers]
-        for array, number in zip(results, numbers):
+        for array, number in zip(results, numbers, strict=True):
             array[k] = number
     return results or [np.empty(shape, dtype=object) for _ in range(3)]
 

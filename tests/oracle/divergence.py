@@ -42,22 +42,22 @@ def kl_row(logits, teacher_logits, temperature=1.0, divergence="forward", beta=0
     student, teacher = Row(logits, temperature), Row(teacher_logits, temperature)
     t_inverse = 1 / mpf(float(temperature))
     s, t, log_s = student.softmax(), teacher.softmax(), student.log_softmax()
-    d = [log_ratio(a, b) for a, b in zip(teacher.log_softmax(), log_s)]
+    d = [log_ratio(a, b) for a, b in zip(teacher.log_softmax(), log_s, strict=True)]
     if divergence == "forward":
-        value = mp.fsum(dot(a, b) for a, b in zip(t, d))
+        value = mp.fsum(dot(a, b) for a, b in zip(t, d, strict=True))
         first = s * teacher.one_minus_softmax() * t_inverse
         second = t * student.one_minus_softmax() * t_inverse
         return value, first - second, np.maximum(first, second)
     share = mpf(1) if divergence == "reverse" else mpf(float(beta))
     own = [-v for v in d] if divergence == "reverse" else [to_mixture(v, share) for v in d]
-    inner = mp.fsum(dot(a, b) for a, b in zip(s, own))  # KL(s||t) or KL(s||m)
+    inner = mp.fsum(dot(a, b) for a, b in zip(s, own, strict=True))  # KL(s||t) or KL(s||m)
     value, factor = inner, t_inverse
     if divergence == "js":
-        other = mp.fsum(dot(a, to_mixture(-v, 1 - share)) for a, v in zip(t, d))
+        other = mp.fsum(dot(a, to_mixture(-v, 1 - share)) for a, v in zip(t, d, strict=True))
         value, factor = share * other + (1 - share) * inner, (1 - share) * t_inverse
-    gradient = [factor * dot(a, b - inner) for a, b in zip(s, own)]
-    size = mp.fsum(dot(a, abs(b)) for a, b in zip(s, own))
-    scale = [factor * dot(a, max(abs(b), size)) for a, b in zip(s, own)]
+    gradient = [factor * dot(a, b - inner) for a, b in zip(s, own, strict=True)]
+    size = mp.fsum(dot(a, abs(b)) for a, b in zip(s, own, strict=True))
+    scale = [factor * dot(a, max(abs(b), size)) for a, b in zip(s, own, strict=True)]
     return value, np.array(gradient, dtype=object), np.array(scale, dtype=object)
 
 
@@ -110,23 +110,23 @@ def entropy(p, base=None):
 
 
 def information_cross_entropy(p, q, base=None):
-    terms = [dot(a, -log(b)) for a, b in zip(exact(p), exact(q))]
+    terms = [dot(a, -log(b)) for a, b in zip(exact(p), exact(q), strict=True)]
     return mp.fsum(terms) / nats(base), mp.fsum(map(abs, terms)) / abs(nats(base))
 
 
 def kl_divergence(p, q, base=None):
     """Measured at the sum of the larger of |p log p| and |p log q|."""
-    pairs = [(dot(a, log(a)), dot(a, log(b))) for a, b in zip(exact(p), exact(q))]
+    pairs = [(dot(a, log(a)), dot(a, log(b))) for a, b in zip(exact(p), exact(q), strict=True)]
     return (mp.fsum(a - b for a, b in pairs) / nats(base),
             mp.fsum(max(abs(a), abs(b)) for a, b in pairs) / abs(nats(base)))
 
 
 def js_divergence(p, q, base=None):
     """Half of KL(p||m) + KL(q||m), m = (p + q) / 2: measured as they are."""
-    m = [(a + b) / 2 for a, b in zip(exact(p), exact(q))]
+    m = [(a + b) / 2 for a, b in zip(exact(p), exact(q), strict=True)]
     value, scale = ZERO, ZERO
     for row in (exact(p), exact(q)):
-        pairs = [(dot(a, log(a)), dot(a, log(b))) for a, b in zip(row, m)]
+        pairs = [(dot(a, log(a)), dot(a, log(b))) for a, b in zip(row, m, strict=True)]
         value += mp.fsum(a - b for a, b in pairs) / 2
         scale += mp.fsum(max(abs(a), abs(b)) for a, b in pairs) / 2
     return value / nats(base), scale / abs(nats(base))
@@ -136,4 +136,4 @@ def entropy_with_logits(logits):
     if unreadable(logits):
         return mp.nan
     row = Row(logits)
-    return mp.fsum(dot(a, -b) for a, b in zip(row.softmax(), row.log_softmax()))
+    return mp.fsum(dot(a, -b) for a, b in zip(row.softmax(), row.log_softmax(), strict=True))

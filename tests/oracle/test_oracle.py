@@ -37,7 +37,7 @@ def test_by_the_definition():
     x = [0.5, -1.25, 2.0, 0.5]
     row = oracle.Row(np.array(x), temperature=0.7)
     e = [mp.exp(mpf(v) / mpf(0.7)) for v in x]
-    for p, q, lp, v in zip(row.softmax(), row.one_minus_softmax(), row.log_softmax(), e):
+    for p, q, lp, v in zip(row.softmax(), row.one_minus_softmax(), row.log_softmax(), e, strict=True):
         assert mp.almosteq(p, v / sum(e), mpf("1e-55"))
         assert mp.almosteq(q, 1 - v / sum(e), mpf("1e-55"))
         assert mp.almosteq(lp, mp.log(v / sum(e)), mpf("1e-55"))

@@ -252,7 +252,7 @@ def smaller(case):
     rows = None if axis is None else shape[:axis] + shape[axis + 1:]
     for a, n in enumerate(shape):
         for keep in ([slice(0, n // 2), slice(n // 2, n)] if n > 1 else []):
-            def cut(x):
+            def cut(x, a=a, n=n, keep=keep):
                 if not isinstance(x, np.ndarray):
                     return x
                 if x.shape == shape:
