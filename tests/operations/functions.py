@@ -36,8 +36,8 @@ class Function:
 class Loss:
     """A loss and its backward function.
 
-    `signature`: what the two have in common. `exact`: the function of exact.py. `forms`: the ways to call it (`Form`), the
-    first of which is that of the valid arguments in the tests of errors.
+    `signature`: what the two have in common. `exact`: the function of exact.py. `forms`: the ways to call it (`Form`);
+    the tests of errors call the first.
     """
 
     def __init__(self, name, signature, *forms, exact, per_element=False, batchmean=False):
