@@ -119,4 +119,4 @@ def test_output_has_the_dtype_of_the_first_argument(name, kind):
     (name, option) for name, function in FUNCTIONS.items() for option in function.options if OPTIONS[option].bad_types])
 def test_type_of_options(name, option):
     for bad in OPTIONS[option].bad_types:
-        assert_raises(name, TypeError, option, **{**OPTIONS[option].needed, option: bad})
+        assert_raises(name, TypeError, option, **{**OPTIONS[option].needs, option: bad})

@@ -160,7 +160,7 @@ def test_infinite_weight_of_another_dtype_than_float64_logits(kind):
 def test_value_of_options(name, option):
     """pytorch#134767: negative smoothing."""
     for bad in OPTIONS[option].bad_values:
-        assert_raises(name, ValueError, option, **{**OPTIONS[option].needed, option: bad})
+        assert_raises(name, ValueError, option, **{**OPTIONS[option].needs, option: bad})
 
 
 @pytest.mark.parametrize("name", [name for name, loss in OF_LOSSES.items() if "batchmean" not in loss.reductions])
@@ -171,7 +171,7 @@ def test_batchmean_is_for_divergences_only(name):
 @pytest.mark.parametrize(("form", "option"), [
     (form, option) for form in operations.FORMS for option in form.options if OPTIONS[option].bad_values], ids=str)
 def test_value_of_options_in_every_form(form, option):
-    arrays, needed = valid_arguments(form.arrays), {**form.fixed, **OPTIONS[option].needed}
+    arrays, needed = valid_arguments(form.arrays), {**form.fixed, **OPTIONS[option].needs}
     form.function(**arrays, **needed)
     for bad in OPTIONS[option].bad_values:
         with pytest.raises(ValueError, match=option):

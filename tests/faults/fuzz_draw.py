@@ -73,7 +73,7 @@ class _Draw:
         if c.axis is not None and (c.axis != usual or self.chance(0.5)):
             c.options["axis"] = self.random.choice((c.axis, c.axis - ndim))
         for name in names:  # left out in half of the calls
-            if OPTIONS[name].values and name != "reduction" and self.chance(0.5):
+            if OPTIONS[name].values and self.chance(0.5):
                 c.options[name] = self.random.choice(OPTIONS[name].values)
         if "reduction" in names and self.chance(0.8):
             c.options["reduction"] = self.random.choice(("none", *spec.forms[0].reductions))

@@ -1,6 +1,6 @@
 """What array arguments hold, and every option of the library: once each, whichever functions take them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,6 +43,7 @@ def resolved(options, array):
 
 INF, NAN = np.inf, np.nan
 NO_NUMBERS = ("1", [0.5], 1j)
+NOT_POSITIVE = (0, 0.0, -1, -1.0, NAN, INF, -INF)
 
 
 @dataclass(frozen=True)
@@ -54,28 +55,26 @@ class Option:
     values: tuple = ()
     bad_values: tuple = ()
     bad_types: tuple = ()
-    needs: tuple = ()
-
-    @property
-    def needed(self):
-        return dict(self.needs)
+    needs: dict = field(default_factory=dict)
 
 
 OPTIONS = {
-    "temperature": Option(2.0, (0.25, 0.5, 1 / 3, 1.0, 2, 7.0), (0, 0.0, -1, -1.0, NAN, INF, -INF), NO_NUMBERS),
-    "alpha": Option(0.25, (None, 0.0, 0.25, 1.0), (-0.1, 1.1, NAN, INF), NO_NUMBERS),
-    "beta": Option(0.25, (0.1, 0.5, 0.9), (-0.1, 1.1, NAN), NO_NUMBERS),
-    "label_smoothing": Option(0.125, (0.0, 0.1, 0.5, 1.0), (-0.1, 1.0000001, 1.1, NAN, INF, -INF), NO_NUMBERS),
-    "log_floor": Option(-2.5, (None, -100.0, -2.5), (NAN,), NO_NUMBERS),
-    "denominator": Option(3.0, (1.0, 7.5, 64), (0, 0.0, -1, -1.0, NAN, INF, -INF), NO_NUMBERS,
-                          needs=(("reduction", "mean"),)),
+    "temperature": Option(
+        2.0, values=(0.25, 0.5, 1 / 3, 1.0, 2, 7.0), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
+    "alpha": Option(0.25, values=(None, 0.0, 0.25, 1.0), bad_values=(-0.1, 1.1, NAN, INF), bad_types=NO_NUMBERS),
+    "beta": Option(0.25, values=(0.1, 0.5, 0.9), bad_values=(-0.1, 1.1, NAN), bad_types=NO_NUMBERS),
+    "label_smoothing": Option(
+        0.125, values=(0.0, 0.1, 0.5, 1.0), bad_values=(-0.1, 1.0000001, 1.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
+    "log_floor": Option(-2.5, values=(None, -100.0, -2.5), bad_values=(NAN,), bad_types=NO_NUMBERS),
+    "denominator": Option(
+        3.0, values=(1.0, 7.5, 64), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS, needs={"reduction": "mean"}),
     "ignore_index": Option(2, bad_types=(-100.0, "1", [0.5], 1j, True)),
-    "base": Option(2.0, (None, 2, 10.0, 0.5), (1, 1.0, 0, -2, NAN)),
-    "divergence": Option("js", ("forward", "reverse", "js"), ("kl", "", None, "Forward")),
-    "reduction": Option("sum", ("none", "sum", "mean"), ("batch_mean", "exp_mean", "Mean", "", None, 0)),
-    "scale_by_temperature": Option(False, (True, False)),
-    "log_target": Option(True, (True, False)),
-    "keepdims": Option(True, (True, False)),
+    "base": Option(2.0, values=(None, 2, 10.0, 0.5), bad_values=(1, 1.0, 0, -2, NAN), bad_types=NO_NUMBERS),
+    "divergence": Option("js", values=("forward", "reverse", "js"), bad_values=("kl", "", None, "Forward")),
+    "reduction": Option("sum", bad_values=("batch_mean", "exp_mean", "Mean", "", None, 0)),
+    "scale_by_temperature": Option(False, values=(True, False)),
+    "log_target": Option(True, values=(True, False)),
+    "keepdims": Option(True, values=(True, False)),
     "axis": Option(-1, bad_types=((0,), (0, 1), 1.0, "1", [1])),
     # An array in place of each of these kinds; PER_ELEMENT in the losses of elements.
     "weight": Option(PER_CLASS),
