@@ -118,7 +118,7 @@ def test_layout(form, dtype, layout, rng):
             return np.moveaxis(result, axis, -1).reshape(ROWS, -1)
         return result.reshape(ROWS)
 
-    laid_out = [placed(a, ndim, axis, m) for a, m in zip(arrays, (memory, following, np.asarray), strict=True)]
+    laid_out = [placed(a, ndim, axis, m) for a, m in zip(arrays, (memory, following, np.asarray), strict=False)]
     call = {k: placed(v, ndim, axis, following) for k, v in options.items()}
     if not form.per_element:
         call["axis"] = axis
