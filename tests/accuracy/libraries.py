@@ -170,7 +170,6 @@ def serve(name, inputs, outputs):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     np.seterr(all="ignore")
     keep_memory()
     serve(sys.argv[1], Arena(int(sys.argv[2])), Arena(int(sys.argv[3])))

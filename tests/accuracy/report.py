@@ -10,12 +10,8 @@ import argparse
 import fnmatch
 import json
 import os
-import sys
 import time
 from pathlib import Path
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import page
