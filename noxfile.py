@@ -32,11 +32,11 @@ SANITIZED = (
 )
 NOT_SANITIZED = (  # of tests/
     # They measure memory, replace malloc, or run on small stacks: sanitizers need more of each.
-    "test_memory*.py",
+    "contract/test_memory*.py",
     "faults/test_allocation.py",
     "faults/test_small_stacks.py",
     # Many processes, with limits of time.
-    "test_threads.py",
+    "contract/test_threads.py",
     "faults/test_changed_by_threads.py",
     "faults/test_exit.py",
     "faults/test_interrupt.py",
@@ -44,14 +44,14 @@ NOT_SANITIZED = (  # of tests/
     "faults/test_fuzz.py",
     # About the formulas that results are compared with.
     "accuracy",
-    "test_oracle*.py",
+    "oracle",
     # Minutes of arithmetic with 60 digits, or of one call again and again; memory is used as in the other tests.
-    "test_bits*.py",
-    "test_cross_entropy.py",
-    "test_divergence.py",
-    "test_family.py",
-    "test_information.py",
-    "test_normalisers.py",
+    "contract/test_bits*.py",
+    "losses/test_cross_entropy.py",
+    "losses/test_divergence.py",
+    "losses/test_every_loss.py",
+    "losses/test_information.py",
+    "losses/test_normalisers.py",
 )
 
 

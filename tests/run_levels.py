@@ -24,7 +24,7 @@ def main(arguments):
     levels = crossent.config()["isa_levels"]
     with ThreadPoolExecutor(2) as pool:
         codes = list(pool.map(lambda level: run(level, arguments), levels))
-    failed = [level for level, code in zip(levels, codes) if code]
+    failed = [level for level, code in zip(levels, codes, strict=True) if code]
     print("failed: " + ", ".join(failed) if failed else "every level passed", flush=True)
     return 1 if failed else 0
 

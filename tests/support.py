@@ -22,8 +22,8 @@ def assert_same_bits(actual, wanted):
     assert actual.dtype == wanted.dtype
     assert actual.shape == wanted.shape
     if bits(actual) != bits(wanted):
-        different = np.flatnonzero(
-            [a.tobytes() != w.tobytes() and not (a != a and w != w) for a, w in zip(actual.ravel(), wanted.ravel())])
+        pairs = zip(actual.ravel(), wanted.ravel(), strict=True)
+        different = np.flatnonzero([a.tobytes() != w.tobytes() and not (a != a and w != w) for a, w in pairs])
         first = np.unravel_index(different[0], actual.shape)
         raise AssertionError(
             f"{different.size} of {actual.size} differ, the first at {first}: {actual[first]!r}, {wanted[first]!r}")

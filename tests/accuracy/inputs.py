@@ -1,10 +1,15 @@
 """What accuracy is measured on: every distribution in every dtype, drawn by name, number of classes and of batch."""
 
+import sys
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+
+# All scripts of this folder import this file before they need the registry, tests/operations.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = {"float16": np.dtype(np.float16), "bfloat16": BFLOAT16, "float32": np.dtype(np.float32),

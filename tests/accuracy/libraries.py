@@ -109,9 +109,9 @@ class Here:
     """crossent alone, in this process and at its level: a group for tests."""
 
     def evaluate(self, family, batch, with_peers):
-        import ours
+        import crossent_calls
 
-        return {"crossent": ours.FAMILIES[family](batch)}
+        return {"crossent": crossent_calls.FAMILIES[family](batch)}
 
 
 def keep_memory():
@@ -134,12 +134,12 @@ def core_hash():
 def load(name):
     """({family: function}, version)."""
     if name == "crossent":
-        import ours
+        import crossent_calls
 
         import crossent
 
-        return ours.FAMILIES, crossent.__version__
-    return importlib.import_module("peers").load(name)
+        return crossent_calls.FAMILIES, crossent.__version__
+    return importlib.import_module("peer_calls").load(name)
 
 
 def serve(name, inputs, outputs):

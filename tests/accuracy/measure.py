@@ -3,6 +3,7 @@
 import numpy as np
 from double_double import DD, SCALE, high
 from inputs import DTYPES, FINFO
+from operations import ACCURACY
 
 EXPONENT = np.int64(0x7FF0000000000000)
 
@@ -104,8 +105,8 @@ class Errors:
 # ---- Bars ------------------------------------------------------------------------------------------------------------
 
 HALVES = (DTYPES["float16"], DTYPES["bfloat16"])
-# More factors and sums than a gradient of one loss: see test_divergence.py and test_family.py.
-WIDER = ("kl_div_with_logits reverse gradient", "kl_div_with_logits js gradient", "distillation_loss gradient")
+# More factors and sums than a gradient of one loss: see losses/test_every_loss.py.
+WIDER = tuple(f"{name} gradient" for name, (form, _) in ACCURACY.items() if form.gradient_limit > 4)
 # Measured at the larger of two terms whose sum may be twice as large, and in the next binade.
 DIFFERENCES = (*WIDER, "softmax_backward", "log_softmax_backward")
 

@@ -3,20 +3,20 @@
 import numpy as np
 import reference
 import reference_pairs
+from crossent_calls import FAMILIES
 from double_double import SCALE, exp, high, sum_last
 from inputs import DTYPES, Batch, batches, distributions, draw, sizes
 from measure import Errors, Exact
-from ours import FAMILIES
+from operations import FORMS
 
 CHUNK = 2**16  # entries the reference takes at once: slower from 2**13 down
 PEERS_EVERY = 16  # peers get one batch of so many, and the first
 REFERENCES = {"logits": reference.logits, "divergences": reference_pairs.divergences,
               "binary": reference_pairs.binary, "probabilities": reference_pairs.probabilities}
 # Reduced loss: the losses it is made of.
-REDUCED = {"cross_entropy mean": "cross_entropy", "cross_entropy sum": "cross_entropy",
-           "information.perplexity": "cross_entropy", "kl_div_with_logits forward mean": "kl_div_with_logits forward",
-           "binary_cross_entropy mean": "binary_cross_entropy",
-           "binary_cross_entropy_with_logits mean": "binary_cross_entropy_with_logits"}
+REDUCED = {"information.perplexity": "cross_entropy",
+           **{f"{name} {reduction}": name for form in FORMS for name in list(form.accuracy)[:1]
+              for reduction in form.accuracy_reductions}}
 PIECES = [(family, dtype, distribution) for family in FAMILIES for dtype in DTYPES
           for distribution in distributions(family)]
 
@@ -73,7 +73,7 @@ class Piece:
                 units[actual.dtype] = exact.unit(actual.dtype)
             errors = exact.errors(actual, units[actual.dtype])
 
-            def describe(index):
+            def describe(index, actual=actual):
                 return self.describe(index, actual, exact, part, where)
             self.errors.setdefault(name, {}).setdefault(library, Errors()).add(errors, describe)
 

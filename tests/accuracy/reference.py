@@ -1,4 +1,4 @@
-"""Exact results of whole batches, fast: the formulas of tests/oracle*.py in double-double or, for results of at most
+"""Exact results of whole batches, fast: the formulas of tests/oracle in double-double or, for results of at most
 float32, in float64. test_reference.py proves on every distribution that both differ by less than 2^-9 ULP.
 
 A family is a function from a batch to {operation: Exact}. Values are times SCALE, so that none is too small for its
@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from double_double import DD, SCALE, exp, high, log1p, maximum, sum_last, where
 from measure import Exact, Sum
+from operations import ACCURACY
 
 MASKED = 1e4  # in place of an infinite gap: e^-1e4 is 0 to any dtype, and 0 times it is 0
 
@@ -89,7 +90,7 @@ def of_probabilities(rows, q):
     return loss, *two_terms(rows, q, total)
 
 
-SMOOTHING = 0.1
+SMOOTHING = ACCURACY["cross_entropy smoothed"][1]["label_smoothing"]
 
 
 def smoothed(rows, y, w, v):

@@ -20,10 +20,12 @@ from double_double import (
 )
 from inputs import DTYPES
 from measure import Exact, Relative
+from operations import ACCURACY
 from reference import Rows, column, cross_entropy, exactly, widen
 
 LEAST = {dtype: 1e-18 if dtype == np.float64 else 2e-9 for dtype in DTYPES.values()}  # P3
-BETA, ALPHA = 0.3, 0.7
+BETA = ACCURACY["kl_div_with_logits js"][1]["beta"]
+ALPHA = ACCURACY["distillation_loss"][1]["alpha"]
 
 
 def divergences(batch):

@@ -17,11 +17,12 @@ from pieces import PIECES, Piece
 
 def test_rows():
     """The numbers that the text above and docs/accuracy.md give."""
-    assert sum(SHORT.values()) == 5812 and inputs.sizes("binary", "normal", SHORT) == {10: 1160}
+    assert sum(SHORT.values()) == 5812
+    assert inputs.sizes("binary", "normal", SHORT) == {10: 1160}
     assert sum(n for c, n in inputs.FULL.items() if c <= 128) == 10**6
 
 
-@pytest.mark.parametrize("family, dtype, distribution", PIECES)
+@pytest.mark.parametrize(("family", "dtype", "distribution"), PIECES)
 def test_bars(family, dtype, distribution):
     results = Piece(family, dtype, distribution).measure(Here(), SHORT)
     assert results
@@ -29,7 +30,7 @@ def test_bars(family, dtype, distribution):
     assert not page.over_the_bar([piece])
 
 
-@pytest.mark.parametrize("family, dtype, distribution, classes, number", [
+@pytest.mark.parametrize(("family", "dtype", "distribution", "classes", "number"), [
     ("divergences", "float32", "confident", 2, 3), ("divergences", "float32", "confident", 100, 3),
     ("divergences", "float32", "confident", 32_000, 88), ("divergences", "float32", "heavy_tailed", 2, 3),
     ("divergences", "float32", "normal", 128, 1), ("divergences", "float32", "uniform", 100, 2),
@@ -63,11 +64,13 @@ def test_an_error_is_seen(dtype, rng):
     errors, found = exact.errors(actual, unit), Errors()
     np.testing.assert_array_equal(errors, np.where(above, 0, units))
     found.add(errors, lambda index: tuple(map(int, index)))
-    assert found.maximum == 999 and found.at == tuple(np.argwhere(units == 999)[0])
-    assert 499 <= found.quantile(0.5) <= 499 * 17 / 16 and 998 <= found.quantile(0.999) <= 999
+    assert found.maximum == 999
+    assert found.at == tuple(np.argwhere(units == 999)[0])
+    assert 499 <= found.quantile(0.5) <= 499 * 17 / 16
+    assert 998 <= found.quantile(0.999) <= 999
 
 
-@pytest.mark.parametrize("actual, exact, error", [
+@pytest.mark.parametrize(("actual", "exact", "error"), [
     (np.nan, 1.0, np.inf), (np.inf, 1.0, np.inf), (np.inf, np.inf, 0), (-np.inf, np.inf, np.inf), (1.0, np.inf, np.inf),
     (np.inf, 1e39, 0), (-np.inf, -1e39, 0), (np.inf, 3.4e38, np.inf), (0.0, 2.0**-149, 1), (0.0, 2.0**-151, 0.25)])
 def test_infinities_and_subnormals(actual, exact, error):

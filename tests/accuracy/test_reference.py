@@ -8,11 +8,11 @@ import inputs
 import mpmath
 import numpy as np
 import oracle
-import oracle_binary
-import oracle_divergence
+import oracle.divergence
 import pytest
 import reference
 import reference_pairs
+from crossent_calls import measured
 from double_double import DD, SCALE
 from measure import Sum
 from mpmath import mp, mpf
@@ -40,7 +40,7 @@ def assert_relative(actual, wanted, bits):
         assert abs(a - w) <= abs(w) * mpf(2) ** -bits, (a, w)
 
 
-@pytest.mark.parametrize("size", (1e-12, 1e-6, 2**-10, 1e-3, 2**-6, 0.5, 5, 80, 290))
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 2**-10, 1e-3, 2**-6, 0.5, 5, 80, 290])
 def test_exponentials(size, rng):
     h = rng.uniform(-size, size, 100)
     x = pair(rng, h)
@@ -84,26 +84,31 @@ def test_products_quotients_and_sums(rng):
 # ---- The formulas ----------------------------------------------------------------------------------------------------
 
 
+def exact_losses(family, batch):
+    """(name, values, scales) of the losses of the registry and their gradients."""
+    for name, form, arrays, options in measured(family, batch):
+        [part] = form.exact(arrays, options)
+        yield name, part.losses, part.loss_scales
+        yield f"{name} gradient", part.gradients, part.scales
+
+
 def exact_logits(batch):
-    x, y, q, g, v = (batch.rows[name] for name in ("x", "y", "q", "g", "v"))
+    x, g = batch.rows["x"], batch.rows["g"]
     rows = [oracle.Row(row, batch.shared["temperature"]) for row in x]
     yield "softmax", [row.softmax() for row in rows], None
     yield "log_softmax", [row.log_softmax() for row in rows], None
+    yield from exact_losses("logits", batch)
     if batch.shared["temperature"] != 1:
         return
     yield "logsumexp", [row.logsumexp() for row in rows], [row.log_total for row in rows]
-    yield "logsumexp_backward", [row.softmax() * u for row, u in zip(rows, oracle.exact(g))], None
-    yield "entropy_with_logits", [oracle_divergence.entropy_with_logits(row) for row in x], None
-    smoothed = {"weight": batch.shared["w"], "sample_weight": v, "label_smoothing": reference.SMOOTHING}
-    for name, target, options in (("", y, {}), (" probabilities", q, {}), (" smoothed", y, smoothed)):
-        yield f"cross_entropy{name}", oracle.cross_entropy_rows(x, target, **options), None
-        yield f"cross_entropy{name} gradient", *oracle.cross_entropy_grad(x, target, **options)
+    yield "logsumexp_backward", [row.softmax() * u for row, u in zip(rows, oracle.exact(g), strict=True)], None
+    yield "entropy_with_logits", [oracle.divergence.entropy_with_logits(row) for row in x], None
 
 
 def exact_divergences(batch):
     x, t, y, temperature = *(batch.rows[name] for name in "xty"), batch.shared["temperature"]
-    for name in oracle_divergence.DIVERGENCES:
-        value, gradient, scale = oracle_divergence.kl_div_rows(
+    for name in oracle.divergence.DIVERGENCES:
+        value, gradient, scale = oracle.divergence.kl_div_rows(
             x, t, temperature=temperature, divergence=name, beta=reference_pairs.BETA)
         yield f"kl_div_with_logits {name}", value, np.maximum(value, mpf(reference_pairs.LEAST[x.dtype]))
         yield f"kl_div_with_logits {name} relative", value, None
@@ -123,29 +128,18 @@ def exact_divergences(batch):
 
 
 def exact_binary(batch):
-    x, p, y, w, pw = (batch.rows[name] for name in ("x", "p", "y", "w", "pw"))
-    with_logits = oracle_binary.binary_cross_entropy_with_logits
-    for name, (loss, gradient, scale) in (
-            ("_with_logits", with_logits(x, y)), ("_with_logits weighted", with_logits(x, y, w, pw)),
-            ("", oracle_binary.binary_cross_entropy(p, y))):
-        yield f"binary_cross_entropy{name}", loss, None
-        yield f"binary_cross_entropy{name} gradient", gradient, scale
+    return exact_losses("binary", batch)
 
 
 def exact_probabilities(batch):
-    p, q, log_p, log_q, y, g = (batch.rows[name] for name in ("p", "q", "log_p", "log_q", "y", "g"))
-    yield "nll_loss", oracle.nll_loss_rows(log_p, y), None
-    yield "nll_loss gradient", *oracle.nll_loss_grad(log_p, y)
-    for name, target in (("kl_div", q), ("kl_div log_target", log_q)):
-        value, scale, gradient = oracle_divergence.kl_div(log_p, target, log_target=target is log_q)
-        yield name, value, scale
-        yield f"{name} gradient", gradient, None
+    p, q, log_p, g = (batch.rows[name] for name in ("p", "q", "log_p", "g"))
+    yield from exact_losses("probabilities", batch)
     for name, first in (("softmax_backward", p), ("log_softmax_backward", log_p)):
-        yield name, *zip(*(getattr(oracle, name)(a, b) for a, b in zip(g, first)))
+        yield name, *zip(*(getattr(oracle, name)(a, b) for a, b in zip(g, first, strict=True)), strict=True)
     for name in ("entropy", "information_cross_entropy", "kl_divergence", "js_divergence"):
         given = (p,) if name == "entropy" else (p, q)
-        exact = [getattr(oracle_divergence, name)(*row) for row in zip(*given)]
-        yield f"information.{name.removeprefix('information_')}", *zip(*exact)
+        exact = [getattr(oracle.divergence, name)(*row) for row in zip(*given, strict=True)]
+        yield f"information.{name.removeprefix('information_')}", *zip(*exact, strict=True)
 
 
 def beside_power(z):
@@ -159,7 +153,7 @@ CASES = [(family, name) for family in EXACT for name in inputs.distributions(fam
 
 
 @pytest.mark.parametrize("dtype", inputs.DTYPES.values(), ids=str)
-@pytest.mark.parametrize("family, distribution", CASES)
+@pytest.mark.parametrize(("family", "distribution"), CASES)
 def test_formulas(family, distribution, dtype):
     for n, c in SHAPES:
         batch = inputs.draw(family, distribution, dtype, c, n, 0)

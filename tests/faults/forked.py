@@ -36,7 +36,7 @@ def survey(jobs, seconds=60, at_once=2):
             if status:
                 failed[name] = _words(os.waitstatus_to_exitcode(status))
             continue
-        for pid, (name, end) in running.items():
+        for pid, (_, end) in running.items():
             if time.monotonic() > end:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.001)

@@ -3,56 +3,29 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import operations
 
 import crossent as xe
 from crossent import information
 
 
-@dataclass(frozen=True)
 class Function:
     """What the arguments of a function are. `axis`: the default class axis, "last" or "second"; None where a loss is
     of elements (kl_div: unless an axis is given). `returns`: "array" for one result in an `out`, "rows" for one without
-    it, "loss" for what has return_grad."""
+    it, "loss" for what has return_grad. `forms`: of a loss and its backward function."""
 
-    first: str  # the argument that says the shape and dtype of results
-    others: tuple = ()
-    options: tuple = ()
-    axis: str | None = "last"
-    returns: str = "array"
+    def __init__(self, function, loss=None):
+        self.first, self.arrays = function.first, function.arrays
+        self.options = tuple(name for name in function.options if name not in ("axis", "denominator"))
+        self.returns = {"grad_out": "loss", "out": "array", None: "rows"}[function.out]
+        self.axis = "second" if "axis=None" in function.signature else "last"
+        self.forms = loss.forms if loss else ()
+        if loss and loss.per_element:
+            self.axis = None
 
 
-ROW_LOSS = ("sample_weight", "reduction")
-INDEXED = ("weight", "ignore_index", *ROW_LOSS)
-DIVERGENCE = ("temperature", "divergence", "beta")
-LOSSES = {
-    "cross_entropy": Function("logits", ("target",), (*INDEXED, "label_smoothing"), "second", "loss"),
-    "nll_loss": Function("log_probs", ("target",), INDEXED, "second", "loss"),
-    "kl_div_with_logits": Function("logits", ("teacher_logits",), (*DIVERGENCE, *ROW_LOSS), "second", "loss"),
-    "distillation_loss": Function(
-        "logits", ("teacher_logits", "target"),
-        (*DIVERGENCE, *INDEXED, "label_smoothing", "alpha", "scale_by_temperature"), "second", "loss"),
-    "binary_cross_entropy": Function("probs", ("target",), ("weight", "log_floor", "reduction"), None, "loss"),
-    "binary_cross_entropy_with_logits": Function(
-        "logits", ("target",), ("weight", "pos_weight", "label_smoothing", "reduction"), None, "loss"),
-    "kl_div": Function("log_probs", ("target",), ("log_target", "reduction"), None, "loss"),
-}
-FUNCTIONS = {
-    "softmax": Function("x", options=("temperature",)),
-    "log_softmax": Function("x", options=("temperature",)),
-    "logsumexp": Function("x", options=("keepdims",)),
-    "softmax_backward": Function("probs", ("grad_output",), ("temperature",)),
-    "log_softmax_backward": Function("log_probs", ("grad_output",), ("temperature",)),
-    "logsumexp_backward": Function("x", ("grad_output",), ("keepdims",)),
-    **LOSSES,
-    **{f"{name}_backward": Function(f.first, (*f.others, "grad_output"), f.options, f.axis)
-       for name, f in LOSSES.items()},
-    "information.entropy": Function("p", options=("base",), returns="rows"),
-    "information.cross_entropy": Function("p", ("q",), ("base",), returns="rows"),
-    "information.kl_divergence": Function("p", ("q",), ("base",), returns="rows"),
-    "information.js_divergence": Function("p", ("q",), ("base",), returns="rows"),
-    "information.entropy_with_logits": Function("logits", returns="rows"),
-    "information.perplexity": Function("logits", ("target",), ("ignore_index",), "second", "rows"),
-}
+OF_LOSSES = {function.name: loss for loss in operations.LOSSES for function in (loss.forward, loss.backward)}
+FUNCTIONS = {name: Function(function, OF_LOSSES.get(name)) for name, function in operations.FUNCTIONS.items()}
 NAMES = tuple(FUNCTIONS)
 THREADS = ("config", "get_num_threads", "num_threads", "set_num_threads")  # public, and without arrays
 
@@ -122,8 +95,7 @@ class Call:
         return returned if len(self.results) > 1 else (returned,)
 
     def function(self):
-        owner = information if self.name.startswith("information.") else xe
-        return getattr(owner, self.name.removeprefix("information."))
+        return operations.FUNCTIONS[self.name].run
 
     def __str__(self):
         shown = {name: f"{a.dtype} {a.shape} {self.layouts[name]}" for name, a in self.arrays.items()}

@@ -69,7 +69,7 @@ def _check(call, number, guarded, kind):
         changed = p.changed_outside(before[name])
         if changed:
             yield Finding("gaps", f"{changed} bytes around or between the elements of {name} were written to")
-    for actual, dtype, (numbers, sizes) in zip(results, call.results, wanted(call, guarded.values)):
+    for actual, dtype, (numbers, sizes) in zip(results, call.results, wanted(call, guarded.values), strict=True):
         yield from _compare_values(call, actual, dtype, numbers, sizes)
     yield from _compare_bits(call, number, results, guarded.values, kind)
 
@@ -125,7 +125,7 @@ def _compare_bits(call, number, results, values, kind):
     again = [np.array(x, order="C") for x in call.each_result(call.function()(**values, **call.options))]
     if kind == "value":
         plant(kind, number, again, None)
-    for actual, other in zip(results, again):
+    for actual, other in zip(results, again, strict=True):
         if bits(actual) != bits(other):
             differ = np.flatnonzero((actual != other) & ~(np.isnan(actual) & np.isnan(other)))
             at = int(differ[0]) if differ.size else 0  # a zero of another sign is equal

@@ -6,19 +6,8 @@ import fuzz_values as values
 import numpy as np
 from fuzz_calls import FUNCTIONS, NAMES, Call
 from fuzz_layouts import draw_layout
+from operations import CLASS_INDICES, FRACTIONS, LOG_PROBABILITIES, LOGITS, OPTIONS, WEIGHTS
 
-PLAIN_OPTIONS = {  # an option is left out in half of the calls
-    "temperature": (0.25, 0.5, 1 / 3, 1.0, 2, 7.0),
-    "divergence": ("forward", "reverse", "js"),
-    "beta": (0.1, 0.5, 0.9),
-    "alpha": (None, 0.0, 0.25, 1.0),
-    "scale_by_temperature": (True, False),
-    "label_smoothing": (0.0, 0.1, 0.5, 1.0),
-    "log_floor": (None, -100.0, -2.5),
-    "log_target": (True, False),
-    "keepdims": (True, False),
-    "base": (None, 2, 10.0, 0.5),
-}
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
 NO_WEIGHTS = (-0.5, np.inf, np.nan)
 MISTAKES = ("reversed input", "repeated", "shape", "dtype")
@@ -46,20 +35,23 @@ class _Draw:
 
     def call(self):
         spec = FUNCTIONS[self.name]
-        by_rows = spec.axis is not None or (self.name.startswith("kl_div") and self.chance(0.5))
-        shape, axis = values.shape_of(self.random, by_rows)
-        c = Call(self.name, axis, {}, {})
-        c.arrays[spec.first] = cast(self.first(spec.first, shape, axis), self.random.choice(values.FLOATS))
-        self.options(c, spec)
-        for name in spec.others:
-            self.other(c, name)
-        for name in ("weight", "pos_weight", "sample_weight"):
-            if name in spec.options and self.chance(0.5):
+        form = self.random.choice(spec.forms) if spec.forms else None
+        arrays, fixed = (form.arrays, form.fixed) if form else (spec.arrays, {})
+        shape, axis = values.shape_of(self.random, spec.axis is not None or "axis" in fixed)
+        c = Call(self.name, axis, {}, {name: value for name, value in fixed.items() if name != "axis"})
+        c.arrays[spec.first] = cast(self.first(spec.first, arrays[spec.first], shape, axis),
+                                    self.random.choice(values.FLOATS))
+        options = [name for name in (form.options if form else spec.options) if name in spec.options]
+        chosen_by_forms = {name for other in spec.forms for name in other.fixed}
+        self.options(c, spec, [name for name in options if name not in chosen_by_forms])
+        for name, kind in arrays.items():
+            if name not in (spec.first, "grad_output"):
+                self.other(c, name, kind)
+        if "grad_output" in spec.arrays:
+            self.other(c, "grad_output", None)
+        for name in options:
+            if OPTIONS[name].example in WEIGHTS and self.chance(0.5):
                 self.weight(c, name)
-        if c.loss == "distillation_loss" and "target" not in c.arrays:
-            for name in ("ignore_index", "label_smoothing", "alpha"):
-                c.options.pop(name, None)
-            c.arrays.pop("weight", None)
         if spec.returns == "loss" and self.chance(0.7):
             c.options["return_grad"] = True
         self.output(c)
@@ -75,26 +67,25 @@ class _Draw:
 
     # ---- Options without arrays
 
-    def options(self, c, spec):
+    def options(self, c, spec, names):
         ndim = c.first.ndim
         usual = {"last": ndim - 1, "second": 1 if ndim > 1 else 0, None: None}[spec.axis]
         if c.axis is not None and (c.axis != usual or self.chance(0.5)):
             c.options["axis"] = self.random.choice((c.axis, c.axis - ndim))
-        for name in spec.options:
-            if name in PLAIN_OPTIONS and self.chance(0.5):
-                c.options[name] = self.random.choice(PLAIN_OPTIONS[name])
-        if "reduction" in spec.options and self.chance(0.8):
-            names = ("none", "none", "sum", "mean", *(("batchmean",) if c.loss.startswith("kl_div") else ()))
-            c.options["reduction"] = self.random.choice(names)
-        if "reduction" in spec.options and c.reduction == "mean" and self.chance(0.3):
-            c.options["denominator"] = self.random.choice((1.0, 7.5, 64))
+        for name in names:  # left out in half of the calls
+            if OPTIONS[name].values and self.chance(0.5):
+                c.options[name] = self.random.choice(OPTIONS[name].values)
+        if "reduction" in names and self.chance(0.8):
+            c.options["reduction"] = self.random.choice(("none", *spec.forms[0].reductions))
+        if "reduction" in names and c.reduction == "mean" and self.chance(0.3):
+            c.options["denominator"] = self.random.choice(OPTIONS["denominator"].values)
 
     # ---- Arrays
 
-    def first(self, name, shape, axis):
-        if name in ("x", "logits"):
+    def first(self, name, kind, shape, axis):
+        if kind == LOGITS:
             return values.logits(self.random, self.rng, shape, self.special)
-        if name == "log_probs":
+        if kind == LOG_PROBABILITIES:
             return values.log_probabilities(self.random, self.rng, shape, axis, self.special)
         p = values.probabilities(self.random, self.rng, shape, axis)
         if not self.name.startswith("softmax"):  # whose probabilities are taken as they are
@@ -110,34 +101,24 @@ class _Draw:
     def other_dtype(self, c):
         return c.first.dtype if self.chance(0.6) else self.random.choice(values.FLOATS)
 
-    def other(self, c, name):
-        if name == "target":
-            array = self.target(c)
-        elif name == "grad_output":
-            array = self.grad_output(c)
-        elif name == "teacher_logits":
-            array = values.near(self.random, self.rng, c.first.astype(np.float64), self.special)
-        else:
-            array = values.probabilities(self.random, self.rng, c.first.shape, c.axis)
-            self.spoil(array, NO_WEIGHTS)
-        if array is not None:
-            is_float = array.dtype == np.float64
-            c.arrays[name] = cast(array, self.other_dtype(c)) if is_float else array
-
-    def target(self, c):
+    def other(self, c, name, kind):
         shape = c.first.shape
-        if c.loss == "kl_div" and c.options.get("log_target"):
-            return values.log_probabilities(self.random, self.rng, shape, c.axis, self.special)
-        if c.loss.startswith("binary") and self.chance(0.2):
+        if name == "grad_output":
+            array = self.grad_output(c)
+        elif kind == LOGITS:
+            array = values.near(self.random, self.rng, c.first.astype(np.float64), self.special)
+        elif kind == LOG_PROBABILITIES:
+            array = values.log_probabilities(self.random, self.rng, shape, c.axis, self.special)
+        elif kind == CLASS_INDICES:
+            array = self.class_indices(c)
+        elif kind == FRACTIONS and self.chance(0.2):
             dtype = self.random.choice((np.dtype(bool), *values.INTEGERS))
-            return self.rng.integers(0, 2, shape).astype(dtype)
-        if c.loss == "distillation_loss" and self.chance(0.25):
-            return None
-        if c.loss == "nll_loss" or (c.spec.axis and self.chance(0.65)):
-            return self.class_indices(c)
-        q = values.probabilities(self.random, self.rng, shape, c.axis)
-        self.spoil(q, NO_PROBABILITIES)
-        return q
+            array = self.rng.integers(0, 2, shape).astype(dtype)
+        else:
+            array = values.probabilities(self.random, self.rng, shape, c.axis)
+            self.spoil(array, NO_WEIGHTS if name == "q" else NO_PROBABILITIES)
+        is_float = array.dtype == np.float64
+        c.arrays[name] = cast(array, self.other_dtype(c)) if is_float else array
 
     def class_indices(self, c):
         dtype, count = self.random.choice(values.INTEGERS), c.first.shape[c.axis]

@@ -68,7 +68,7 @@ def _strides(random, kind, shape, itemsize):
 def _extent(shape, strides, itemsize):
     if 0 in shape:
         return 0, 0
-    reach = [stride * (n - 1) for stride, n in zip(strides, shape)]
+    reach = [stride * (n - 1) for stride, n in zip(strides, shape, strict=True)]
     return sum(r for r in reach if r < 0), sum(r for r in reach if r > 0) + itemsize
 
 

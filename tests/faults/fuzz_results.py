@@ -2,6 +2,7 @@
 
 import fuzz_reference as reference
 import numpy as np
+import operations
 from fuzz_reference import column, finite, log_softmax, times
 
 
@@ -32,12 +33,7 @@ def _back(x, like, axis):
 
 # ---- Losses ----------------------------------------------------------------------------------------------------------
 
-LOSSES = {
-    "cross_entropy": reference.cross_entropy, "nll_loss": reference.nll_loss,
-    "kl_div_with_logits": reference.kl_div_with_logits, "distillation_loss": reference.distillation_loss,
-    "binary_cross_entropy": reference.binary_cross_entropy, "kl_div": reference.kl_div,
-    "binary_cross_entropy_with_logits": reference.binary_cross_entropy_with_logits,
-}
+LOSSES = {loss.name: getattr(reference, loss.name) for loss in operations.LOSSES}
 
 
 def _of_loss(call, seen):
@@ -58,7 +54,7 @@ def _of_loss(call, seen):
     if by_rows and upstream.ndim:
         upstream = upstream.ravel()
     grad = [_gradient(call, term, upstream) for term in terms]
-    pair = [sum(part) for part in zip(*grad)]
+    pair = [sum(part) for part in zip(*grad, strict=True)]
     return [*results, tuple(_back(x, call.first, axis) for x in pair) if by_rows else tuple(pair)]
 
 
@@ -75,8 +71,8 @@ def _reduced(call, terms):
     if call.reduction == "none":
         return tuple(sum(x).reshape(call.rows) for x in ([t.losses for t in terms], [t.sizes for t in terms]))
     divisors = [_divisor(call, t) or np.nan for t in terms]  # a mean over nothing is NaN
-    pairs = [(t.losses.sum() / n, finite(t.sizes).sum() / n) for t, n in zip(terms, divisors)]
-    return tuple(np.asarray(sum(x)) for x in zip(*pairs))
+    pairs = [(t.losses.sum() / n, finite(t.sizes).sum() / n) for t, n in zip(terms, divisors, strict=True)]
+    return tuple(np.asarray(sum(x)) for x in zip(*pairs, strict=True))
 
 
 def _gradient(call, term, upstream):
@@ -94,7 +90,7 @@ def _of_rows(call, seen):
     """(numbers, sizes)"""
     function = FUNCTIONS[call.name]
     arrays = {name: _rows(x, call.axis) if x.shape == call.first.shape else x for name, x in seen.items()}
-    if "grad_output" in arrays and arrays["grad_output"].ndim != 2 or call.name == "logsumexp_backward":
+    if ("grad_output" in arrays and arrays["grad_output"].ndim != 2) or call.name == "logsumexp_backward":
         arrays["grad_output"] = seen["grad_output"].reshape(-1, 1)
     pair = function(call, arrays)
     if call.name == "information.perplexity":
@@ -103,7 +99,7 @@ def _of_rows(call, seen):
         return tuple(_back(x, call.first, call.axis) for x in pair)
     shape = call.rows
     if call.options.get("keepdims"):
-        shape = shape[:call.axis] + (1,) + shape[call.axis:]
+        shape = (*shape[:call.axis], 1, *shape[call.axis:])
     return tuple(x.reshape(shape) for x in pair)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.calls import CALLS, OF_ELEMENTS
+from faults.calls import CALLS
+from operations import CLASS_INDICES, LOSSES, PER_CLASS, PER_ROW
 
 import crossent as xe
 
@@ -38,10 +39,10 @@ def stretched(call, shape, dtype):
             kind = call.arrays[name]
             if value.dtype.kind == "f" and "weight" not in name:  # weights are of the dtype that the call computes in
                 value = value.astype(dtype)
-            axes = {"per class": (classes,), "per row": (rows,), "classes": (rows,)}
+            axes = {PER_CLASS: (classes,), PER_ROW: (rows,), CLASS_INDICES: (rows,)}
             value = np.broadcast_to(value, axes.get(kind, shape))
         arguments[name] = value
-    if call.function in OF_ELEMENTS:
+    if call.function in [loss.name for loss in LOSSES if loss.per_element]:
         arguments["reduction"] = "sum"  # a loss of every element would not fit
     return arguments
 

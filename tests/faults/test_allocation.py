@@ -75,7 +75,7 @@ def test_every_allocation_may_fail(failing_new):
 HUGE = """
 import signal, sys
 import numpy as np
-from faults.calls import CALLS, LOSSES
+from faults.calls import CALLS
 from faults.forked import survey
 
 # Strides of 0 make arrays of any size. The bytes of each of these fit in 63 bits, those of several inputs, and of a
@@ -90,8 +90,8 @@ def huge(call, shape):
     arguments = dict(call.options)
     for name, kind in call.arrays.items():
         if "weight" not in name:
-            value = np.int8(0) if kind == "classes" else np.float16(-0.5 if kind.startswith("log") else 0.5)
-            arguments[name] = np.broadcast_to(value, (rows,) if kind in ("classes", "per row") else shape)
+            value = np.int8(0) if kind == "class indices" else np.float16(-0.5 if kind.startswith("log") else 0.5)
+            arguments[name] = np.broadcast_to(value, (rows,) if kind in ("class indices", "per row") else shape)
     return arguments
 
 def job(call, shape, options):
@@ -115,7 +115,7 @@ def job(call, shape, options):
 jobs = {}
 for name, call in CALLS.items():
     for shape in SHAPES:
-        reduced = name.split(":")[0] in LOSSES and "_backward" not in call.function
+        reduced = "reduction" in call.options and "_backward" not in call.function
         for options in ({}, {"reduction": "mean"}) if reduced else ({},):
             jobs[f"{name} of {shape}, {options}"] = job(call, shape, options)
 survey(jobs, seconds=20)

@@ -14,6 +14,7 @@ from inspect import signature
 import numpy as np
 from faults.calls import CALLS
 from faults.forked import survey
+from operations import OPTIONS, WEIGHTS
 from support import bits
 import crossent as xe
 
@@ -72,20 +73,17 @@ class Text(Hook):  # is not a name; numpy and the message of the error ask what 
     def __repr__(self):
         return repr(self.fire())
 
-# The options that a function takes, with values that change nothing.
-NUMBERS = {"axis": -1, "temperature": 2.0, "beta": 0.5, "alpha": 0.5, "denominator": 3.0, "ignore_index": -100,
-           "label_smoothing": 0.125, "log_floor": -100.0, "base": 2.0}
-FLAGS = {"keepdims": False, "return_grad": True, "log_target": True, "scale_by_temperature": True}
-TEXTS = {"reduction": "none", "divergence": "forward"}
+HOOKS = {bool: Flag, int: Number, float: Number, str: Text}
 
 def hooks_of(call, arguments):
     # {name: hook}, for every argument that could run code.
     hooks = {name: lambda name=name: Array(arguments[name]) for name in call.arrays}
-    for kind, values in ((Number, NUMBERS), (Flag, FLAGS), (Text, TEXTS)):
-        for name, value in values.items():
-            value = arguments.get(name, value)
-            if name in signature(call.run).parameters:
-                hooks[name] = lambda kind=kind, value=value: kind(value)
+    for name, parameter in signature(call.run).parameters.items():
+        value = arguments.get(name, parameter.default)
+        if value is None and name in OPTIONS and OPTIONS[name].example not in WEIGHTS:
+            value = OPTIONS[name].example
+        if type(value) in HOOKS:
+            hooks[name] = lambda kind=HOOKS[type(value)], value=value: kind(value)
     return hooks
 
 # ---- Outcomes --------------------------------------------------------------------------------------------------------

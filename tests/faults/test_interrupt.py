@@ -33,8 +33,8 @@ survey({name: job(call) for name, call in CALLS.items()}, seconds=20)
 """
 
 # The calls of the short form have a loop over the classes of a row besides the one over its logits.
-LOOPS = ("softmax_backward", "log_softmax_backward", "cross_entropy, weights: value", "kl_div_with_logits: value",
-         "distillation_loss, probabilities: backward")
+LOOPS = ("softmax_backward", "log_softmax_backward", "cross_entropy with options: value",
+         "kl_div_with_logits_forward: value", "distillation_loss_probabilities with options: backward")
 ASKS = COMMON + """
 pool = np.empty(1 << 28, np.float16)
 

@@ -4,7 +4,7 @@ import pytest
 from support import run_python
 
 
-@pytest.mark.parametrize("before", ("", "import crossent"))
+@pytest.mark.parametrize("before", ["", "import crossent"])
 def test_a_sub_interpreter_is_refused(before):
     out = run_python(f"""
 {before}

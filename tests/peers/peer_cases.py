@@ -7,15 +7,22 @@ from dataclasses import dataclass, field, replace
 
 import ml_dtypes
 import numpy as np
+import operations
+from operations import CLASS_INDICES, FRACTIONS, LOGITS, LOSSES, MEASURES, PROBABILITIES
+from operations import FUNCTIONS as OPERATIONS
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = tuple(map(np.dtype, (np.float16, BFLOAT16, np.float32, np.float64)))
-NORMALISERS = ("softmax", "log_softmax", "logsumexp")
-INDEX_LOSSES = ("cross_entropy", "nll_loss", "perplexity")
-ROW_LOSSES = (*INDEX_LOSSES, "kl_div_with_logits", "distillation_loss")
-POINTWISE = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")
-INFORMATION = ("entropy", "information_cross_entropy", "kl_divergence", "js_divergence", "entropy_with_logits")
-FUNCTIONS = (*NORMALISERS, "softmax_backward", "log_softmax_backward", *ROW_LOSSES, *POINTWISE, *INFORMATION)
+# The functions of the registry, by names without a dot. The gradient of logsumexp is compared with its value.
+REGISTERED = {name.replace("information.", "information_" if name.removeprefix("information.") in OPERATIONS else ""):
+              function for name, function in OPERATIONS.items()}
+LOSS = {loss.name: loss for loss in LOSSES}
+NORMALISERS = tuple(function.name for function in operations.NORMALISERS if "grad_output" not in function.arrays)
+BACKWARD = ("softmax_backward", "log_softmax_backward")
+ROW_LOSSES = (*(loss.name for loss in LOSSES if not loss.per_element), "perplexity")
+POINTWISE = tuple(loss.name for loss in LOSSES if loss.per_element)
+INFORMATION = tuple(name for name, function in REGISTERED.items() if function in MEASURES and name != "perplexity")
+FUNCTIONS = (*NORMALISERS, *BACKWARD, *ROW_LOSSES, *POINTWISE, *INFORMATION)
 
 
 @dataclass
@@ -44,8 +51,8 @@ class Case:
 
     @property
     def reduction(self):
-        return self.options.get("reduction", "batchmean" if self.function.startswith("kl_div_") or
-                                self.function == "kl_div" else "mean")
+        return self.options.get("reduction", "batchmean" if self.function in LOSS and
+                                "batchmean" in LOSS[self.function].reductions else "mean")
 
     def __repr__(self):
         arrays = ", ".join(f'"{name}": {source(x)}' for name, x in self.arrays.items())
@@ -142,88 +149,85 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
     """A random case. `only` keeps these options; `plain` leaves rare features out that some libraries lack."""
     shape, axis = draw_shape(rng, shapes)
     dtype = dtypes[rng.integers(len(dtypes))]
+    second = other_dtype(rng, dtype)
     rows, c = shape[:axis] + shape[axis + 1:], shape[axis]
+    registered = REGISTERED[function]
+    taken, first = registered.options, registered.arrays[registered.first]
+    kinds = {form.arrays.get("target") for form in LOSS[function].forms} if function in LOSS else {
+        registered.arrays.get("target")}
     arrays, options, pointwise = {}, {}, function in POINTWISE
 
     def maybe(name, chance, value):
-        if (not only or name in only) and rng.random() < chance:
+        if name in taken and (not only or name in only) and rng.random() < chance:
             options[name] = value()
 
-    second = other_dtype(rng, dtype)
     if function in (*NORMALISERS, "entropy_with_logits"):
-        arrays["x" if function in NORMALISERS else "logits"] = draw_logits(rng, shape, axis, dtype)
-    elif function.endswith("_backward"):
+        arrays[registered.first] = draw_logits(rng, shape, axis, dtype)
+    elif function in BACKWARD:
         p = draw_probabilities(rng, shape, axis, dtype, zeros=False)
         with np.errstate(divide="ignore"):
-            p = p if function == "softmax_backward" else np.log(p.astype(np.float64)).astype(dtype)
+            p = p if first == PROBABILITIES else np.log(p.astype(np.float64)).astype(dtype)
         arrays = {"grad_output": coarse(rng, shape, -2).astype(second), "probs": p}
     elif function in INFORMATION:
         arrays["p"] = draw_probabilities(rng, shape, axis, dtype)
-        if function != "entropy":
+        if "q" in registered.arrays:
             arrays["q"] = draw_probabilities(rng, shape, axis, second, zeros=rng.random() < .2)
         maybe("base", .3, lambda: float(rng.choice((2, 10, 1.5))))
-    elif function in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+    elif FRACTIONS in kinds:
         y = draw_probabilities(rng, shape, None, second)
         y = np.round(y).astype(rng.choice((bool, np.int8, second))) if rng.random() < .4 else y
-        if function == "binary_cross_entropy":
+        if first == FRACTIONS:
             p = rng.uniform(.001, .99, shape).astype(dtype)
             same = (rng.random(shape) < .05) & ((y == 0) | (y == 1))
-            arrays = {"probs": np.where(same, y.astype(dtype), p), "target": y}
+            arrays = {registered.first: np.where(same, y.astype(dtype), p), "target": y}
         else:
-            arrays = {"logits": draw_logits(rng, shape, axis, dtype, masks=False), "target": y}
-            maybe("pos_weight", .3, lambda: coarse(rng, shape[-1:]))
-            maybe("label_smoothing", .2, lambda: float(rng.choice((.1, .5, 1.))))
+            arrays = {registered.first: draw_logits(rng, shape, axis, dtype, masks=False), "target": y}
+        maybe("pos_weight", .3, lambda: coarse(rng, shape[-1:]))
+        maybe("label_smoothing", .2, lambda: float(rng.choice((.1, .5, 1.))))
         maybe("weight", .3, lambda: coarse(rng, shape if rng.random() < .5 else shape[-1:]))
-    elif function == "kl_div":
+    elif pointwise:
         lp = np.log(draw_probabilities(rng, shape, axis, np.float64, zeros=False)).astype(dtype)
         t = draw_probabilities(rng, shape, axis, second)
-        arrays = {"log_probs": lp, "target": t}
-        if not only and rng.random() < .4:
-            options["log_target"] = True
+        arrays = {registered.first: lp, "target": t}
+        maybe("log_target", .4, lambda: True)
+        if "log_target" in options:
             arrays["target"] = np.log(np.maximum(t.astype(np.float64), 1e-4)).astype(np.float32).astype(second)
     else:
-        arrays["log_probs" if function == "nll_loss" else "logits"] = draw_logits(
-            rng, shape, axis, dtype, masks=function in ("cross_entropy", "perplexity") and not plain)
-        if function in ("kl_div_with_logits", "distillation_loss"):
+        of_teacher = "teacher_logits" in registered.arrays
+        maskable = first == LOGITS and not of_teacher
+        arrays[registered.first] = x = draw_logits(rng, shape, axis, dtype, masks=maskable and not plain)
+        if of_teacher:
             teacher = draw_logits(rng, shape, axis, np.float32, masks=False)
             arrays["teacher_logits"] = teacher.astype(second)
             maybe("divergence", .6, lambda: str(rng.choice(("reverse", "js"))))
             if options.get("divergence") == "js":
                 maybe("beta", .5, lambda: float(rng.choice((.1, .5, .75))))
         soft = "probabilities" in only if only else rng.random() < .4
-        if function in ("cross_entropy", "distillation_loss") and soft:
-            masked = function == "cross_entropy" and np.isneginf(arrays["logits"].astype(np.float32)).any()
-            if masked:
-                arrays["logits"] = np.maximum(arrays["logits"], np.asarray(-9, dtype))
+        if PROBABILITIES in kinds and soft:
+            if np.isneginf(x.astype(np.float32)).any():
+                arrays[registered.first] = np.maximum(x, np.asarray(-9, dtype))
             arrays["target"] = draw_probabilities(rng, shape, axis, second)
-        elif function in INDEX_LOSSES or (function == "distillation_loss" and rng.random() < .7):
+        elif CLASS_INDICES in kinds and (None not in kinds or rng.random() < .7):
             arrays["target"] = target = rng.integers(0, c, rows).astype(rng.choice((np.int64, np.int32, np.uint8)))
-            if function in ("cross_entropy", "perplexity"):
+            if maskable:
                 where = np.expand_dims(target.astype(int), axis)
-                np.put_along_axis(arrays["logits"], where, np.asarray(1, dtype), axis)
+                np.put_along_axis(x, where, np.asarray(1, dtype), axis)
             maybe("ignore_index", .4, lambda: int(rng.integers(0, c)))
-        with_target = "target" in arrays
-        if function != "perplexity":
-            maybe("sample_weight", .25, lambda: coarse(rng, rows))
-            if with_target:
-                maybe("weight", .3, lambda: coarse(rng, (c,)))
-            if with_target and function != "nll_loss" and not np.isneginf(arrays["logits"].astype(np.float32)).any():
+        maybe("sample_weight", .25, lambda: coarse(rng, rows))
+        if "target" in arrays:
+            maybe("weight", .3, lambda: coarse(rng, (c,)))
+            if not np.isneginf(arrays[registered.first].astype(np.float32)).any():
                 maybe("label_smoothing", .3, lambda: float(rng.choice((.1, .5, 1.))))
-            if function == "distillation_loss" and with_target:
-                maybe("alpha", .6, lambda: float(rng.choice((0., .25, .9, 1.))))
-            if function == "distillation_loss":
-                maybe("scale_by_temperature", .3, lambda: False)
-    if function in ("softmax", "log_softmax", "softmax_backward", "log_softmax_backward",
-                    "kl_div_with_logits", "distillation_loss"):
-        maybe("temperature", .4, lambda: float(rng.choice((.5, 2., 3., 10.))))
-    if function == "kl_div":
+            maybe("alpha", .6, lambda: float(rng.choice((0., .25, .9, 1.))))
+        maybe("scale_by_temperature", .3, lambda: False)
+    maybe("temperature", .4, lambda: float(rng.choice((.5, 2., 3., 10.))))
+    if pointwise:
         maybe("axis", .5, lambda: axis)
-    elif not pointwise and (axis != Case(function, arrays).axis or rng.random() < .3):
+    elif axis != Case(function, arrays).axis or rng.random() < .3:
         options["axis"] = axis - len(shape) if rng.random() < .5 else axis
     upstream = None
-    if function in (*ROW_LOSSES, *POINTWISE) and function != "perplexity":
-        kinds = ("none", "mean", "sum") + (("batchmean",) if function.startswith("kl_div") else ())
-        options["reduction"] = str(rng.choice(kinds))
+    if function in LOSS:
+        options["reduction"] = str(rng.choice(LOSS[function].reductions))
         if options["reduction"] == "mean":
             maybe("denominator", .2, lambda: float(rng.choice((.5, 3., 1000.))))
         if rng.random() < .4:
@@ -248,7 +252,7 @@ def smaller(case):
     rows = None if axis is None else shape[:axis] + shape[axis + 1:]
     for a, n in enumerate(shape):
         for keep in ([slice(0, n // 2), slice(n // 2, n)] if n > 1 else []):
-            def cut(x):
+            def cut(x, a=a, n=n, keep=keep):
                 if not isinstance(x, np.ndarray):
                     return x
                 if x.shape == shape:

@@ -31,7 +31,7 @@ def losses(name, x, y, axis, log_target):
     return optax.sigmoid_binary_cross_entropy(x, y)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(name, axis, log_target=False):
     if name in JAX:
         f = getattr(jax.nn, name)

@@ -101,7 +101,7 @@ def pointwise(case, x, y):
     if case.function == "kl_div":
         own = reduction if denominator is None and "axis" not in o else "none"
         losses = F.kl_div(x, y, reduction=own, log_target=o.get("log_target", False))
-        if own != "none" or reduction == own and "axis" not in o:
+        if own != "none" or (reduction == own and "axis" not in o):
             return losses
         rows = losses.sum(case.axis) if "axis" in o else losses
         count = x.numel() if reduction == "mean" else rows.numel()

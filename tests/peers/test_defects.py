@@ -4,6 +4,7 @@ STATE says for each whether the releases of requirements.txt are "wrong" or "rig
 then write the release that fixed it there.
 """
 
+import contextlib
 import math
 
 import jax
@@ -83,7 +84,8 @@ def test_bce_tails_are_symmetric(dtype, x):
         np.array([x, -x], dtype), np.array([1, 0], dtype), reduction="none", return_grad=True)
     close(ours, value, dtype)
     close(grad, [-slope, slope], dtype)
-    assert ours[0] == ours[1] and grad[0] == -grad[1]
+    assert ours[0] == ours[1]
+    assert grad[0] == -grad[1]
 
 
 @pytest.mark.parametrize(("x", "y", "wanted"), [(INF, 0., INF), (INF, 1., 0.), (-INF, 0., 0.), (-INF, 1., INF),
@@ -145,10 +147,8 @@ def test_kl_divergence_of_nearly_equal_rows_is_positive(rng):
 @pytest.mark.parametrize("smoothing", [-3.0, -1e-9])
 def test_negative_label_smoothing_is_refused(smoothing):
     value = None
-    try:
+    with contextlib.suppress(RuntimeError):
         value = F.cross_entropy(torch.tensor([[1., 2.]]), torch.tensor([0]), label_smoothing=smoothing)
-    except RuntimeError:
-        pass
     theirs("pytorch#134767", value is None)
     with pytest.raises(ValueError, match="label_smoothing"):
         xe.cross_entropy(np.array([[1., 2.]]), np.array([0]), label_smoothing=smoothing)
@@ -157,10 +157,8 @@ def test_negative_label_smoothing_is_refused(smoothing):
 @pytest.mark.parametrize("y", [2.0, -0.5])
 def test_bce_targets_outside_the_unit_interval_are_refused(y):
     value = None
-    try:
+    with contextlib.suppress(RuntimeError):
         value = F.binary_cross_entropy_with_logits(torch.tensor([.5]), torch.tensor([y]))
-    except RuntimeError:
-        pass
     theirs("pytorch#110865", value is None)
     for loss in (xe.binary_cross_entropy_with_logits, xe.binary_cross_entropy):
         with pytest.raises(ValueError, match="target"):

@@ -77,7 +77,7 @@ def test_agrees(peer, function, count, request):
             check(case, peer)
         except Exception as first:
             said, error = complaint(case, peer), first
-            small = shrink(case, lambda c: complaint(c, peer) == said)
+            small = shrink(case, lambda c, said=said: complaint(c, peer) == said)
             try:
                 check(small, peer)
             except Exception as smaller_error:

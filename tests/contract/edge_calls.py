@@ -1,0 +1,38 @@
+"""Plain calls of every form, of an array that an edge case is about."""
+
+import numpy as np
+from operations import CLASS_INDICES, FORMS, FRACTIONS, LOG_PROBABILITIES, LOGITS, PROBABILITIES
+
+INF, NAN = np.inf, np.nan
+PLAIN = {
+    LOGITS: np.zeros_like,
+    PROBABILITIES: lambda x: np.full_like(x, 0.25),
+    FRACTIONS: lambda x: np.full_like(x, 0.25),
+    LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
+    CLASS_INDICES: lambda x: np.zeros(rows_of(x), int),
+}
+# Losses that take the softmax of their rows; those of elements; and all.
+ROW_LOSSES = tuple(form for form in FORMS if not form.per_element and form.arrays[form.first] == LOGITS)
+ELEMENT_LOSSES = tuple(form for form in FORMS if form.per_element)
+
+
+def rows_of(x):
+    return x.shape[:1] + x.shape[2:]
+
+
+def others_of(form, x):
+    """Ordinary arguments beside x."""
+    return [PLAIN[kind](x) for kind in list(form.arrays.values())[1:]]
+
+
+def call(form, x, *others, **options):
+    return form.function(x, *(others or others_of(form, x)), **{**form.fixed, **options})
+
+
+def arr(values, dtype):
+    return np.array(values, dtype)
+
+
+def assert_close(actual, wanted):
+    """Within 2 eps, which is at most 4 ulp: the limit of values, as everywhere."""
+    np.testing.assert_allclose(actual, wanted, rtol=2 * np.finfo(np.asarray(actual).dtype).eps)

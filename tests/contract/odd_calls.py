@@ -1,0 +1,60 @@
+"""Calls with the same values in other kinds of objects, and whatever comes of them."""
+
+import numpy as np
+from contract.bad_calls import FORWARD, OF_LOSSES, VALID, VALUES
+from operations import FUNCTIONS
+from support import at_offset
+
+
+class Derived(np.ndarray):
+    pass
+
+
+class Wrapped:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def labelled(array):
+    """Of an equal dtype that is another object."""
+    return array.astype(np.dtype(array.dtype, metadata={"unit": "nat"}))
+
+
+# The same values in another array, or what is made into one.
+VARIANTS = {
+    "derived": lambda a: a.view(Derived), "wrapped": Wrapped, "list": np.ndarray.tolist, "read-only": read_only,
+    "labelled": labelled, "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder("S")),
+    "unaligned": lambda a: at_offset(a, 1), "Fortran": np.asfortranarray, "reversed": lambda a: a[::-1].copy()[::-1],
+    "strided": lambda a: np.repeat(a, 3, axis=-1)[..., ::3],
+    "byte-swapped and reversed": lambda a: a.astype(a.dtype.newbyteorder("S"))[::-1].copy()[::-1],
+}
+NAMES = tuple(FUNCTIONS)
+
+
+def arguments_of(name):
+    """Valid arguments, with weights where the function takes them."""
+    arguments, loss = dict(VALID[name]), OF_LOSSES.get(name)
+    if loss:
+        arguments |= {option: VALUES[kind] for option, kind in loss.forms[0].weights.items()}
+        if "grad_output" in arguments:
+            arguments |= {"grad_output": VALUES[FUNCTIONS[name].arrays["grad_output"]], "reduction": "none"}
+    return arguments
+
+
+def results(name, **arguments):
+    """Whatever the function returns or raises."""
+    extra = {"return_grad": True} if name in FORWARD else {}
+    try:
+        returned = FUNCTIONS[name].run(**arguments, **extra)
+    except Exception as error:
+        return type(error), str(error)
+    return returned if isinstance(returned, tuple) else (returned,)

@@ -1,0 +1,193 @@
+"""The package as installed: its names, docstrings, types and what it says about itself."""
+
+import doctest
+import importlib.resources
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from operations import FUNCTIONS
+from support import run_python
+
+import crossent as xe
+from crossent import _cli, information
+
+PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
+SECTIONS = ("Parameters", "Returns", "Raises", "References", "Examples")
+
+
+def test_all_names():
+    measures = {f"information.{name}" for name in information.__all__}
+    assert {*xe.__all__} - {"information"} | measures == {*FUNCTIONS, *PROCESS}
+    assert len(xe.__all__) + len(measures) == len(FUNCTIONS) + len(PROCESS) + 1
+    assert all(hasattr(xe, name) for name in xe.__all__)
+    assert xe.information is information
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_signature(name):
+    signature = inspect.signature(FUNCTIONS[name].run)
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    assert str(inspect.Signature(plain)) == FUNCTIONS[name].signature
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstring(name):
+    """One line, a paragraph, the formula, arguments, results, errors, sources, an example: in this order."""
+    function = FUNCTIONS[name].run
+    module = "information" if name.startswith("information.") else "xe"
+    text = inspect.getdoc(function)
+    first, blank, *_ = text.splitlines()
+    assert first.endswith(".")
+    assert blank == ""
+    assert "formula" in text.partition("Parameters")[0]
+    assert tuple(re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)) == SECTIONS
+    assert f"{module}.{function.__name__}(" in text.partition("Examples")[2]
+    documented = text.partition("Parameters")[2].partition("Returns")[0]
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"^[\w, ]*\b{parameter}\b[\w, ]*( :|$)", documented, re.MULTILINE), parameter
+
+
+@pytest.mark.parametrize("name", PROCESS)
+def test_docstring_of_process_functions(name):
+    text = inspect.getdoc(getattr(xe, name))
+    assert text.splitlines()[0].endswith(".")
+    assert "Examples\n--------" in text
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *PROCESS])
+def test_examples_run(name):
+    function = FUNCTIONS[name].run if name in FUNCTIONS else getattr(xe, name)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    examples = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
+    assert examples
+    assert examples[0].examples
+    for example in examples:
+        assert runner.run(example).failed == 0
+
+
+def test_config():
+    config = xe.config()
+    assert set(config) == {"version", "isa", "isa_levels", "threads", "compiler", "openmp"}
+    assert config["isa"] in config["isa_levels"]
+    assert set(config["isa_levels"]) <= {"baseline", "avx2", "avx512", "neon"}
+    assert config["threads"] == xe.get_num_threads() >= 1
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", config["version"])
+    assert config["version"] == xe.__version__
+    assert isinstance(config["compiler"], str)
+    assert isinstance(config["openmp"], str)
+
+
+@pytest.mark.parametrize("level", xe.config()["isa_levels"])
+def test_crossent_isa_chooses_the_level(level):
+    done = run_python("import crossent; print(crossent.config()['isa'])", env={"CROSSENT_ISA": level})
+    assert done.stdout == level + "\n"
+
+
+def test_the_best_level_is_the_default():
+    code = "import os; os.environ.pop('CROSSENT_ISA', None); import crossent; print(crossent.config()['isa'])"
+    assert run_python(code).stdout == xe.config()["isa_levels"][0] + "\n"
+
+
+UNUSABLE = sorted({"sse9", "AVX2", "avx2 ", "avx2", "neon"} - set(xe.config()["isa_levels"]))
+
+
+@pytest.mark.parametrize("level", UNUSABLE, ids=repr)
+@pytest.mark.parametrize("use", ["xe.config()", "xe.softmax([0.0])", "xe.cross_entropy([[0.0, 1.0]], [0])"])
+def test_unknown_or_unusable_level_is_an_error(level, use):
+    """Unknown, or known and not of this machine: the message names the level and those that are usable."""
+    done = run_python(f"import crossent as xe; {use}", env={"CROSSENT_ISA": level}, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("RuntimeError")
+    assert "CROSSENT_ISA" in last
+    assert level in last
+    for usable in xe.config()["isa_levels"]:
+        assert usable in last
+
+
+def test_types_are_shipped():
+    files = importlib.resources.files("crossent")
+    assert (files / "py.typed").is_file()
+    assert (files / "_core.pyi").is_file()
+
+
+def test_importing_needs_numpy_alone():
+    run_python("""
+import sys, numpy
+before = set(sys.modules)
+import crossent
+new = {name.partition('.')[0] for name in set(sys.modules) - before}
+assert new - set(sys.stdlib_module_names) == {'crossent'}, new
+""")
+
+
+def test_no_warnings_on_normal_paths(dtype):
+    """Warnings are errors in this suite; NumPy's floating-point state must not matter either."""
+    x = np.array([[0, -np.inf, 1e30], [np.nan, 0, 1]], dtype)
+    with np.errstate(all="raise"):
+        xe.cross_entropy(x, [1, 2], reduction="none", return_grad=True)
+        xe.cross_entropy(x[:0], np.empty(0, int))
+        xe.softmax(x), xe.log_softmax(x), xe.logsumexp(x)
+        xe.kl_div_with_logits(x, x[::-1], reduction="none", return_grad=True)
+        xe.distillation_loss(x, x[::-1], [1, 2], return_grad=True)
+        xe.cross_entropy(x, np.array([[0, 1, 0], [0.5, 0.25, 1e-30]]), return_grad=True)
+        xe.binary_cross_entropy(np.array([0, 1, 0.5], dtype), [1, 0, 1e-300], log_floor=None, return_grad=True)
+        xe.binary_cross_entropy_with_logits(x, [[0, 1, 1e-300]] * 2, pos_weight=1e-300, return_grad=True)
+        xe.kl_div(x, [[0, 1, 1e-300]] * 2, return_grad=True)
+        information.kl_divergence(abs(x[:1, ::2]), [[0, 1e-300]]), information.entropy_with_logits(x)
+        information.perplexity(x[:0], np.empty(0, int))
+        half = np.array([[0, -np.inf, 6e4], [np.nan, 0, 1]], np.float16)
+        xe.softmax(half), xe.cross_entropy(half, [1, 2], denominator=1e9, return_grad=True)
+        xe.binary_cross_entropy(np.array([6e-8], np.float16), [1], return_grad=True)
+
+
+def test_command_info(capsys):
+    assert _cli.main(["info"]) == 0
+    printed = capsys.readouterr().out
+    for key, value in xe.config().items():
+        assert key in printed
+        assert (isinstance(value, list) or str(value) in printed)
+
+
+def test_command_demo_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setattr(_cli, "DEMO_MODULES", ("numpy", "no_such_module"))
+    assert _cli.main(["demo"]) == 1
+    assert re.search(r"needs no_such_module: pip install crossent\[demo\]", capsys.readouterr().err)
+
+
+def test_command_demo_takes_a_folder_and_quick(monkeypatch, tmp_path):
+    given = []
+    demo = types.ModuleType("crossent._demo")  # the real one needs the extra `demo`
+    demo.run = lambda out, quick: given.append((out, quick)) or 0
+    monkeypatch.setitem(sys.modules, "crossent._demo", demo)
+    monkeypatch.setattr(_cli, "DEMO_MODULES", ())
+    assert _cli.main(["demo", "--out", str(tmp_path), "--quick"]) == 0
+    assert _cli.main(["demo"]) == 0
+    assert given == [(tmp_path, True), (Path("crossent-demo"), False)]
+
+
+def test_command_alone_prints_help(capsys):
+    assert _cli.main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: crossent")
+    assert all(command in printed for command in ("demo", "info", "--version"))
+
+
+def test_command_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        _cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"crossent {xe.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", (["train"], ["info", "now"], ["demo", "--slow"]), ids=str)
+def test_command_with_other_arguments(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        _cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: crossent" in capsys.readouterr().err

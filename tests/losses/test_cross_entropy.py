@@ -1,0 +1,261 @@
+"""cross_entropy with class indices: values and gradients against exact arithmetic.
+
+Tolerances: 4 ulp of the exact value for losses, reduced or not. A gradient entry is (A - b_c) p_c - b_c (1 - p_c), with
+b_c the coefficient of -log p_c and A their sum, and is held to 4 ulp of the larger of these two terms: without
+smoothing one of them is 0, so that is 4 ulp of the value itself; with smoothing the difference may cross 0.
+The options, reductions, dtypes and layouts are in test_every_loss.py.
+"""
+
+import distributions
+import numpy as np
+import oracle
+import pytest
+from distributions import some_rows
+from mpmath import mp
+from operations.draws import SAMPLE_WEIGHT, WEIGHT
+
+import crossent as xe
+
+LIMIT = 4
+
+
+@pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
+def test_value_and_gradient(draw, dtype, rng):
+    for n, c in distributions.SHAPES:
+        x = draw(rng, n, c, dtype)
+        target = rng.integers(0, c, n)
+        target[::2] = x[::2].argmax(axis=1)  # half of the rows are right: their losses and gradients are the small ones
+        if draw is distributions.masked:
+            target[np.isneginf(x[np.arange(n), target])] = 0
+        loss, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True)
+        oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target))
+        oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target))
+
+
+@pytest.mark.parametrize("draw", [distributions.normal, distributions.confident, distributions.large_offset],
+                         ids=lambda f: f.__name__)
+def test_value_and_gradient_with_label_smoothing(draw, dtype, rng):
+    for n, c in ((40, 2), (24, 17), (2, 1025)):
+        x, target = draw(rng, n, c, dtype), rng.integers(0, c, n)
+        for smoothing in (1e-6, 0.1):
+            loss, grad = xe.cross_entropy(x, target, reduction="none", label_smoothing=smoothing, return_grad=True)
+            oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, label_smoothing=smoothing))
+            oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, label_smoothing=smoothing))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 17, 1000, 5000])
+def test_constant_tail_over_a_grid_of_gaps(classes, dtype):
+    """Errors of equal terms are biased, and random rows hide them: 10,000 gaps per number of classes. With x_0 = gap
+    and every other logit 0 the exact row is a single exponential."""
+    for gaps in np.split(np.linspace(-5, 30, 10_000).astype(dtype), 10):
+        x = np.zeros((gaps.size, classes), dtype)
+        x[:, 0] = gaps
+        loss, grad = xe.cross_entropy(x, np.zeros(gaps.size, int), reduction="none", return_grad=True)
+        assert (grad[:, 1:] == grad[:, 1:2]).all()
+        e = [mp.exp(-gap) for gap in oracle.exact(gaps)]
+        tail = [(classes - 1) * v for v in e]
+        oracle.assert_within(LIMIT, loss, [mp.log1p(t) for t in tail])
+        oracle.assert_within(LIMIT, grad[::5, 0], [-t / (1 + t) for t in tail[::5]])
+        oracle.assert_within(LIMIT, grad[::5, 1], [v / (1 + t) for v, t in zip(e[::5], tail[::5], strict=True)])
+
+
+@pytest.mark.parametrize("classes", [128_256, 1_000_000])
+def test_many_classes(classes, dtype, rng):
+    """Logits on a grid, so that equal ones need one exact exponential."""
+    x = (rng.integers(-400, 400, (2, classes)) / 64).astype(dtype)
+    target = np.array([classes - 1, x[1].argmax()])
+    loss, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True)
+    oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target))
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target))
+
+
+def test_confident_rows_up_to_the_largest_gap(dtype):
+    """pytorch#113708, #195678: losses and gradients of confident rows are tiny, never a false 0."""
+    largest = distributions.LARGEST_GAP[dtype]
+    gaps = np.linspace(0, largest, 2000).astype(dtype)
+    x = np.stack([gaps, np.zeros_like(gaps)], axis=1)
+    target = np.zeros(gaps.size, int)
+    loss, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True)
+    assert (loss > 0).all()
+    assert (grad[:, 0] < 0).all()
+    assert (grad[:, 1] > 0).all()
+    oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target))
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 17, 2000])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_reductions_round_once(rows, reduction, dtype, rng):
+    """Unrounded row losses are added in float64: however many rows, 4 ulp of the exact reduction."""
+    x, target = rng.normal(0, 3, (rows, 5)).astype(dtype), rng.integers(0, 5, rows)
+    exact = oracle.reduce(oracle.cross_entropy_rows(x, target), reduction, rows)
+    oracle.assert_within(LIMIT, xe.cross_entropy(x, target, reduction=reduction), exact)
+
+
+def test_spatial_axes_and_sample_weight_of_the_rows(dtype, rng):
+    x = rng.normal(0, 2, (2, 5, 3, 4)).astype(dtype)
+    target = rng.integers(0, 5, (2, 3, 4))
+    v = rng.uniform(0, 2, (2, 3, 4)).astype(dtype)
+    rows, labels = np.moveaxis(x, 1, -1).reshape(-1, 5), target.ravel()
+    loss, grad = xe.cross_entropy(x, target, sample_weight=v, reduction="none", return_grad=True)
+    assert loss.shape == target.shape
+    assert grad.shape == x.shape
+    oracle.assert_within(LIMIT, loss.ravel(), oracle.cross_entropy_rows(rows, labels, sample_weight=v.ravel()))
+    oracle.assert_within(LIMIT, np.moveaxis(grad, 1, -1).reshape(-1, 5),
+                         *oracle.cross_entropy_grad(rows, labels, sample_weight=v.ravel()))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4,), (2, 1, 1), (1, 3, 1), ()], ids=str)
+def test_sample_weight_is_broadcast_to_the_rows(shape, dtype, rng):
+    x, target = rng.normal(0, 2, (2, 5, 3, 4)).astype(dtype), rng.integers(0, 5, (2, 3, 4))
+    v = np.asarray(rng.uniform(0.5, 2, shape), dtype)
+    full = np.broadcast_to(v, (2, 3, 4)).copy()
+    for reduction in ("none", "mean"):
+        got = xe.cross_entropy(x, target, sample_weight=v, reduction=reduction, return_grad=True)
+        wanted = xe.cross_entropy(x, target, sample_weight=full, reduction=reduction, return_grad=True)
+        np.testing.assert_array_equal(got[0], wanted[0])
+        np.testing.assert_array_equal(got[1], wanted[1])
+
+
+@pytest.mark.parametrize("target", [2, np.int8(2), np.array(2), np.array([2]), [2]], ids=repr)
+def test_unbatched(target, dtype):
+    x = np.array([0.5, -1, 2, 0], dtype)
+    for reduction in ("none", "sum", "mean"):
+        loss, grad = xe.cross_entropy(x, target, reduction=reduction, return_grad=True)
+        assert isinstance(loss, np.floating)
+        assert loss.dtype == dtype
+        assert grad.shape == (4,)
+        oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x[None], [2])[0])
+        oracle.assert_within(LIMIT, grad[None], *oracle.cross_entropy_grad(x[None], [2]))
+
+
+@pytest.mark.parametrize("kind", "bhilqBHILQ")
+def test_every_integer_dtype_is_a_target(kind, dtype, rng):
+    x, target = some_rows(rng, dtype)
+    wanted = xe.cross_entropy(x, target, reduction="none")
+    np.testing.assert_array_equal(xe.cross_entropy(x, target.astype(kind), reduction="none"), wanted)
+
+
+def test_byte_swapped_targets_and_python_lists(dtype, rng):
+    x, target = some_rows(rng, dtype)
+    wanted = xe.cross_entropy(x, target)
+    assert xe.cross_entropy(x, target.astype(target.dtype.newbyteorder())) == wanted
+    assert xe.cross_entropy(x, target.tolist()) == wanted
+
+
+def test_converted_logits():
+    """Lists, integers, bool and byte-swapped arrays are converted by NumPy first."""
+    wanted = xe.cross_entropy(np.array([[1.0, 0.0, 1.0]]), [0])
+    for logits in ([[1.0, 0.0, 1.0]], np.array([[1, 0, 1]]), np.array([[True, False, True]]),
+                   np.array([[1, 0, 1]], np.uint8), np.array([[1.0, 0.0, 1.0]], ">f8"),
+                   np.array([[1.0, 0.0, 1.0]], "<f8")):
+        loss = xe.cross_entropy(logits, [0])
+        assert loss == wanted
+        assert loss.dtype == np.float64
+    assert xe.cross_entropy(np.array([[1, 0, 1]], ">f4"), [0]).dtype == np.float32
+
+
+def test_weights_of_the_other_dtype_are_converted(dtype, rng):
+    x, target = some_rows(rng, dtype)
+    other = np.float64 if dtype == np.float32 else np.float32
+    w, v = np.array(WEIGHT, other), np.array(SAMPLE_WEIGHT, other)
+    got = xe.cross_entropy(x, target, weight=w, sample_weight=v, return_grad=True)
+    wanted = xe.cross_entropy(x, target, weight=w.astype(dtype), sample_weight=v.astype(dtype), return_grad=True)
+    assert got[0] == wanted[0]
+    assert got[0].dtype == dtype
+    np.testing.assert_array_equal(got[1], wanted[1])
+
+
+def test_textbook_smoothing(rng):
+    """True class 1 - eps, every other class eps/(C-1), is label_smoothing = eps C/(C-1)."""
+    x, target = rng.normal(0, 2, (6, 5)), rng.integers(0, 5, 6)
+    eps = 0.2
+    q = np.full((6, 5), eps / 4)
+    q[np.arange(6), target] = 1 - eps
+    by_hand = -(q * xe.log_softmax(x)).sum(axis=1)
+    smoothed = xe.cross_entropy(x, target, label_smoothing=eps * 5 / 4, reduction="none")
+    np.testing.assert_allclose(smoothed, by_hand, rtol=1e-13)  # by_hand rounds a few times
+
+
+def test_accumulated_gradients_with_a_denominator(dtype, rng):
+    """denominator= makes micro-batches add up to the mean of the whole batch."""
+    x, target = rng.normal(0, 2, (8, 5)).astype(dtype), rng.integers(0, 5, 8)
+    whole, grad = xe.cross_entropy(x, target, return_grad=True)
+    parts = [xe.cross_entropy(x[k:k + 4], target[k:k + 4], denominator=8, return_grad=True) for k in (0, 4)]
+    np.testing.assert_allclose(parts[0][0] + parts[1][0], whole, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(np.concatenate([parts[0][1], parts[1][1]]), grad)
+
+
+def test_grad_out_is_the_second_result(dtype, rng):
+    x, target = some_rows(rng, dtype)
+    wanted = xe.cross_entropy(x, target, return_grad=True)[1]
+    store = np.zeros((12, 18), dtype)
+    for buffer in (np.empty_like(x), np.empty_like(x, order="F"), store[:, ::2], store[::-1, 1::2], x):
+        grad = xe.cross_entropy(x, target, return_grad=True, grad_out=buffer)[1]
+        assert grad is buffer
+        np.testing.assert_array_equal(grad, wanted)
+
+
+@pytest.mark.parametrize("classes", [3, 5, 6, 7, 10, 11])
+@pytest.mark.parametrize("rows", [3, 5, 7, 100, 1000, 3001])
+def test_row_losses_are_not_rounded_before_they_are_added(rows, classes):
+    """Rows of equal logits lose log C, exact to a double: their sum is rounded to float32 once, half a unit at most."""
+    loss = xe.cross_entropy(np.zeros((rows, classes), np.float32), np.zeros(rows, int), reduction="sum")
+    assert oracle.error(loss, rows * mp.log(classes), loss.dtype) <= 0.5000001
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(40, 1000), (2000, 3), (3, 20_000)])
+def test_smoothing_with_class_weights_in_float64(rows, classes):
+    """The sum of 1,000 class weights is not rounded as it is added, which for weights of 0.1 was off by 20 ulp; nor are
+    the products and sums that a loss is made of."""
+    rng = np.random.default_rng(11)
+    x = np.zeros((rows, classes))
+    x[:, 0] = np.linspace(0.5, 5, rows)
+    if classes == 3:
+        x = rng.normal(0, 3, x.shape)
+    x, target = x[:, rng.permutation(classes)], rng.integers(0, classes, rows)
+    target[::2] = x[::2].argmax(axis=1)
+    weight = rng.uniform(0.1, 3, classes) if classes == 3 else np.full(classes, 0.1)
+    options = {"weight": weight, "sample_weight": rng.uniform(0.1, 3, rows), "label_smoothing": 0.1}
+    loss, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True, **options)
+    oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, **options))
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, **options))
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(30, 3), (1, 500_000)])
+def test_subnormal_losses_in_float64(rows, classes):
+    """A confident row of many blocks, and one whose weights are multiplied in: what is subnormal is rounded last."""
+    rng = np.random.default_rng(11)
+    x, target = -rng.choice(rng.uniform(730, 744, 30), (rows, classes)), np.zeros(rows, int)
+    x[:, 0] = 0
+    for options in ({}, {"weight": rng.uniform(0.1, 3, classes), "sample_weight": rng.uniform(0.1, 3, rows)}):
+        loss = xe.cross_entropy(x, target, reduction="none", **options)
+        oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, target, **options))
+
+
+@pytest.mark.parametrize("factor", [1.0, 10.0, 1e20])
+@pytest.mark.parametrize(("classes", "smoothing"), [(2, 0.0), (17, 0.0), (1500, 0.0), (5, 0.1)])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_subnormal_tails_times_anything_in_float64(probabilities, classes, smoothing, factor, rng):
+    """The right class is ahead by up to 750: its tail is subnormal, the loss times a weight and the gradient times an
+    upstream gradient are not. With smoothing, where the other classes weigh nothing."""
+    x, target = rng.normal(0, 1, (16, classes)), np.full(16, classes - 1)
+    x[:, -1] = x[:, :-1].max(axis=1) + rng.uniform(690, 750, 16)
+    options = {"sample_weight": np.full(16, factor), "label_smoothing": smoothing}
+    if smoothing:
+        options["weight"] = np.eye(classes)[-1]
+    q = np.eye(classes)[target] if probabilities else target
+    upstream = rng.normal(0, factor, 16)
+    loss = xe.cross_entropy(x, q, reduction="none", **options)
+    grad = xe.cross_entropy_backward(upstream, x, q, reduction="none", **options)
+    oracle.assert_within(LIMIT, loss, oracle.cross_entropy_rows(x, q, **options))
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, q, "none", upstream, **options))
+
+
+def test_smoothed_gradient_without_fma():
+    """Two terms of which one is twice as large as their scale: 4.5 ulp if each product is rounded, as without FMA."""
+    x, options = np.array([[0.1841176136286624, -0.6058007760006551, -1.698341152287651]]), {
+        "weight": np.array([0.10382185040392546, 2.4108718027846088, 1.8234015154420316]),
+        "sample_weight": np.array([1.0624019452611417]), "label_smoothing": 0.1}
+    _, grad = xe.cross_entropy(x, [0], reduction="none", return_grad=True, **options)
+    oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, [0], **options))

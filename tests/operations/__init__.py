@@ -1,0 +1,77 @@
+"""The one registry of the tests: every public function, its arguments and its options, each once.
+
+All tables of the tests derive from it: signatures, valid and bad arguments, edge cases, layouts, bits, memory,
+gradients, the calls of faults/ and of its fuzzer, what accuracy/ measures and what peers/ compares.
+
+To add a loss:
+    1. Write its formula in oracle/ (mpmath, 60 digits), and in exact.py as a sum of parts.
+    2. Add a row to table.py: the signature, and a `Form` (functions.py) for each way to call the loss.
+    3. Write its formula a second time where a test compares with something faster than mpmath, under the name of the
+       loss: faults/fuzz_reference.py (NumPy) and, for a form with `accuracy`, accuracy/reference*.py (double-double).
+       A library of peers/ that has the loss takes it in its adapter (peer_*.py), with a bound in peer_bounds.py.
+    4. `python tests/contract/golden.py --write` adds its hashes; those that were there must not change.
+
+To add an option:
+    1. Add it to OPTIONS in arguments.py: an example, values for random calls, bad values, bad types.
+    2. Add it to the signature of each loss that takes it, and to the `cases` of the forms; a form that refuses it
+       `lacks` it.
+    3. Add it to the formulas above.
+"""
+
+from . import draws, exact
+from .arguments import (
+    CLASS_INDICES,
+    DRAW,
+    FRACTIONS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    OPTIONS,
+    PER_CLASS,
+    PER_ELEMENT,
+    PER_ROW,
+    PROBABILITIES,
+    WEIGHTS,
+    resolved,
+)
+from .functions import FLOATS, PAIRS
+from .table import LOSSES, MEASURES, NORMALISERS
+
+FORMS = tuple(form for loss in LOSSES for form in loss.forms)
+CASES = tuple((form, case) for form in FORMS for case in form.cases)
+FUNCTIONS = {function.name: function for function in (
+    *NORMALISERS, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *MEASURES)}
+# Of each name in docs/accuracy.md, the form and its options.
+ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
+
+
+def taking(*options):
+    """The names of the functions that take every one of these options."""
+    return tuple(name for name, function in FUNCTIONS.items() if set(options) <= set(function.options))
+
+
+__all__ = [
+    "ACCURACY",
+    "CASES",
+    "CLASS_INDICES",
+    "DRAW",
+    "FLOATS",
+    "FORMS",
+    "FRACTIONS",
+    "FUNCTIONS",
+    "LOGITS",
+    "LOG_PROBABILITIES",
+    "LOSSES",
+    "MEASURES",
+    "NORMALISERS",
+    "OPTIONS",
+    "PAIRS",
+    "PER_CLASS",
+    "PER_ELEMENT",
+    "PER_ROW",
+    "PROBABILITIES",
+    "WEIGHTS",
+    "draws",
+    "exact",
+    "resolved",
+    "taking",
+]

@@ -1,0 +1,83 @@
+"""What array arguments hold, and every option of the library: once each, whichever functions take them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# ---- Array arguments -------------------------------------------------------------------------------------------------
+
+# The kinds of arrays over (rows, classes), but for class indices: one per row.
+LOGITS, PROBABILITIES, LOG_PROBABILITIES = "logits", "probabilities", "log-probabilities"
+FRACTIONS = "fractions"  # any numbers in [0, 1], such as the probabilities of events
+CLASS_INDICES = "class indices"
+# The kinds of weights.
+PER_CLASS, PER_ROW, PER_ELEMENT = "per class", "per row", "per element"
+WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT)
+
+
+def normalised(rng, rows, classes):
+    p = rng.uniform(0.1, 1, (rows, classes))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+# Ordinary arrays of each kind: rng, rows, classes.
+DRAW = {
+    LOGITS: lambda rng, rows, classes: rng.normal(0, 3, (rows, classes)),
+    PROBABILITIES: normalised,
+    LOG_PROBABILITIES: lambda *shape: np.log(normalised(*shape)),
+    FRACTIONS: lambda rng, rows, classes: rng.uniform(0.1, 0.9, (rows, classes)),
+    CLASS_INDICES: lambda rng, rows, classes: rng.integers(0, classes, rows),
+    PER_CLASS: lambda rng, rows, classes: rng.uniform(0.5, 2, classes),
+    PER_ROW: lambda rng, rows, classes: rng.uniform(0.5, 2, rows),
+    PER_ELEMENT: lambda rng, rows, classes: rng.uniform(0.5, 2, (rows, classes)),
+}
+
+
+def resolved(options, array):
+    """The options with `array(name, kind)` in place of each kind of weights."""
+    return {name: array(name, value) if isinstance(value, str) and value in WEIGHTS else value
+            for name, value in options.items()}
+
+
+# ---- Options ---------------------------------------------------------------------------------------------------------
+
+INF, NAN = np.inf, np.nan
+NO_NUMBERS = ("1", [0.5], 1j)
+NOT_POSITIVE = (0, 0.0, -1, -1.0, NAN, INF, -INF)
+
+
+@dataclass(frozen=True)
+class Option:
+    """`example`: a value that is not the default; `values`: what a random call has; `bad_values` are a ValueError and
+    `bad_types` a TypeError in every function that takes the option, `needs` being given with them."""
+
+    example: object
+    values: tuple = ()
+    bad_values: tuple = ()
+    bad_types: tuple = ()
+    needs: dict = field(default_factory=dict)
+
+
+OPTIONS = {
+    "temperature": Option(
+        2.0, values=(0.25, 0.5, 1 / 3, 1.0, 2, 7.0), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
+    "alpha": Option(0.25, values=(None, 0.0, 0.25, 1.0), bad_values=(-0.1, 1.1, NAN, INF), bad_types=NO_NUMBERS),
+    "beta": Option(0.25, values=(0.1, 0.5, 0.9), bad_values=(-0.1, 1.1, NAN), bad_types=NO_NUMBERS),
+    "label_smoothing": Option(
+        0.125, values=(0.0, 0.1, 0.5, 1.0), bad_values=(-0.1, 1.0000001, 1.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
+    "log_floor": Option(-2.5, values=(None, -100.0, -2.5), bad_values=(NAN,), bad_types=NO_NUMBERS),
+    "denominator": Option(
+        3.0, values=(1.0, 7.5, 64), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS, needs={"reduction": "mean"}),
+    "ignore_index": Option(2, bad_types=(-100.0, "1", [0.5], 1j, True)),
+    "base": Option(2.0, values=(None, 2, 10.0, 0.5), bad_values=(1, 1.0, 0, -2, NAN), bad_types=NO_NUMBERS),
+    "divergence": Option("js", values=("forward", "reverse", "js"), bad_values=("kl", "", None, "Forward")),
+    "reduction": Option("sum", bad_values=("batch_mean", "exp_mean", "Mean", "", None, 0)),
+    "scale_by_temperature": Option(False, values=(True, False)),
+    "log_target": Option(True, values=(True, False)),
+    "keepdims": Option(True, values=(True, False)),
+    "axis": Option(-1, bad_types=((0,), (0, 1), 1.0, "1", [1])),
+    # An array in place of each of these kinds; PER_ELEMENT in the losses of elements.
+    "weight": Option(PER_CLASS),
+    "sample_weight": Option(PER_ROW),
+    "pos_weight": Option(PER_ELEMENT),
+}

@@ -1,0 +1,184 @@
+"""The registry: a row for each loss, and for each public function that is none."""
+
+from oracle.binary import binary_cross_entropy, binary_cross_entropy_with_logits
+from oracle.divergence import DIVERGENCES
+
+from . import draws, exact
+from .arguments import (
+    CLASS_INDICES,
+    FRACTIONS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    PER_CLASS,
+    PER_ELEMENT,
+    PER_ROW,
+    PROBABILITIES,
+)
+from .functions import ALIKE, Form, Function, Loss
+
+BOTH_WEIGHTS = {"weight": PER_CLASS, "sample_weight": PER_ROW}
+EVERY_WEIGHT = {"weight": PER_ELEMENT, "pos_weight": PER_ELEMENT}
+NO_TARGET = ("alpha", "weight", "ignore_index", "label_smoothing")  # what distillation refuses without one
+INDEX_CASES = {"weight": {"weight": PER_CLASS}, "sample_weight": {"sample_weight": PER_ROW},
+               "ignore_index": {"ignore_index": 4}, "ignore_none": {"ignore_index": None}}
+
+CROSS_ENTROPY = Loss(
+    "cross_entropy",
+    "logits, target, *, axis=None, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, "
+    "reduction='mean', denominator=None",
+    Form(
+        arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
+        cases={**INDEX_CASES, "label_smoothing": {"label_smoothing": 0.1},
+               "label_smoothing_1": {"label_smoothing": 1.0},
+               "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3},
+               "everything": {**BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05}},
+        golden={},  # contract/golden.py has its own arrays for class indices
+        accuracy={"cross_entropy": {}, "cross_entropy smoothed": {**BOTH_WEIGHTS, "label_smoothing": 0.1}},
+        accuracy_reductions=("mean", "sum"),
+    ),
+    Form(
+        "probabilities", arrays={"logits": LOGITS, "target": PROBABILITIES}, draw=draws.probabilities,
+        lacks=("ignore_index",),
+        cases={"weight": {"weight": PER_CLASS}, "smoothing": {"label_smoothing": 0.1},
+               "sample_weight": {"sample_weight": PER_ROW}, "everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3}},
+        golden={"cross_entropy": {}, "cross_entropy options": {**BOTH_WEIGHTS, "label_smoothing": 0.125}},
+        accuracy={"cross_entropy probabilities": {}},
+    ),
+    exact=exact.cross_entropy,
+)
+
+NLL_LOSS = Loss(
+    "nll_loss",
+    "log_probs, target, *, axis=None, weight=None, ignore_index=-100, sample_weight=None, reduction='mean', "
+    "denominator=None",
+    Form(
+        arrays={"log_probs": LOG_PROBABILITIES, "target": CLASS_INDICES}, draw=draws.log_probabilities_and_classes,
+        pairs=ALIKE, cases={**INDEX_CASES, "everything": {**BOTH_WEIGHTS, "ignore_index": 2}},
+        golden={}, accuracy={"nll_loss": {}},
+    ),
+    exact=exact.nll_loss,
+)
+
+KL_DIV_WITH_LOGITS = Loss(
+    "kl_div_with_logits",
+    "logits, teacher_logits, *, axis=None, temperature=1.0, divergence='forward', beta=0.5, sample_weight=None, "
+    "reduction='batchmean', denominator=None",
+    *(Form(
+        divergence, arrays={"logits": LOGITS, "teacher_logits": LOGITS}, draw=draws.student_and_teacher(divergence),
+        fixed={"divergence": divergence},
+        cases={"cold": {"temperature": 0.5}, "hot": {"temperature": 7.0},
+               "sample_weight": {"sample_weight": PER_ROW, "temperature": 1 / 3},
+               **({"beta": {"beta": 0.1}} if divergence == "js" else {})},
+        golden={divergence: {},
+                f"{divergence} options": {"temperature": 0.7, "beta": 0.25, "sample_weight": PER_ROW},
+                **({"kl_div_with_logits_backward": {}} if divergence == "forward" else {})},
+        accuracy={f"kl_div_with_logits {divergence}": {"beta": 0.3}},
+        accuracy_reductions=("mean",) if divergence == "forward" else (),
+        gradient_limit=4 if divergence == "forward" else 8,  # see losses/test_divergence.py
+    ) for divergence in DIVERGENCES),
+    exact=exact.kl_div_with_logits, batchmean=True,
+)
+
+DISTILLATION_CASES = {
+    "hot": {"temperature": 4.0, "alpha": 0.9},
+    "unscaled": {"temperature": 3.0, "scale_by_temperature": False},
+    "everything": {"temperature": 2.0, "alpha": 0.25, **BOTH_WEIGHTS, "label_smoothing": 0.05},
+    "js": {"divergence": "js", "beta": 0.3},
+}
+DISTILLATION_LOSS = Loss(
+    "distillation_loss",
+    "logits, teacher_logits, target=None, *, axis=None, temperature=1.0, alpha=None, scale_by_temperature=True, "
+    "divergence='forward', beta=0.5, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, "
+    "reduction='mean', denominator=None",
+    Form(
+        "indices", arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": CLASS_INDICES},
+        draw=draws.logits_teacher_classes,
+        cases={**DISTILLATION_CASES, "ignore_index": {"ignore_index": 2, "temperature": 2.0}},
+        golden={"distillation_loss indices": {"temperature": 3.0, "alpha": 0.25, **BOTH_WEIGHTS,
+                                              "label_smoothing": 0.125, "ignore_index": 0},
+                "distillation_loss_backward": {}},
+        accuracy={"distillation_loss": {"alpha": 0.7}}, gradient_limit=8,
+    ),
+    Form(
+        arrays={"logits": LOGITS, "teacher_logits": LOGITS}, draw=draws.student_and_teacher("forward"),
+        lacks=NO_TARGET,
+        cases={"hot": {"temperature": 4.0}, "sample_weight": {"sample_weight": PER_ROW, "temperature": 1.5}},
+        golden={"distillation_loss": {"temperature": 2.0}}, gradient_limit=8,
+    ),
+    Form(
+        "probabilities", arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": PROBABILITIES},
+        draw=draws.logits_teacher_probabilities, lacks=("ignore_index",), cases=DISTILLATION_CASES,
+        golden={"distillation_loss probabilities": {"alpha": 0.75, "divergence": "js"}}, gradient_limit=8,
+    ),
+    exact=exact.distillation_loss,
+)
+
+BINARY_CROSS_ENTROPY = Loss(
+    "binary_cross_entropy",
+    "probs, target, *, weight=None, log_floor=-100.0, reduction='mean', denominator=None",
+    Form(
+        arrays={"probs": FRACTIONS, "target": FRACTIONS}, draw=draws.binary_probabilities,
+        cases={"weight": {"weight": PER_ELEMENT}, "floor": {"log_floor": -2.5}, "exact": {"log_floor": None}},
+        golden={"binary_cross_entropy": {}},
+        accuracy={"binary_cross_entropy": {}}, accuracy_reductions=("mean",),
+    ),
+    exact=exact.binary(binary_cross_entropy), per_element=True,
+)
+
+BINARY_CROSS_ENTROPY_WITH_LOGITS = Loss(
+    "binary_cross_entropy_with_logits",
+    "logits, target, *, weight=None, pos_weight=None, label_smoothing=0.0, reduction='mean', denominator=None",
+    Form(
+        arrays={"logits": LOGITS, "target": FRACTIONS}, draw=draws.binary_logits,
+        cases={"weight": {"weight": PER_ELEMENT}, "pos_weight": {"pos_weight": PER_ELEMENT},
+               "smoothing": {"label_smoothing": 0.2}, "everything": {**EVERY_WEIGHT, "label_smoothing": 0.01}},
+        golden={"binary_cross_entropy_with_logits": {"weight": PER_ELEMENT, "pos_weight": PER_CLASS,
+                                                     "label_smoothing": 0.125},
+                "binary_cross_entropy_with_logits_backward": {}},
+        accuracy={"binary_cross_entropy_with_logits": {}, "binary_cross_entropy_with_logits weighted": EVERY_WEIGHT},
+        accuracy_reductions=("mean",),
+    ),
+    exact=exact.binary(binary_cross_entropy_with_logits), per_element=True,
+)
+
+KL_DIV_ARRAYS = {"log_probs": LOG_PROBABILITIES, "target": PROBABILITIES}
+KL_DIV_LOG_ARRAYS = {"log_probs": LOG_PROBABILITIES, "target": LOG_PROBABILITIES}
+KL_DIV = Loss(
+    "kl_div",
+    "log_probs, target, *, log_target=False, axis=None, reduction='batchmean', denominator=None",
+    Form(arrays=KL_DIV_ARRAYS, draw=draws.log_probabilities_and_probabilities,
+         golden={"kl_div": {}}, accuracy={"kl_div": {}}),
+    Form("log_target", arrays=KL_DIV_LOG_ARRAYS, draw=draws.log_probabilities_twice, fixed={"log_target": True},
+         golden={"kl_div log_target": {}}, accuracy={"kl_div log_target": {}}),
+    Form("rows", arrays=KL_DIV_ARRAYS, draw=draws.log_probabilities_and_probabilities, fixed={"axis": 1},
+         golden={"kl_div rows": {}}),
+    Form("rows_log_target", arrays=KL_DIV_LOG_ARRAYS, draw=draws.log_probabilities_twice,
+         fixed={"axis": 1, "log_target": True}, golden={}),
+    exact=exact.kl_div, per_element=True, batchmean=True,
+)
+
+LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, BINARY_CROSS_ENTROPY,
+          BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
+
+NORMALISERS = (
+    Function("softmax", "x, axis=-1, *, temperature=1.0, out=None", x=LOGITS),
+    Function("log_softmax", "x, axis=-1, *, temperature=1.0, out=None", x=LOGITS),
+    Function("logsumexp", "x, axis=-1, *, keepdims=False, out=None", x=LOGITS),
+    Function("softmax_backward", "grad_output, probs, axis=-1, *, temperature=1.0, out=None",
+             grad_output=PER_ELEMENT, probs=PROBABILITIES),
+    Function("log_softmax_backward", "grad_output, log_probs, axis=-1, *, temperature=1.0, out=None",
+             grad_output=PER_ELEMENT, log_probs=LOG_PROBABILITIES),
+    Function("logsumexp_backward", "grad_output, x, axis=-1, *, keepdims=False, out=None",
+             grad_output=PER_ROW, x=LOGITS),
+)
+
+OF_TWO = {"p": PROBABILITIES, "q": PROBABILITIES}
+MEASURES = (
+    Function("information.entropy", "p, axis=-1, *, base=None", p=PROBABILITIES),
+    Function("information.cross_entropy", "p, q, axis=-1, *, base=None", **OF_TWO),
+    Function("information.kl_divergence", "p, q, axis=-1, *, base=None", **OF_TWO),
+    Function("information.js_divergence", "p, q, axis=-1, *, base=None", **OF_TWO),
+    Function("information.entropy_with_logits", "logits, axis=-1", logits=LOGITS),
+    Function("information.perplexity", "logits, target, *, axis=None, ignore_index=-100",
+             logits=LOGITS, target=CLASS_INDICES),
+)

@@ -1,0 +1,243 @@
+"""Exact references: the formulas of the documentation at 60 digits in mpmath, and the error measure in ULP.
+
+Everything here works on rows of classes, (N, C) arrays; tests bring other layouts into that form first. Exact values
+are mpmath numbers in object arrays. No term is dropped and nothing is shifted for safety: mpmath has no overflow, so
+the only care needed is that `1 - p` of the likeliest class is taken from the other classes (`tail`), because 60 digits
+do not hold 1 - 1e-300.
+"""
+
+import ml_dtypes
+import mpmath
+import numpy as np
+from mpmath import mp, mpf
+
+mp.dps = 60
+
+ZERO = mpf(0)
+
+
+class Row:
+    """One row of logits x / temperature: finite or -inf entries, at least one of them finite.
+
+    Equal logits are computed once, so a constant tail of any length costs one exponential.
+    """
+
+    def __init__(self, x, temperature=1.0):
+        # float64 holds every entry of the other dtypes exactly.
+        values, self.inverse, counts = np.unique(
+            np.asarray(x).astype(np.float64), return_inverse=True, return_counts=True)
+        t = mpf(float(temperature))
+        top = mpf(float(values[-1]))
+        self.maximum = top / t
+        self.gap = [(top - mpf(float(value))) / t for value in values]  # (max x - x_c) / T >= 0
+        self.e = [mp.exp(-gap) for gap in self.gap]
+        self.tail = mp.fsum(int(n) * e for n, e in zip(counts[:-1], self.e[:-1], strict=True)) + (int(counts[-1]) - 1)
+        self.total = 1 + self.tail
+        self.log_total = mpmath.log1p(self.tail)
+
+    def expand(self, distinct):
+        """(C,) object array from one number per distinct logit."""
+        column = np.empty(len(distinct), dtype=object)
+        column[:] = distinct
+        return column[self.inverse]
+
+    def softmax(self):
+        return self.expand([e / self.total for e in self.e])
+
+    def one_minus_softmax(self):
+        return self.expand([(self.total - e) / self.total for e in self.e[:-1]] + [self.tail / self.total])
+
+    def log_softmax(self):
+        return self.expand([-(gap + self.log_total) for gap in self.gap])
+
+    def logsumexp(self):
+        return self.maximum + self.log_total
+
+
+def exact(array):
+    """The object array of the same shape that holds `array` exactly."""
+    array = np.asarray(array)
+    out = np.empty(array.shape, dtype=object)
+    for position in np.ndindex(array.shape):
+        out[position] = mpf(float(array[position]))
+    return out
+
+
+# ---- Cross-entropy ---------------------------------------------------------------------------------------------------
+
+
+def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None):
+    """Per row: (a, b, v * w[y]), with a the coefficient of -log p[y] alone and b (C,) the smoothing part of each class;
+    None for a row that counts for nothing. With class probabilities, an (N, C) target, b is all there is: (0, b, v)."""
+    w = [mpf(1)] * c if weight is None else exact(weight)
+    v = [mpf(1)] * n if sample_weight is None else exact(sample_weight)
+    e = mpf(float(label_smoothing))
+    spread = [e / c * w_c for w_c in w] if e else None
+    rows = []
+    for i in range(n):
+        if np.ndim(target) == 2:
+            q = exact(target[i])
+            rows.append((ZERO, [v[i] * w_c * ((1 - e) * q_c + e / c) for w_c, q_c in zip(w, q, strict=True)], v[i]))
+            continue
+        y = int(target[i])
+        if ignore_index is not None and y == ignore_index:
+            rows.append(None)
+        else:
+            rows.append((v[i] * (1 - e) * w[y], [v[i] * s for s in spread] if spread else None, v[i] * w[y]))
+    return rows
+
+
+def dot(coefficient, value):
+    """coefficient * value with 0 * inf = 0."""
+    return coefficient * value if coefficient else ZERO
+
+
+def class_of(target, i):
+    """Where the first coefficient of row i belongs; with class probabilities it is 0, and so is the class."""
+    return 0 if np.ndim(target) == 2 else int(target[i])
+
+
+def cross_entropy_rows(logits, target, **options):
+    """(N,) exact losses of the rows."""
+    n, c = logits.shape
+    losses = np.empty(n, dtype=object)
+    for i, entry in enumerate(coefficients(n, c, target, **options)):
+        losses[i] = ZERO
+        if entry is None or not (entry[0] or (entry[1] and any(entry[1]))):
+            continue
+        log_p = Row(logits[i]).log_softmax()
+        losses[i] = dot(entry[0], -log_p[class_of(target, i)])
+        if entry[1]:
+            losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p, strict=True))
+    return losses
+
+
+def nll_loss_rows(log_probs, target, **options):
+    n, c = log_probs.shape
+    losses = np.empty(n, dtype=object)
+    for i, entry in enumerate(coefficients(n, c, target, **options)):
+        losses[i] = ZERO if entry is None else dot(entry[0], -mpf(float(log_probs[i, int(target[i])])))
+    return losses
+
+
+def denominator(n, c, target, **options):
+    """The mean's own denominator: the sum of v * w[y] over the rows that are not ignored; of v with probabilities."""
+    return mp.fsum(entry[2] for entry in coefficients(n, c, target, **options) if entry is not None)
+
+
+def scales(n, c, target, reduction, grad_output=1.0, mean_denominator=None, **options):
+    """(N,) exact factor of each row's loss in the differentiated scalar."""
+    upstream = exact(np.broadcast_to(np.asarray(grad_output, dtype=np.float64), (n,)))
+    if reduction != "mean":
+        return upstream
+    d = denominator(n, c, target, **options) if mean_denominator is None else mpf(float(mean_denominator))
+    return np.array([u / d if d else ZERO for u in upstream], dtype=object)
+
+
+def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
+    """(gradient, scale): the exact (N, C) gradient (A - b_c) p_c - b_c (1 - p_c) and the larger of its two terms,
+    at which a result's spacing is measured."""
+    n, c = logits.shape
+    factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options)
+    grad, scale = np.full((n, c), ZERO, dtype=object), np.full((n, c), ZERO, dtype=object)
+    for i, entry in enumerate(coefficients(n, c, target, **options)):
+        if entry is None or not factor[i] or not (entry[0] or (entry[1] and any(entry[1]))):
+            continue
+        row, y = Row(logits[i]), class_of(target, i)
+        p, q = row.softmax(), row.one_minus_softmax()
+        b = [s * factor[i] for s in entry[1]] if entry[1] else [ZERO] * c
+        b[y] += entry[0] * factor[i]
+        total = mp.fsum(b)
+        if entry[1]:
+            first = [(total - b[k]) * p[k] for k in range(c)]
+            second = [b[k] * q[k] for k in range(c)]
+            grad[i] = [f - s for f, s in zip(first, second, strict=True)]
+            scale[i] = [max(abs(f), abs(s)) for f, s in zip(first, second, strict=True)]
+        else:  # one term each: computed per distinct logit
+            grad[i] = row.expand([total * e / row.total for e in row.e])
+            grad[i, y] = -total * q[y]
+            scale[i] = grad[i]
+    return grad, scale
+
+
+def nll_loss_grad(log_probs, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
+    n, c = log_probs.shape
+    factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options)
+    grad = np.full((n, c), ZERO, dtype=object)
+    for i, entry in enumerate(coefficients(n, c, target, **options)):
+        if entry is not None:
+            grad[i, int(target[i])] = -entry[0] * factor[i]
+    return grad, grad
+
+
+def reduce(losses, reduction, mean_denominator):
+    total = mp.fsum(losses)
+    return total if reduction == "sum" else total / mpf(mean_denominator)
+
+
+# ---- Normalisers -----------------------------------------------------------------------------------------------------
+
+
+def softmax_backward(grad_output, probs, temperature=1.0):
+    """(gradient, scale) of one row: p (g - sum g p) / T. The sum may cancel, so a result is measured at the larger of
+    |g| and sum |g p|, times p / T."""
+    g, p, t = exact(grad_output), exact(probs), mpf(float(temperature))
+    inner, size = mp.fsum(g * p), mp.fsum(abs(a * b) for a, b in zip(g, p, strict=True))
+    return p * (g - inner) / t, np.array([b * max(abs(a), size) / t for a, b in zip(g, p, strict=True)], dtype=object)
+
+
+def log_softmax_backward(grad_output, log_probs, temperature=1.0):
+    """(gradient, scale) of one row: (g - exp(log_p) sum g) / T, measured at the larger of |g| and p sum |g|."""
+    g, t = exact(grad_output), mpf(float(temperature))
+    p = [mp.exp(v) for v in exact(log_probs)]
+    total, size = mp.fsum(g), mp.fsum(abs(a) for a in g)
+    gradient = np.array([(a - b * total) / t for a, b in zip(g, p, strict=True)], dtype=object)
+    return gradient, np.array([max(abs(a), b * size) / t for a, b in zip(g, p, strict=True)], dtype=object)
+
+
+# ---- Error measure ---------------------------------------------------------------------------------------------------
+
+
+def format_of(dtype):
+    return ml_dtypes.finfo(dtype) if dtype == ml_dtypes.bfloat16 else np.finfo(dtype)
+
+
+def ulp(z, dtype):
+    """Spacing of `dtype` at the exact z, never below its least subnormal (2^-149, 2^-1074; halves 2^-24, 2^-133)."""
+    info = format_of(dtype)
+    least = int(info.minexp) - int(info.nmant)
+    exponent = int(mp.frexp(z)[1]) - int(info.nmant) - 1 if z else least
+    return mp.ldexp(mpf(1), max(exponent, least))
+
+
+def error(actual, wanted, dtype, scale=None):
+    """|actual - wanted| in units of ulp(scale), scale being the exact value unless given."""
+    info = format_of(dtype)
+    largest = mpf(float(info.max))
+    if mp.isnan(wanted):
+        return ZERO if np.isnan(actual) else mp.inf
+    if abs(wanted) >= largest + ulp(largest, dtype) / 2:  # rounds to an infinity
+        return ZERO if actual == np.copysign(np.inf, float(mp.sign(wanted))) else mp.inf
+    if not np.isfinite(actual):
+        return mp.inf
+    return abs(mpf(float(actual)) - wanted) / ulp(wanted if scale is None else scale, dtype)
+
+
+def assert_within(limit, actual, wanted, scale=None):
+    """Every entry of `actual` is within `limit` ULP of its dtype; equal cases are measured once."""
+    actual = np.asarray(actual)
+    wanted = np.asarray(wanted, dtype=object)
+    scale = wanted if scale is None else np.asarray(scale, dtype=object)
+    assert actual.shape == wanted.shape == scale.shape
+    distinct = {}
+    for i, (a, w, s) in enumerate(zip(actual.ravel().tolist(), wanted.ravel(), scale.ravel(), strict=True)):
+        distinct.setdefault((a, id(w), id(s)), i)
+    worst, where = mpf(-1), 0
+    for i in distinct.values():
+        size = error(actual.ravel()[i], wanted.ravel()[i], actual.dtype, scale.ravel()[i])
+        if size > worst:
+            worst, where = size, i
+    if worst > limit:
+        raise AssertionError(
+            f"{mp.nstr(worst, 4)} ulp, more than {limit}, at {np.unravel_index(where, actual.shape)}: "
+            f"{actual.ravel()[where]!r} instead of {mp.nstr(wanted.ravel()[where], 20)}")
