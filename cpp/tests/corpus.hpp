@@ -7,8 +7,8 @@
 #include <cstring>
 #include <vector>
 
-#include "half.hpp"
-#include "kernels.hpp"
+#include "core/half.hpp"
+#include "core/kernels.hpp"
 
 namespace crossent {
 

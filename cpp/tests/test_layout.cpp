@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "layout.hpp"
+#include "core/layout.hpp"
 
 namespace crossent {
 

@@ -13,8 +13,8 @@
 #include <immintrin.h>
 #endif
 
-#include "parallel.hpp"
-#include "row_buffer.hpp"
+#include "core/parallel.hpp"
+#include "rows/row_buffer.hpp"
 
 namespace crossent {
 

@@ -13,8 +13,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "half.hpp"
-#include "kernels.hpp"
+#include "core/half.hpp"
+#include "core/kernels.hpp"
 
 namespace crossent {
 

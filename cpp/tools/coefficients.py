@@ -1,4 +1,4 @@
-"""Derives the polynomial coefficients of cpp/src/isa/vmath.hpp and logistic.hpp: `python cpp/tools/coefficients.py`.
+"""Derives the polynomial coefficients of cpp/src/kernels/math/: `python cpp/tools/coefficients.py`.
 
 Each is a minimax polynomial by Remez' exchange in 60-digit arithmetic, for the error relative to the function that the
 polynomial serves, then rounded to the working type. Prints C++ hexadecimal literals and the minimax error as a power

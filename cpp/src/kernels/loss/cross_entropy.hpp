@@ -1,0 +1,177 @@
+// Losses in -log p of rows, eight to a pack, in float64.
+//
+// A loss is sum_c b_c (-log p_c), with -log p_c = (max - x_c) + log(1 + tail). It comes to a value, and to the coefficients A = sum b
+// and b_c, from which its gradient follows, with u = exp(x_c - max):
+//
+//   A p_c - b_c = ((A - b_c) u - b_c ((1 - u) + tail)) / (1 + tail)
+//
+// so that 1 - p of a confident class comes from the tail and is never a difference. A loss gives `loss_value` and `coefficients`.
+#pragma once
+
+#include "kernels/loss/row_quantities.hpp"
+
+namespace crossent {
+namespace {
+
+// N, the numbers of a row: doubles, rounded at each step, or double_double<doubles> for float64 rows, rounded once at the end.
+template <class N> CROSSENT_INLINE N number(doubles hi, doubles lo = set1(0.0)) {
+  if constexpr (std::is_same_v<N, doubles>) return hi;
+  else return {hi, lo};
+}
+CROSSENT_INLINE doubles first_part(doubles a) { return a; }
+CROSSENT_INLINE doubles first_part(double_double<doubles> a) { return a.hi; }
+CROSSENT_INLINE doubles one_number(doubles a) { return a; }
+CROSSENT_INLINE doubles one_number(double_double<doubles> a) { return a.hi + a.lo; }
+CROSSENT_INLINE double_double<doubles> two_numbers(doubles a) { return exact(a); }
+CROSSENT_INLINE double_double<doubles> two_numbers(double_double<doubles> a) { return normalised(a); }
+// c x, 0 where c is.
+CROSSENT_INLINE doubles times(doubles c, doubles x) { return select(c == set1(0.0), set1(0.0), c * x); }
+CROSSENT_INLINE double_double<doubles> times(double_double<doubles> c, double_double<doubles> x) {
+  return select(c.hi == set1(0.0), exact(set1(0.0)), c * x);
+}
+// exp(x - max), 0 for x = -inf. The difference of floats errs by 2^-53 of 104 at most, unless nothing is left of the exponential.
+template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max) {
+  const doubles zero = set1(0.0);
+  const doubles u = std::is_same_v<N, doubles> ? exp_scaled(at_least(x - max, lowest_exponent(zero)), magic_of(zero))
+                                               : exp_of(exp_argument_of(x, max, inverse_temperature{}, zero));
+  return select(x == set1(-constants<double>::infinity), zero, u);
+}
+
+// The tail of a row. For float64 rows that may be subnormal: where it is tiny, log(1 + tail) is the tail and 1 + tail is 1.
+template <class N> struct row_tail {
+  N tail;                          // 0 where it is tiny,
+  scaled<double> tiny{set1(0.0)};  // and 0 where not
+  bool is_tiny = false;            // in some row
+
+  CROSSENT_INLINE_MEMBER row_tail(const row_statistics& s, index i) {
+    const auto whole = load_tail(s, i);
+    tail = number<N>(whole.hi, whole.lo);
+    if constexpr (!std::is_same_v<N, doubles>) {
+      const mask<double> below = whole.hi < set1(subnormal<double>::tiny);
+      tiny.value = select(below, load<double>(s.tail_scaled + i), tiny.value);
+      tail = select(below, exact(set1(0.0)), tail);
+      is_tiny = any(tiny.value != set1(0.0));
+    }
+  }
+  // x + a b tail, where it is tiny.
+  CROSSENT_INLINE_MEMBER doubles add_tiny(doubles x, N a, N b) const {
+    if constexpr (!std::is_same_v<N, doubles>)
+      if (is_tiny) return plus_scaled(x, a, b, tiny);
+    return x;
+  }
+
+ private:
+  CROSSENT_ONCE doubles plus_scaled(doubles x, N a, N b, scaled<double> tail) {
+    return select(tail.value == set1(0.0), x, x + unscale(one_number(times(a, b)) * tail));
+  }
+};
+
+// 1 - s, s / C and sum w of a smoothing s.
+template <class N> struct smoothing {
+  N keep, each, weight_sum;
+
+  CROSSENT_INLINE_MEMBER explicit smoothing(const cross_entropy_rows& r)
+      : keep(number<N>(set1(1.0)) + number<N>(set1(-r.label_smoothing))),
+        each(number<N>(set1(r.label_smoothing)) / number<N>(set1(r.classes))),
+        weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))) {}
+};
+
+// v sum b (-log p), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
+template <bool probabilities, class N>
+CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s, N tail) {
+  const N log_sum = log1p(tail);
+  const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
+  N loss;
+  if constexpr (probabilities) {
+    loss = times(s.keep, of(r.target_gap_to_max) + times(of(r.mass), log_sum));
+  } else {
+    const N gap = of(statistics.max) + number<N>(-load<double>(r.target + i));
+    loss = times(s.keep * of(r.class_weight), gap + log_sum);
+  }
+  if (r.smoothed) loss = loss + s.each * (of(r.weighted_gap_to_max) + s.weight_sum * log_sum);
+  return times(of(r.row_weight), loss);
+}
+
+// b of one class, and A - b, which is never a difference.
+template <class N> struct class_coefficients {
+  N b, others;
+};
+template <class N> struct coefficients {
+  N sum;                               // A
+  class_coefficients<N> target, max;   // of the class y (class indices alone), and of the class of the maximum
+};
+template <bool probabilities, class N>
+CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, index i, const smoothing<N>& s) {
+  const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
+  const auto weight_sum_without = [&](N w) CROSSENT_INLINE_LAMBDA { return s.weight_sum + -w; };
+  const N of_targets = s.keep * of(probabilities ? r.mass : r.class_weight);
+  coefficients<N> c;
+  c.sum = r.smoothed ? of_targets + s.each * s.weight_sum : of_targets;
+  if constexpr (probabilities) {
+    const N w = of(r.argmax_weight);
+    c.max.b = (s.keep * of(r.argmax_probability) + s.each) * w;
+    c.max.others = s.keep * of(r.mass_without_max) + s.each * weight_sum_without(w);
+  } else {
+    const N w = of(r.class_weight);
+    c.target.b = of_targets + s.each * w;
+    c.target.others = s.each * weight_sum_without(w);
+    if (!r.smoothed) return c;
+    const N max_weight = of(r.argmax_weight);
+    c.max.b = s.each * max_weight;
+    c.max.others = of_targets + s.each * weight_sum_without(max_weight);
+  }
+  return c;
+}
+
+// (1 + tail) times the gradient of a class.
+template <class N> CROSSENT_INLINE N entry(const class_coefficients<N>& c, N u, N tail) {
+  return c.others * u + -c.b * ((number<N>(set1(1.0)) + -u) + tail);
+}
+template <class N> CROSSENT_INLINE N entry_of_max(const class_coefficients<N>& c, N tail) { return c.others + -c.b * tail; }
+
+template <class N, bool probabilities> void cross_entropy_of(const row_statistics& statistics, cross_entropy_rows& r) {
+  const doubles zero = set1(0.0);
+  const smoothing<N> s(r);
+  const smoothing<doubles> s_rounded(r);
+  const N divisor = number<N>(set1(r.divisor));
+  // The three products and sums of a loss without smoothing may be rounded one by one.
+  const bool round_loss = std::is_same_v<N, doubles> || !(r.smoothed || r.with_loss_lo);
+  for (index i = 0; i < r.count; i += 8) {
+    const row_tail<N> row(statistics, i);
+    const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
+    const coefficients<N> c = coefficients_of<probabilities>(r, i, s);
+    const auto loss = round_loss ? exact(loss_value<probabilities>(statistics, r, i, s_rounded, first_part(tail)))
+                                 : two_numbers(loss_value<probabilities>(statistics, r, i, s, tail));
+    store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
+    if (r.with_loss_lo) store(r.loss_lo + i, loss.lo);
+    if (!r.with_gradient) continue;
+
+    const doubles g = load<double>(r.upstream + i);
+    const N sum = number<N>(set1(1.0)) + tail, scale = number<N>(g) * v / divisor;
+    const mask<double> has_no_gradient = (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);   // whatever is in it
+    const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
+    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA { store_row(to, row.add_tiny(one_number(x / sum * scale), -b, scale)); };
+    const auto inverse_max_term = load_inverse_max_term(statistics, i);
+    store_row(r.gradient.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
+    store_row(r.gradient.beta, one_number(scale * s.each));
+    if constexpr (probabilities) {
+      store_row(r.gradient.gamma, one_number(scale * s.keep));
+      store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
+    } else {
+      const doubles u = exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i));
+      store_entry(r.gradient.target_gradient, entry(c.target, number<N>(u), tail), c.target.b);
+      if (r.smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
+    }
+  }
+}
+
+void cross_entropy(const row_statistics& statistics, cross_entropy_rows& r) {
+  using extended = double_double<doubles>;
+  const auto of = statistics.is_extended ? r.probabilities ? cross_entropy_of<extended, true> : cross_entropy_of<extended, false>
+                  : r.probabilities      ? cross_entropy_of<doubles, true>
+                                         : cross_entropy_of<doubles, false>;
+  of(statistics, r);
+}
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,226 @@
+// Losses of single elements: binary cross-entropy and kl_div. One pass gives the value, its sum and the gradient.
+#pragma once
+
+#include "kernels/math/softplus.hpp"
+#include "kernels/walk/write.hpp"
+
+namespace crossent {
+namespace {
+
+// coefficient * value, 0 where the coefficient is.
+template <class T> CROSSENT_INLINE pack<T> weighted(pack<T> coefficient, pack<T> value) {
+  const pack<T> zero = set1<T>(0);
+  return select(coefficient == zero, zero, coefficient * value);
+}
+template <class T> CROSSENT_INLINE scaled<T> weighted(pack<T> coefficient, scaled<T> value) {
+  return {weighted(coefficient, value.value)};
+}
+// a / b, 0 where a is.
+template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
+  const pack<T> zero = set1<T>(0);
+  return select(a == zero, zero, a / b);
+}
+
+// An element: `read` takes from a pack of each array what its loss and its gradient share.
+
+// x: probability, target, weight, -, upstream gradient
+template <class T> struct binary_cross_entropy_element {
+  static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> p, y, one_minus_y, weight, upstream;
+  };
+  pack<T> floor, scale;
+  explicit binary_cross_entropy_element(const element_block& b)
+      : floor(set1(static_cast<T>(b.log_floor))), scale(set1(static_cast<T>(b.scale))) {}
+
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
+    const pack<T> log_p = at_least(log(t.p), floor), log_1_p = at_least(log1p(-t.p), floor);
+    return weighted(t.weight, weighted(t.y, -log_p) + weighted(t.one_minus_y, -log_1_p));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    using k = subnormal<T>;
+    const pack<T> zero = set1<T>(0), one = set1<T>(1);
+    // y / p of a tiny p may be beyond the range while its product with the coefficients is not.
+    const pack<T> rescale = select(t.p < set1(k::tiny), set1(power_of_two<T>(k::reciprocal_exponent)), one);
+    const pack<T> of_one_minus_p = weighted(t.upstream, weighted(t.weight, quotient(t.one_minus_y, one - t.p)));
+    const pack<T> of_p = weighted(t.upstream * rescale, weighted(t.weight, quotient(t.y, t.p * rescale)));
+    return select(t.weight == zero, zero, of_one_minus_p - of_p);   // whatever the upstream gradient is
+  }
+};
+
+// x: logit, target, weight, weight of the positive class, upstream gradient; `unweighted`: the last three are ones and nothing is
+// smoothed, which gives the same bits.
+//
+// With e = e^-|x|, a the coefficient of the softplus that grows with |x| and b that of the one that vanishes, the loss is
+// a |x| + (a + b) log1p(e) and the gradient (a - b e) / (1 + e). For negative x both coefficients carry its sign instead of |x|.
+// Every step gives the same for (-x, 1 - y), or the opposite.
+template <class T, bool unweighted> struct logistic_element {
+  static constexpr bool checks_target = true;
+  struct terms {
+    pack<T> x, a, b, e;
+    scaled<T> scaled_e;
+    pack<T> sum, sum_lo, weight, upstream;   // sum: |a + b|
+  };
+  pack<T> smoothing, scale;
+  explicit logistic_element(const element_block& b)
+      : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(set1(static_cast<T>(b.scale))) {}
+
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
+    const pack<T> zero = set1<T>(0), one = set1<T>(1);
+    const scaled<T> e = exp_minus_absolute(x[0]);
+    pack<T> y = x[1], one_minus_y = one - x[1], y_lo = zero;
+    if constexpr (!unweighted) {
+      const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - s) + s / 2 = y + s (1/2 - y)
+      const pack<T> smoothed = fma(smoothing, step, y), lost = (one - one_minus_y) - x[1];
+      y = x[3] * smoothed;
+      one_minus_y = fma(smoothing, -step, one_minus_y);
+      y_lo = product_error(x[3], smoothed, y) + lost;
+    }
+    const auto sum = two_sum(y, one_minus_y);
+    const mask<T> is_positive = zero < x[0];
+    return {x[0], select(is_positive, one_minus_y, -y), select(is_positive, y, -one_minus_y), unscale(e), e,
+            sum.hi, y_lo + sum.lo, select(sum.hi == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+  }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
+    const pack<T> zero = set1<T>(0), x = select(t.a == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
+    if constexpr (unweighted) return fma(t.a, x, l);
+    const pack<T> tail = t.sum * l, tail_lo = fma(t.sum_lo, l, product_error(t.sum, l, tail));
+    const pack<T> rough = fma(t.a, x, tail), fine = fma(t.weight, rough, t.weight * tail_lo);
+    const pack<T> loss = select(fine == fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
+    return select(t.weight == zero, zero, unless_tiny(t, loss, t.weight * (t.sum * t.scaled_e)));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0), g = rounded_once(-t.b, t.e, t.a) / (set1<T>(1) + t.e);
+    const scaled<T> of_e = -t.b * t.scaled_e;
+    if constexpr (unweighted) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
+    const pack<T> upstream = t.upstream * scale, v = weighted(upstream, weighted(t.weight, g));
+    return select(t.weight == zero, zero, unless_tiny(t, v, weighted(upstream, weighted(t.weight, of_e))));
+  }
+
+ private:
+  // v, but the scaled one where e alone is left and may be subnormal: its product with coefficients is rounded once.
+  CROSSENT_INLINE_MEMBER pack<T> unless_tiny(const terms& t, pack<T> v, scaled<T> of_e) const {
+    return select((t.a == set1<T>(0)) & (t.e < set1(subnormal<T>::tiny)), unscale(of_e), v);
+  }
+};
+
+// x: log-probability, target probability, -, -, upstream gradient
+template <class T> struct kl_div_element {
+  static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> x, t, upstream;
+  };
+  pack<T> scale;
+  explicit kl_div_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log(t.t) - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.upstream, -t.t); }
+};
+
+// x: log-probability, logarithm of the target probability, -, -, upstream gradient
+template <class T> struct kl_div_log_element {
+  static constexpr bool checks_target = false;
+  struct terms {
+    pack<T> x, y, upstream;
+  };
+  pack<T> scale;
+  explicit kl_div_log_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
+    const pack<T> zero = set1<T>(0);
+    return select(t.upstream == zero, zero, -exp_times(t.y, t.upstream));
+  }
+};
+
+// The sum of whole packs, as the classes of a block are summed; what is missing to a group is set to 0.
+template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
+  for (; packs % group_packs != 0; ++packs) store(v + packs * pack<T>::lanes, set1<T>(0));
+  accumulator<T> total{};
+  for (index g = 0; g < packs; g += group_packs)
+    add_terms(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
+  return sum_lanes(total);
+}
+
+// Up to 1024 elements in contiguous memory. There is one loop for all packs, absent arrays being read as ones with a step of
+// 0, and the last elements beside zeros: the element is in the object once.
+template <class T, class Element> void elementwise_loop(const element_block& b) {
+  constexpr index lanes = pack<T>::lanes, arrays = element_block::arrays;
+  const Element element(b);
+  const pack<T> one = set1<T>(1);
+  alignas(pack_bytes) T losses[block_classes], last[arrays][lanes];
+  const char* in[arrays];
+  index step[arrays];   // all bits set, or none
+  for (int k = 0; k < arrays; ++k) {
+    in[k] = b.input[k] ? static_cast<const char*>(b.input[k]) : reinterpret_cast<const char*>(&one);
+    step[k] = b.input[k] ? -1 : 0;
+  }
+  const bool want_loss = b.loss != nullptr || b.sum != nullptr;
+  const index packs = (b.n + lanes - 1) / lanes, whole = b.n / lanes, rest = b.n - whole * lanes;
+  char* const loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
+  char* const grad = static_cast<char*>(b.grad);
+  const bool stream_grad = b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0;
+  bits<T> top = to_bits<T>(set1<T>(0));
+  for (index i = 0; i < packs; ++i) {
+    const index to = i * pack_bytes;
+    index from = to;
+    if (i == whole) {
+      from = 0;
+      for (int k = 0; k < arrays; ++k) {
+        if (step[k] == 0) continue;
+        store(last[k], load_partial<T>(in[k] + to, rest, T(0)));
+        in[k] = reinterpret_cast<const char*>(last[k]);
+      }
+    }
+    pack<T> x[arrays];
+    for (int k = 0; k < arrays; ++k) x[k] = load<T>(in[k] + (k < 2 ? from : from & step[k]));
+    prefetch_ahead(in[0] + from);
+    prefetch_ahead(in[1] + from);
+    const typename Element::terms t = element.read(x);
+    if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
+    if (want_loss) {
+      const pack<T> v = element.loss(t);
+      if (i < whole) store(loss + to, v);
+      else if (b.loss) store_partial(loss + to, rest, v);
+      else store(loss + to, select(first_lanes<T>(rest) == set1<T>(0), set1<T>(0), v));
+    }
+    if (grad) {
+      const pack<T> v = element.gradient(t);
+      if (i == whole) store_partial(grad + to, rest, v);
+      else if (stream_grad) stream(grad + to, v);
+      else store(grad + to, v);
+    }
+  }
+  if (b.sum) *b.sum = sum_of_packs(losses, packs);
+  // The bits of numbers in [0, 1] are at most those of 1; those of -0 are not, which is for the caller to see.
+  if constexpr (Element::checks_target)
+    if (b.outside && any(from_bits<T>(larger(top, to_bits<T>(one))) != one)) *b.outside = true;
+}
+
+template <class T> void binary_cross_entropy(const element_block& b) {
+  elementwise_loop<T, binary_cross_entropy_element<T>>(b);
+}
+template <class T> void binary_cross_entropy_with_logits(const element_block& b) {
+  if (b.input[2] || b.input[3] || b.input[4] || b.label_smoothing != 0) elementwise_loop<T, logistic_element<T, false>>(b);
+  else elementwise_loop<T, logistic_element<T, true>>(b);
+}
+template <class T> void kl_div(const element_block& b) { elementwise_loop<T, kl_div_element<T>>(b); }
+template <class T> void kl_div_log(const element_block& b) { elementwise_loop<T, kl_div_log_element<T>>(b); }
+
+// Whether all of n numbers are in [low, high]; NaN is not.
+template <class T> bool in_range(const void* x, index n, double low, double high) {
+  constexpr index lanes = pack<T>::lanes;
+  const pack<T> lo = set1(static_cast<T>(low)), hi = set1(static_cast<T>(high));
+  const char* from = static_cast<const char*>(x);
+  pack<T> bad = set1<T>(0);
+  for (index i = 0; i < n; i += lanes) {
+    const pack<T> v = n - i >= lanes ? load<T>(from + i * size_of<T>) : load_partial<T>(from + i * size_of<T>, n - i, lo.r[0][0]);
+    prefetch_ahead(from + i * size_of<T>);
+    bad = select(at_most(at_least(v, lo), hi) == v, bad, set1<T>(1));
+  }
+  return !any(bad == set1<T>(1));
+}
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,152 @@
+// KL(t || s) of float32 rows and its gradient s - t in one traversal. Formulas: docs/design.md, "Forward, in float32".
+#pragma once
+
+#include "kernels/walk/sums.hpp"
+#include "kernels/loss/softmax.hpp"
+
+namespace crossent {
+namespace {
+
+// (e^-d - 1 + d) / d^2 on [-2, 1], from cpp/tools/coefficients.py.
+constexpr float near_phi_star_even[] = {0x1p-1f, 0x1.55554p-5f, 0x1.6c2162p-10f, 0x1.9bb814p-16f, 0x1.c29576p-22f};
+constexpr float near_phi_star_odd[] = {-0x1.55555ap-3f, -0x1.110f78p-7f, -0x1.a0bfe8p-13f, -0x1.617a92p-19f};
+constexpr float near_middle = -0.5f, near_width = 1.5f;
+
+template <class T> CROSSENT_INLINE pack<T> square_of(pack<T> d, pack<T> d_lo) { return fma(d, d, d * (d_lo + d_lo)); }
+// What a class adds, from the terms s (times of_s) and t, d as d + d_lo, and its polynomials in d^2.
+template <class T> struct class_sums {
+  pack<T> value, gradient;
+};
+template <class T>
+CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo, pack<T> of_s, pack<T> odd, pack<T> even) {
+  const pack<T> zero = set1<T>(0), square = square_of(d, d_lo), p = fma(d, odd, even), w = square * p;
+  const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
+  const pack<T> far_value = fma(s, of_s, t * d_lo) + select(t == zero, zero, fma(t, d, -t));
+  const pack<T> distance = absolute(d - set1<T>(near_middle)), width = set1<T>(near_width);
+  return {select(distance < width, near_value, far_value), select(distance < width, t * fma(square, p, -d), fma(s, of_s, -t))};
+}
+
+// A class of one pair of rows, or of a tile of pairs; in units in which t_c is the term of the teacher alone.
+template <temperature how> struct forward_class {
+  exponential<float, how> student_term, teacher_term;
+  pack<float> student_reference, teacher_reference, student_factor_lo, ratio, inverse_hi, inverse_lo;
+  double_double<pack<float>> origin;   // what d is counted from: (max_t - max_s)/T + log_sum_difference
+  pack<float> maxima_lo;
+
+  template <class O>
+  forward_class(const divergence_rows& p, index row, O o)
+      : student_term(per_row<float>(p.student.exponent, row, o), p.t),
+        teacher_term(per_row<float>(p.teacher.exponent, row, o), p.t),
+        student_reference(per_row<float>(p.student.reference, row, o)),
+        teacher_reference(per_row<float>(p.teacher.reference, row, o)),
+        student_factor_lo(per_row<float>(p.student.factor_lo, row, o)),
+        ratio(per_row<float>(p.student.factor, row, o)),
+        inverse_hi(set1(static_cast<float>(p.t.hi))),
+        inverse_lo(set1(static_cast<float>(p.t.lo))) {
+    const pack<float> student_max = per_row<float>(p.student_statistics->max, row, o) - student_reference;
+    const auto maxima = difference(per_row<float>(p.teacher_statistics->max, row, o) - teacher_reference, student_max);
+    origin = two_sum(maxima.hi, per_row<float>(p.log_sum_difference, row, o));
+    origin.lo = origin.lo + per_row<float>(p.log_sum_difference_lo, row, o);
+    maxima_lo = maxima.lo;
+  }
+
+  // (y - x)/T. That of the two maxima is subtracted before log_sum_difference is, to the bit: of two confident rows with the same
+  // argmax, log_sum_difference alone remains.
+  CROSSENT_INLINE_MEMBER double_double<pack<float>> difference(pack<float> y, pack<float> x) const {
+    const auto d = two_sum(y, -x);
+    const pack<float> z = d.hi * inverse_hi;
+    if constexpr (how == temperature::any) return {z, fma(d.lo, inverse_hi, fma(d.hi, inverse_lo, product_error(d.hi, inverse_hi, z)))};
+    else return {z, d.lo * inverse_hi};
+  }
+
+  // The terms of s and t, and d = log(t/s) with what is lost to its roundings (-1 where d is infinite).
+  struct distance {
+    pack<float> s, t, d, d_lo;
+  };
+  CROSSENT_INLINE_MEMBER distance first(pack<float> x_student, pack<float> x_teacher) const {
+    const pack<float> x = x_student - student_reference, y = x_teacher - teacher_reference;
+    const auto of_logits = difference(y, x), rough = two_sum(of_logits.hi, -origin.hi);
+    const pack<float> correction = at_least(set1(-1.0f), rough.lo + ((of_logits.lo - maxima_lo) - origin.lo));   // not NaN
+    const pack<float> d = rough.hi + correction;
+    return {student_term(x, student_factor_lo), teacher_term(y), d, at_least(set1(-1.0f), correction - (d - rough.hi))};   // not NaN
+  }
+
+  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double.
+  CROSSENT_INLINE_MEMBER pack<float> second(const distance& v, pack<float>& gradient) const {
+    const pack<float> square = square_of(v.d, v.d_lo);
+    const pack<float> odd = polynomial(square, near_phi_star_odd), even = polynomial(square, near_phi_star_even);
+    if constexpr (has_fma) {
+      const class_sums<float> c = sums_of(v.s, v.t, v.d, v.d_lo, ratio, odd, even);
+      gradient = c.gradient;
+      return c.value;
+    }
+    const halves s = widen(v.s), t = widen(v.t), d = widen(v.d), d_lo = widen(v.d_lo), r = widen(ratio);
+    const halves o = widen(odd), e = widen(even);
+    const auto lower = sums_of(s.lower, t.lower, d.lower, d_lo.lower, r.lower, o.lower, e.lower);
+    const auto upper = sums_of(s.upper, t.upper, d.upper, d_lo.upper, r.upper, o.upper, e.upper);
+    gradient = narrow({lower.gradient, upper.gradient});
+    return narrow({lower.value, upper.value});
+  }
+};
+
+// The gradient in the student's logits of the cross-entropy that stands beside a divergence: e_c factor - b_c.
+template <class T> struct cross_entropy_gradient {
+  exponential<T, temperature::one> term;
+  pack<T> reference, factor, beta, gamma;
+  const void* weight;
+  bool with_q;
+
+  template <class O> cross_entropy_gradient(const row_statistics& statistics, const gradient_rows* h, bool q, index row, O o)
+      : term(h ? per_row<T>(h->exponent, row, o) : set1<T>(0), inverse_temperature{}),
+        reference(h ? per_row<T>(statistics.reference, row, o) : set1<T>(0)),
+        factor(h ? per_row<T>(h->factor, row, o) : set1<T>(0)),
+        beta(h && h->with_beta ? per_row<T>(h->beta, row, o) : set1<T>(0)),
+        gamma(h && h->with_gamma ? per_row<T>(h->gamma, row, o) : set1<T>(0)),
+        weight(h ? h->weight : nullptr),
+        with_q(q) {}
+  template <class O> CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> q, index c, index n, O o) const {
+    const pack<T> zero = set1<T>(0);
+    const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, q, weight, c, n, o)
+                             : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
+    return select(factor == zero, zero, fma(term(x - reference), factor, -b));
+  }
+};
+
+template <temperature how, bool only_along>
+CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher, const source* q, const sink& to,
+                                           index begin, index end, const divergence_rows& p, const row_statistics& statistics,
+                const gradient_rows* cross_entropy,
+                                           double* value) {
+  const source s[] = {student, teacher, q ? *q : student};
+  const auto make = [&](index row, index, auto o, auto out) {
+    const forward_class<how> of_class(p, row, o);
+    const pack<float> factor = per_row<float>(p.teacher.factor, row, o), factor_lo = per_row<float>(p.teacher.factor_lo, row, o);
+    const pack<float> teacher_scale = per_row<float>(p.teacher_scale, row, o), small_difference_gradient = per_row<float>(p.small_difference_gradient, row, o);
+    const bool with_cross_entropy = cross_entropy != nullptr;
+    const cross_entropy_gradient<float> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
+    const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
+    const auto second = [=](const typename forward_class<how>::distance& d, const pack<float>* x, index c, index n) {
+      const pack<float> zero = set1(0.0f);
+      pack<float> g;
+      const parts<float, 1> sum{{of_class.second(d, g)}};
+      g = select(factor == zero, zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * factor_lo)));
+      if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
+      out.put(c, n, g, o);
+      return sum;
+    };
+    return two_steps{first, second};
+  };
+  sum_and_write<float, 1, only_along>(s, to, begin, end, {value}, make);
+}
+
+void forward_kl(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
+                        const divergence_rows& p, const row_statistics& statistics,
+                const gradient_rows* cross_entropy, double* value) {
+  if (is_power_of_two<float>(p.t) && !student.lanes_over_rows)
+    forward_kl_of<temperature::power_of_two, true>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
+  else
+    forward_kl_of<temperature::any, false>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
+}
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,118 @@
+// The kernels that write one row array: softmax and gradients, log_softmax.
+#pragma once
+
+#include "kernels/walk/write.hpp"
+#include "kernels/simd/double_double.hpp"
+
+namespace crossent {
+namespace {
+
+// What multiplies -log p in a gradient: weight (beta + gamma q), without gamma the smoothing alone.
+template <class T, bool with_probabilities, class O>
+CROSSENT_INLINE pack<T> coefficient_of(pack<T> beta, pack<T> gamma, pack<T> q, const void* weight, index c, index n, O o) {
+  if constexpr (with_probabilities) return fma(gamma, q, beta) * weights<T>(weight, c, n, o);
+  else return beta * weights<T>(weight, c, n, o);
+}
+
+// e factor - weight (beta + gamma q). Without FMA, of doubles, with the rounding errors of the products and sums: the second
+// term may be twice the one that an error is measured at, and all of them come to 4.5 ULP.
+template <class T, bool with_probabilities, class O>
+CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, pack<T> factor, pack<T> beta, pack<T> gamma, pack<T> q, const void* weight,
+                                       index c, index n, O o) {
+  if constexpr (sizeof(T) == 4 || has_fma) {
+    return fma(e, factor, -coefficient_of<T, with_probabilities>(beta, gamma, q, weight, c, n, o));
+  } else {
+    auto b = exact(beta);
+    if constexpr (with_probabilities) b = exact(gamma) * exact(q) + b;
+    if (weight != nullptr) b = b * exact(weights<T>(weight, c, n, o));
+    const auto entry = exact(e) * exact(factor) + -b;
+    return entry.hi + entry.lo;
+  }
+}
+
+// Across: the entry of the target of each row, if there is one.
+template <class T> struct target_entry {
+  pack<T> at = set1<T>(-1), value = set1<T>(0);
+
+  target_entry() = default;
+  template <class O> CROSSENT_INLINE_MEMBER target_entry(const gradient_rows& p, index row, O o) {
+    if (!p.with_target) return;
+    alignas(pack_bytes) T classes[pack<T>::lanes];
+    for (int l = 0; l < pack<T>::lanes; ++l) classes[l] = static_cast<T>(p.target[row + l]);
+    at = load<T>(classes);
+    value = per_row<T>(p.target_gradient, row, o);
+  }
+  CROSSENT_INLINE_MEMBER pack<T> or_else(index c, pack<T> entry) const {
+    return select(at == set1(static_cast<T>(c)), value, entry);
+  }
+};
+
+// Rows whose factor is 0 are 0, whatever is in them.
+template <class T, temperature how, bool with_beta, int arrays>
+CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to, index begin,
+                                               index end, const inverse_temperature& t, const gradient_rows& p) {
+  write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
+    const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
+    const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+    pack<T> beta = zero, gamma = zero;
+    if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
+    if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
+    const void* weight = p.weight;
+    constexpr bool with_target = o.lanes_over_rows && !with_beta;
+    target_entry<T> target;
+    if constexpr (with_target) target = target_entry<T>(p, i, o);
+    return [=](const pack<T>* x, index c, index n) {
+      const pack<T> e = term(x[0] - reference);
+      if constexpr (with_beta) {
+        const pack<T> entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weight, c, n, o);
+        return select(factor == zero, zero, entry);
+      } else {
+        const pack<T> entry = select(factor == zero, zero, e * factor);
+        if constexpr (with_target) return target.or_else(c, entry);
+        else return entry;
+      }
+    };
+  });
+}
+
+template <class T>
+void write_softmax_gradient(const source& s, const row_statistics& statistics, const source* q, const sink& to, index begin,
+                            index end, const inverse_temperature& t, const gradient_rows& p) {
+  if (q != nullptr) write_softmax_gradient_of<T, temperature::one, true, 2>({s, *q}, statistics, to, begin, end, t, p);
+  else if (!t.is_one) write_softmax_gradient_of<T, temperature::any, false, 1>({s}, statistics, to, begin, end, t, p);
+  else if (!p.with_beta) write_softmax_gradient_of<T, temperature::one, false, 1>({s}, statistics, to, begin, end, t, p);
+  else write_softmax_gradient_of<T, temperature::one, true, 1>({s}, statistics, to, begin, end, t, p);
+}
+
+template <class T> void write_cached_gradient(const source& exponentials, const sink& to, const gradient_rows& p) {
+  write_over_rows<T, 1>({exponentials}, to, 0, 1, [&](index i, auto o) {
+    const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+    const target_entry<T> target(p, i, o);
+    return [=](const pack<T>* x, index c, index) { return target.or_else(c, select(factor == zero, zero, x[0] * factor)); };
+  });
+}
+
+template <class T>
+void write_log_softmax(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
+               const double* log_sum) {
+  const pack<T> inverse_hi = set1(static_cast<T>(t.hi)), inverse_lo = set1(static_cast<T>(t.lo));
+  if (t.is_one) {
+    write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
+      const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
+      return [=](const pack<T>* x, index, index) { return (x[0] - m) - l; };
+    });
+  } else {
+    write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
+      const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
+      return [=](const pack<T>* x, index, index) {
+        const pack<T> d = x[0] - m, z = d * inverse_hi, lowest = set1(-constants<T>::infinity);
+        // Where z is infinite the correction would be NaN.
+        const pack<T> fine = select(z == lowest, z, z + (product_error(d, inverse_hi, z) + d * inverse_lo));
+        return select(d == lowest, d, fine) - l;
+      };
+    });
+  }
+}
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,138 @@
+// Between packs of floats and packs of doubles, and from a pack to one number.
+#pragma once
+
+#include "core/kernels.hpp"
+#include "kernels/simd/mask.hpp"
+
+namespace crossent {
+namespace {
+
+using half_register = float __attribute__((vector_size(native_bytes / 2)));
+
+CROSSENT_INLINE half_register lower_half(pack<float>::reg v) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3);
+#else
+  return __builtin_shufflevector(v, v, 0, 1);
+#endif
+}
+CROSSENT_INLINE half_register upper_half(pack<float>::reg v) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+  return __builtin_shufflevector(v, v, 2, 3);
+#endif
+}
+
+CROSSENT_INLINE pack<float>::reg both_halves(half_register lower, half_register upper) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3);
+#endif
+}
+
+// (GCC 12 takes two conversions and a shuffle for a whole AVX-512 register.)
+CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
+#if defined(__AVX512F__)
+  return _mm512_cvtps_pd(v);
+#else
+  return __builtin_convertvector(v, pack<double>::reg);
+#endif
+}
+CROSSENT_INLINE half_register to_floats(pack<double>::reg v) {
+#if defined(__AVX512F__)
+  return _mm512_cvtpd_ps(v);
+#else
+  return __builtin_convertvector(v, half_register);
+#endif
+}
+
+using doubles = pack<double>;
+
+struct halves {
+  pack<double> lower, upper;
+};
+
+// Lanes 0..7 and 8..15.
+CROSSENT_INLINE halves widen(pack<float> a) {
+  halves w;
+  pack<double> d[2];
+  for (int k = 0; k < registers; ++k) {
+    // Register k of the floats fills two registers of the doubles.
+    d[2 * k / registers].r[2 * k % registers] = to_doubles(lower_half(a.r[k]));
+    d[(2 * k + 1) / registers].r[(2 * k + 1) % registers] = to_doubles(upper_half(a.r[k]));
+  }
+  w.lower = d[0];
+  w.upper = d[1];
+  return w;
+}
+
+// The way back, rounded.
+CROSSENT_INLINE pack<float> narrow(halves w) {
+  const pack<double> d[2] = {w.lower, w.upper};
+  pack<float> p;
+  for (int k = 0; k < registers; ++k)
+    p.r[k] = both_halves(to_floats(d[2 * k / registers].r[2 * k % registers]),
+                         to_floats(d[(2 * k + 1) / registers].r[(2 * k + 1) % registers]));
+  return p;
+}
+
+// Lane l + lane l+8 in float32, then as doubles.
+CROSSENT_INLINE pack<double> widen_sum(pack<float> a) {
+  pack<double> w;
+  if constexpr (registers == 1) {
+    w.r[0] = to_doubles(lower_half(a.r[0]) + upper_half(a.r[0]));
+  } else {
+    for (int k = 0; k < registers / 2; ++k) {
+      const pack<float>::reg sum = a.r[k] + a.r[k + registers / 2];
+      w.r[2 * k] = to_doubles(lower_half(sum));
+      w.r[2 * k + 1] = to_doubles(upper_half(sum));
+    }
+  }
+  return w;
+}
+
+// n doubles (n = lanes of T) in consecutive memory as a pack of T.
+template <class T> CROSSENT_INLINE pack<T> load_as(const double* from) {
+  if constexpr (sizeof(T) == 8) {
+    return load<T>(from);
+  } else {
+    return narrow({load<double>(from), load<double>(from + 8)});
+  }
+}
+
+// f over all lanes: l and l + W/2, l and l + W/4, .., in quarters of a pack, which every level has registers for.
+template <class T, class F> CROSSENT_INLINE T reduce_lanes(pack<T> p, F f) {
+  typedef T quarter __attribute__((vector_size(16)));
+  alignas(pack_bytes) quarter q[4];
+  store(q, p);
+  quarter v = f(f(q[0], q[2]), f(q[1], q[3]));
+  if constexpr (sizeof(T) == 4) v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+  if constexpr (sizeof(T) == 4) v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2));
+  else v = f(v, __builtin_shufflevector(v, v, 1, 0));
+  return v[0];
+}
+
+template <class T> CROSSENT_INLINE T largest_lane(pack<T> p) {
+  return reduce_lanes(p, [](auto a, auto b) { return b > a ? b : a; });
+}
+template <class T> CROSSENT_INLINE T sum_lanes(pack<T> p) {
+  return reduce_lanes(p, [](auto a, auto b) { return a + b; });
+}
+
+// 1 in the first n lanes, 0 in the others.
+template <class T> CROSSENT_INLINE pack<T> first_lanes(index n) {
+  alignas(pack_bytes) T lane[pack<T>::lanes];
+  for (int i = 0; i < pack<T>::lanes; ++i) lane[i] = i < n ? T(1) : T(0);
+  return load<T>(lane);
+}
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,249 @@
+// The vector vocabulary: packs of 64 bytes on the compiler's vector extensions.
+//
+// A pack is the fixed virtual width of the library: 16 floats or 8 doubles at every ISA level, held in 1, 2 or 4 native
+// registers. Kernels written on packs therefore add in the same order, and give the same bits, whatever the width of
+// the machine. What the extensions lack (fused multiply-add, streaming stores, masks to scalars) is overridden here,
+// and nowhere else.
+//
+// Everything is in an anonymous namespace: the same source is compiled once per level, and a function shared between
+// two levels by the linker would class_range instructions that a machine may not have.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/half.hpp"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define CROSSENT_INLINE static inline __attribute__((always_inline))
+#define CROSSENT_INLINE_MEMBER inline __attribute__((always_inline))   // of the object's own state
+#define CROSSENT_INLINE_LAMBDA __attribute__((always_inline))
+// Long and called from many kernels: once in the object, not once in each of them.
+#define CROSSENT_ONCE static __attribute__((noinline))
+
+namespace crossent {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int native_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int native_bytes = 32;
+#else
+constexpr int native_bytes = 16;
+#endif
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr bool has_fma = true;
+#else
+constexpr bool has_fma = false;
+#endif
+constexpr int pack_bytes = 64;
+constexpr int registers = pack_bytes / native_bytes;
+
+template <class T> struct bits_of;
+template <> struct bits_of<float> { using type = std::uint32_t; };
+template <> struct bits_of<double> { using type = std::uint64_t; };
+
+template <class T> struct pack {
+  static constexpr int lanes = pack_bytes / static_cast<int>(sizeof(T));
+  using uint = typename bits_of<T>::type;
+  typedef T reg __attribute__((vector_size(native_bytes)));
+  typedef uint ureg __attribute__((vector_size(native_bytes)));
+  reg r[registers];
+};
+
+// ---- Moving --------------------------------------------------------------------------------------------------------
+
+template <class T> CROSSENT_INLINE pack<T> set1(T v) {
+  pack<T> p;
+  for (int k = 0; k < registers; ++k) p.r[k] = v - typename pack<T>::reg{};   // keeps -0, as v + 0 does not
+  return p;
+}
+
+template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
+  pack<T> p;
+  __builtin_memcpy(&p, from, sizeof p);
+  return p;
+}
+
+template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) { __builtin_memcpy(to, &p, sizeof p); }
+
+template <class T> CROSSENT_INLINE T load_one(const void* from) {
+  T v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class T> CROSSENT_INLINE void store_one(void* to, T v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// All bits set in the first n lanes.
+template <class T> CROSSENT_INLINE pack<T> first_lanes_mask(std::ptrdiff_t n) {
+  typedef typename bits_of<T>::type uint;
+  alignas(pack_bytes) static constexpr uint one[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  pack<T> p;
+  for (int k = 0; k < registers; ++k) {
+    typename pack<T>::ureg lane;
+    __builtin_memcpy(&lane, one + k * native_bytes / static_cast<int>(sizeof(T)), sizeof lane);
+    p.r[k] = (typename pack<T>::reg)(lane < static_cast<uint>(n));
+  }
+  return p;
+}
+
+// The first n lanes from memory, the others `fill`.
+template <class T> CROSSENT_INLINE pack<T> load_partial(const void* from, std::ptrdiff_t n, T fill) {
+#if defined(__AVX512F__)
+  const unsigned first = (1u << n) - 1;
+  pack<T> p = set1(fill);
+  if constexpr (sizeof(T) == 4) p.r[0] = _mm512_mask_loadu_ps(p.r[0], static_cast<__mmask16>(first), from);
+  else p.r[0] = _mm512_mask_loadu_pd(p.r[0], static_cast<__mmask8>(first), from);
+  return p;
+#elif defined(__AVX2__)
+  const pack<T> mask = first_lanes_mask<T>(n);
+  pack<T> p = set1(fill);
+  for (int k = 0; k < 2; ++k) {
+    const char* at = static_cast<const char*>(from) + k * native_bytes;
+    if constexpr (sizeof(T) == 4) {
+      const __m256 v = _mm256_maskload_ps(reinterpret_cast<const float*>(at), (__m256i)mask.r[k]);
+      p.r[k] = _mm256_blendv_ps(p.r[k], v, mask.r[k]);
+    } else {
+      const __m256d v = _mm256_maskload_pd(reinterpret_cast<const double*>(at), (__m256i)mask.r[k]);
+      p.r[k] = _mm256_blendv_pd(p.r[k], v, mask.r[k]);
+    }
+  }
+  return p;
+#else
+  alignas(pack_bytes) T lane[pack<T>::lanes];
+  for (int i = 0; i < pack<T>::lanes; ++i)
+    lane[i] = i < n ? load_one<T>(static_cast<const char*>(from) + i * static_cast<int>(sizeof(T))) : fill;
+  return load<T>(lane);
+#endif
+}
+
+// The first n lanes only.
+template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n, pack<T> p) {
+#if defined(__AVX512F__)
+  const unsigned first = (1u << n) - 1;
+  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(to, static_cast<__mmask16>(first), p.r[0]);
+  else _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first), p.r[0]);
+#elif defined(__AVX2__)
+  const pack<T> mask = first_lanes_mask<T>(n);
+  for (int k = 0; k < 2; ++k) {
+    char* at = static_cast<char*>(to) + k * native_bytes;
+    if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(reinterpret_cast<float*>(at), (__m256i)mask.r[k], p.r[k]);
+    else _mm256_maskstore_pd(reinterpret_cast<double*>(at), (__m256i)mask.r[k], p.r[k]);
+  }
+#else
+  alignas(pack_bytes) T lane[pack<T>::lanes];
+  store(lane, p);
+  for (int i = 0; i < n; ++i) store_one(static_cast<char*>(to) + i * static_cast<int>(sizeof(T)), lane[i]);
+#endif
+}
+
+// A store that goes around the caches; `to` is aligned to 64 bytes. The caller of the kernel
+// fences before the data is handed on.
+template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
+#if defined(__AVX512F__)
+  __m512i v;
+  __builtin_memcpy(&v, &p, sizeof p);
+  _mm512_stream_si512(static_cast<__m512i*>(to), v);
+#elif defined(__AVX2__)
+  __m256i v[2];
+  __builtin_memcpy(v, &p, sizeof p);
+  for (int k = 0; k < 2; ++k) _mm256_stream_si256(static_cast<__m256i*>(to) + k, v[k]);
+#elif defined(__x86_64__)
+  __m128i v[4];
+  __builtin_memcpy(v, &p, sizeof p);
+  for (int k = 0; k < 4; ++k) _mm_stream_si128(static_cast<__m128i*>(to) + k, v[k]);
+#else
+  store(to, p);
+#endif
+}
+
+CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+// What is read one line after the other, asked for in three stages: into the second cache, then, twice, into the first. The
+// first cache has too few requests under way to fetch from far memory as fast as it is worked on.
+CROSSENT_INLINE void prefetch_ahead(const char* p) {
+  __builtin_prefetch(p + 8192, 0, 2);
+  prefetch(p + 3072);
+  prefetch(p + 1024);
+}
+CROSSENT_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }
+
+// 16 float16 numbers as floats, and back.
+CROSSENT_INLINE pack<float> load_float16(const void* from) {
+  pack<float> p;
+#if defined(__AVX512F__)
+  p.r[0] = _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(from)));
+#elif defined(__F16C__)
+  for (int k = 0; k < 2; ++k) p.r[k] = _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from) + k));
+#else
+  float lane[16];
+  for (int i = 0; i < 16; ++i) lane[i] = from_float16(load_one<std::uint16_t>(static_cast<const char*>(from) + 2 * i));
+  p = load<float>(lane);
+#endif
+  return p;
+}
+CROSSENT_INLINE void store_float16(void* to, pack<float> p) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(static_cast<__m256i*>(to), _mm512_cvtps_ph(p.r[0], _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  for (int k = 0; k < 2; ++k)
+    _mm_storeu_si128(static_cast<__m128i*>(to) + k, _mm256_cvtps_ph(p.r[k], _MM_FROUND_TO_NEAREST_INT));
+#else
+  float lane[16];
+  store(lane, p);
+  for (int i = 0; i < 16; ++i) store_one(static_cast<char*>(to) + 2 * i, to_float16(lane[i]));
+#endif
+}
+
+// ---- Arithmetic ----------------------------------------------------------------------------------------------------
+
+template <class T> CROSSENT_INLINE pack<T> operator+(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  return a;
+}
+// Not a = a + b: of packs in several registers, GCC 12 copies such a sum by pieces in every turn of a loop.
+template <class T> CROSSENT_INLINE pack<T>& operator+=(pack<T>& a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] -= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator*(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] *= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator/(pack<T> a, pack<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] /= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a) {
+  for (int k = 0; k < registers; ++k) a.r[k] = -a.r[k];
+  return a;
+}
+
+#if defined(__AVX512F__)
+CROSSENT_INLINE __m512 fma_register(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+CROSSENT_INLINE __m512d fma_register(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
+#elif defined(__FMA__)
+CROSSENT_INLINE __m256 fma_register(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+CROSSENT_INLINE __m256d fma_register(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
+#elif defined(__aarch64__)
+CROSSENT_INLINE float32x4_t fma_register(float32x4_t a, float32x4_t b, float32x4_t c) { return vfmaq_f32(c, a, b); }
+CROSSENT_INLINE float64x2_t fma_register(float64x2_t a, float64x2_t b, float64x2_t c) { return vfmaq_f64(c, a, b); }
+#else  // two roundings: the baseline level has bits of its own
+template <class R> CROSSENT_INLINE R fma_register(R a, R b, R c) { return a * b + c; }
+#endif
+
+// a * b + c
+template <class T> CROSSENT_INLINE pack<T> fma(pack<T> a, pack<T> b, pack<T> c) {
+  for (int k = 0; k < registers; ++k) a.r[k] = fma_register(a.r[k], b.r[k], c.r[k]);
+  return a;
+}
+
+}  // namespace
+}  // namespace crossent

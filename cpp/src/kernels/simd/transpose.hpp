@@ -1,0 +1,99 @@
+// Rows of few classes, transposed on chip: from one row after the other to a pack per class with a row in each lane, and back.
+#pragma once
+
+#include <utility>
+
+#include "core/kernels.hpp"
+#include "kernels/simd/pack.hpp"
+
+namespace crossent {
+namespace {
+
+template <class T> constexpr index size_of = static_cast<index>(sizeof(T));
+
+// A pack of four quarters of 16 bytes from four places, and to them.
+template <class T> CROSSENT_INLINE pack<T> load_quarters(const char* const (&from)[4]) {
+  pack<T> p;
+#if defined(__AVX2__)
+  const auto quarter = [&](int k) { return _mm_loadu_ps(reinterpret_cast<const float*>(from[k])); };
+#endif
+#if defined(__AVX512F__)
+  const __m512 two = _mm512_insertf32x4(_mm512_castps128_ps512(quarter(0)), quarter(1), 1);
+  p.r[0] = (typename pack<T>::reg)_mm512_insertf32x4(_mm512_insertf32x4(two, quarter(2), 2), quarter(3), 3);
+#elif defined(__AVX2__)
+  for (int k = 0; k < 2; ++k) p.r[k] = (typename pack<T>::reg)_mm256_set_m128(quarter(2 * k + 1), quarter(2 * k));
+#else
+  for (int k = 0; k < 4; ++k) __builtin_memcpy(&p.r[k], from[k], 16);
+#endif
+  return p;
+}
+template <class T> CROSSENT_INLINE void store_quarters(char* const (&to)[4], pack<T> p) {
+  for (int k = 0; k < 4; ++k) __builtin_memcpy(to[k], reinterpret_cast<const char*>(&p) + 16 * k, 16);
+}
+
+// The lower (upper) halves of each quarter of a and b, an element of `bytes` of a and one of b in turn.
+template <int bytes, bool upper, class T, int... i>
+CROSSENT_INLINE pack<T> interleave(pack<T> a, pack<T> b, std::integer_sequence<int, i...>) {
+  using reg = pack<float>::reg;
+  constexpr int lanes = native_bytes / 4;
+  for (int k = 0; k < registers; ++k) {
+    const reg x = (reg)a.r[k], y = (reg)b.r[k];
+    constexpr auto from = [](int to) {
+      const int major = to % 4 / 2, minor = to % 2;
+      return to / 4 * 4 + 2 * upper + (bytes == 4 ? major + minor * lanes : minor + major * lanes);
+    };
+    a.r[k] = (typename pack<T>::reg)__builtin_shufflevector(x, y, from(i)...);
+  }
+  return a;
+}
+template <int bytes, bool upper, class T> CROSSENT_INLINE pack<T> interleave(pack<T> a, pack<T> b) {
+  return interleave<bytes, upper>(a, b, std::make_integer_sequence<int, native_bytes / 4>{});
+}
+
+// Squares of 16 bytes a side, four to a pack, transposed in place.
+CROSSENT_INLINE void transpose(pack<float> (&p)[4]) {
+  const pack<float> a = interleave<4, false>(p[0], p[1]), b = interleave<4, false>(p[2], p[3]);
+  const pack<float> c = interleave<4, true>(p[0], p[1]), d = interleave<4, true>(p[2], p[3]);
+  p[0] = interleave<8, false>(a, b);
+  p[1] = interleave<8, true>(a, b);
+  p[2] = interleave<8, false>(c, d);
+  p[3] = interleave<8, true>(c, d);
+}
+CROSSENT_INLINE void transpose(pack<double> (&p)[2]) {
+  const pack<double> a = p[0];
+  p[0] = interleave<8, false>(a, p[1]);
+  p[1] = interleave<8, true>(a, p[1]);
+}
+
+// f(0), .., f(n - 1) without a loop, which would leave arrays of packs in memory.
+template <class F, int... i> CROSSENT_INLINE void each(F f, std::integer_sequence<int, i...>) { (f(i), ...); }
+template <int n, class F> CROSSENT_INLINE void each(F f) { each(f, std::make_integer_sequence<int, n>{}); }
+
+// The contiguous rows of a tile of n classes, at least as many as a square has, to packs; the last squares may overlap.
+template <class T> CROSSENT_INLINE void rows_to_packs(const char* const* rows, index begin, index n, T* packs) {
+  constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
+  for (index square = 0; square < n; square += side) {
+    const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
+    pack<T> p[side];
+    each<side>([&](int i) {
+      p[i] = load_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at});
+    });
+    transpose(p);
+    each<side>([&](int i) { store(packs + (c + i) * lanes, p[i]); });
+  }
+}
+template <class T> CROSSENT_INLINE void packs_to_rows(const T* packs, index begin, index n, char* const* rows) {
+  constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
+  for (index square = 0; square < n; square += side) {
+    const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
+    pack<T> p[side];
+    each<side>([&](int i) { p[i] = load<T>(packs + (c + i) * lanes); });
+    transpose(p);
+    each<side>([&](int i) {
+      store_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at}, p[i]);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace crossent

@@ -1,0 +1,98 @@
+// The table of one ISA level: this file, and all it includes, is compiled once per level, with that level's flags.
+#include "kernels/loss/backward.hpp"
+#include "kernels/loss/divergence.hpp"
+#include "kernels/loss/elementwise.hpp"
+#include "kernels/loss/cross_entropy.hpp"
+#include "kernels/loss/information.hpp"
+#include "kernels/loss/weighted_gaps.hpp"
+#include "kernels/loss/softmax.hpp"
+
+#define CROSSENT_JOIN_(a, b) a##b
+#define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
+#define CROSSENT_STRING_(a) #a
+#define CROSSENT_STRING(a) CROSSENT_STRING_(a)
+
+namespace crossent {
+namespace {
+
+// out[i] = f(x[i])
+template <class T, class F> CROSSENT_INLINE void map(const void* x, void* out, index n, F f) {
+  const char* from = static_cast<const char*>(x);
+  char* to = static_cast<char*>(out);
+  constexpr index lanes = pack<T>::lanes;
+  for (; n >= lanes; n -= lanes, from += pack_bytes, to += pack_bytes) store(to, f(load<T>(from)));
+  if (n > 0) store_partial(to, n, f(load_partial<T>(from, n, T(0))));
+}
+
+template <class T> void exp_sum(const void* x, const void* error, void* out, index n) {
+  const char* e = static_cast<const char*>(error);
+  map<T>(x, out, n, [&](pack<T> v) {
+    const pack<T> y = exp(v, n >= pack<T>::lanes ? load<T>(e) : load_partial<T>(e, n, T(0)));
+    e += pack_bytes;
+    n -= pack<T>::lanes;
+    return y;
+  });
+}
+
+template <class T> constexpr dtype_kernels kernels_of() {
+  dtype_kernels k{};
+  k.lanes = pack<T>::lanes;
+  k.inverse_temperature_of = inverse_temperature_of<T>;
+  k.statistics = statistics<T>;
+  k.merge_blocks = merge_blocks<T>;
+  k.weighted_gap_to_max = weighted_gap_to_max<T>;
+  k.sum_probabilities = sum_probabilities<T>;
+  k.argmax = argmax<T>;
+  k.split_exponents = split_exponents<T>;
+  k.unbias_factors = unbias_factors<T>;
+  k.write_softmax_gradient = write_softmax_gradient<T>;
+  k.write_cached_gradient = write_cached_gradient<T>;
+  k.write_log_softmax = write_log_softmax<T>;
+  k.divergence_sums = divergence_sums<T>;
+  k.write_divergence = write_divergence<T>;
+  if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
+  k.entropy = entropy_of_logits<T>;
+  k.sum_products = sum_products<T>;
+  k.write_softmax_backward = write_softmax_backward<T>;
+  k.write_log_softmax_backward = write_log_softmax_backward<T>;
+  k.binary_cross_entropy = binary_cross_entropy<T>;
+  k.binary_cross_entropy_with_logits = binary_cross_entropy_with_logits<T>;
+  k.kl_div = kl_div<T>;
+  k.kl_div_log = kl_div_log<T>;
+  k.in_range = in_range<T>;
+  k.gather = [](const char* from, index stride, dtype type, index n, void* to) { gather(from, stride, type, n, static_cast<T*>(to), 1); };
+  k.scatter = [](const void* from, index n, char* to, index stride, dtype type) {
+    scatter(static_cast<const T*>(from), 1, n, to, stride, type);
+  };
+  k.exp = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return exp(v); }); };
+  k.expm1 = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); };
+  k.log = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); };
+  k.log1p = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log1p(v); }); };
+  k.phi = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi(v); }); };
+  k.phi_star = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return phi_star(v); }); };
+  k.exp_sum = exp_sum<T>;
+  return k;
+}
+
+constexpr kernel_table table() {
+  kernel_table t{};
+  t.name = CROSSENT_STRING(CROSSENT_LEVEL);
+  t.f32 = kernels_of<float>();
+  t.f64 = kernels_of<double>();
+  t.softmax_factor = softmax_factor;
+  t.log_sum = log_sum;
+  t.log_sum_difference = log_sum_difference;
+  t.logsumexp = logsumexp;
+  t.cross_entropy = cross_entropy;
+  t.exp_quotient = exp_quotient;
+  t.information_sums = information_sums;
+  t.sum = sum;
+  return t;
+}
+
+}  // namespace
+
+extern const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL);
+const kernel_table CROSSENT_JOIN(table_, CROSSENT_LEVEL) = table();
+
+}  // namespace crossent

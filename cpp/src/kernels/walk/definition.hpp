@@ -1,0 +1,92 @@
+// One pass over a block of a row: its maximum, and the sum of the exponentials of the others.
+//
+// The definition (docs/design.md, "One definition of a row"), the same for both lane orientations and every level:
+// class c belongs to virtual lane c mod W of its block (W = 16 floats, 8 doubles); in each lane, 8 consecutive terms
+// (a group of 8 W classes) are added by a binary tree in the working type; float32 lanes l and l + 8 are added; the
+// groups are added in order in float64 (compensated for float64 rows); the eight lanes by a binary tree. A missing
+// class is a term of 0.
+#pragma once
+
+#include "kernels/math/subnormal.hpp"
+#include "kernels/walk/tile.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index group_packs = 8;
+constexpr index block_groups_max = 16;   // of float64; 8 of float32
+
+// Logits this far out are taken relative to the maximum before anything else, exactly: a logit within a factor of 2 of
+// the maximum gives an exact difference, any other a term that vanishes.
+template <class T> constexpr T far_out = sizeof(T) == 4 ? T(512) : T(2048);
+
+// Logits are divided by 1, by a power of two (without an error), or by any number.
+enum class temperature { one, power_of_two, any };
+// Of float32. Kernels that have no case of their own for it take it for any number, with the same bits.
+template <class T> CROSSENT_INLINE bool is_power_of_two(const inverse_temperature& s) {
+  return sizeof(T) == 4 && s.lo == 0 && s.hi > 0x1p-60;
+}
+
+// The exponential of logits against one reference per lane.
+template <class T, temperature how> struct exponential {
+  pack<T> magic, lowest, inverse_hi, inverse_lo;
+
+  exponential() = default;
+  exponential(pack<T> exponent, const inverse_temperature& s)
+      : magic(magic_of(exponent)),
+        lowest(lowest_exponent(exponent)),
+        inverse_hi(set1(static_cast<T>(s.hi))),
+        inverse_lo(set1(static_cast<T>(s.lo))) {
+    if (how != temperature::one) lowest = at_least(lowest / inverse_hi, set1(-constants<T>::largest));
+  }
+  // exp(x/T + error)
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error) const {
+    const pack<T> y = at_least(x, lowest), z = y * inverse_hi;
+    if constexpr (how == temperature::power_of_two) return exp_scaled(z, error, magic);
+    const pack<T> e = exp_scaled(z, error + fma(y, inverse_lo, product_error(y, inverse_hi, z)), magic);
+    return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
+  }
+  // exp((x + x_lo)/T + error). Below the lowest x, x_lo may be anything.
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> x_lo, pack<T> error) const {
+    return (*this)(x, fma(select(x < lowest, set1<T>(0), x_lo), inverse_hi, error));
+  }
+  CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x) const {
+    const pack<T> y = at_least(x, lowest);
+    if constexpr (how == temperature::one) return exp_scaled(y, magic);
+    const pack<T> z = y * inverse_hi;
+    if constexpr (how == temperature::power_of_two) return exp_scaled(z, magic);
+    const pack<T> e = exp_scaled(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), magic);
+    // However high the temperature: a masked class stays masked.
+    return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
+  }
+};
+
+// Offset and exponent of a maximum.
+template <class T> struct reference {
+  pack<T> value, exponent;
+};
+template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const inverse_temperature& s) {
+  using k = constants<T>;
+  const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.hi));
+  reference<T> r;
+  r.value = select(absolute(z) < set1(far_out<T>), zero, max);
+  r.value = select(max == set1(-k::infinity), zero, r.value);
+  const pack<T> inside = select(absolute(z) < set1(far_out<T>), z, zero);
+  r.exponent = fma(inside, set1(k::log2_e), set1(k::round)) - set1(k::round);
+  return r;
+}
+
+// f(first) + .. + f(first + n - 1) by a binary tree, depth first, so that little is live at a time.
+template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0) {
+  if constexpr (n == 1) return f(first);
+  else return tree<n / 2>(f, first) + tree<n / 2>(f, first + n / 2);
+}
+
+// f(n) with n as a constant: the power of two that `count` packs are rounded up to.
+template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
+  return count > 4 ? f(std::integral_constant<int, 8>{}) : count > 2 ? f(std::integral_constant<int, 4>{})
+         : count > 1 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 1>{});
+}
+
+}  // namespace
+}  // namespace crossent

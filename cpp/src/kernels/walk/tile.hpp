@@ -1,0 +1,244 @@
+// Load and store policies: a block of rows as the kernels want it, where it lies or packed on chip.
+//
+// Along: up to 1024 classes of one row, contiguous. Across: one row per lane, a pack per class. Rows that do not lie so
+// (strided, of another dtype, unaligned lanes) are packed into a buffer of one tile; kernels see no difference.
+#pragma once
+
+#include "core/kernels.hpp"
+#include "kernels/simd/transpose.hpp"
+
+namespace crossent {
+namespace {
+
+template <class T> constexpr dtype native = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
+
+// The classes [begin, begin + n) of a row.
+struct class_range {
+  index begin, n;
+};
+
+CROSSENT_INLINE class_range block_range(index block, index classes) {
+  const index begin = block * block_classes;
+  return {begin, classes - begin < block_classes ? classes - begin : block_classes};
+}
+
+// ---- Conversion ------------------------------------------------------------------------------------------------------
+
+template <class T, class S, class Convert>
+CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* to, index to_step, Convert convert) {
+  for (index i = 0; i < n; ++i) to[i * to_step] = static_cast<T>(convert(load_one<S>(from + i * stride)));
+}
+
+// n numbers `stride` bytes apart, as T.
+template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step, bool round_to_float = false) {
+  const auto same = [](auto v) { return v; };
+  if (round_to_float && type == dtype::float64)
+    return read_each<T, double>(from, stride, n, to, to_step, [](double v) { return static_cast<float>(v); });
+  switch (type) {
+    case dtype::float32:
+      if (stride == 4 && to_step == 1) read_each<T, float>(from, 4, n, to, 1, same);   // known steps make vector code
+      else read_each<T, float>(from, stride, n, to, to_step, same);
+      return;
+    case dtype::float64:
+      if (stride == 8 && to_step == 1) read_each<T, double>(from, 8, n, to, 1, same);
+      else read_each<T, double>(from, stride, n, to, to_step, same);
+      return;
+    case dtype::bfloat16:
+      if (stride == 2 && to_step == 1) read_each<T, std::uint16_t>(from, 2, n, to, 1, from_bfloat16);
+      else read_each<T, std::uint16_t>(from, stride, n, to, to_step, from_bfloat16);
+      return;
+    case dtype::float16:
+      if constexpr (sizeof(T) == 4) {
+        if (stride == 2 && to_step == 1)
+          for (; n >= 16; n -= 16, from += 32, to += 16) store(to, load_float16(from));
+      }
+      read_each<T, std::uint16_t>(from, stride, n, to, to_step, from_float16);
+  }
+}
+
+template <class S, class T, class Convert>
+CROSSENT_INLINE void write_each(const T* from, index from_step, index n, char* to, index stride, Convert convert) {
+  for (index i = 0; i < n; ++i) store_one(to + i * stride, static_cast<S>(convert(from[i * from_step])));
+}
+
+// The way back. Half types are rounded from float: what a float32 result rounds to.
+template <class T> void scatter(const T* from, index from_step, index n, char* to, index stride, dtype type) {
+  const auto same = [](T v) { return v; };
+  const auto bfloat = [](T v) { return to_bfloat16(static_cast<float>(v)); };
+  const auto half = [](T v) { return to_float16(static_cast<float>(v)); };
+  switch (type) {
+    case dtype::float32: write_each<float>(from, from_step, n, to, stride, same); return;
+    case dtype::float64: write_each<double>(from, from_step, n, to, stride, same); return;
+    case dtype::bfloat16:
+      if (stride == 2 && from_step == 1) write_each<std::uint16_t>(from, 1, n, to, 2, bfloat);
+      else write_each<std::uint16_t>(from, from_step, n, to, stride, bfloat);
+      return;
+    case dtype::float16:
+      if constexpr (sizeof(T) == 4) {
+        if (stride == 2 && from_step == 1)
+          for (; n >= 16; n -= 16, to += 32, from += 16) store_float16(to, load<float>(from));
+      }
+      write_each<std::uint16_t>(from, from_step, n, to, stride, half);
+  }
+}
+
+// The way back for a stretch of classes of one row; where the sink streams, whole lines of memory go past the caches.
+template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char* to, const sink& s) {
+  const index size = item_size(s.type);
+  if (!s.stream || s.class_stride != size) return scatter(from, 1, n, to, s.class_stride, s.type);
+  alignas(pack_bytes) char line[block_classes * sizeof(double)];
+  scatter(from, 1, n, line, size, s.type);
+  const index bytes = n * size, before = static_cast<index>(-reinterpret_cast<std::uintptr_t>(to) % pack_bytes);
+  index i = before < bytes ? before : bytes;
+  __builtin_memcpy(to, line, static_cast<std::size_t>(i));
+  for (; i + pack_bytes <= bytes; i += pack_bytes) stream(to + i, load<float>(line + i));
+  __builtin_memcpy(to + i, line + i, static_cast<std::size_t>(bytes - i));
+}
+
+// ---- Along -----------------------------------------------------------------------------------------------------------
+
+template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.round_to_float; }
+template <class T> CROSSENT_INLINE bool is_native(const sink& s) { return s.type == native<T>; }
+template <class T, class S> CROSSENT_INLINE bool is_direct(const S& s) {
+  return is_native<T>(s) && s.class_stride == size_of<T>;
+}
+
+template <class T> CROSSENT_INLINE const char* load_classes(const source& s, index row, class_range r, T* buffer) {
+  const char* from = s.rows[row] + r.begin * s.class_stride;
+  if (is_direct<T>(s)) return from;
+  if (s.class_stride == item_size(s.type))
+    for (index at = 0; at < r.n * s.class_stride; at += pack_bytes) prefetch_ahead(from + at);
+  gather(from, s.class_stride, s.type, r.n, buffer, 1, s.round_to_float);
+  return reinterpret_cast<const char*>(buffer);
+}
+
+// Where the kernel writes, and the way from there.
+template <class T> CROSSENT_INLINE char* open_classes(const sink& s, index row, class_range r, T* buffer) {
+  return is_direct<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
+}
+template <class T> CROSSENT_INLINE void close_classes(const sink& s, index row, class_range r, const T* buffer) {
+  if (!is_direct<T>(s)) convert_back(buffer, r.n, s.rows[row] + r.begin * s.class_stride, s);
+}
+
+// ---- Across ----------------------------------------------------------------------------------------------------------
+
+template <class T> struct tile {
+  const char* data;   // the first pack
+  index stride;       // bytes from class to class
+};
+
+// Bytes from row to row of the tile at `row`; 0 where they differ, or rows are missing.
+template <class T, class S> CROSSENT_INLINE index tile_stride(const S& s, index row) {
+  return s.tile_strides == nullptr ? 0 : s.tile_strides[row / pack<T>::lanes];
+}
+
+// Tiles whose memory is asked for while one is worked on: as many streams as there are classes, which the processor does
+// not follow by itself.
+constexpr index tiles_ahead = 4;
+
+// f(line of memory) for those of a tile that far ahead, if its rows follow each other as closely as those of this one.
+template <class T, class F> CROSSENT_INLINE void for_each_line_ahead(const char* row, index stride, F f) {
+  if (stride > 16 * pack_bytes) return;
+  const char* from = row + tiles_ahead * pack<T>::lanes * stride;
+  for (index at = 0; at < pack<T>::lanes * stride; at += pack_bytes) f(from + at);
+}
+
+template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row, class_range r, T* buffer) {
+  constexpr index lanes = pack<T>::lanes;
+  const char* const* rows = s.rows + row;
+  const index stride = tile_stride<T>(s, row);
+  const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
+  if (stride == item_size(s.type)) {
+    const char* from = rows[0] + r.begin * s.class_stride;
+    if (is_native<T>(s)) return {from, s.class_stride};
+    for (index i = 0; i < r.n; ++i)
+      gather(from + i * s.class_stride, item_size(s.type), s.type, lanes, buffer + i * lanes, 1, s.round_to_float);
+    return packed;
+  }
+  if (is_direct<T>(s) && r.n >= 16 / size_of<T>) {
+    for_each_line_ahead<T>(rows[0], stride, [](const char* p) { prefetch(p); });
+    rows_to_packs(rows, r.begin, r.n, buffer);
+    return packed;
+  }
+  for (index l = 0; l < lanes; ++l) {
+    const char* from = rows[l] + r.begin * s.class_stride;
+    if (is_native<T>(s))
+      for (index i = 0; i < r.n; ++i) buffer[i * lanes + l] = load_one<T>(from + i * s.class_stride);
+    else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes, s.round_to_float);
+  }
+  return packed;
+}
+
+// Of one of several sources: once in the object.
+template <class T> CROSSENT_ONCE tile<T> load_one_tile(const source& s, index row, class_range r, T* buffer) {
+  return load_tile(s, row, r, buffer);
+}
+
+// A tile to write: `count` rows of it are there, the other lanes are dropped.
+template <class T> struct output_tile {
+  char* data;
+  index stride;
+  bool direct;
+};
+template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index row, class_range r, T* buffer) {
+  if (s.type == native<T> && tile_stride<T>(s, row) == size_of<T>)
+    return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
+  return {reinterpret_cast<char*>(buffer), pack_bytes, false};
+}
+// Rows that follow each other without a gap, and so are whole lines together, transposed on chip and stored around the caches.
+template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows, index stride) {
+  constexpr index lanes = pack<T>::lanes;
+  const bool whole_lines = reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes == 0;
+  if (n > tile_classes || !whole_lines || stride != n * size_of<T>) return false;
+  alignas(pack_bytes) T transposed[tile_classes * lanes];
+  char* to[lanes];
+  for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(transposed + l * n);
+  packs_to_rows(buffer, 0, n, to);
+  for (index i = 0; i < n; ++i) stream(rows[0] + i * pack_bytes, load<T>(transposed + i * lanes));
+  return true;
+}
+
+template <class T>
+CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
+  constexpr index lanes = pack<T>::lanes;
+  if (t.direct) return;
+  const index stride = tile_stride<T>(s, row);
+  if (stride == item_size(s.type)) {   // of another dtype
+    char* to = s.rows[row] + r.begin * s.class_stride;
+    for (index i = 0; i < r.n; ++i)
+      scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
+    return;
+  }
+  if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
+    if (s.stream && stream_rows(buffer, r.n, s.rows + row, stride)) return;
+    for_each_line_ahead<T>(s.rows[row], stride, [](const char* p) { prefetch_to_write(p); });
+    packs_to_rows(buffer, r.begin, r.n, s.rows + row);
+    return;
+  }
+  for (index l = 0; l < count && l < lanes; ++l) {
+    char* to = s.rows[row + l] + r.begin * s.class_stride;
+    if (s.type == native<T>)
+      for (index i = 0; i < r.n; ++i) store_one(to + i * s.class_stride, buffer[i * lanes + l]);
+    else scatter(buffer + l, lanes, r.n, to, s.class_stride, s.type);
+  }
+}
+
+template <class T>
+CROSSENT_ONCE void close_one_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
+  close_tile(t, s, row, count, r, buffer);
+}
+
+// A tile of more classes is taken in parts of tile_classes: what the stack of a small thread has room for.
+CROSSENT_INLINE index end_class(index end_block, index classes) {
+  return end_block * block_classes < classes ? end_block * block_classes : classes;
+}
+CROSSENT_INLINE class_range next_range(index c, index last) { return {c, last - c < tile_classes ? last - c : tile_classes}; }
+
+// The tiles of a group: f(first row, rows in it).
+template <class T, class F> CROSSENT_INLINE void for_each_tile(const source& s, F f) {
+  constexpr index lanes = pack<T>::lanes;
+  for (index i = 0; i < s.count; i += lanes) f(i, s.count - i < lanes ? s.count - i : lanes);
+}
+
+}  // namespace
+}  // namespace crossent

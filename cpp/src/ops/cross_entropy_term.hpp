@@ -1,0 +1,71 @@
+// Cross-entropy as a term of an operation on rows: alone in cross_entropy.cpp, beside a divergence in distillation_loss.cpp.
+#pragma once
+
+#include "core/double_double.hpp"
+#include "rows/row_driver.hpp"
+#include "rows/row_inputs.hpp"
+
+namespace crossent {
+
+// What is known of the rows of a batch for a loss in -log p.
+struct cross_entropy_state {
+  std::vector<double> sums;   // of each (row, block), one array after the other
+  cross_entropy_rows rows{};
+  index* y() { return rows.gradient.target; }
+};
+
+class cross_entropy_term {
+ public:
+  // Adds the probabilities, where they are the target, to the inputs of the plan; `logits` is the number of the input.
+  // share: of the gradient.
+  cross_entropy_term(row_plan&, int logits, const targets&, const upstream&, const row_loss_options&, const view& probabilities,
+                     double share, const execution&);
+
+  bool with_loss_lo = false;   // whether the rounding errors of losses are wanted
+
+  // all_rows: also those that no coefficient of this term reaches.
+  void load(row_batch&, cross_entropy_state&, bool all_rows) const;
+  void prepare_sums(row_batch&, cross_entropy_state&) const;
+  void sum(row_batch&, cross_entropy_state&, index begin, index end) const;
+  // Losses, the gradient's factors and its single entries.
+  void finish(row_batch&, cross_entropy_state&) const;
+  // Whether the entry of the target is written with the others, and none is left for `for_each_entry`.
+  bool writes_target() const { return plan_.lanes_over_rows && plan_.classes <= block_classes && probabilities_ < 0 && !smoothed_; }
+  const row_statistics& statistics(const row_batch& batch) const { return batch.in[logits_].statistics; }
+  // nullptr where targets are indices.
+  const source* probabilities(const row_batch&, source& storage) const;
+  // f(row, class, gradient): the entries that the difference of two rounded numbers would lose.
+  template <class F> void for_each_entry(row_batch& batch, cross_entropy_state& state, F f) const {
+    cross_entropy_rows& r = state.rows;
+    for (index i = 0; i < batch.count; ++i) {
+      if (r.row_weight[i] == 0) continue;
+      // Where the maximum is not alone, p is at most 1/2 and nothing is lost.
+      const bool of_max = probabilities_ < 0 ? smoothed_ : batch.in[logits_].statistics.tail[i] < 1;
+      if (of_max) f(i, r.argmax[i], r.argmax_gradient[i]);
+      if (probabilities_ < 0 && r.gradient.target[i] >= 0) f(i, r.gradient.target[i], r.gradient.target_gradient[i]);
+    }
+  }
+
+ private:
+  bool needs_argmax() const { return smoothed_ || probabilities_ >= 0; }
+  void sum_class_weights(const execution&);
+  void pack_class_weights(const execution&);
+  // The sum over the blocks of `gaps` and of mass * (max of the row - max of the block).
+  double merge_gaps(row_batch&, index row, const double* gaps, const double* mass) const;
+  probability_sums sums_of_probabilities(row_batch&, cross_entropy_state&) const;
+  void merge_probabilities(row_batch&, cross_entropy_state&) const;
+
+  row_plan& plan_;
+  int logits_, probabilities_ = -1;
+  const targets& y_;
+  const upstream& upstream_;
+  const row_loss_options& options_;
+  double share_;
+  bool smoothed_;                        // over classes of which some have a weight
+  double_double<double> weight_sum_{};
+  const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
+  line_memory packed_weight_;            // where they were not
+  std::vector<double> block_weights_;    // sum of the weights of each block of classes
+};
+
+}  // namespace crossent

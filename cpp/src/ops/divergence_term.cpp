@@ -1,0 +1,217 @@
+#include "ops/divergence_term.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/double_double.hpp"
+#include "core/number.hpp"
+
+namespace crossent {
+namespace {
+
+// The sum of the blocks of a row, with its rounding errors.
+double_double<double> sum_of_blocks(const std::vector<double>& x, const row_batch& batch, index row) {
+  double_double<double> sum{};
+  for (index b = 0; b < batch.blocks; ++b) sum += x[static_cast<std::size_t>(row * batch.blocks + b)];
+  return sum;
+}
+
+// log((x + x_lo) / rounded), 0 where the rounded number is, or is not finite.
+double log_of_error(double x, double x_lo, double rounded) {
+  const double error = ((x - rounded) + x_lo) / rounded;
+  return std::abs(error) < 1 ? error : 0;
+}
+
+// Sums first, then a gradient that needs them.
+class two_pass_divergence : public divergence_term {
+ public:
+  using divergence_term::divergence_term;
+
+  void prepare_sums(row_batch& batch, divergence_state& s) const override {
+    divergence_term::prepare_sums(batch, s);
+    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
+    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+    const std::size_t count = static_cast<std::size_t>(batch.count * batch.blocks);
+    s.value.assign(count, 0.0);
+    s.inner.assign(count, 0.0);
+  }
+
+  void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
+    plan_.kernel().divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(), s.inner.data());
+  }
+
+  void finish(row_batch& batch, divergence_state& s) const override {
+    for (index i = 0; i < batch.count; ++i) {
+      const double_double<double> inner = sum_of_blocks(s.inner, batch, i);
+      s.rows.inner[i] = rounded_to(plan_.type, rounded(inner));
+      s.rows.inner_lo[i] = (inner.hi - s.rows.inner[i]) + inner.lo;
+    }
+    if (!plan_.writes()) return;
+    set_distribution(batch, s, student_, plan_.type, gradient_scale(s), s.rows.student);
+    set_distribution(batch, s, teacher_, plan_.type, gradient_scale(s), s.rows.teacher);
+  }
+
+  void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
+             const gradient_rows* cross_entropy) const override {
+    plan_.kernel().write_divergence(batch.input(student_), batch.input(teacher_), q, batch.output(), begin, end, s.rows, statistics,
+                                    cross_entropy);
+  }
+
+  void complete(row_batch& batch, divergence_state& s) const override {
+    for (index i = 0; i < batch.count; ++i)
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * rounded(sum_of_blocks(s.value, batch, i));
+  }
+};
+
+// KL(t || s) of float32 rows: sums and gradient in one traversal, in terms of the teacher.
+class forward_kl : public divergence_term {
+ public:
+  using divergence_term::divergence_term;
+
+  bool sums_while_writing() const override { return true; }
+
+  void prepare_sums(row_batch& batch, divergence_state& s) const override {
+    // Exponents added to the terms, so that few are subnormal: a constant, and what keeps the gradient's factor in range.
+    constexpr int bias = 64, least = -64, most = 16;
+    // A difference below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
+    constexpr double small = 0x1p-60;
+    divergence_term::prepare_sums(batch, s);
+    divergence_rows& r = s.rows;
+    const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
+    s.value.resize(static_cast<std::size_t>(batch.count * batch.blocks));
+    r.student.reference = of_student.reference;
+    r.teacher.reference = of_teacher.reference;
+    kernels().softmax_factor(batch.count, of_student, {}, r.student.factor, nullptr);
+    kernels().softmax_factor(batch.count, of_teacher, {}, r.teacher_scale, nullptr);
+    if (plan_.writes()) kernels().softmax_factor(batch.count, of_teacher, gradient_scale(s), r.teacher.factor, nullptr);
+    for (index i = 0; i < batch.count; ++i) {
+      double& factor = r.teacher.factor[i];
+      const double difference = s.of_class.log_sum_difference[i];
+      if (has_gradient(s, i) && std::isnan(difference)) factor = difference;
+      const bool is_usual = plan_.writes() && factor != 0 && std::isfinite(factor), is_small = std::abs(difference) < small;
+      const int exponent = bias + (is_usual ? std::clamp(std::ilogb(factor), least, most) : 0);
+      r.student.exponent[i] = exponent - of_student.exponent[i];
+      r.teacher.exponent[i] = exponent - of_teacher.exponent[i];
+      const double ratio = r.student.factor[i] / r.teacher_scale[i];
+      r.student.factor[i] = rounded_to(dtype::float32, ratio);
+      r.student.factor_lo[i] = log_of_error(ratio, 0, r.student.factor[i]);
+      r.small_difference_gradient[i] = is_usual && is_small ? difference * (factor / r.teacher_scale[i]) : -0.0;   // + -0 changes nothing
+      factor = std::ldexp(factor, -exponent);
+      r.teacher.factor_lo[i] = is_usual ? factor - rounded_to(dtype::float32, factor) : 0;
+      r.teacher_scale[i] = std::ldexp(r.teacher_scale[i], -exponent);
+      r.log_sum_difference[i] = is_small ? 0 : rounded_to(dtype::float32, difference);
+      r.log_sum_difference_lo[i] = is_small ? 0 : difference - r.log_sum_difference[i];
+    }
+  }
+
+  void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
+    if (!plan_.writes()) traverse(batch, s, nullptr, {}, begin, end, batch.in[student_].statistics, nullptr);
+  }
+
+  void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
+             const gradient_rows* cross_entropy) const override {
+    traverse(batch, s, q, batch.output(), begin, end, statistics, cross_entropy);
+  }
+
+  void complete(row_batch& batch, divergence_state& s) const override {
+    for (index i = 0; i < batch.count; ++i) {
+      const double difference = s.of_class.log_sum_difference[i];
+      const double value = rounded(sum_of_blocks(s.value, batch, i)) * s.rows.teacher_scale[i];
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * (std::isnan(difference) ? difference : value);
+    }
+  }
+
+ private:
+  void traverse(row_batch& batch, divergence_state& s, const source* q, const sink& to, index begin, index end,
+                const row_statistics& statistics, const gradient_rows* cross_entropy) const {
+    plan_.kernel().forward_kl(batch.input(student_), batch.input(teacher_), q, to, begin, end, s.rows, statistics, cross_entropy,
+                              s.value.data());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<divergence_term> make_divergence_term(const row_plan& plan, int student, int teacher, const divergence_options& options,
+                                                      double share, double power) {
+  if (options.kind == divergence_kind::forward && plan.kernel().forward_kl != nullptr)
+    return std::make_unique<forward_kl>(plan, student, teacher, options, share, power);
+  return std::make_unique<two_pass_divergence>(plan, student, teacher, options, share, power);
+}
+
+void divergence_term::prepare_sums(row_batch& batch, divergence_state& s) const {
+  const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
+  divergence_rows& r = s.rows;
+  r.kind = options_.kind;
+  r.beta = options_.beta;
+  r.t = plan_.input(student_).t;
+  r.student_statistics = &of_student;
+  r.teacher_statistics = &of_teacher;
+  kernels().log_sum_difference(batch.count, of_teacher, of_student, r.log_sum_difference, r.log_sum_difference_lo,
+                               r.log_sum_difference_scaled);
+  std::copy_n(r.log_sum_difference, batch.count, s.of_class.log_sum_difference);
+  std::copy_n(r.log_sum_difference_lo, batch.count, s.of_class.log_sum_difference_lo);
+  std::copy_n(r.log_sum_difference_scaled, batch.count, s.of_class.log_sum_difference_scaled);
+}
+
+void divergence_term::set_distribution(row_batch& batch, const divergence_state& s, int input, dtype type, const row_coefficient& scale,
+                                       distribution_rows& p) const {
+  const row_statistics& statistics = batch.in[input].statistics;
+  // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
+  // which float32 rows do not feel the rounding, would have its own.
+  row_coefficient coefficient = scale;
+  coefficient.from_max = type == dtype::float64;
+  kernels().softmax_factor(batch.count, statistics, coefficient, p.factor, p.factor_lo);
+  for (index i = 0; i < batch.count; ++i) {
+    const double difference = s.of_class.log_sum_difference[i];
+    const bool counts = scale.upstream == nullptr || has_gradient(s, i);
+    if (counts && std::isnan(difference)) p.factor[i] = difference;
+    p.factor_lo[i] = log_of_error(p.factor[i], p.factor_lo[i], rounded_to(type, p.factor[i]));
+  }
+  if (coefficient.from_max) std::fill_n(p.exponent, batch.count, 0.0);
+  else std::copy_n(statistics.exponent, batch.count, p.exponent);
+  p.reference = coefficient.from_max ? statistics.max : statistics.reference;
+  kernels(type).split_exponents(batch.count, p.factor, p.exponent);
+}
+
+row_coefficient divergence_term::gradient_scale(const divergence_state& s) const {
+  const double of_student = options_.kind == divergence_kind::js ? 1 - options_.beta : 1;   // the student's share of the mixture
+  row_coefficient c;
+  c.upstream = s.upstream;
+  c.weight = s.row_weight;
+  c.multiplier[0] = share_;
+  c.multiplier[1] = power_;
+  c.multiplier[2] = of_student;
+  c.divisor[0] = s.divisor;
+  c.divisor[1] = options_.temperature;
+  return c;
+}
+
+void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const index* classes, double* out) const {
+  alignas(64) double x[2][batch_rows] = {};
+  const char* from[2][batch_rows];
+  char* to[batch_rows];
+  const int inputs[2] = {student_, teacher_};
+  divergence_rows& r = s.of_class;
+  for (int k = 0; k < 2; ++k) {
+    const row_array& a = plan_.input(inputs[k]).array;
+    const char* const* rows = batch.in[inputs[k]].x;
+    for (index i = 0; i < batch_rows; ++i) {
+      from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
+      to[i] = reinterpret_cast<char*>(out + i);
+      if (i < batch.count && rows[i] != nullptr) x[k][i] = load_rounded(rows[i] + classes[i] * a.class_stride, a.type, plan_.type);
+    }
+    set_distribution(batch, s, inputs[k], dtype::float64, gradient_scale(s), k == 0 ? r.student : r.teacher);
+  }
+  r.kind = options_.kind;
+  r.beta = options_.beta;
+  r.t = kernels(dtype::float64).inverse_temperature_of(options_.temperature);
+  r.student_statistics = s.rows.student_statistics;
+  r.teacher_statistics = s.rows.teacher_statistics;
+  std::copy_n(s.rows.inner, batch.count, r.inner);
+  std::copy_n(s.rows.inner_lo, batch.count, r.inner_lo);
+  const source student{from[0], batch.count, 1, 8, dtype::float64, true}, teacher{from[1], batch.count, 1, 8, dtype::float64, true};
+  kernels(dtype::float64).write_divergence(student, teacher, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, *r.student_statistics,
+                                           nullptr);
+}
+
+}  // namespace crossent

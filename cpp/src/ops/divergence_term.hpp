@@ -1,0 +1,57 @@
+// The divergence of two rows of logits as a term of an operation: alone or beside cross-entropy, in distillation_loss.cpp.
+#pragma once
+
+#include <memory>
+
+#include "rows/row_driver.hpp"
+
+namespace crossent {
+
+// What is known of the rows of a batch for a divergence.
+struct divergence_state {
+  double row_weight[batch_rows] = {};   // 0: the row is not there
+  double upstream[batch_rows] = {};     // gradient with respect to weight * loss * divisor; 0: none
+  double divisor = 1;
+  double loss[batch_rows] = {};         // known when all steps are done
+  divergence_rows rows{};
+  divergence_rows of_class{};           // in float64, for gradient_at
+  std::vector<double> value, inner;     // of each (row, block)
+};
+
+// All steps are called for every divergence; `write` only where there is a gradient.
+class divergence_term {
+ public:
+  // student, teacher: the numbers of the inputs, read at the temperature. The loss counts `share` * `power` times.
+  divergence_term(const row_plan& plan, int student, int teacher, const divergence_options& options, double share, double power)
+      : plan_(plan), student_(student), teacher_(teacher), options_(options), share_(share), power_(power) {}
+  virtual ~divergence_term() = default;
+
+  // With row weights, upstream gradients and divisor in the state.
+  virtual void prepare_sums(row_batch&, divergence_state&) const;
+  virtual void sum(row_batch&, divergence_state&, index begin, index end) const = 0;
+  virtual void finish(row_batch&, divergence_state&) const {}
+  virtual void write(row_batch&, divergence_state&, const source* q, index begin, index end, const row_statistics&,
+                     const gradient_rows* cross_entropy) const = 0;
+  virtual void complete(row_batch&, divergence_state&) const = 0;
+  // Whether the gradient's traversal gives the sums too.
+  virtual bool sums_while_writing() const { return false; }
+  // The gradient at one class of each row, in float64. All it reads is read here.
+  void gradient_at(row_batch&, divergence_state&, const index* classes, double* out) const;
+
+ protected:
+  // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
+  void set_distribution(row_batch&, const divergence_state&, int input, dtype type, const row_coefficient&, distribution_rows&) const;
+  row_coefficient gradient_scale(const divergence_state&) const;
+  bool has_gradient(const divergence_state& s, index i) const { return s.upstream[i] != 0 && s.row_weight[i] != 0; }
+
+  const row_plan& plan_;
+  int student_, teacher_;
+  const divergence_options& options_;
+  double share_, power_;
+};
+
+// The one for the options and the dtype of the plan.
+std::unique_ptr<divergence_term> make_divergence_term(const row_plan&, int student, int teacher, const divergence_options&,
+                                                      double share, double power);
+
+}  // namespace crossent

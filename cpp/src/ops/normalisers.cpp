@@ -1,0 +1,163 @@
+// softmax, log_softmax, logsumexp, and their backward passes.
+#include <algorithm>
+#include <vector>
+
+#include "core/fp_environment.hpp"
+#include "rows/row_chunks.hpp"
+#include "rows/row_driver.hpp"
+#include "rows/row_inputs.hpp"
+
+namespace crossent {
+namespace {
+
+struct softmax_batch : batch_state {
+  gradient_rows gradient{};
+  double upstream[batch_rows];
+};
+
+// Writes scale * softmax: scale is 1, or the upstream gradient of logsumexp.
+class softmax_operation : public row_operation<softmax_batch> {
+ public:
+  row_values upstream;
+
+  void finish(row_batch& batch) override {
+    softmax_batch& s = state(batch);
+    const row_statistics& x = batch.in[0].statistics;
+    row_coefficient coefficient;
+    if (upstream.given()) {
+      upstream.load(batch.first, batch.count, s.upstream);
+      coefficient.upstream = s.upstream;
+    }
+    kernels().softmax_factor(batch.count, x, coefficient, s.gradient.factor, nullptr);
+    // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
+    for (index i = 0; i < batch.count && upstream.given(); ++i)
+      if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) s.gradient.factor[i] = 0;
+    batch.scale_factors(x.exponent, s.gradient);
+  }
+  void write(row_batch& batch, index begin, index end) override {
+    batch.write_softmax_gradient(nullptr, begin, end, state(batch).gradient);
+  }
+};
+
+struct value_batch : batch_state {
+  double value[batch_rows] = {};
+};
+
+class log_softmax_operation : public row_operation<value_batch> {
+ public:
+  void finish(row_batch& batch) override { kernels().log_sum(batch.count, batch.in[0].statistics, state(batch).value); }
+  void write(row_batch& batch, index begin, index end) override {
+    batch.plan->kernel().write_log_softmax(batch.input(0), batch.output(), begin, end, batch.plan->input(0).t,
+                                           batch.in[0].statistics.max, state(batch).value);
+  }
+};
+
+class logsumexp_operation : public row_operation<value_batch> {
+ public:
+  explicit logsumexp_operation(const row_array& result) : result_(result) {}
+
+  void finish(row_batch& batch) override {
+    double* value = state(batch).value;
+    kernels().logsumexp(batch.count, batch.in[0].statistics, value);
+    store_rows(result_, batch.first, batch.count, value);
+  }
+
+ private:
+  row_array result_;
+};
+
+void write_softmax(row_plan plan, softmax_operation& operation, const execution& e) {
+  plan.cache_exponentials = plan.may_cache_exponentials();
+  run_rows(plan, operation, e);
+}
+
+// out = f(grad, other, a sum over the row), which needs no statistics.
+template <class Sum, class Write>
+void run_pairs(const view& grad, const view& other, int axis, const mutable_view& out, const execution& e, Sum sum, Write write) {
+  const index classes = grad.shape[axis];
+  const row_array a(grad, axis), b(other, axis), to(out, axis);
+  const dtype_kernels& k = kernels(other.type);
+  const index rows = a.rows.rows();
+  const bool lanes_over_rows = choose_lanes_over_rows(a, classes);
+  const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
+  const int threads = threads_for(rows * classes, e);
+  struct alignas(64) row_totals {
+    double of[pack_rows];
+  };
+  std::vector<row_totals> totals(static_cast<std::size_t>(threads));
+  line_memory kept;   // the sums of rows that take several calls
+  if (work > longest_unit) kept.reserve(threads * pack_rows * row_sums_bytes);
+  // All blocks are summed, then all are written: twice as many.
+  parallel_for_runs((rows + count - 1) / count, 2 * blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
+    const char *rows_a[pack_rows], *rows_b[pack_rows];
+    char* rows_out[pack_rows];
+    index strides_a[2], strides_b[2], strides_out[2];
+    const index first = unit * count, n = std::min(count, rows - first);
+    point_at_rows(a, first, n, k.lanes, rows_a, strides_a, count);
+    point_at_rows(b, first, n, k.lanes, rows_b, strides_b, count);
+    point_at_rows(to, first, n, k.lanes, rows_out, strides_out);
+    const source from_a{rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, false, strides_a};
+    const source from_b{rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, false, strides_b};
+    double* const total = totals[static_cast<std::size_t>(slot)].of;
+    char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * pack_rows * row_sums_bytes;
+    if (begin < blocks) sum(k, from_a, from_b, begin, std::min(end, blocks), kept_here, total);
+    if (end > blocks)
+      write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, strides_out}, std::max(begin, blocks) - blocks,
+            end - blocks, total);
+  });
+}
+
+}  // namespace
+
+void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  softmax_operation operation;
+  write_softmax(make_plan(x, axis, temperature, out), operation, e);
+}
+
+void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  log_softmax_operation operation;
+  run_rows(make_plan(x, axis, temperature, out), operation, e);
+}
+
+void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  logsumexp_operation operation(row_array(out, -1));
+  run_rows(make_plan(x, axis, 1.0, {}), operation, e);
+}
+
+void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  softmax_operation operation;
+  operation.upstream = row_values(grad_output, arithmetic(x.type));
+  write_softmax(make_plan(x, axis, 1.0, out), operation, e);
+}
+
+void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
+                      const execution& e) {
+  const default_environment environment;
+  run_pairs(
+      grad_output, probs, axis, out, e,
+      [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, void* kept, double* sums) {
+        k.sum_products(g, &p, begin, end, kept, sums);
+      },
+      [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, index begin, index end, const double* sums) {
+        k.write_softmax_backward(g, p, to, begin, end, sums, 1 / temperature);
+      });
+}
+
+void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature,
+                          const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  run_pairs(
+      grad_output, log_probs, axis, out, e,
+      [](const dtype_kernels& k, const source& g, const source&, index begin, index end, void* kept, double* sums) {
+        k.sum_products(g, nullptr, begin, end, kept, sums);
+      },
+      [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, index begin, index end, const double* sums) {
+        k.write_log_softmax_backward(g, l, to, begin, end, sums, 1 / temperature);
+      });
+}
+
+}  // namespace crossent

@@ -1,0 +1,184 @@
+#include "rows/row_driver.hpp"
+
+#include <algorithm>
+
+#include "core/number.hpp"
+#include "core/streaming.hpp"
+
+namespace crossent {
+namespace {
+
+constexpr index cached_bytes = 1 << 18;   // of the rows of a batch
+constexpr index reread_bytes = 1 << 17;   // the same where they are read again, beside a stream of output
+
+// Rows per batch: as many as stay in cache, in whole tiles, and few enough to keep the threads busy.
+index choose_batch(const row_plan& plan, int threads) {
+  const index lanes = plan.lanes_over_rows ? plan.kernel().lanes : 1, classes = std::min(plan.classes, cached_bytes);
+  index row_bytes = 0;
+  for (const row_input& input : plan.inputs) row_bytes += classes * item_size(input.array.type);
+  index n = std::clamp<index>((plan.writes() ? reread_bytes : cached_bytes) / row_bytes, 1, batch_rows);
+  n = std::min(n, std::max<index>(8, plan.rows / (4 * threads)));
+  return std::clamp<index>((n + lanes - 1) / lanes * lanes, lanes, batch_rows);
+}
+
+// Room for a tile of each worker, where one does not fit the stack.
+struct tile_memory {
+  line_memory memory;
+
+  tile_memory(const row_plan& plan, int threads) {
+    if (plan.lanes_over_rows && plan.classes > tile_classes) memory.reserve(threads * tile_bytes);
+  }
+  char* of(int worker) const { return memory.data() == nullptr ? nullptr : memory.data() + worker * tile_bytes; }
+};
+
+void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, index rows) {
+  batch.plan = &plan;
+  batch.blocks = plan.blocks();
+  batch.in.reset(new input_rows[plan.inputs.size()]);
+  for (std::size_t k = 0; k < plan.inputs.size(); ++k)
+    if (plan.inputs[k].with_statistics) batch.in[k].blocks.assign(static_cast<std::size_t>(6 * (rows * batch.blocks + pack_rows)), 0.0);
+  batch.state = steps.new_state();
+  if (!plan.cache_exponentials) return;
+  const index size = item_size(plan.type), lanes = plan.kernel().lanes;
+  input_rows& x = batch.in[0];
+  x.exponentials.reserve(batch_rows * plan.classes * size);
+  for (index i = 0; i < batch_rows; ++i)
+    x.cached_rows[i] = x.exponentials.data() + (i / lanes * lanes * plan.classes + i % lanes) * size;
+  std::fill_n(x.cached_strides, batch_tiles, size);
+}
+
+void start(const row_plan& plan, row_steps& steps, row_batch& batch, index first, index rows) {
+  batch.first = first;
+  batch.count = std::min(rows, plan.rows - first);
+  const index lanes = plan.kernel().lanes, padded = (batch.count + pack_rows - 1) / pack_rows * pack_rows;
+  for (std::size_t k = 0; k < plan.inputs.size(); ++k)
+    point_at_rows(plan.inputs[k].array, first, batch.count, lanes, batch.in[k].x, batch.in[k].tile_strides, padded);
+  if (plan.writes()) point_at_rows(plan.out, first, batch.count, lanes, batch.out, batch.out_strides);
+  steps.load(batch);
+}
+
+template <class F> void for_each_with_statistics(const row_plan& plan, F f) {
+  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k)
+    if (plan.input(k).with_statistics) f(k, plan.input(k).t);
+}
+
+void take_statistics(const row_plan& plan, row_batch& batch, index begin, index end, char* tile) {
+  for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
+    block_statistics to = batch.in[k].statistics_of_blocks();
+    to.tile = tile;
+    plan.kernel().statistics(batch.input(k), begin, end, t, to);
+  });
+}
+
+void merge_blocks(const row_plan& plan, row_batch& batch) {
+  for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
+    plan.kernel().merge_blocks(batch.count, batch.blocks, t, batch.in[k].statistics_of_blocks(), batch.in[k].statistics);
+  });
+}
+
+void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads, const execution& e) {
+  const tile_memory tiles(plan, threads);
+  const std::unique_ptr<row_batch[]> batches(new row_batch[static_cast<std::size_t>(threads)]);
+  for (int i = 0; i < threads; ++i) reserve(plan, steps, batches[static_cast<std::size_t>(i)], rows);
+  const index count = (plan.rows + rows - 1) / rows;
+  parallel_for(count, work_of(rows, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
+    row_batch& batch = batches[static_cast<std::size_t>(worker)];
+    for (index k = begin; k < end; ++k) {
+      start(plan, steps, batch, k * rows, rows);
+      take_statistics(plan, batch, 0, batch.blocks, tiles.of(worker));
+      merge_blocks(plan, batch);
+      steps.prepare_sums(batch);
+      if (plan.sums != summation::none) steps.sum(batch, 0, batch.blocks);
+      steps.finish(batch);
+      if (plan.writes()) steps.write(batch, 0, batch.blocks);
+      steps.complete(batch);
+    }
+    if (plan.stream) stream_fence();
+  });
+}
+
+// Few rows, which are all in flight, or long ones, one batch after the other: the threads share the blocks of each.
+void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads, const execution& e) {
+  const index blocks = plan.blocks(), batches = (plan.rows + rows - 1) / rows, work = work_of(rows, plan.classes, plan.cost);
+  const index in_flight = work > longest_unit ? 1 : std::min<index>(batches, 4 * threads);
+  const tile_memory tiles(plan, threads);
+  const std::unique_ptr<row_batch[]> flight(new row_batch[static_cast<std::size_t>(in_flight)]);
+  for (index k = 0; k < in_flight; ++k) reserve(plan, steps, flight[static_cast<std::size_t>(k)], rows);
+  patience caller(e);
+  for (index first = 0; first < batches; first += in_flight) {
+    const index count = std::min(in_flight, batches - first);
+    const index ranges = std::min(blocks, std::max((8 * threads + count - 1) / count, (work - 1) / longest_unit + 1));
+    const auto range_begin = [&](index k) { return share_of(blocks, k, ranges); };
+    const auto over_batches = [&](index batch_work, auto f) {
+      parallel_for(count, batch_work, threads, e, [&](index begin, index end, int) {
+        for (index k = begin; k < end; ++k) f(flight[static_cast<std::size_t>(k)]);
+      });
+      caller.ask();
+    };
+    const auto over_ranges = [&](auto f) {   // f(batch, first block, last block, worker)
+      parallel_for(count * ranges, work / ranges, threads, e, [&](index begin, index end, int worker) {
+        for (index u = begin; u < end; ++u)
+          f(flight[static_cast<std::size_t>(u / ranges)], range_begin(u % ranges), range_begin(u % ranges + 1), worker);
+        if (plan.stream) stream_fence();
+      });
+      caller.ask();
+    };
+    for (index k = 0; k < count; ++k) start(plan, steps, flight[static_cast<std::size_t>(k)], (first + k) * rows, rows);
+    over_ranges([&](row_batch& batch, index begin, index end, int worker) {
+      take_statistics(plan, batch, begin, end, tiles.of(worker));
+    });
+    over_batches(rows * blocks, [&](row_batch& batch) {
+      merge_blocks(plan, batch);
+      steps.prepare_sums(batch);
+      if (plan.sums == summation::none) steps.finish(batch);
+    });
+    if (plan.sums == summation::any_order)
+      over_ranges([&](row_batch& batch, index begin, index end, int) { steps.sum(batch, begin, end); });
+    for (index k = 0; k < ranges && plan.sums == summation::in_order; ++k)
+      over_batches(work / ranges, [&](row_batch& batch) { steps.sum(batch, range_begin(k), range_begin(k + 1)); });
+    if (plan.sums != summation::none) over_batches(rows * blocks, [&](row_batch& batch) { steps.finish(batch); });
+    if (plan.writes()) over_ranges([&](row_batch& batch, index begin, index end, int) { steps.write(batch, begin, end); });
+    for (index k = 0; k < count; ++k) steps.complete(flight[static_cast<std::size_t>(k)]);
+  }
+}
+
+}  // namespace
+
+void row_batch::skip_zero_weight_rows(const double* row_weight) {
+  if (plan->lanes_over_rows) return;
+  for (index i = 0; i < count; ++i)
+    for (std::size_t k = 0; row_weight[i] == 0 && k < plan->inputs.size(); ++k) in[k].x[i] = nullptr;
+}
+
+void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
+  from_cache = plan->cache_exponentials && plan->kernel().unbias_factors(count, gradient.factor);
+  if (from_cache) return;
+  std::copy_n(exponent, count, gradient.exponent);
+  plan->kernel().split_exponents(count, gradient.factor, gradient.exponent);
+}
+
+void row_batch::write_softmax_gradient(const source* q, index begin, index end, const gradient_rows& gradient) const {
+  if (!from_cache)
+    return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t, gradient);
+  const source exponentials{in[0].cached_rows, count, plan->classes, plan->kernel().lanes * item_size(plan->type), plan->type, true, false,
+                            in[0].cached_strides};
+  plan->kernel().write_cached_gradient(exponentials, output(), gradient);
+}
+
+void row_batch::store_entry(index row, index c, double value) {
+  store_number(out[row] + c * plan->out.class_stride, plan->out.type, value);
+}
+
+void row_steps::sum(row_batch&, index, index) {}
+void row_steps::write(row_batch&, index, index) {}
+
+void run_rows(const row_plan& plan, row_steps& steps, const execution& e) {
+  if (plan.rows == 0) return;
+  const int threads = threads_for(plan.rows * plan.classes, e);
+  const index rows = choose_batch(plan, threads);
+  const bool are_few = threads > 1 && plan.rows < 4 * threads * rows && plan.blocks() >= 4;
+  if (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit) run_blocks(plan, steps, rows, threads, e);
+  else run_batches(plan, steps, rows, threads, e);
+}
+
+}  // namespace crossent

@@ -1,0 +1,94 @@
+// How an operation on rows runs: batches of rows over threads, or, where there are few long rows, ranges of class blocks.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/parallel.hpp"
+#include "rows/row_plan.hpp"
+
+namespace crossent {
+
+// Memory that starts at a line of it; not initialised.
+class line_memory {
+ public:
+  void reserve(index bytes) { at_.reset(static_cast<char*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}))); }
+  char* data() const { return at_.get(); }
+
+ private:
+  struct free {
+    void operator()(char* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<char, free> at_;
+};
+
+// The rows of a batch in one input, and what is known of them.
+struct alignas(64) input_rows {
+  const char* x[batch_rows] = {};
+  index tile_strides[batch_tiles] = {};
+  row_statistics statistics{};
+  std::vector<double> blocks;       // block_statistics: six numbers per (row, block)
+  line_memory exponentials;         // where they are cached; with a pointer for each row, as x
+  const char* cached_rows[batch_rows];
+  index cached_strides[batch_tiles];
+
+  block_statistics statistics_of_blocks() {
+    double* p = blocks.data();
+    const std::size_t n = blocks.size() / 6;
+    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, exponentials.data()};
+  }
+};
+
+// What an operation keeps of a batch from step to step.
+struct batch_state {
+  virtual ~batch_state() = default;
+};
+
+// Up to 64 rows in flight.
+struct row_batch {
+  const row_plan* plan = nullptr;
+  index first = 0, count = 0, blocks = 1;
+  std::unique_ptr<input_rows[]> in;   // one per input
+  char* out[batch_rows] = {};
+  index out_strides[batch_tiles] = {};
+  bool from_cache = false;            // the output is made of cached exponentials
+  std::unique_ptr<batch_state> state;
+
+  source input(int k) const {
+    const row_array& a = plan->input(k).array;
+    return {in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].tile_strides};
+  }
+  sink output() const { return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides}; }
+  // With lanes over classes, rows of weight 0 are not read.
+  void skip_zero_weight_rows(const double* row_weight);
+  // Splits the factors of a gradient for write_softmax_gradient, its terms being counted in the exponents given; or unbiases them
+  // for cached exponentials.
+  void scale_factors(const double* exponent, gradient_rows&);
+  void write_softmax_gradient(const source* q, index begin, index end, const gradient_rows&) const;
+  void store_entry(index row, index c, double value);   // of the output
+};
+
+// The steps of an operation on a batch. Each sees only its rows; `sum` and `write` are called for ranges of blocks, of which several
+// may be done at once.
+class row_steps {
+ public:
+  virtual ~row_steps() = default;
+  virtual std::unique_ptr<batch_state> new_state() const { return nullptr; }
+  virtual void load(row_batch&) {}                       // before the inputs are read: targets and weights
+  virtual void prepare_sums(row_batch&) {}               // once the blocks are merged
+  virtual void sum(row_batch&, index begin, index end);  // over the classes of blocks, unless the plan has none
+  virtual void finish(row_batch&) {}                     // the rest of what a row comes to
+  virtual void write(row_batch&, index begin, index end);   // entries of the output, if there is one
+  virtual void complete(row_batch&) {}                   // single entries, and what is known once all blocks are written
+};
+
+// Steps with a state of their own type.
+template <class State> class row_operation : public row_steps {
+ public:
+  std::unique_ptr<batch_state> new_state() const override { return std::make_unique<State>(); }
+  static State& state(row_batch& batch) { return static_cast<State&>(*batch.state); }
+};
+
+void run_rows(const row_plan&, row_steps&, const execution&);
+
+}  // namespace crossent

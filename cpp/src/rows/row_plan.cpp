@@ -1,0 +1,31 @@
+#include "rows/row_plan.hpp"
+
+#include "core/streaming.hpp"
+
+namespace crossent {
+
+bool choose_lanes_over_rows(const row_array& a, index classes) {
+  if (classes <= tile_classes) return true;
+  return a.class_stride != item_size(a.type) && a.rows.inner_stride() == item_size(a.type);
+}
+
+int row_plan::read(const view& v, int axis, double temperature, bool with_statistics) {
+  inputs.push_back({row_array(v, axis), kernel().inverse_temperature_of(temperature), with_statistics});
+  return static_cast<int>(inputs.size()) - 1;
+}
+
+row_plan make_plan(const view& x, int axis, double temperature, const mutable_view& out) {
+  row_plan plan;
+  plan.type = arithmetic(x.type);
+  plan.classes = x.shape[axis];
+  plan.read(x, axis, temperature);
+  const row_array& a = plan.inputs[0].array;
+  plan.rows = a.rows.rows();
+  plan.lanes_over_rows = choose_lanes_over_rows(a, plan.classes);
+  if (out.data == nullptr) return plan;
+  plan.out = row_array(out, axis);
+  plan.stream = out.data != x.data && plan.rows * plan.classes * item_size(x.type) > streamed_bytes;
+  return plan;
+}
+
+}  // namespace crossent

@@ -1,0 +1,78 @@
+// What an operation on rows reads and writes, and how: made once for a call.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "core/kernels.hpp"
+#include "core/layout.hpp"
+
+namespace crossent {
+
+// Rows of one strided array, with the class axis apart.
+struct row_array {
+  char* data = nullptr;
+  dtype type = dtype::float32;
+  row_layout rows;
+  index class_stride = 0;
+
+  row_array() = default;
+  // axis < 0: all axes are rows.
+  template <class View>
+  row_array(const View& v, int axis)
+      : data(static_cast<char*>(const_cast<void*>(v.data))),
+        type(v.type),
+        rows(v.ndim, v.shape, v.strides, axis),
+        class_stride(axis < 0 ? 0 : v.strides[axis]) {}
+};
+
+// Pointers to `count` rows from `first` on, and the strides of tiles of `lanes` rows. `padded`: with copies of the last pointer.
+template <class P>
+void point_at_rows(const row_array& a, index first, index count, index lanes, P* rows, index* tile_strides, index padded = 0) {
+  index done = 0;
+  a.rows.for_each_strided_run(first, count, [&](index offset, index n, index stride) {
+    char* row = a.data + offset;
+    for (index i = 0; i < n; ++i, row += stride) rows[done + i] = row;
+    for (index tile = done / lanes; tile * lanes < done + n; ++tile)
+      tile_strides[tile] = tile * lanes >= done && (tile + 1) * lanes <= done + n ? stride : 0;
+    done += n;
+  });
+  for (; done < padded; ++done) rows[done] = rows[count - 1];
+}
+
+// Whether lanes run over rows: where classes are few, or rows are neighbours in memory and classes are not.
+bool choose_lanes_over_rows(const row_array&, index classes);
+
+// An array that an operation reads, and the temperature at which it is the logits of a distribution.
+struct row_input {
+  row_array array;
+  inverse_temperature t;
+  bool with_statistics = true;   // false: it is only read along with the others
+};
+
+enum class summation : std::uint8_t { none, any_order, in_order };   // of the blocks of a batch
+
+struct row_plan {
+  dtype type = dtype::float32;   // of the arithmetic
+  index rows = 0, classes = 0;
+  std::vector<row_input> inputs;
+  row_array out;                 // out.data == nullptr: nothing is written
+  bool lanes_over_rows = false, stream = false;
+  bool cache_exponentials = false;   // of the first input, for write_cached_gradient
+  summation sums = summation::none;
+  index cost = 1;                    // of an element: 1, or `heavy`
+
+  bool writes() const { return out.data != nullptr; }
+  index blocks() const { return block_count(classes); }
+  const dtype_kernels& kernel() const { return kernels(type); }
+  const row_input& input(int k) const { return inputs[static_cast<std::size_t>(k)]; }
+  // Adds an input; returns its number.
+  int read(const view&, int axis, double temperature, bool with_statistics = true);
+  // Whether the exponentials of a batch would stay on chip until they are wanted for the output.
+  bool may_cache_exponentials() const { return writes() && lanes_over_rows && classes <= tile_classes; }
+};
+
+// x is the first input, and gives type, orientation and streaming.
+row_plan make_plan(const view& x, int axis, double temperature, const mutable_view& out);
+
+}  // namespace crossent
