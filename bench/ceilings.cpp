@@ -3,13 +3,13 @@
 // Each exported function runs one pass over contiguous memory with one kernel and returns its seconds, the start of the
 // threads included, as it is included in a call of the library. Which kernel is the fastest depends on the machine, so
 // the callers run them all and take the best: a slow ceiling would flatter the library.
+#include <omp.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-
-#include <omp.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -31,41 +31,39 @@ constexpr size group = streams * page;    // the threads' shares are multiples o
 // Each handles `streams` lines at a time: neighbours, or, in the kernel of that name, one from each quarter of the
 // share. `zero` is 0, but the compiler does not know: every word is written back, and the data stay as they are.
 // A macro, because a template cannot take its target from a parameter, and GCC splits vectors before it inlines.
-#define CEILINGS_WIDTH(name, target)                                                    \
-  template <bool prefetch>                                                              \
-  target word read_##name(const word* p, size n, size distance, size step) {            \
-    vec sums[streams] = {};                                                             \
-    for (size i = 0; i < n / streams * step / line; i += step)                          \
-      for (size s = 0; s < streams; ++s) {                                              \
-        const word* q = p + s * distance + i;                                           \
-        if (prefetch) __builtin_prefetch(q + ahead);                                    \
-        sums[s] ^= *reinterpret_cast<const vec*>(q);                                    \
-      }                                                                                 \
-    const vec sum = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);                          \
-    word total = 0;                                                                     \
-    for (size j = 0; j < line; ++j) total ^= sum[j];                                    \
-    return total;                                                                       \
-  }                                                                                     \
-  template <bool prefetch>                                                              \
-  target void update_##name(word* p, size n, size distance, size step, word zero) {     \
-    for (size i = 0; i < n / streams * step / line; i += step)                          \
-      for (size s = 0; s < streams; ++s) {                                              \
-        word* q = p + s * distance + i;                                                 \
-        if (prefetch) __builtin_prefetch(q + ahead, 1);                                 \
-        *reinterpret_cast<vec*>(q) ^= zero;                                             \
-      }                                                                                 \
-  }                                                                                     \
-  target void copy_##name(const word* from, word* to, size n, word zero) {              \
-    for (size i = 0; i < n; i += line)                                                  \
-      *reinterpret_cast<vec*>(to + i) = *reinterpret_cast<const vec*>(from + i) ^ zero; \
-  }                                                                                     \
-  target void combine_##name(const word* a, const word* b, word* to, size n) {          \
-    for (size i = 0; i < n; i += line)                                                  \
-      *reinterpret_cast<vec*>(to + i) =                                                 \
-          *reinterpret_cast<const vec*>(a + i) ^ *reinterpret_cast<const vec*>(b + i);  \
-  }                                                                                     \
-  constexpr passes name = {{read_##name<false>, read_##name<true>},                     \
-                           {update_##name<false>, update_##name<true>}, copy_##name, combine_##name};
+#define CEILINGS_WIDTH(name, target)                                                                                     \
+  template <bool prefetch>                                                                                               \
+  target word read_##name(const word* p, size n, size distance, size step) {                                             \
+    vec sums[streams] = {};                                                                                              \
+    for (size i = 0; i < n / streams * step / line; i += step)                                                           \
+      for (size s = 0; s < streams; ++s) {                                                                               \
+        const word* q = p + s * distance + i;                                                                            \
+        if (prefetch) __builtin_prefetch(q + ahead);                                                                     \
+        sums[s] ^= *reinterpret_cast<const vec*>(q);                                                                     \
+      }                                                                                                                  \
+    const vec sum = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);                                                           \
+    word total = 0;                                                                                                      \
+    for (size j = 0; j < line; ++j) total ^= sum[j];                                                                     \
+    return total;                                                                                                        \
+  }                                                                                                                      \
+  template <bool prefetch>                                                                                               \
+  target void update_##name(word* p, size n, size distance, size step, word zero) {                                      \
+    for (size i = 0; i < n / streams * step / line; i += step)                                                           \
+      for (size s = 0; s < streams; ++s) {                                                                               \
+        word* q = p + s * distance + i;                                                                                  \
+        if (prefetch) __builtin_prefetch(q + ahead, 1);                                                                  \
+        *reinterpret_cast<vec*>(q) ^= zero;                                                                              \
+      }                                                                                                                  \
+  }                                                                                                                      \
+  target void copy_##name(const word* from, word* to, size n, word zero) {                                               \
+    for (size i = 0; i < n; i += line) *reinterpret_cast<vec*>(to + i) = *reinterpret_cast<const vec*>(from + i) ^ zero; \
+  }                                                                                                                      \
+  target void combine_##name(const word* a, const word* b, word* to, size n) {                                           \
+    for (size i = 0; i < n; i += line)                                                                                   \
+      *reinterpret_cast<vec*>(to + i) = *reinterpret_cast<const vec*>(a + i) ^ *reinterpret_cast<const vec*>(b + i);     \
+  }                                                                                                                      \
+  constexpr passes name = {                                                                                              \
+      {read_##name<false>, read_##name<true>}, {update_##name<false>, update_##name<true>}, copy_##name, combine_##name};
 
 struct passes {
   word (*read[2])(const word*, size n, size distance, size step);  // without and with prefetch
@@ -147,16 +145,15 @@ double read(const word* p, size bytes, int threads, bool prefetch, order lines) 
 
 double update(word* p, size bytes, int threads, bool prefetch, order lines) {
   const word zero = zero_source;
-  return timed(bytes, threads, [&](size first, size n) {
-    widest().update[prefetch](p + first, n, distance(lines, n), step(lines), zero);
-  });
+  return timed(bytes, threads,
+               [&](size first, size n) { widest().update[prefetch](p + first, n, distance(lines, n), step(lines), zero); });
 }
 
 }  // namespace
 
 // ---- What ceilings.py calls: inputs a and b, an output, their bytes, threads ------------------------------------------
 
-#define CEILING(name)                                                                                                \
+#define CEILING(name)                                                                                               \
   extern "C" double name([[maybe_unused]] const word* a, [[maybe_unused]] const word* b, [[maybe_unused]] word* to, \
                          size bytes, int threads)
 
@@ -173,9 +170,8 @@ CEILING(copy_plain) {
   return timed(bytes, threads, [&](size first, size n) { widest().copy(a + first, to + first, n, zero); });
 }
 CEILING(copy_memcpy) {
-  return timed(bytes, threads, [&](size first, size n) {
-    std::memcpy(to + first, a + first, static_cast<std::size_t>(n) * sizeof(word));
-  });
+  return timed(bytes, threads,
+               [&](size first, size n) { std::memcpy(to + first, a + first, static_cast<std::size_t>(n) * sizeof(word)); });
 }
 CEILING(copy_nontemporal) {
   return timed(bytes, threads, [&](size first, size n) { store_nontemporal<1, false>(a + first, a, to + first, n); });
@@ -188,12 +184,9 @@ CEILING(combine_plain) {
   return timed(bytes, threads, [&](size first, size n) { widest().combine(a + first, b + first, to + first, n); });
 }
 CEILING(combine_nontemporal) {
-  return timed(bytes, threads, [&](size first, size n) {
-    store_nontemporal<1, true>(a + first, b + first, to + first, n);
-  });
+  return timed(bytes, threads, [&](size first, size n) { store_nontemporal<1, true>(a + first, b + first, to + first, n); });
 }
 CEILING(combine_streams) {
-  return timed(bytes, threads, [&](size first, size n) {
-    store_nontemporal<streams, true>(a + first, b + first, to + first, n);
-  });
+  return timed(bytes, threads,
+               [&](size first, size n) { store_nontemporal<streams, true>(a + first, b + first, to + first, n); });
 }

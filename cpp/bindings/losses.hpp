@@ -69,18 +69,23 @@ class loss_outputs {
 
 // The two functions of a loss. Their arguments are those of `Loss` and those of the gradient_request.
 template <class Loss> struct forward {
-  static std::string names() { return Loss::names() + ", return_grad, grad_out"; }
   static py::object run(const arguments& given) {
     return Loss::run(given, {nullptr, given[Loss::arg::count], given[Loss::arg::count + 1]});
   }
 };
 
 template <class Loss> struct backward {
-  static std::string names() { return "grad_output, " + Loss::names() + ", out"; }
   static py::object run(const arguments& given) {
     const gradient_request request{given[0], nullptr, given[Loss::arg::count + 1]};
     return Loss::run(given.without_first(), request);
   }
 };
+
+template <class Loss> std::string argument_names(const forward<Loss>&) {
+  return std::string(Loss::names) + ", return_grad, grad_out";
+}
+template <class Loss> std::string argument_names(const backward<Loss>&) {
+  return std::string("grad_output, ") + Loss::names + ", out";
+}
 
 }  // namespace crossent::python

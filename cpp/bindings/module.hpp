@@ -10,9 +10,8 @@
   struct arg {                   \
     enum { __VA_ARGS__, count }; \
   };                             \
-  static std::string names() { return #__VA_ARGS__; }
-#define CROSSENT_NO_ARGUMENTS \
-  static std::string names() { return {}; }
+  static constexpr const char* names = #__VA_ARGS__;
+#define CROSSENT_NO_ARGUMENTS static constexpr const char* names = "";
 
 namespace crossent::python {
 
@@ -21,14 +20,17 @@ using function = py::object (*)(const arguments&);
 // Calls f(given) and turns a C++ exception into a Python one.
 PyObject* invoke(function f, const arguments& given) noexcept;
 
-// The entry of `Function` in the table of its file: Function::run(arguments) returns the result, Function::names() gives
-// inspect.signature() the order of the arguments. pybind11 is bypassed: its conversion of arguments takes longer than the
+// The names of a function's arguments, in their order.
+template <class Function> std::string argument_names(const Function&) { return Function::names; }
+
+// The entry of `Function` in the table of its file: Function::run(arguments) returns the result; inspect.signature() finds the
+// names of the arguments. pybind11 is bypassed: its conversion of arguments takes longer than the
 // checks in call.hpp.
 template <class Function> PyMethodDef method(const char* name) {
   PyObject* (*entry)(PyObject*, PyObject* const*, Py_ssize_t) = [](PyObject*, PyObject* const* given, Py_ssize_t count) {
     return invoke(&Function::run, arguments(given, count));
   };
-  const std::string names = Function::names();
+  const std::string names = argument_names(Function{});
   static const std::string text_signature = name + ('(' + names) + (names.empty() ? "" : ", /") + ")\n--\n\n";
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry)), METH_FASTCALL, text_signature.c_str()};
 }

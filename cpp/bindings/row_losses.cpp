@@ -19,6 +19,7 @@ struct row_call : call {
   template <class F> py::object compute(const gradient_request& request, F f) {
     const loss_outputs out(*this, request, x, rows, options.reduction);
     options.grad_output = broadcast_0d(out.upstream, rows);
+    options.writes_to_caller = request.out != Py_None;
     run([&](const execution& e) { f(out.loss, out.grad, e); });
     return out.returned();
   }

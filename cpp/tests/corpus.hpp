@@ -16,9 +16,7 @@ constexpr index class_counts[] = {1, 2, 3, 10, 15, 16, 17, 63, 64, 65, 127, 128,
 
 template <class T> constexpr dtype type_of = sizeof(T) == 4 ? dtype::float32 : dtype::float64;
 
-inline std::uint64_t next_integer(std::uint64_t& state) {
-  return state = state * 6364136223846793005u + 1442695040888963407u;
-}
+inline std::uint64_t next_integer(std::uint64_t& state) { return state = state * 6364136223846793005u + 1442695040888963407u; }
 
 // Logits. With a wide spread, some are as good as masked.
 template <class T> std::vector<T> logits(index n, std::uint64_t seed, int spread) {
@@ -45,7 +43,9 @@ inline std::uint64_t fnv(std::uint64_t h, const void* data, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) h = (h ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211u;
   return h;
 }
-template <class T> std::uint64_t fnv(std::uint64_t h, const std::vector<T>& v) { return fnv(h, v.data(), v.size() * sizeof(T)); }
+template <class T> std::uint64_t fnv(std::uint64_t h, const std::vector<T>& v) {
+  return fnv(h, v.data(), v.size() * sizeof(T));
+}
 
 inline void put_number(char* to, dtype type, double v) {
   const auto put = [&](auto bits) { std::memcpy(to, &bits, sizeof bits); };

@@ -66,7 +66,8 @@ struct problem {
 };
 
 // The sum, the mean with its gradient, then single losses with theirs.
-std::vector<char> compute(const operation& f, const problem& s, index rows, index columns, dtype grad_type, order to, int threads) {
+std::vector<char> compute(const operation& f, const problem& s, index rows, index columns, dtype grad_type, order to,
+                          int threads) {
   const dtype type = arithmetic(s.x.type());
   const execution e{threads, nullptr, nullptr};
   matrix value(2, 1, type, order::c), losses(rows, columns, type, to), grad(rows, columns, grad_type, to);
@@ -150,7 +151,8 @@ TEST_CASE("a gradient may be written over any input") {
         matrix wanted(37, 1000, type, order::c);
         const problem first(f, 37, 1000, type, layout);
         f.run(first.x.in(), first.target.in(), first.options(f, reduction_kind::none), {}, wanted.to(), {});
-        for (matrix problem::* over : {&problem::x, &problem::target, &problem::weight, &problem::pos_weight, &problem::upstream}) {
+        for (matrix problem::* over :
+             {&problem::x, &problem::target, &problem::weight, &problem::pos_weight, &problem::upstream}) {
           problem s(f, 37, 1000, type, layout);
           f.run(s.x.in(), s.target.in(), s.options(f, reduction_kind::none), {}, (s.*over).to(), {2, nullptr, nullptr});
           CHECK((s.*over).entries() == wanted.entries());
@@ -169,8 +171,9 @@ TEST_CASE_TEMPLATE("binary cross-entropy is the same for (x, y) and (-x, 1 - y),
         o.weight = {w.data(), type_of<T>, 1, shape, strides};
         o.reduction = reduction_kind::none;
         o.label_smoothing = smoothing;
-        binary_cross_entropy_with_logits({x.data(), type_of<T>, 1, shape, strides}, {y.data(), type_of<T>, 1, shape, strides}, o,
-                                         {v.data(), type_of<T>, 1, shape, strides}, {v.data() + n, type_of<T>, 1, shape, strides});
+        binary_cross_entropy_with_logits({x.data(), type_of<T>, 1, shape, strides}, {y.data(), type_of<T>, 1, shape, strides},
+                                         o, {v.data(), type_of<T>, 1, shape, strides},
+                                         {v.data() + n, type_of<T>, 1, shape, strides});
         return v;
       };
       const std::vector<T> one = evaluate();
@@ -194,7 +197,9 @@ TEST_CASE("the first number out of range is found in any place") {
           std::vector<double> x(static_cast<std::size_t>(n), 0.5);
           x.front() = 0;
           x.back() = 1;
-          const auto found = [&](int threads) { return first_outside(matrix(x, 1, type, o).in(), 0, 1, {threads, nullptr, nullptr}).element; };
+          const auto found = [&](int threads) {
+            return first_outside(matrix(x, 1, type, o).in(), 0, 1, {threads, nullptr, nullptr}).element;
+          };
           INFO("dtype " << static_cast<int>(type) << " n " << n << " order " << static_cast<int>(o) << " bad " << bad);
           CHECK(found(1) == -1);
           x.back() = bad;
@@ -225,7 +230,8 @@ TEST_CASE("a target out of range is found while it is read") {
               options.check_target = true;
               try {
                 binary_cross_entropy_with_logits(matrix(x, n, type, o).in(), matrix(y, n, target_type, o).in(), options,
-                                                 {loss.to().data, arithmetic(type), 0, nullptr, nullptr}, grad.to(), {3, nullptr, nullptr});
+                                                 {loss.to().data, arithmetic(type), 0, nullptr, nullptr}, grad.to(),
+                                                 {3, nullptr, nullptr});
               } catch (const outside_error& error) {
                 return error.element;
               }

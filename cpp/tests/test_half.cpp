@@ -25,7 +25,8 @@ double by_definition(const half_format& f, unsigned bits) {
   const double sign = bits >> 15 ? -1 : 1;
   const int exponent = static_cast<int>(bits >> f.mantissa_bits) & top;
   const int mantissa = static_cast<int>(bits) & ((1 << f.mantissa_bits) - 1);
-  if (exponent == top) return mantissa ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
+  if (exponent == top)
+    return mantissa ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
   if (exponent == 0) return sign * std::ldexp(mantissa, 1 - bias - f.mantissa_bits);
   return sign * std::ldexp(mantissa + (1 << f.mantissa_bits), exponent - bias - f.mantissa_bits);
 }
@@ -65,7 +66,8 @@ const dtype_kernels& table(dtype type) { return type == dtype::float64 ? kernels
 std::vector<double> gathered(const std::vector<std::uint16_t>& bits, index stride, dtype half, dtype to) {
   const index n = static_cast<index>(bits.size());
   std::vector<char> from(static_cast<std::size_t>(n * stride + 1)), out(static_cast<std::size_t>(n * item_size(to)));
-  for (index i = 0; i < n; ++i) std::memcpy(&from[static_cast<std::size_t>(i * stride + 1)], &bits[static_cast<std::size_t>(i)], 2);
+  for (index i = 0; i < n; ++i)
+    std::memcpy(&from[static_cast<std::size_t>(i * stride + 1)], &bits[static_cast<std::size_t>(i)], 2);
   table(to).gather(from.data() + 1, stride, half, n, out.data());   // at an odd address
   std::vector<double> v;
   for (index i = 0; i < n; ++i) v.push_back(number_at(out.data() + i * item_size(to), to));
@@ -77,7 +79,8 @@ template <class T> std::vector<std::uint16_t> scattered(const std::vector<T>& x,
   std::vector<char> to(static_cast<std::size_t>(n * stride + 3), 77);
   table(type_of<T>).scatter(x.data(), n, to.data() + 1, stride, half);
   std::vector<std::uint16_t> bits(x.size());
-  for (index i = 0; i < n; ++i) std::memcpy(&bits[static_cast<std::size_t>(i)], &to[static_cast<std::size_t>(i * stride + 1)], 2);
+  for (index i = 0; i < n; ++i)
+    std::memcpy(&bits[static_cast<std::size_t>(i)], &to[static_cast<std::size_t>(i * stride + 1)], 2);
   // Nothing beside and between the numbers is touched.
   index touched = (to[0] != 77) + (to[static_cast<std::size_t>((n - 1) * stride + 3)] != 77);
   for (index i = 0; i + 1 < n; ++i)

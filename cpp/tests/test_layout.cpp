@@ -15,7 +15,8 @@ std::vector<index> by_definition(const std::vector<index>& shape, const std::vec
     if (d == axis) continue;
     std::vector<index> next;
     for (const index o : offsets)
-      for (index i = 0; i < shape[static_cast<std::size_t>(d)]; ++i) next.push_back(o + i * strides[static_cast<std::size_t>(d)]);
+      for (index i = 0; i < shape[static_cast<std::size_t>(d)]; ++i)
+        next.push_back(o + i * strides[static_cast<std::size_t>(d)]);
     offsets = next;
   }
   return offsets;

@@ -76,12 +76,13 @@ void kl(const problem& s, reduction_kind how, const mutable_view& loss, const mu
 template <divergence_kind kind, int tenths, int targets, bool all>
 void distil(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
   distillation_loss(s.x.in(), s.other.in(), targets == 1 ? s.indices() : index_view{}, targets == 2 ? s.q.in() : view{},
-                    {targets == 0 ? 1.0 : 0.3, kind != divergence_kind::js}, {tenths / 10.0, kind, 0.3}, options_of(s, how, all), loss,
-                    grad, e);
+                    {targets == 0 ? 1.0 : 0.3, kind != divergence_kind::js}, {tenths / 10.0, kind, 0.3},
+                    options_of(s, how, all), loss, grad, e);
 }
 
 template <bool all>
-void soft_targets(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad, const execution& e) {
+void soft_targets(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad,
+                  const execution& e) {
   cross_entropy(s.x.in(), s.q.in(), options_of(s, how, all), loss, grad, e);
 }
 
@@ -153,8 +154,8 @@ TEST_CASE("losses of rows have the same bits in every layout and on any number o
         for (std::size_t i = 0; i < std::size(orders); ++i) {
           const problem s(37, classes, type, spread, i);
           for (std::size_t k = 0; k < std::size(operations); ++k) {
-            INFO(std::string(operations[k].name) << " dtype " << static_cast<int>(type) << " classes " << classes << " spread "
-                                                 << spread << " layout " << i);
+            INFO(std::string(operations[k].name)
+                 << " dtype " << static_cast<int>(type) << " classes " << classes << " spread " << spread << " layout " << i);
             const outcome r = compute(operations[k], s, 1 + static_cast<int>(i) % 3, orders[7 * i % std::size(orders)]);
             if (i == 0) wanted.push_back(r);
             else CHECK(r == wanted[k]);

@@ -147,8 +147,10 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
 
     const known row(k, x.over_classes, {});
     for (const void* w : {static_cast<const void*>(nullptr), static_cast<const void*>(weight.data())}) {
-      CHECK(same(sums_of(classes, 1, [&](double** at) { k.weighted_gap_to_max(x.over_classes, w, 0, blocks, row.block.data(), at[0]); }),
-                 sums_of(classes, 1, [&](double** at) { k.weighted_gap_to_max(x.over_rows, w, 0, blocks, row.block.data(), at[0]); })));
+      CHECK(same(sums_of(classes, 1,
+                         [&](double** at) { k.weighted_gap_to_max(x.over_classes, w, 0, blocks, row.block.data(), at[0]); }),
+                 sums_of(classes, 1,
+                         [&](double** at) { k.weighted_gap_to_max(x.over_rows, w, 0, blocks, row.block.data(), at[0]); })));
       const auto weighed = [&](const source& a, const source& b, double** at) {
         k.sum_probabilities(a, b, w, 0, blocks, row.block.data(), {at[0], at[1], at[2]});
       };
@@ -162,11 +164,19 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
       return v;
     };
     CHECK(same(entropy(x.over_classes), entropy(x.over_rows)));
-    for (const auto kind : {information::entropy, information::cross_entropy, information::kl_divergence,
-                            information::js_divergence, information::kl_div, information::kl_div_log}) {
+    for (const auto kind :
+         {information::entropy, information::cross_entropy, information::kl_divergence, information::js_divergence,
+          information::kl_div, information::kl_div_log}) {
       const both<T>& first = kind < information::kl_div ? q : x;
-      CHECK(same(sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.over_classes, q.over_classes, 0, block_count(first.over_classes.classes), nullptr, at[0]); }),
-                 sums_of(1, 1, [&](double** at) { kernels().information_sums(kind, first.over_rows, q.over_rows, 0, block_count(first.over_rows.classes), nullptr, at[0]); })));
+      CHECK(same(sums_of(1, 1,
+                         [&](double** at) {
+                           kernels().information_sums(kind, first.over_classes, q.over_classes, 0,
+                                                      block_count(first.over_classes.classes), nullptr, at[0]);
+                         }),
+                 sums_of(1, 1, [&](double** at) {
+                   kernels().information_sums(kind, first.over_rows, q.over_rows, 0, block_count(first.over_rows.classes),
+                                              nullptr, at[0]);
+                 })));
     }
   });
 }
@@ -206,8 +216,8 @@ TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, s
             const bool written = same_written<T>(classes, [&](const sink& to, bool over_rows) {
               const source& p = over_rows ? q.over_rows : q.over_classes;
               sums[over_rows] = sums_of(classes, 1, [&](double** at) {
-                k.forward_kl(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0,
-                             blocks, d, unscaled.statistics, gradient, at[0]);
+                k.forward_kl(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes,
+                             with_q ? &p : nullptr, to, 0, blocks, d, unscaled.statistics, gradient, at[0]);
               });
             });
             const auto alone = sums_of(classes, 1, [&](double** at) {
@@ -221,14 +231,15 @@ TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, s
           CHECK(same_forward(&of_probabilities, true));
           continue;
         }
-        CHECK(same(
-            sums_of(classes, 2, [&](double** at) { k.divergence_sums(x.over_classes, y.over_classes, 0, blocks, d, at[0], at[1]); }),
-            sums_of(classes, 2, [&](double** at) { k.divergence_sums(x.over_rows, y.over_rows, 0, blocks, d, at[0], at[1]); })));
+        CHECK(same(sums_of(classes, 2,
+                           [&](double** at) { k.divergence_sums(x.over_classes, y.over_classes, 0, blocks, d, at[0], at[1]); }),
+                   sums_of(classes, 2,
+                           [&](double** at) { k.divergence_sums(x.over_rows, y.over_rows, 0, blocks, d, at[0], at[1]); })));
         const auto same_gradient = [&](const gradient_rows* gradient, bool with_q) {
           return same_written<T>(classes, [&](const sink& to, bool over_rows) {
             const source& p = over_rows ? q.over_rows : q.over_classes;
-            k.write_divergence(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0, blocks,
-                               d, unscaled.statistics, gradient);
+            k.write_divergence(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes,
+                               with_q ? &p : nullptr, to, 0, blocks, d, unscaled.statistics, gradient);
           });
         };
         CHECK(same_gradient(nullptr, false));
@@ -240,7 +251,8 @@ TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, s
   });
 }
 
-TEST_CASE_TEMPLATE("gradients of losses of class probabilities have the same bits over classes and over rows", T, float, double) {
+TEST_CASE_TEMPLATE("gradients of losses of class probabilities have the same bits over classes and over rows", T, float,
+                   double) {
   const dtype_kernels& k = table<T>();
   for_each_case([&](int spread, index classes, std::uint64_t seed) {
     const both<T> x(logits<T>(rows * classes, seed, spread)), q(probabilities<T>(rows * classes, seed + 1));
@@ -251,7 +263,8 @@ TEST_CASE_TEMPLATE("gradients of losses of class probabilities have the same bit
       const gradient_rows gradient = row.with(w, true);
       CHECK(same_written<T>(classes, [&](const sink& to, bool over_rows) {
         const source& p = over_rows ? q.over_rows : q.over_classes;
-        k.write_softmax_gradient(over_rows ? x.over_rows : x.over_classes, row.statistics, &p, to, 0, block_count(classes), {}, gradient);
+        k.write_softmax_gradient(over_rows ? x.over_rows : x.over_classes, row.statistics, &p, to, 0, block_count(classes), {},
+                                 gradient);
       }));
     }
   });

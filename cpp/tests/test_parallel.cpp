@@ -1,5 +1,4 @@
 #include <doctest/doctest.h>
-
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,10 +80,12 @@ TEST_CASE("a long call asks between waves whether to go on, and stops when told"
 TEST_CASE("what a chunk throws is thrown by the call, whichever thread it was on, and the others stop") {
   for (const index bad : {0, 1, 500, 999}) {
     std::atomic<index> done{0};
-    CHECK_THROWS_AS(parallel_for(1000, 1, 8, {}, [&](index begin, index end, int) {
-                      if (begin <= bad && bad < end) throw std::bad_alloc();
-                      done += end - begin;
-                    }), std::bad_alloc);
+    CHECK_THROWS_AS(parallel_for(1000, 1, 8, {},
+                                 [&](index begin, index end, int) {
+                                   if (begin <= bad && bad < end) throw std::bad_alloc();
+                                   done += end - begin;
+                                 }),
+                    std::bad_alloc);
     CHECK(done < 1000);
   }
   CHECK(ordered_sum(nullptr, 0, {}) == 0);   // and the next call is as good as any

@@ -80,12 +80,9 @@ struct function {
   long double exact(double x) const { return of_long_double(x); }
 };
 const function functions[] = {
-    {"exp", &dtype_kernels::exp, std::exp, std::exp},
-    {"expm1", &dtype_kernels::expm1, std::expm1, std::expm1},
-    {"log", &dtype_kernels::log, std::log, std::log},
-    {"log1p", &dtype_kernels::log1p, std::log1p, std::log1p},
-    {"phi", &dtype_kernels::phi, phi, phi},
-    {"phi_star", &dtype_kernels::phi_star, phi_star, phi_star},
+    {"exp", &dtype_kernels::exp, std::exp, std::exp}, {"expm1", &dtype_kernels::expm1, std::expm1, std::expm1},
+    {"log", &dtype_kernels::log, std::log, std::log}, {"log1p", &dtype_kernels::log1p, std::log1p, std::log1p},
+    {"phi", &dtype_kernels::phi, phi, phi},           {"phi_star", &dtype_kernels::phi_star, phi_star, phi_star},
 };
 
 // The levels with FMA are held to 1 ULP, the baseline to 2.
@@ -255,7 +252,8 @@ TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {
   };
   for (const auto& c : cases) {
     std::vector<T> y(c.x.size());
-    REQUIRE(vmath(c.name, sizeof(T) == 4 ? dtype::float32 : dtype::float64, c.x.data(), y.data(), static_cast<index>(y.size())));
+    REQUIRE(
+        vmath(c.name, sizeof(T) == 4 ? dtype::float32 : dtype::float64, c.x.data(), y.data(), static_cast<index>(y.size())));
     for (std::size_t i = 0; i < y.size(); ++i) {
       INFO(c.name << "(" << c.x[i] << ") = " << y[i]);
       CHECK(((std::isnan(y[i]) && std::isnan(c.y[i])) || (y[i] == c.y[i] && std::signbit(y[i]) == std::signbit(c.y[i]))));

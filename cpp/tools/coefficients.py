@@ -28,7 +28,7 @@ def remez(f, weight, lo, hi, degree, rounds=12, grid=600):
             b[i] = weight(x) * f(x)
         solution = lu_solve(a, b)
         c = [solution[j] for j in range(degree + 1)]
-        errors = [w * (polyval(c[::-1], x) - y) for x, y, w in zip(xs, fs, ws)]
+        errors = [w * (polyval(c[::-1], x) - y) for x, y, w in zip(xs, fs, ws, strict=True)]
         # One extremum per run of equal sign; the n largest consecutive runs are the next nodes.
         runs, start = [], 0
         for i in range(1, grid + 1):
@@ -48,8 +48,8 @@ def rounded_in_turn(f, weight, lo, hi, degree):
     fitted to what is left. Rounded all at once, those of log(1 + e) / e on [0, 1] lose three bits."""
     fixed = []
     for k in range(degree + 1):
-        rest = lambda x: (f(x) - polyval(fixed[::-1], x) if fixed else f(x)) / x**k
-        c, _ = remez(rest, lambda x: weight(x) * x**k, lo, hi, degree - k)
+        rest = lambda x, k=k: (f(x) - polyval(fixed[::-1], x) if fixed else f(x)) / x**k
+        c, _ = remez(rest, lambda x, k=k: weight(x) * x**k, lo, hi, degree - k)
         fixed.append(mpf(struct.unpack("f", struct.pack("f", float(c[0])))[0]))
     return fixed, max(abs(weight(x) * (polyval(fixed[::-1], x) - f(x))) for x in linspace(lo, hi, 2000))
 
@@ -62,7 +62,7 @@ def literal(value, double):
 
 def show(name, f, weight, lo, hi, degrees):
     """Prints one polynomial per type: float, double; a degree of None leaves the type out."""
-    for double, degree in zip((False, True), degrees):
+    for double, degree in zip((False, True), degrees, strict=True):
         if degree is None:
             continue
         c, error = remez(f, weight, lo, hi, degree)

@@ -76,14 +76,13 @@ void log_softmax(const view& x, int axis, double temperature, const mutable_view
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
 
 // out = p * (g - sum g p) / T, with p = softmax(x/T)
-void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature,
-                      const mutable_view& out, const execution& = {});
+void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
+                      const execution& = {});
 // out = (g - exp(log_p) * sum g) / T
-void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature,
-                          const mutable_view& out, const execution& = {});
+void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature, const mutable_view& out,
+                          const execution& = {});
 // out = g * softmax(x); grad_output: the rows' shape (strides may be 0)
-void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out,
-                        const execution& = {});
+void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& = {});
 
 // ---- Losses of rows ----------------------------------------------------------------------------------------------
 

@@ -31,9 +31,7 @@ template <class V, class W> CROSSENT_ALWAYS void operator+=(double_double<V>& a,
   a.hi = sum.hi;
   a.lo = sum.lo;
 }
-template <class V> CROSSENT_ALWAYS double_double<V> operator-(double_double<V> a) {
-  return {-a.hi, -a.lo};
-}
+template <class V> CROSSENT_ALWAYS double_double<V> operator-(double_double<V> a) { return {-a.hi, -a.lo}; }
 
 // hi + lo as one number; an infinite sum has NaN for its lo.
 CROSSENT_ALWAYS double rounded(double_double<double> a) { return a.lo == a.lo ? a.hi + a.lo : a.hi; }

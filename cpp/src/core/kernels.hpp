@@ -26,12 +26,12 @@
 namespace crossent {
 
 constexpr index block_classes = 1024;
-constexpr index batch_rows = 64;     // rows of a batch, at most
-constexpr index pack_rows = 16;      // arrays of rows are read in steps of up to this many
+constexpr index batch_rows = 64;  // rows of a batch, at most
+constexpr index pack_rows = 16;  // arrays of rows are read in steps of up to this many
 constexpr index tile_classes = 128;  // classes of a tile that are held on the stack; a tile: as many rows as a pack has lanes
-constexpr index batch_tiles = batch_rows / 8;   // tiles of a batch, at most
+constexpr index batch_tiles = batch_rows / 8;  // tiles of a batch, at most
 constexpr index tile_bytes = block_classes * 64;
-constexpr index row_sums_bytes = 256;   // of the sums of a row whose blocks are summed in several calls
+constexpr index row_sums_bytes = 256;  // of the sums of a row whose blocks are summed in several calls
 
 constexpr index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
 
@@ -45,18 +45,18 @@ struct source {
   const char* const* rows;
   index count;
   index classes;
-  index class_stride;   // bytes
+  index class_stride;  // bytes
   dtype type;
   bool lanes_over_rows;
-  bool round_to_float = false;             // for kernels of float64: every number is rounded to float32 first
-  const index* tile_strides = nullptr;     // bytes from row to row of each tile; 0 or nullptr: irregular, or not full
+  bool round_to_float = false;  // for kernels of float64: every number is rounded to float32 first
+  const index* tile_strides = nullptr;  // bytes from row to row of each tile; 0 or nullptr: irregular, or not full
 };
 
 struct sink {
   char* const* rows;
-  index class_stride;   // bytes
+  index class_stride;  // bytes
   dtype type;
-  bool stream;          // write around the caches
+  bool stream;  // write around the caches
   const index* tile_strides = nullptr;
 };
 
@@ -68,41 +68,41 @@ struct inverse_temperature {
 
 // What one pass over a block gives, one entry per (row, block), at [row * blocks + block].
 struct block_statistics {
-  double* max;               // of the block; -inf where all are
-  double* reference;         // 0, or the maximum where that is far from 0
-  double* exponent;          // of the largest term
-  double* sum_all;           // of the terms; not written where a row is one block
-  double* sum_without_max;   // the same without the terms equal to the maximum in the first group of classes that holds it
-  double* max_count;         // how many those are; both only of a block whose maximum is above those of the blocks before it
-  void* exponentials = nullptr;   // lanes over rows, one block: where e_c is to be left, a pack per class of each tile
-  void* tile = nullptr;           // lanes over rows, more than tile_classes: room for tile_bytes, aligned to 64 bytes
+  double* max;  // of the block; -inf where all are
+  double* reference;  // 0, or the maximum where that is far from 0
+  double* exponent;  // of the largest term
+  double* sum_all;  // of the terms; not written where a row is one block
+  double* sum_without_max;  // the same without the terms equal to the maximum in the first group of classes that holds it
+  double* max_count;  // how many those are; both only of a block whose maximum is above those of the blocks before it
+  void* exponentials = nullptr;  // lanes over rows, one block: where e_c is to be left, a pack per class of each tile
+  void* tile = nullptr;  // lanes over rows, more than tile_classes: room for tile_bytes, aligned to 64 bytes
 };
 
 // The statistics of the rows of a batch.
 struct alignas(64) row_statistics {
   double max[batch_rows], reference[batch_rows], exponent[batch_rows], inverse_max_term[batch_rows], tail[batch_rows];
-  index max_block[batch_rows];   // the first block that holds the maximum
+  index max_block[batch_rows];  // the first block that holds the maximum
   // Of float64 rows.
   double tail_lo[batch_rows], inverse_max_term_lo[batch_rows];
-  double tail_scaled[batch_rows];   // where the maximum stands alone
-  bool is_extended;                 // whether the last three are known
+  double tail_scaled[batch_rows];  // where the maximum stands alone
+  bool is_extended;  // whether the last three are known
 };
 
 // upstream * weight * multiplier / divisor, rounded once; 0 where upstream or weight is.
 struct row_coefficient {
-  const double* upstream = nullptr;   // nullptr: ones
-  const double* weight = nullptr;     // nullptr: ones
+  const double* upstream = nullptr;  // nullptr: ones
+  const double* weight = nullptr;  // nullptr: ones
   double multiplier[3] = {1, 1, 1}, divisor[2] = {1, 1};
-  bool from_max = false;              // of terms that are counted from the maximum: their inverse_max_term is 1
+  bool from_max = false;  // of terms that are counted from the maximum: their inverse_max_term is 1
 };
 
 // out_c = e_c factor - weight_c (beta + gamma q_c), with e_c counted in `exponent`; rows with factor 0 become zero.
 struct alignas(64) gradient_rows {
   double exponent[batch_rows], factor[batch_rows];
   double beta[batch_rows], gamma[batch_rows];
-  const void* weight;    // (classes,) in the arithmetic dtype; nullptr: ones
-  bool with_beta;        // else there is no second term
-  bool with_gamma;       // with class probabilities q
+  const void* weight;  // (classes,) in the arithmetic dtype; nullptr: ones
+  bool with_beta;  // else there is no second term
+  bool with_gamma;  // with class probabilities q
   // Lanes over rows, without a second term: the entry of one class of each row.
   bool with_target;
   index target[batch_rows];
@@ -111,9 +111,9 @@ struct alignas(64) gradient_rows {
 
 // Sums over a block with the coefficients b_c = weight_c q_c.
 struct probability_sums {
-  double* weighted_gap_to_max;   // sum b (max - x)
-  double* mass;                  // sum b
-  double* mass_without_max;      // the same without the classes whose logit is the maximum
+  double* weighted_gap_to_max;  // sum b (max - x)
+  double* mass;  // sum b
+  double* mass_without_max;  // the same without the classes whose logit is the maximum
 };
 
 // A loss in -log p, of rows of class indices or of class probabilities, and its gradient.
@@ -123,25 +123,25 @@ struct alignas(64) cross_entropy_rows {
   double label_smoothing, classes, weight_sum, weight_sum_lo, divisor;
   // Of each row, in.
   index count;
-  double row_weight[batch_rows];            // v; 0: the row is not there
-  double upstream[batch_rows];              // gradient with respect to v loss divisor; 0: none
-  double target[batch_rows];                // x_y of class indices,
-  double class_weight[batch_rows];          // and w_y
-  double target_gap_to_max[batch_rows];     // sum w q (max - x) of class probabilities,
+  double row_weight[batch_rows];  // v; 0: the row is not there
+  double upstream[batch_rows];  // gradient with respect to v loss divisor; 0: none
+  double target[batch_rows];  // x_y of class indices,
+  double class_weight[batch_rows];  // and w_y
+  double target_gap_to_max[batch_rows];  // sum w q (max - x) of class probabilities,
   double mass[batch_rows], mass_without_max[batch_rows];
-  index argmax[batch_rows];                 // of class probabilities, or with smoothing,
-  double argmax_weight[batch_rows];         // with its w
-  double argmax_probability[batch_rows];    // and q
-  double weighted_gap_to_max[batch_rows];   // sum w (max - x), with smoothing
+  index argmax[batch_rows];  // of class probabilities, or with smoothing,
+  double argmax_weight[batch_rows];  // with its w
+  double argmax_probability[batch_rows];  // and q
+  double weighted_gap_to_max[batch_rows];  // sum w (max - x), with smoothing
   // Of each row, out.
   double loss[batch_rows], loss_lo[batch_rows];
   double argmax_gradient[batch_rows];
-  gradient_rows gradient;                   // of which the target is the class y; its exponents are for the caller to make
+  gradient_rows gradient;  // of which the target is the class y; its exponents are for the caller to make
 };
 
 // One of the two rows of a divergence: p_c = e_c exp(factor_lo) factor, factor_lo being the rounding error of the factor.
 struct alignas(64) distribution_rows {
-  const double* reference;   // of its statistics; the maximum for kernels of float64
+  const double* reference;  // of its statistics; the maximum for kernels of float64
   double exponent[batch_rows], factor[batch_rows], factor_lo[batch_rows];
 };
 
@@ -152,8 +152,8 @@ struct alignas(64) divergence_rows {
   const row_statistics *student_statistics, *teacher_statistics;
   distribution_rows student, teacher;
   double log_sum_difference[batch_rows], log_sum_difference_lo[batch_rows];
-  double log_sum_difference_scaled[batch_rows];   // of float64 rows with tiny tails, where the other two are 0
-  double inner[batch_rows], inner_lo[batch_rows];   // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
+  double log_sum_difference_scaled[batch_rows];  // of float64 rows with tiny tails, where the other two are 0
+  double inner[batch_rows], inner_lo[batch_rows];  // of a gradient: sum s log(s/t) (reverse), sum s log(s/m) (js)
   // Of forward_kl, the student's factor is the ratio of both, and the teacher's that of the gradient, to which its factor_lo is
   // added; and so is e_c teacher_scale small_difference_gradient, where the difference is too small for the other numbers.
   double teacher_scale[batch_rows], small_difference_gradient[batch_rows];
@@ -164,14 +164,14 @@ enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, j
 // Up to 1024 elements of a loss without a class axis, contiguous and in the arithmetic dtype.
 struct element_block {
   static constexpr int arrays = 5;
-  const void* input[arrays] = {};   // the last one is the upstream gradient; nullptr: ones
+  const void* input[arrays] = {};  // the last one is the upstream gradient; nullptr: ones
   index n = 0;
-  void* loss = nullptr;             // either may be absent
-  void* grad = nullptr;             // may be an input
-  double* sum = nullptr;            // of the losses
-  bool* outside = nullptr;          // of binary_cross_entropy_with_logits: set if a target may be outside [0, 1]
-  bool stream = false;              // write the gradient around the caches
-  double scale = 1;                 // of the gradient
+  void* loss = nullptr;  // either may be absent
+  void* grad = nullptr;  // may be an input
+  double* sum = nullptr;  // of the losses
+  bool* outside = nullptr;  // of binary_cross_entropy_with_logits: set if a target may be outside [0, 1]
+  bool stream = false;  // write the gradient around the caches
+  double scale = 1;  // of the gradient
   double log_floor = 0, label_smoothing = 0;
 };
 using element_kernel = void (*)(const element_block&);
@@ -184,7 +184,8 @@ struct dtype_kernels {
   // Block statistics to row statistics; rows * blocks entries, the arrays padded to pack_rows.
   void (*merge_blocks)(index rows, index blocks, const inverse_temperature&, const block_statistics&, row_statistics&);
   // sum w (max - x) of each block; max = 0 for blocks of -inf. weight: (classes,) in the dtype, or nullptr for ones.
-  void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max, double* out);
+  void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max,
+                              double* out);
   void (*sum_probabilities)(const source&, const source& q, const void* weight, index block_begin, index block_end,
                             const double* max, const probability_sums&);
   void (*argmax)(const source&, const row_statistics&, index* out);
@@ -208,8 +209,9 @@ struct dtype_kernels {
                            index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy);
   // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to be
   // multiplied by teacher_scale.
-  void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin, index block_end,
-                     const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy, double* value);
+  void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
+                     index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy,
+                     double* value);
   // The entropy of the softmax of each row; out is padded to pack_rows. Blocks are summed in order: in one call, or in several,
   // between which `sums` keeps row_sums_bytes for each row, padded to pack_rows. `out` is written with the last block.
   void (*entropy)(const source&, const row_statistics&, index block_begin, index block_end, void* sums, double* out);
@@ -238,7 +240,8 @@ struct kernel_table {
   void (*softmax_factor)(index rows, const row_statistics&, const row_coefficient&, double* out, double* out_lo);
   void (*log_sum)(index rows, const row_statistics&, double* out);
   // log_sum of a - log_sum of b, accurate beside 1. Of float64 rows with tiny tails, `scaled` gets all of it, and the others 0.
-  void (*log_sum_difference)(index rows, const row_statistics& a, const row_statistics& b, double* out, double* lo, double* scaled);
+  void (*log_sum_difference)(index rows, const row_statistics& a, const row_statistics& b, double* out, double* lo,
+                             double* scaled);
   void (*logsumexp)(index rows, const row_statistics&, double* out);
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
   // exp((hi + lo) / divisor)

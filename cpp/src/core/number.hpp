@@ -40,9 +40,13 @@ inline double load_number(const void* from, dtype type) {
   return with_loader(type, [&](auto load) { return load(from); });
 }
 
-inline double rounded_to(dtype type, double x) { return type == dtype::float64 ? x : static_cast<double>(static_cast<float>(x)); }
+inline double rounded_to(dtype type, double x) {
+  return type == dtype::float64 ? x : static_cast<double>(static_cast<float>(x));
+}
 
 // The number, rounded to the dtype that the call computes in.
-inline double load_rounded(const void* from, dtype type, dtype arithmetic) { return rounded_to(arithmetic, load_number(from, type)); }
+inline double load_rounded(const void* from, dtype type, dtype arithmetic) {
+  return rounded_to(arithmetic, load_number(from, type));
+}
 
 }  // namespace crossent

@@ -46,7 +46,8 @@ class patience {
 
 // f(begin, end, worker) for chunks of [0, units), by at most `threads` workers (see threads_for). `unit_work`: the work of
 // a unit, to judge by. Throws interrupted_error.
-void run_parallel(index units, index unit_work, int threads, const execution&, void (*f)(void*, index, index, int), void* context);
+void run_parallel(index units, index unit_work, int threads, const execution&, void (*f)(void*, index, index, int),
+                  void* context);
 
 // Where the k-th of `parts` equal parts of n begins; n * parts may be more than an index holds.
 constexpr index share_of(index n, index k, index parts) { return n / parts * k + n % parts * k / parts; }

@@ -1,11 +1,11 @@
 // The table of one ISA level: this file, and all it includes, is compiled once per level, with that level's flags.
 #include "kernels/loss/backward.hpp"
+#include "kernels/loss/cross_entropy.hpp"
 #include "kernels/loss/divergence.hpp"
 #include "kernels/loss/elementwise.hpp"
-#include "kernels/loss/cross_entropy.hpp"
 #include "kernels/loss/information.hpp"
-#include "kernels/loss/weighted_gaps.hpp"
 #include "kernels/loss/softmax.hpp"
+#include "kernels/loss/weighted_gaps.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
 #define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
@@ -60,7 +60,9 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.kl_div = kl_div<T>;
   k.kl_div_log = kl_div_log<T>;
   k.in_range = in_range<T>;
-  k.gather = [](const char* from, index stride, dtype type, index n, void* to) { gather(from, stride, type, n, static_cast<T*>(to), 1); };
+  k.gather = [](const char* from, index stride, dtype type, index n, void* to) {
+    gather(from, stride, type, n, static_cast<T*>(to), 1);
+  };
   k.scatter = [](const void* from, index n, char* to, index stride, dtype type) {
     scatter(static_cast<const T*>(from), 1, n, to, stride, type);
   };

@@ -1,9 +1,9 @@
 // Cross-entropy over class indices or probabilities: value and gradient in one pass. The formulas are in kernels.hpp.
 #include <algorithm>
 
-#include "ops/cross_entropy_term.hpp"
 #include "core/fp_environment.hpp"
 #include "core/number.hpp"
+#include "ops/cross_entropy_term.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 

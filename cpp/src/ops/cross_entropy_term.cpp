@@ -16,9 +16,16 @@ template <class F> void for_each_class_block(const row_plan& plan, const executi
 
 }  // namespace
 
-cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets& y, const upstream& u, const row_loss_options& options,
-                                       const view& probabilities, double share, const execution& e)
-    : plan_(plan), logits_(logits), y_(y), upstream_(u), options_(options), share_(share), smoothed_(options.label_smoothing > 0) {
+cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets& y, const upstream& u,
+                                       const row_loss_options& options, const view& probabilities, double share,
+                                       const execution& e)
+    : plan_(plan),
+      logits_(logits),
+      y_(y),
+      upstream_(u),
+      options_(options),
+      share_(share),
+      smoothed_(options.label_smoothing > 0) {
   if (probabilities.data != nullptr) probabilities_ = plan.read(probabilities, options.axis, 1.0, false);
   if (!needs_argmax()) return;
   plan.sums = summation::any_order;
@@ -81,7 +88,8 @@ void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index
   const double* max = batch.in[logits_].statistics_of_blocks().max;
   if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
   if (probabilities_ >= 0)
-    plan_.kernel().sum_probabilities(x, batch.input(probabilities_), weight_, begin, end, max, sums_of_probabilities(batch, state));
+    plan_.kernel().sum_probabilities(x, batch.input(probabilities_), weight_, begin, end, max,
+                                     sums_of_probabilities(batch, state));
 }
 
 double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* gaps, const double* mass) const {
@@ -138,7 +146,8 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   const row_array& logits = plan_.input(logits_).array;
   if (!r.probabilities)
     with_loader(logits.type, [&](auto load) {
-      for (index i = 0; i < batch.count; ++i) r.target[i] = r.row_weight[i] != 0 ? load(x.x[i] + state.y()[i] * logits.class_stride) : 0;
+      for (index i = 0; i < batch.count; ++i)
+        r.target[i] = r.row_weight[i] != 0 ? load(x.x[i] + state.y()[i] * logits.class_stride) : 0;
     });
   kernels().cross_entropy(x.statistics, r);
   if (!plan_.writes()) return;

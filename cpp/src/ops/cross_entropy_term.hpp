@@ -30,7 +30,9 @@ class cross_entropy_term {
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
   // Whether the entry of the target is written with the others, and none is left for `for_each_entry`.
-  bool writes_target() const { return plan_.lanes_over_rows && plan_.classes <= block_classes && probabilities_ < 0 && !smoothed_; }
+  bool writes_target() const {
+    return plan_.lanes_over_rows && plan_.classes <= block_classes && probabilities_ < 0 && !smoothed_;
+  }
   const row_statistics& statistics(const row_batch& batch) const { return batch.in[logits_].statistics; }
   // nullptr where targets are indices.
   const source* probabilities(const row_batch&, source& storage) const;

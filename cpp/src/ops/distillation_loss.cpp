@@ -3,10 +3,10 @@
 #include <memory>
 #include <utility>
 
-#include "ops/cross_entropy_term.hpp"
-#include "ops/divergence_term.hpp"
 #include "core/fp_environment.hpp"
 #include "core/number.hpp"
+#include "ops/cross_entropy_term.hpp"
+#include "ops/divergence_term.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 #include "rows/row_chunks.hpp"
@@ -101,7 +101,8 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
     return indices.data != nullptr ? cross_entropy(logits, indices, options, loss, grad, e)
                                    : cross_entropy(logits, probabilities, options, loss, grad, e);
   const double t = divergence.temperature;
-  const double power = how.scale_by_temperature ? t * t : 1, divergence_share = how.alpha * power, cross_entropy_share = 1 - how.alpha;
+  const double power = how.scale_by_temperature ? t * t : 1, divergence_share = how.alpha * power,
+               cross_entropy_share = 1 - how.alpha;
 
   row_plan plan = make_plan(logits, options.axis, t, grad);
   const int teacher = plan.read(teacher_logits, options.axis, t);

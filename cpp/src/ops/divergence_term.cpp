@@ -37,7 +37,8 @@ class two_pass_divergence : public divergence_term {
   }
 
   void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
-    plan_.kernel().divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(), s.inner.data());
+    plan_.kernel().divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(),
+                                   s.inner.data());
   }
 
   void finish(row_batch& batch, divergence_state& s) const override {
@@ -53,8 +54,8 @@ class two_pass_divergence : public divergence_term {
 
   void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
              const gradient_rows* cross_entropy) const override {
-    plan_.kernel().write_divergence(batch.input(student_), batch.input(teacher_), q, batch.output(), begin, end, s.rows, statistics,
-                                    cross_entropy);
+    plan_.kernel().write_divergence(batch.input(student_), batch.input(teacher_), q, batch.output(), begin, end, s.rows,
+                                    statistics, cross_entropy);
   }
 
   void complete(row_batch& batch, divergence_state& s) const override {
@@ -95,7 +96,8 @@ class forward_kl : public divergence_term {
       const double ratio = r.student.factor[i] / r.teacher_scale[i];
       r.student.factor[i] = rounded_to(dtype::float32, ratio);
       r.student.factor_lo[i] = log_of_error(ratio, 0, r.student.factor[i]);
-      r.small_difference_gradient[i] = is_usual && is_small ? difference * (factor / r.teacher_scale[i]) : -0.0;   // + -0 changes nothing
+      r.small_difference_gradient[i] =
+          is_usual && is_small ? difference * (factor / r.teacher_scale[i]) : -0.0;   // + -0 changes nothing
       factor = std::ldexp(factor, -exponent);
       r.teacher.factor_lo[i] = is_usual ? factor - rounded_to(dtype::float32, factor) : 0;
       r.teacher_scale[i] = std::ldexp(r.teacher_scale[i], -exponent);
@@ -124,15 +126,15 @@ class forward_kl : public divergence_term {
  private:
   void traverse(row_batch& batch, divergence_state& s, const source* q, const sink& to, index begin, index end,
                 const row_statistics& statistics, const gradient_rows* cross_entropy) const {
-    plan_.kernel().forward_kl(batch.input(student_), batch.input(teacher_), q, to, begin, end, s.rows, statistics, cross_entropy,
-                              s.value.data());
+    plan_.kernel().forward_kl(batch.input(student_), batch.input(teacher_), q, to, begin, end, s.rows, statistics,
+                              cross_entropy, s.value.data());
   }
 };
 
 }  // namespace
 
-std::unique_ptr<divergence_term> make_divergence_term(const row_plan& plan, int student, int teacher, const divergence_options& options,
-                                                      double share, double power) {
+std::unique_ptr<divergence_term> make_divergence_term(const row_plan& plan, int student, int teacher,
+                                                      const divergence_options& options, double share, double power) {
   if (options.kind == divergence_kind::forward && plan.kernel().forward_kl != nullptr)
     return std::make_unique<forward_kl>(plan, student, teacher, options, share, power);
   return std::make_unique<two_pass_divergence>(plan, student, teacher, options, share, power);
@@ -153,8 +155,8 @@ void divergence_term::prepare_sums(row_batch& batch, divergence_state& s) const 
   std::copy_n(r.log_sum_difference_scaled, batch.count, s.of_class.log_sum_difference_scaled);
 }
 
-void divergence_term::set_distribution(row_batch& batch, const divergence_state& s, int input, dtype type, const row_coefficient& scale,
-                                       distribution_rows& p) const {
+void divergence_term::set_distribution(row_batch& batch, const divergence_state& s, int input, dtype type,
+                                       const row_coefficient& scale, distribution_rows& p) const {
   const row_statistics& statistics = batch.in[input].statistics;
   // In float64 the terms are counted from the maximum, so that 1 / (1 + tail) is all there is to the factor: exp(-max), of
   // which float32 rows do not feel the rounding, would have its own.
@@ -174,7 +176,7 @@ void divergence_term::set_distribution(row_batch& batch, const divergence_state&
 }
 
 row_coefficient divergence_term::gradient_scale(const divergence_state& s) const {
-  const double of_student = options_.kind == divergence_kind::js ? 1 - options_.beta : 1;   // the student's share of the mixture
+  const double of_student = options_.kind == divergence_kind::js ? 1 - options_.beta : 1;  // the student's share of the mixture
   row_coefficient c;
   c.upstream = s.upstream;
   c.weight = s.row_weight;
@@ -198,7 +200,8 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
     for (index i = 0; i < batch_rows; ++i) {
       from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
       to[i] = reinterpret_cast<char*>(out + i);
-      if (i < batch.count && rows[i] != nullptr) x[k][i] = load_rounded(rows[i] + classes[i] * a.class_stride, a.type, plan_.type);
+      if (i < batch.count && rows[i] != nullptr)
+        x[k][i] = load_rounded(rows[i] + classes[i] * a.class_stride, a.type, plan_.type);
     }
     set_distribution(batch, s, inputs[k], dtype::float64, gradient_scale(s), k == 0 ? r.student : r.teacher);
   }
@@ -209,9 +212,10 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
   r.teacher_statistics = s.rows.teacher_statistics;
   std::copy_n(s.rows.inner, batch.count, r.inner);
   std::copy_n(s.rows.inner_lo, batch.count, r.inner_lo);
-  const source student{from[0], batch.count, 1, 8, dtype::float64, true}, teacher{from[1], batch.count, 1, 8, dtype::float64, true};
-  kernels(dtype::float64).write_divergence(student, teacher, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, *r.student_statistics,
-                                           nullptr);
+  const source student{from[0], batch.count, 1, 8, dtype::float64, true},
+      teacher{from[1], batch.count, 1, 8, dtype::float64, true};
+  kernels(dtype::float64)
+      .write_divergence(student, teacher, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, *r.student_statistics, nullptr);
 }
 
 }  // namespace crossent

@@ -40,7 +40,8 @@ class divergence_term {
 
  protected:
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
-  void set_distribution(row_batch&, const divergence_state&, int input, dtype type, const row_coefficient&, distribution_rows&) const;
+  void set_distribution(row_batch&, const divergence_state&, int input, dtype type, const row_coefficient&,
+                        distribution_rows&) const;
   row_coefficient gradient_scale(const divergence_state&) const;
   bool has_gradient(const divergence_state& s, index i) const { return s.upstream[i] != 0 && s.row_weight[i] != 0; }
 

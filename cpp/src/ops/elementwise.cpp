@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "core/fp_environment.hpp"
-#include "ops/information.hpp"
 #include "core/number.hpp"
 #include "core/parallel.hpp"
+#include "core/streaming.hpp"
+#include "ops/information.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_plan.hpp"
-#include "core/streaming.hpp"
 
 namespace crossent {
 namespace {
@@ -88,8 +88,8 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const double upstream = one_upstream ? load_rounded(options.grad_output.data, options.grad_output.type, type) : 1;
   const double scale = options.reduction == reduction_kind::mean ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
-  const bool stream = grad.data != nullptr && grad.data != x.data && grad.data != target.data &&
-                      count * item_size(type) > streamed_bytes;
+  const bool stream =
+      grad.data != nullptr && grad.data != x.data && grad.data != target.data && count * item_size(type) > streamed_bytes;
   std::vector<double> sums(static_cast<std::size_t>(summed ? blocks : 0));
 
   const int threads = threads_for(count, e);
@@ -120,8 +120,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
     if (stream) stream_fence();
   });
   if (outside) check_target(target, e);
-  if (summed)
-    store_number(loss.data, loss.type, reduced(ordered_sum(sums.data(), blocks, e), options.reduction, denominator));
+  if (summed) store_number(loss.data, loss.type, reduced(ordered_sum(sums.data(), blocks, e), options.reduction, denominator));
 }
 
 }  // namespace
@@ -159,7 +158,8 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
 outlier first_outside(const view& x, double low, double high, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
-  if (type == dtype::float32) high = std::min<double>(high, std::numeric_limits<float>::max());   // or it would be infinite there
+  if (type == dtype::float32)
+    high = std::min<double>(high, std::numeric_limits<float>::max());   // or it would be infinite there
   const element_array array(x);
   const index count = array.positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   constexpr index none = std::numeric_limits<index>::max();

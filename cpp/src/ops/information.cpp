@@ -44,8 +44,8 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
     point_at_rows(b, first, n, lanes, rows_b, strides_b, count);
     char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * count * row_sums_bytes;
     kernels().information_sums(kind, {rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, round_to_float, strides_a},
-                               {rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, round_to_float, strides_b}, begin, end,
-                               kept_here, sums);
+                               {rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, round_to_float, strides_b}, begin,
+                               end, kept_here, sums);
     if (end < blocks) return;
     for (index i = 0; i < n; ++i) sums[i] /= unit_of_logarithm;
     store_rows(to, first, n, sums);
@@ -77,7 +77,8 @@ class entropy_operation : public row_operation<entropy_batch> {
 void entropy(const view& p, int axis, double base, const mutable_view& out, const execution& e) {
   measure_rows(information::entropy, p, p, axis, base, out, e);
 }
-void information_cross_entropy(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {
+void information_cross_entropy(const view& p, const view& q, int axis, double base, const mutable_view& out,
+                               const execution& e) {
   measure_rows(information::cross_entropy, p, q, axis, base, out, e);
 }
 void kl_divergence(const view& p, const view& q, int axis, double base, const mutable_view& out, const execution& e) {

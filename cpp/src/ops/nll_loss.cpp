@@ -15,31 +15,33 @@ namespace {
 
 // Zeros, and one number in each row that counts.
 void write_gradient(const row_array& out, index classes, const targets& y, const upstream& coefficients, const execution& e) {
-  const index rows = y.rows(), size = item_size(out.type), chunks = (rows + batch_rows - 1) / batch_rows, blocks = block_count(classes);
+  const index rows = y.rows(), size = item_size(out.type), chunks = (rows + batch_rows - 1) / batch_rows,
+              blocks = block_count(classes);
   parallel_for_runs(chunks, blocks, work_of(batch_rows, classes), threads_for(rows * classes, e), e,
                     [&](index chunk, index begin_block, index end_block, index) {
-    const index first = chunk * batch_rows, count = std::min(batch_rows, rows - first);
-    const index begin = begin_block * block_classes, end = std::min(classes, end_block * block_classes);
-    index offset[batch_rows];
-    out.rows.offsets(first, count, offset);
-    if (out.class_stride == size) {
-      char* const from = out.data + begin * size;
-      const std::size_t bytes = static_cast<std::size_t>((end - begin) * size);
-      for (index i = 0; i < count; ++i) std::memset(from + offset[i], 0, bytes);
-    } else {   // class by class: neighbouring rows are often neighbours in memory
-      for (index c = begin; c < end; ++c)
-        for (index i = 0; i < count; ++i) store_number(out.data + offset[i] + c * out.class_stride, out.type, 0);
-    }
-    if (end < classes) return;
-    index c[batch_rows];
-    double class_weight[batch_rows], row_weight[batch_rows], g[batch_rows];
-    y.load(first, count, c, class_weight, row_weight);
-    coefficients.load(first, count, row_weight, g);
-    for (index i = 0; i < count; ++i)
-      if (g[i] != 0)
-        store_number(out.data + offset[i] + c[i] * out.class_stride, out.type,
-                     -(g[i] * row_weight[i] * class_weight[i] / coefficients.divisor()));
-  });
+                      const index first = chunk * batch_rows, count = std::min(batch_rows, rows - first);
+                      const index begin = begin_block * block_classes, end = std::min(classes, end_block * block_classes);
+                      index offset[batch_rows];
+                      out.rows.offsets(first, count, offset);
+                      if (out.class_stride == size) {
+                        char* const from = out.data + begin * size;
+                        const std::size_t bytes = static_cast<std::size_t>((end - begin) * size);
+                        for (index i = 0; i < count; ++i) std::memset(from + offset[i], 0, bytes);
+                      } else {   // class by class: neighbouring rows are often neighbours in memory
+                        for (index c = begin; c < end; ++c)
+                          for (index i = 0; i < count; ++i)
+                            store_number(out.data + offset[i] + c * out.class_stride, out.type, 0);
+                      }
+                      if (end < classes) return;
+                      index c[batch_rows];
+                      double class_weight[batch_rows], row_weight[batch_rows], g[batch_rows];
+                      y.load(first, count, c, class_weight, row_weight);
+                      coefficients.load(first, count, row_weight, g);
+                      for (index i = 0; i < count; ++i)
+                        if (g[i] != 0)
+                          store_number(out.data + offset[i] + c[i] * out.class_stride, out.type,
+                                       -(g[i] * row_weight[i] * class_weight[i] / coefficients.divisor()));
+                    });
 }
 
 }  // namespace
@@ -67,7 +69,9 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   y.throw_if_bad();
   const double denominator = y.denominator(e);
   reduce(losses.get(), rows, options.reduction, denominator, loss, e);
-  if (grad.data != nullptr) write_gradient(row_array(grad, options.axis), classes, y, upstream(options.grad_output, arithmetic(log_probs.type), denominator), e);
+  if (grad.data != nullptr)
+    write_gradient(row_array(grad, options.axis), classes, y,
+                   upstream(options.grad_output, arithmetic(log_probs.type), denominator), e);
 }
 
 }  // namespace crossent

@@ -36,7 +36,8 @@ void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, ind
   batch.blocks = plan.blocks();
   batch.in.reset(new input_rows[plan.inputs.size()]);
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
-    if (plan.inputs[k].with_statistics) batch.in[k].blocks.assign(static_cast<std::size_t>(6 * (rows * batch.blocks + pack_rows)), 0.0);
+    if (plan.inputs[k].with_statistics)
+      batch.in[k].blocks.assign(static_cast<std::size_t>(6 * (rows * batch.blocks + pack_rows)), 0.0);
   batch.state = steps.new_state();
   if (!plan.cache_exponentials) return;
   const index size = item_size(plan.type), lanes = plan.kernel().lanes;
@@ -159,9 +160,10 @@ void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
 
 void row_batch::write_softmax_gradient(const source* q, index begin, index end, const gradient_rows& gradient) const {
   if (!from_cache)
-    return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t, gradient);
-  const source exponentials{in[0].cached_rows, count, plan->classes, plan->kernel().lanes * item_size(plan->type), plan->type, true, false,
-                            in[0].cached_strides};
+    return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t,
+                                                 gradient);
+  const source exponentials{in[0].cached_rows, count, plan->classes, plan->kernel().lanes * item_size(plan->type),
+                            plan->type,        true,  false,         in[0].cached_strides};
   plan->kernel().write_cached_gradient(exponentials, output(), gradient);
 }
 

@@ -12,7 +12,9 @@ namespace crossent {
 // Memory that starts at a line of it; not initialised.
 class line_memory {
  public:
-  void reserve(index bytes) { at_.reset(static_cast<char*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64}))); }
+  void reserve(index bytes) {
+    at_.reset(static_cast<char*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64})));
+  }
   char* data() const { return at_.get(); }
 
  private:

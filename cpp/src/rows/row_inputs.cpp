@@ -6,9 +6,8 @@
 #include <limits>
 #include <type_traits>
 
-#include "rows/row_buffer.hpp"
-
 #include "core/number.hpp"
+#include "rows/row_buffer.hpp"
 #include "rows/row_chunks.hpp"
 
 namespace crossent {
@@ -40,7 +39,7 @@ targets::tally read_as(const char* data, index stride, index n, index classes, b
     };
     // A known step makes vector code: for the types that targets have, or there would be a lot of it.
     constexpr bool usual = std::is_same_v<I, std::int64_t> || std::is_same_v<I, std::int32_t>;
-    usual && stride == sizeof(I) ? copy(sizeof(I)) : copy(stride);
+    usual&& stride == sizeof(I) ? copy(sizeof(I)) : copy(stride);
     if (signs >> 63 == 0) return seen;
   }
   for (index i = 0; i < n; ++i) {
@@ -102,11 +101,12 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
   if (data_ == nullptr) return;
   if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
     std::atomic<bool> any{false};
-    parallel_for((classes - 1) / block_classes + 1, block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
-      const index last = std::min(classes, end * block_classes);
-      for (index c = begin * block_classes; c < last && !any; ++c)
-        if (weight_at(c) > 0) any = true;
-    });
+    parallel_for((classes - 1) / block_classes + 1, block_classes, threads_for(classes, e), e,
+                 [&](index begin, index end, int) {
+                   const index last = std::min(classes, end * block_classes);
+                   for (index c = begin * block_classes; c < last && !any; ++c)
+                     if (weight_at(c) > 0) any = true;
+                 });
     smoothed_ = any;
   }
   const bool is_weighted = weights_ != nullptr || sample_weight_.given();
@@ -154,12 +154,14 @@ void targets::throw_if_bad() const {
   if (row == std::numeric_limits<index>::max()) return;
   index offset;
   rows_.offsets(row, 1, &offset);
-  throw target_error{row, with_int_type(type_, [&](auto zero) {
-    const auto value = load_one<decltype(zero)>(data_ + offset);
-    index y;
-    const bool is_bad = read_as<decltype(zero)>(reinterpret_cast<const char*>(&value), 0, 1, classes_, has_ignore_, ignore_, &y).bad > 0;
-    return is_bad ? std::to_string(value) : std::string();
-  })};
+  throw target_error{
+      row, with_int_type(type_, [&](auto zero) {
+        const auto value = load_one<decltype(zero)>(data_ + offset);
+        index y;
+        const bool is_bad =
+            read_as<decltype(zero)>(reinterpret_cast<const char*>(&value), 0, 1, classes_, has_ignore_, ignore_, &y).bad > 0;
+        return is_bad ? std::to_string(value) : std::string();
+      })};
 }
 
 void targets::load(index first, index count, index* y, double* class_weight, double* row_weight, bool all) const {

@@ -15,7 +15,10 @@ class row_values {
   row_values() = default;
   // Rounded to what the call computes in.
   row_values(const view& v, dtype arithmetic)
-      : data_(static_cast<const char*>(v.data)), type_(v.type), arithmetic_(arithmetic), rows_(v.ndim, v.shape, v.strides, -1) {}
+      : data_(static_cast<const char*>(v.data)),
+        type_(v.type),
+        arithmetic_(arithmetic),
+        rows_(v.ndim, v.shape, v.strides, -1) {}
   bool given() const { return data_ != nullptr; }
   void load(index first, index count, double* out) const;
 
@@ -82,7 +85,8 @@ class targets {
 class upstream {
  public:
   // divisor: 1 where there is no mean. A mean over nothing has no gradient.
-  upstream(const view& grad_output, dtype arithmetic, double divisor) : grad_output_(grad_output, arithmetic), divisor_(divisor) {}
+  upstream(const view& grad_output, dtype arithmetic, double divisor)
+      : grad_output_(grad_output, arithmetic), divisor_(divisor) {}
   // g[i] = grad_output of row first + i, 0 where the row weight is. count <= batch_rows.
   void load(index first, index count, const double* row_weight, double* g) const;
   double divisor() const { return divisor_ == 0 ? 1 : divisor_; }

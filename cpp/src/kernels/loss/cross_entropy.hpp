@@ -39,9 +39,9 @@ template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max)
 
 // The tail of a row. For float64 rows that may be subnormal: where it is tiny, log(1 + tail) is the tail and 1 + tail is 1.
 template <class N> struct row_tail {
-  N tail;                          // 0 where it is tiny,
+  N tail;  // 0 where it is tiny,
   scaled<double> tiny{set1(0.0)};  // and 0 where not
-  bool is_tiny = false;            // in some row
+  bool is_tiny = false;  // in some row
 
   CROSSENT_INLINE_MEMBER row_tail(const row_statistics& s, index i) {
     const auto whole = load_tail(s, i);
@@ -78,7 +78,8 @@ template <class N> struct smoothing {
 
 // v sum b (-log p), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
 template <bool probabilities, class N>
-CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s, N tail) {
+CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s,
+                             N tail) {
   const N log_sum = log1p(tail);
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
@@ -97,8 +98,8 @@ template <class N> struct class_coefficients {
   N b, others;
 };
 template <class N> struct coefficients {
-  N sum;                               // A
-  class_coefficients<N> target, max;   // of the class y (class indices alone), and of the class of the maximum
+  N sum;  // A
+  class_coefficients<N> target, max;  // of the class y (class indices alone), and of the class of the maximum
 };
 template <bool probabilities, class N>
 CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, index i, const smoothing<N>& s) {
@@ -148,9 +149,13 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
 
     const doubles g = load<double>(r.upstream + i);
     const N sum = number<N>(set1(1.0)) + tail, scale = number<N>(g) * v / divisor;
-    const mask<double> has_no_gradient = (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);   // whatever is in it
-    const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
-    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA { store_row(to, row.add_tiny(one_number(x / sum * scale), -b, scale)); };
+    const mask<double> has_no_gradient =
+        (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);  // whatever is in it
+    const auto store_row = [&](double* to, doubles x)
+                               CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
+    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA {
+      store_row(to, row.add_tiny(one_number(x / sum * scale), -b, scale));
+    };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
     store_row(r.gradient.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
     store_row(r.gradient.beta, one_number(scale * s.each));
@@ -167,9 +172,10 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
 
 void cross_entropy(const row_statistics& statistics, cross_entropy_rows& r) {
   using extended = double_double<doubles>;
-  const auto of = statistics.is_extended ? r.probabilities ? cross_entropy_of<extended, true> : cross_entropy_of<extended, false>
-                  : r.probabilities      ? cross_entropy_of<doubles, true>
-                                         : cross_entropy_of<doubles, false>;
+  const auto of = statistics.is_extended
+                      ? r.probabilities ? cross_entropy_of<extended, true> : cross_entropy_of<extended, false>
+                  : r.probabilities ? cross_entropy_of<doubles, true>
+                                    : cross_entropy_of<doubles, false>;
   of(statistics, r);
 }
 

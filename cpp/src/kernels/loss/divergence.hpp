@@ -57,7 +57,8 @@ template <> struct log_ratio<double> {   // as sums of two doubles
         inverse_lo(set1(p.t.lo)) {}
   double_double<doubles> operator()(pack<double> s, pack<double> t) const {
     const auto left = two_sum(t, -teacher), right = two_sum(s, -student), rough = two_sum(left.hi, -right.hi);
-    const doubles gap = rough.hi + (rough.lo + (left.lo - right.lo)), gap_lo = ((rough.hi - gap) + rough.lo) + (left.lo - right.lo);
+    const doubles gap = rough.hi + (rough.lo + (left.lo - right.lo)),
+                  gap_lo = ((rough.hi - gap) + rough.lo) + (left.lo - right.lo);
     const doubles product = gap * inverse_hi, product_lo = product_error(gap, inverse_hi, product);
     const auto sum = two_sum(product, -log_sum_difference);
     const doubles correction = sum.lo + ((product_lo - log_sum_difference_lo) + fma(gap, inverse_lo, gap_lo * inverse_hi));
@@ -102,7 +103,9 @@ template <class T> struct larger_probability {
 
   pack<T> times(pack<T> d, pack<T> s, pack<T> t, double_double<pack<T>> v) const {
     const mask<T> teacher_is_larger = set1<T>(0) < d;
-    const auto choose = [&](pack<T> of_teacher, pack<T> of_student) { return select(teacher_is_larger, of_teacher, of_student); };
+    const auto choose = [&](pack<T> of_teacher, pack<T> of_student) {
+      return select(teacher_is_larger, of_teacher, of_student);
+    };
     probability<T> p = student;
     p.term.magic = choose(teacher.term.magic, p.term.magic);
     p.term.lowest = choose(teacher.term.lowest, p.term.lowest);

@@ -79,8 +79,16 @@ template <class T, bool unweighted> struct logistic_element {
     }
     const auto sum = two_sum(y, one_minus_y);
     const mask<T> is_positive = zero < x[0];
-    return {x[0], select(is_positive, one_minus_y, -y), select(is_positive, y, -one_minus_y), unscale(e), e,
-            sum.hi, y_lo + sum.lo, select(sum.hi == zero, zero, x[2]), x[4]};   // of weight 0 where the element does not count
+    return {
+        x[0],
+        select(is_positive, one_minus_y, -y),
+        select(is_positive, y, -one_minus_y),
+        unscale(e),
+        e,
+        sum.hi,
+        y_lo + sum.lo,
+        select(sum.hi == zero, zero, x[2]),
+        x[4]};   // of weight 0 where the element does not count
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
     const pack<T> zero = set1<T>(0), x = select(t.a == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
@@ -215,7 +223,8 @@ template <class T> bool in_range(const void* x, index n, double low, double high
   const char* from = static_cast<const char*>(x);
   pack<T> bad = set1<T>(0);
   for (index i = 0; i < n; i += lanes) {
-    const pack<T> v = n - i >= lanes ? load<T>(from + i * size_of<T>) : load_partial<T>(from + i * size_of<T>, n - i, lo.r[0][0]);
+    const pack<T> v =
+        n - i >= lanes ? load<T>(from + i * size_of<T>) : load_partial<T>(from + i * size_of<T>, n - i, lo.r[0][0]);
     prefetch_ahead(from + i * size_of<T>);
     bad = select(at_most(at_least(v, lo), hi) == v, bad, set1<T>(1));
   }

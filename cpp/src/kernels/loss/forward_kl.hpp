@@ -1,8 +1,8 @@
 // KL(t || s) of float32 rows and its gradient s - t in one traversal. Formulas: docs/design.md, "Forward, in float32".
 #pragma once
 
-#include "kernels/walk/sums.hpp"
 #include "kernels/loss/softmax.hpp"
+#include "kernels/walk/sums.hpp"
 
 namespace crossent {
 namespace {
@@ -55,7 +55,8 @@ template <temperature how> struct forward_class {
   CROSSENT_INLINE_MEMBER double_double<pack<float>> difference(pack<float> y, pack<float> x) const {
     const auto d = two_sum(y, -x);
     const pack<float> z = d.hi * inverse_hi;
-    if constexpr (how == temperature::any) return {z, fma(d.lo, inverse_hi, fma(d.hi, inverse_lo, product_error(d.hi, inverse_hi, z)))};
+    if constexpr (how == temperature::any)
+      return {z, fma(d.lo, inverse_hi, fma(d.hi, inverse_lo, product_error(d.hi, inverse_hi, z)))};
     else return {z, d.lo * inverse_hi};
   }
 
@@ -68,7 +69,8 @@ template <temperature how> struct forward_class {
     const auto of_logits = difference(y, x), rough = two_sum(of_logits.hi, -origin.hi);
     const pack<float> correction = at_least(set1(-1.0f), rough.lo + ((of_logits.lo - maxima_lo) - origin.lo));   // not NaN
     const pack<float> d = rough.hi + correction;
-    return {student_term(x, student_factor_lo), teacher_term(y), d, at_least(set1(-1.0f), correction - (d - rough.hi))};   // not NaN
+    return {
+        student_term(x, student_factor_lo), teacher_term(y), d, at_least(set1(-1.0f), correction - (d - rough.hi))};  // not NaN
   }
 
   // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double.
@@ -113,15 +115,16 @@ template <class T> struct cross_entropy_gradient {
 };
 
 template <temperature how, bool only_along>
-CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher, const source* q, const sink& to,
-                                           index begin, index end, const divergence_rows& p, const row_statistics& statistics,
-                const gradient_rows* cross_entropy,
-                                           double* value) {
+CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher, const source* q, const sink& to, index begin,
+                                   index end, const divergence_rows& p, const row_statistics& statistics,
+                                   const gradient_rows* cross_entropy, double* value) {
   const source s[] = {student, teacher, q ? *q : student};
   const auto make = [&](index row, index, auto o, auto out) {
     const forward_class<how> of_class(p, row, o);
-    const pack<float> factor = per_row<float>(p.teacher.factor, row, o), factor_lo = per_row<float>(p.teacher.factor_lo, row, o);
-    const pack<float> teacher_scale = per_row<float>(p.teacher_scale, row, o), small_difference_gradient = per_row<float>(p.small_difference_gradient, row, o);
+    const pack<float> factor = per_row<float>(p.teacher.factor, row, o),
+                      factor_lo = per_row<float>(p.teacher.factor_lo, row, o);
+    const pack<float> teacher_scale = per_row<float>(p.teacher_scale, row, o),
+                      small_difference_gradient = per_row<float>(p.small_difference_gradient, row, o);
     const bool with_cross_entropy = cross_entropy != nullptr;
     const cross_entropy_gradient<float> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
     const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
@@ -129,7 +132,8 @@ CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher,
       const pack<float> zero = set1(0.0f);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = select(factor == zero, zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * factor_lo)));
+      g = select(factor == zero, zero,
+                 fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * factor_lo)));
       if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;
@@ -140,12 +144,10 @@ CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher,
 }
 
 void forward_kl(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                        const divergence_rows& p, const row_statistics& statistics,
-                const gradient_rows* cross_entropy, double* value) {
+                const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy, double* value) {
   if (is_power_of_two<float>(p.t) && !student.lanes_over_rows)
     forward_kl_of<temperature::power_of_two, true>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
-  else
-    forward_kl_of<temperature::any, false>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
+  else forward_kl_of<temperature::any, false>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 // errors added, so that what is left are those of the factors.
 #pragma once
 
-#include "kernels/math/phi.hpp"
 #include "kernels/loss/row_quantities.hpp"
+#include "kernels/math/phi.hpp"
 #include "kernels/walk/row_sums.hpp"
 
 namespace crossent {
@@ -44,7 +44,8 @@ CROSSENT_INLINE information_term kl_term(doubles p, doubles q, doubles scale) {
   const mask<double> far = (p < half * q) | (q < half * p), p_is_larger = q < p;
   const doubles d = select(far, log(p) - log(q), log1p((p - q) / q));
   const doubles phi_of_d = phi_or_star(-absolute(d), zero, p_is_larger);
-  return {{select(far, p, select(p_is_larger, p, q)) * scale, select(far, zero, p - q) * scale}, {select(far, d, phi_of_d), one}};
+  return {
+      {select(far, p, select(p_is_larger, p, q)) * scale, select(far, zero, p - q) * scale}, {select(far, d, phi_of_d), one}};
 }
 
 // (p log(p/m) + q log(q/m))/2, m = (p + q)/2, as m phi(log p/m) + q phi*(log q/m), of which the halves are given, for p < q.
@@ -71,7 +72,7 @@ void information_sums(information kind, const source& p, const source& q, index 
     return [=](information_lanes& s, const doubles* x) {
       const doubles zero = set1(0.0), half = set1(0.5);
       const bool of_logs = kind == information::kl_div_log;
-      const doubles coefficient = kind == information::js_divergence              ? larger(x[0], x[1])
+      const doubles coefficient = kind == information::js_divergence       ? larger(x[0], x[1])
                                   : kind == information::kl_div || of_logs ? x[1]
                                                                            : x[0];
       const doubles nothing = set1(of_logs ? -constants<double>::infinity : 0.0);
@@ -89,9 +90,8 @@ void information_sums(information kind, const source& p, const source& q, index 
       }
       const bool two = kind == information::kl_divergence || kind == information::js_divergence;
       const bool some_tiny = any(is_tiny);   // adding 0 changes nothing
-      const auto add = [&](double_double<doubles>& to, doubles c, doubles v) CROSSENT_INLINE_LAMBDA {
-        add_product(to, c, exact(select(c == zero, zero, v)));
-      };
+      const auto add = [&](double_double<doubles>& to, doubles c, doubles v)
+                           CROSSENT_INLINE_LAMBDA { add_product(to, c, exact(select(c == zero, zero, v))); };
       for (int i = 0; i < (two ? 2 : 1); ++i) {
         add(s.sum, select(is_tiny, zero, t.c[i]), t.v[i]);
         if (some_tiny) add(s.tiny_sum, select(is_tiny, t.c[i], zero), t.v[i]);

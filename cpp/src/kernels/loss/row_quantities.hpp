@@ -10,8 +10,9 @@ namespace {
 // The tail as losses see it: a row whose maximum is infinite has none.
 CROSSENT_INLINE double_double<doubles> load_tail(const row_statistics& s, index i) {
   const doubles infinite = set1(constants<double>::infinity), nan = set1(constants<double>::nan);
-  return {select(absolute(load<double>(s.max + i)) == infinite, nan, load<double>(s.tail + i)),
-          s.is_extended ? load<double>(s.tail_lo + i) : set1(0.0)};
+  return {
+      select(absolute(load<double>(s.max + i)) == infinite, nan, load<double>(s.tail + i)),
+      s.is_extended ? load<double>(s.tail_lo + i) : set1(0.0)};
 }
 CROSSENT_INLINE double_double<doubles> load_inverse_max_term(const row_statistics& s, index i) {
   return {load<double>(s.inverse_max_term + i), s.is_extended ? load<double>(s.inverse_max_term_lo + i) : set1(0.0)};
@@ -67,7 +68,8 @@ void log_sum_difference(index rows, const row_statistics& a, const row_statistic
       continue;
     }
     const mask<double> are_tiny = (tail_a.hi < tiny) & (tail_b.hi < tiny);
-    const auto difference = select(far, normalised(log1p(tail_a) + -log1p(tail_b)), log1p((tail_a + -tail_b) / (exact(one) + tail_b)));
+    const auto difference =
+        select(far, normalised(log1p(tail_a) + -log1p(tail_b)), log1p((tail_a + -tail_b) / (exact(one) + tail_b)));
     store(out + i, select(are_tiny, zero, difference.hi));
     store(lo + i, select(are_tiny, zero, difference.lo));
     store(scaled + i, select(are_tiny, load<double>(a.tail_scaled + i) - load<double>(b.tail_scaled + i), zero));

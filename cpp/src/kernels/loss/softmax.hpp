@@ -1,8 +1,8 @@
 // The kernels that write one row array: softmax and gradients, log_softmax.
 #pragma once
 
-#include "kernels/walk/write.hpp"
 #include "kernels/simd/double_double.hpp"
+#include "kernels/walk/write.hpp"
 
 namespace crossent {
 namespace {
@@ -49,8 +49,8 @@ template <class T> struct target_entry {
 
 // Rows whose factor is 0 are 0, whatever is in them.
 template <class T, temperature how, bool with_beta, int arrays>
-CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to, index begin,
-                                               index end, const inverse_temperature& t, const gradient_rows& p) {
+CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to,
+                                               index begin, index end, const inverse_temperature& t, const gradient_rows& p) {
   write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
     const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
     const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
@@ -94,7 +94,7 @@ template <class T> void write_cached_gradient(const source& exponentials, const 
 
 template <class T>
 void write_log_softmax(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
-               const double* log_sum) {
+                       const double* log_sum) {
   const pack<T> inverse_hi = set1(static_cast<T>(t.hi)), inverse_lo = set1(static_cast<T>(t.lo));
   if (t.is_one) {
     write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {

@@ -7,7 +7,8 @@ namespace crossent {
 namespace {
 
 // The maximum of a block as a reference: 0 where all its logits are -inf.
-template <class T, class O> CROSSENT_INLINE pack<T> block_reference(const double* max, index row, index block, index blocks, O) {
+template <class T, class O> CROSSENT_INLINE pack<T> block_reference(const double* max, index row, index block, index blocks,
+                                                                    O) {
   const auto finite = [](double m) { return m == -constants<double>::infinity ? 0 : m; };
   if constexpr (O::lanes_over_rows) {
     alignas(pack_bytes) double lane[16] = {};
@@ -29,24 +30,24 @@ void weighted_gap_to_max(const source& x, const void* weight, index begin, index
   const index blocks = block_count(x.classes);
   sum_blocks<T, 1>({x}, begin, end, {out}, [&](index row, index block, auto o) {
     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
-    return [=](const pack<T>* v, index c, index n) {
-      return parts<T, 1>{{weighted_gap(v[0], top, weights<T>(weight, c, n, o))}};
-    };
+    return
+        [=](const pack<T>* v, index c, index n) { return parts<T, 1>{{weighted_gap(v[0], top, weights<T>(weight, c, n, o))}}; };
   });
 }
 
 // The same with class probabilities for weights, w q, and their mass.
 template <class T>
 void sum_probabilities(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
-                      const probability_sums& out) {
+                       const probability_sums& out) {
   const index blocks = block_count(x.classes);
-  sum_blocks<T, 3>({x, q}, begin, end, {out.weighted_gap_to_max, out.mass, out.mass_without_max}, [&](index row, index block, auto o) {
-    const pack<T> top = block_reference<T>(max, row, block, blocks, o);
-    return [=](const pack<T>* v, index c, index n) {
-      const pack<T> b = weights<T>(weight, c, n, o) * v[1];
-      return parts<T, 3>{{weighted_gap(v[0], top, b), b, select(v[0] == top, set1<T>(0), b)}};
-    };
-  });
+  sum_blocks<T, 3>({x, q}, begin, end, {out.weighted_gap_to_max, out.mass, out.mass_without_max},
+                   [&](index row, index block, auto o) {
+                     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
+                     return [=](const pack<T>* v, index c, index n) {
+                       const pack<T> b = weights<T>(weight, c, n, o) * v[1];
+                       return parts<T, 3>{{weighted_gap(v[0], top, b), b, select(v[0] == top, set1<T>(0), b)}};
+                     };
+                   });
 }
 
 // The first class of each row that equals its maximum; 0 where none does (NaN).

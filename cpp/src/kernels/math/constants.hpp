@@ -25,8 +25,8 @@ template <> struct constants<float> {
   static constexpr float step_high = has_fma ? 0x1.62e43p-4f : 0x1.63p-4f;   // ln2 / 8
   static constexpr float step_low = has_fma ? -0x1.05c61p-32f : -0x1.bd0106p-16f;
   static constexpr float exp_q[] = {0x1p-1f, 0x1.555c7ap-3f, 0x1.55483cp-5f};
-  static constexpr float expm1_q[] = {
-      0x1p-1f, 0x1.555554p-3f, 0x1.5554b2p-5f, 0x1.11118ap-7f, 0x1.6d71f8p-10f, 0x1.a032bep-13f};
+  static constexpr float expm1_q[] = {0x1p-1f,        0x1.555554p-3f,  0x1.5554b2p-5f,
+                                      0x1.11118ap-7f, 0x1.6d71f8p-10f, 0x1.a032bep-13f};
   static constexpr float log_p[] = {0x1.555554p-1f, 0x1.999a7ap-2f, 0x1.2438d2p-2f, 0x1.e2f72p-3f};
   static constexpr float exp_highest = 0x1.62e6p6f;   // exp is inf from here on (and below it by itself)
   static constexpr float exp_lowest = -0x1.a2p6f;     // exp is 0 up to here
@@ -47,17 +47,23 @@ template <> struct constants<double> {
   static constexpr double ln2_high = has_fma ? 0x1.62e42fefa39ep-1 : 0x1.62e42fefa0000p-1;
   static constexpr double ln2_low = has_fma ? 0x1.e6af278ece601p-50 : 0x1.cf79abc9e3b3ap-40;
   static constexpr double exp_steps = 1;
-  static constexpr double exp_q[] = {
-      0x1.000000000000ap-1, 0x1.55555555554fap-3, 0x1.555555555087dp-5, 0x1.1111111127bdap-7, 0x1.6c16c18429fa9p-10,
-      0x1.a01a012a5a13cp-13, 0x1.a0199a0c8d29ap-16, 0x1.71df254f29085p-19, 0x1.28ad72bb053d9p-22,
-      0x1.ad7f7177dd37cp-26};
+  static constexpr double exp_q[] = {0x1.000000000000ap-1,  0x1.55555555554fap-3,  0x1.555555555087dp-5,  0x1.1111111127bdap-7,
+                                     0x1.6c16c18429fa9p-10, 0x1.a01a012a5a13cp-13, 0x1.a0199a0c8d29ap-16, 0x1.71df254f29085p-19,
+                                     0x1.28ad72bb053d9p-22, 0x1.ad7f7177dd37cp-26};
   static constexpr double expm1_q[] = {
-      0x1p-1, 0x1.5555555555559p-3, 0x1.555555555553fp-5, 0x1.111111110f6dap-7, 0x1.6c16c16c1f0a9p-10,
-      0x1.a01a01afd3ac2p-13, 0x1.a01a017bb6acap-16, 0x1.71ddf87f4613fp-19, 0x1.27e5364f6ef54p-22,
-      0x1.af5e740b45e03p-26, 0x1.1ee84f600a45dp-29};
-  static constexpr double log_p[] = {
-      0x1.5555555555592p-1, 0x1.999999997fd72p-2, 0x1.24924941f52f6p-2, 0x1.c71c5205e49e5p-3, 0x1.74663fa87795ep-3,
-      0x1.39a1a66514b75p-3, 0x1.2f0639ca985b3p-3};
+      0x1p-1,
+      0x1.5555555555559p-3,
+      0x1.555555555553fp-5,
+      0x1.111111110f6dap-7,
+      0x1.6c16c16c1f0a9p-10,
+      0x1.a01a01afd3ac2p-13,
+      0x1.a01a017bb6acap-16,
+      0x1.71ddf87f4613fp-19,
+      0x1.27e5364f6ef54p-22,
+      0x1.af5e740b45e03p-26,
+      0x1.1ee84f600a45dp-29};
+  static constexpr double log_p[] = {0x1.5555555555592p-1, 0x1.999999997fd72p-2, 0x1.24924941f52f6p-2, 0x1.c71c5205e49e5p-3,
+                                     0x1.74663fa87795ep-3, 0x1.39a1a66514b75p-3, 0x1.2f0639ca985b3p-3};
   static constexpr double exp_highest = 0x1.62e7p9;
   static constexpr double exp_lowest = -0x1.75p9;
   static constexpr int subnormal_scale = 128;

@@ -26,7 +26,7 @@ template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> exponent) {
 // which so little remains that the last rounding is nearly the only one (0.56 ULP, measured: docs/design.md).
 constexpr std::uint32_t eighths[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
                                       0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
-constexpr float eighths_low[8] = {0x0p+0f,          -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,
+constexpr float eighths_low[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,
                                   0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c306p-27f, -0x1.a5217cp-28f};
 
 CROSSENT_INLINE pack<float> exp_rest(pack<float> x, pack<float> magic, pack<float> t, pack<float> low) {

@@ -11,11 +11,11 @@ namespace {
 
 template <class T> struct subnormal;
 template <> struct subnormal<float> {
-  static constexpr float tiny = 0x1p-100f;             // numbers below this are scaled
-  static constexpr float normal_exponential = -64;     // e^y is normal from this y on
-  static constexpr float no_exponential = -195;        // e^y is 0 up to this y, also times a coefficient of any size
-  static constexpr int exponential_exponent = 160;     // of the scaled e^y between the two
-  static constexpr int reciprocal_exponent = 64;       // of numbers that are divided by
+  static constexpr float tiny = 0x1p-100f;  // numbers below this are scaled
+  static constexpr float normal_exponential = -64;  // e^y is normal from this y on
+  static constexpr float no_exponential = -195;  // e^y is 0 up to this y, also times a coefficient of any size
+  static constexpr int exponential_exponent = 160;  // of the scaled e^y between the two
+  static constexpr int reciprocal_exponent = 64;  // of numbers that are divided by
 };
 template <> struct subnormal<double> {
   static constexpr double tiny = 0x1p-900;

@@ -42,7 +42,8 @@ template <class T> CROSSENT_INLINE double_double<pack<T>> operator/(double_doubl
   const pack<T> error = ((a.hi - p) - product_error(q, b.hi, p)) + (a.lo - q * b.lo);
   return {q, error / b.hi};
 }
-template <class T> CROSSENT_INLINE double_double<pack<T>> select(mask<T> m, double_double<pack<T>> yes, double_double<pack<T>> no) {
+template <class T> CROSSENT_INLINE double_double<pack<T>> select(mask<T> m, double_double<pack<T>> yes,
+                                                                 double_double<pack<T>> no) {
   return {select(m, yes.hi, no.hi), select(m, yes.lo, no.lo)};
 }
 

@@ -44,8 +44,12 @@ constexpr int pack_bytes = 64;
 constexpr int registers = pack_bytes / native_bytes;
 
 template <class T> struct bits_of;
-template <> struct bits_of<float> { using type = std::uint32_t; };
-template <> struct bits_of<double> { using type = std::uint64_t; };
+template <> struct bits_of<float> {
+  using type = std::uint32_t;
+};
+template <> struct bits_of<double> {
+  using type = std::uint64_t;
+};
 
 template <class T> struct pack {
   static constexpr int lanes = pack_bytes / static_cast<int>(sizeof(T));

@@ -84,8 +84,10 @@ template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0)
 
 // f(n) with n as a constant: the power of two that `count` packs are rounded up to.
 template <class F> CROSSENT_INLINE auto with_group_size(index count, F f) {
-  return count > 4 ? f(std::integral_constant<int, 8>{}) : count > 2 ? f(std::integral_constant<int, 4>{})
-         : count > 1 ? f(std::integral_constant<int, 2>{}) : f(std::integral_constant<int, 1>{});
+  return count > 4   ? f(std::integral_constant<int, 8>{})
+         : count > 2 ? f(std::integral_constant<int, 4>{})
+         : count > 1 ? f(std::integral_constant<int, 2>{})
+                     : f(std::integral_constant<int, 1>{});
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // From blocks to rows, eight to a pack, in float64: what the statistics of its blocks make of a row, and the range of factors.
 #pragma once
 
-#include "kernels/walk/definition.hpp"
 #include "kernels/simd/double_double.hpp"
+#include "kernels/walk/definition.hpp"
 
 namespace crossent {
 namespace {
@@ -90,8 +90,10 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
   using number = typename block_merging<T>::number;
   if (blocks == 1) {
     for (index i = 0; i < rows; i += 8) {
-      const doubles max = load<double>(in.max + i), reference = load<double>(in.reference + i), exponent = load<double>(in.exponent + i);
-      const number factor = merging.factor(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
+      const doubles max = load<double>(in.max + i), reference = load<double>(in.reference + i),
+                    exponent = load<double>(in.exponent + i);
+      const number factor =
+          merging.factor(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
       const number sum = merging.product(load<double>(in.sum_without_max + i), factor);
       const number tail = merging.tail(sum, load<double>(in.max_count + i));
       store(out.max + i, max);

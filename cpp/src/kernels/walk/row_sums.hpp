@@ -20,7 +20,9 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
   const auto resume = [&](index row, Sums* sums, index n) {
     if (begin > 0) each_kept(row, sums, n, [](Sums& to, const Sums& from) { to = from; });
   };
-  const auto keep = [&](index row, Sums* sums, index n) { each_kept(row, sums, n, [](const Sums& from, Sums& to) { to = from; }); };
+  const auto keep = [&](index row, Sums* sums, index n) {
+    each_kept(row, sums, n, [](const Sums& from, Sums& to) { to = from; });
+  };
   if (s[0].lanes_over_rows) {
     alignas(pack_bytes) T in[arrays][tile_classes * lanes];
     const index last = end_class(end, s[0].classes);

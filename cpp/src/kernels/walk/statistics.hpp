@@ -19,7 +19,8 @@ constexpr index group_bytes = group_packs * pack_bytes;
 // (`set_reference`), then its terms are summed (`sum`).
 template <class T, temperature how> struct block_pass {
   const char* data = nullptr;
-  index entry = 0, packs = 0, whole = 0, groups = 0;   // `whole` of the groups lie in memory, the last one may be in `last_group`
+  index entry = 0, packs = 0, whole = 0,
+        groups = 0;   // `whole` of the groups lie in memory, the last one may be in `last_group`
   bool first = false;                                  // of its row
   T max = 0;
   pack<T> last_group[group_packs], group_max[block_groups_max], sums[block_groups_max];
@@ -41,8 +42,8 @@ template <class T, temperature how> struct block_pass {
     index n = r.n - whole * group_packs * lanes;
     for (index j = 0; j < group_packs; ++j, n -= lanes)
       last_group[j] = n >= lanes ? load<T>(last + j * pack_bytes)
-                : n > 0    ? load_partial<T>(last + j * pack_bytes, n, -constants<T>::infinity)
-                           : set1(-constants<T>::infinity);
+                      : n > 0    ? load_partial<T>(last + j * pack_bytes, n, -constants<T>::infinity)
+                                 : set1(-constants<T>::infinity);
   }
   const char* group(index g) const { return g < whole ? data + g * group_bytes : reinterpret_cast<const char*>(last_group); }
 
@@ -112,7 +113,8 @@ template <class T, temperature how> struct block_pass {
 };
 
 template <class T, temperature how>
-CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
+CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index end, const inverse_temperature& t,
+                                             const block_statistics& out) {
   const index blocks = block_count(s.classes);
   block_pass<T, how> pass[2];
   index row = 0, block = begin;
@@ -188,9 +190,8 @@ template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, i
       } else {
         rows[0] = of_lane(l);
       }
-      each<tile_sums<T>::double_packs>([&](int k) CROSSENT_INLINE_LAMBDA {
-        s.lane[l][k] = first ? accumulator_of<T>(rows[k]) : s.lane[l][k] + rows[k];
-      });
+      each<tile_sums<T>::double_packs>(
+          [&](int k) CROSSENT_INLINE_LAMBDA { s.lane[l][k] = first ? accumulator_of<T>(rows[k]) : s.lane[l][k] + rows[k]; });
     }
   });
 }
@@ -203,8 +204,9 @@ template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<do
 }
 
 template <class T, temperature how>
-CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index count, class_range r, bool only_block, const inverse_temperature& s,
-                                       const block_statistics& out, index entry, index blocks, T* buffer) {
+CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index count, class_range r, bool only_block,
+                                          const inverse_temperature& s, const block_statistics& out, index entry, index blocks,
+                                          T* buffer) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
   tile<T> x = load_tile(rows, row, r, buffer);
   const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
@@ -276,7 +278,8 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
 }
 
 template <class T, temperature how>
-CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
+CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, const inverse_temperature& t,
+                                   const block_statistics& out) {
   const index blocks = block_count(s.classes);
   if (!s.lanes_over_rows) return statistics_over_classes<T, how>(s, begin, end, t, out);
   alignas(pack_bytes) T few[tile_classes * pack<T>::lanes];
@@ -290,7 +293,8 @@ CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, cons
 template <class T>
 void statistics(const source& s, index begin, index end, const inverse_temperature& t, const block_statistics& out) {
   if constexpr (sizeof(T) == 4)
-    if (!t.is_one && is_power_of_two<T>(t) && !s.lanes_over_rows) return statistics_over_classes<T, temperature::power_of_two>(s, begin, end, t, out);
+    if (!t.is_one && is_power_of_two<T>(t) && !s.lanes_over_rows)
+      return statistics_over_classes<T, temperature::power_of_two>(s, begin, end, t, out);
   if (t.is_one) statistics_of<T, temperature::one>(s, begin, end, t, out);
   else statistics_of<T, temperature::any>(s, begin, end, t, out);
 }

@@ -19,9 +19,8 @@ template <class T, int sums> CROSSENT_INLINE parts<T, sums> operator+(parts<T, s
 template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F term, index count) {
   parts<T, sums> zero;
   for (int k = 0; k < sums; ++k) zero.v[k] = set1<T>(0);
-  return with_group_size(count, [&](auto size) {
-    return tree<decltype(size)::value>([&](index j) { return j < count ? term(j) : zero; });
-  });
+  return with_group_size(
+      count, [&](auto size) { return tree<decltype(size)::value>([&](index j) { return j < count ? term(j) : zero; }); });
 }
 
 // What writes an entry per class beside the sums: nothing.
@@ -147,7 +146,7 @@ CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[array
 // make(row, block, orientation, entries) gives the term function; the entries of the block are open while it is called.
 template <class T, int sums, terms weight, int arrays, class Make, class Entries>
 CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
-                               Entries& to) {
+                                      Entries& to) {
   constexpr index lanes = pack<T>::lanes;
   const index blocks = block_count(s[0].classes);
   alignas(pack_bytes) T in[arrays][block_classes];
@@ -164,9 +163,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
       for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
       const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
-      const auto put = [&](const parts<T, sums>& group) {
-        each<sums>([&](int k) { add_terms(total[k], group.v[k]); });
-      };
+      const auto put = [&](const parts<T, sums>& group) { each<sums>([&](int k) { add_terms(total[k], group.v[k]); }); };
       if constexpr (weight == terms::heavy) put_heavy<T, sums>(term, from, r, put);
       index g = 0;
       for (; weight == terms::light && (g + group_packs) * lanes <= r.n; g += group_packs)
@@ -201,7 +198,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
 
 template <class T, int sums, int arrays, class Make, class Entries>
 CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
-                                Entries& to) {
+                                   Entries& to) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
   static_assert(tile_classes % group_classes == 0);
   const index blocks = block_count(s[0].classes);

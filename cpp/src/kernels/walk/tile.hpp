@@ -30,7 +30,8 @@ CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* to, i
 }
 
 // n numbers `stride` bytes apart, as T.
-template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step, bool round_to_float = false) {
+template <class T> void gather(const char* from, index stride, dtype type, index n, T* to, index to_step,
+                               bool round_to_float = false) {
   const auto same = [](auto v) { return v; };
   if (round_to_float && type == dtype::float64)
     return read_each<T, double>(from, stride, n, to, to_step, [](double v) { return static_cast<float>(v); });
@@ -205,8 +206,7 @@ CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, inde
   const index stride = tile_stride<T>(s, row);
   if (stride == item_size(s.type)) {   // of another dtype
     char* to = s.rows[row] + r.begin * s.class_stride;
-    for (index i = 0; i < r.n; ++i)
-      scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
+    for (index i = 0; i < r.n; ++i) scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
     return;
   }
   if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
