@@ -33,7 +33,7 @@ struct row_call : call {
 };
 
 struct cross_entropy_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
@@ -42,6 +42,7 @@ struct cross_entropy_function {
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
     c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
     return c.compute_cross_entropy(target, request);
   }
@@ -105,13 +106,14 @@ struct kl_div_with_logits_function {
 
 struct distillation_loss_function {
   CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
-                     ignore_index, label_smoothing, sample_weight, reduction, denominator)
+                     ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
     read_ignore_index(given[arg::ignore_index], c.options);
     c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
     const bool with_target = given[arg::target] != Py_None;
     const array target = with_target ? c.class_target(given[arg::target], c.x, c.rows, c.options) : array();
     distillation_options terms;
@@ -136,6 +138,7 @@ struct distillation_loss_function {
     if (weight != Py_None) raise_from_python("refuse_without_target", "weight");
     if (!options.has_ignore_index || options.ignore_index != -100) raise_from_python("refuse_without_target", "ignore_index");
     if (options.label_smoothing != 0) raise_from_python("refuse_without_target", "label_smoothing");
+    if (options.z_loss != 0) raise_from_python("refuse_without_target", "z_loss");
   }
 };
 

@@ -18,11 +18,13 @@ def logsumexp_backward(grad_output: object, x: object, axis: object, keepdims: o
 
 def cross_entropy(
     logits: object, target: object, axis: object, weight: object, ignore_index: object, label_smoothing: object,
-    sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
+    z_loss: object, sample_weight: object, reduction: object, denominator: object, return_grad: object,
+    grad_out: object, /,
 ) -> Loss | tuple[Loss, Array]: ...
 def cross_entropy_backward(
     grad_output: object, logits: object, target: object, axis: object, weight: object, ignore_index: object,
-    label_smoothing: object, sample_weight: object, reduction: object, denominator: object, out: object, /,
+    label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
+    out: object, /,
 ) -> Array: ...
 def nll_loss(
     log_probs: object, target: object, axis: object, weight: object, ignore_index: object, sample_weight: object,
@@ -43,13 +45,14 @@ def kl_div_with_logits_backward(
 def distillation_loss(
     logits: object, teacher_logits: object, target: object, axis: object, temperature: object, alpha: object,
     scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index: object,
-    label_smoothing: object, sample_weight: object, reduction: object, denominator: object, return_grad: object,
-    grad_out: object, /,
+    label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
+    return_grad: object, grad_out: object, /,
 ) -> Loss | tuple[Loss, Array]: ...
 def distillation_loss_backward(
     grad_output: object, logits: object, teacher_logits: object, target: object, axis: object, temperature: object,
     alpha: object, scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index: object,
-    label_smoothing: object, sample_weight: object, reduction: object, denominator: object, out: object, /,
+    label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
+    out: object, /,
 ) -> Array: ...
 def binary_cross_entropy(
     probs: object, target: object, weight: object, log_floor: object, reduction: object, denominator: object,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     class _Options(IndexLossOptions, total=False):
         label_smoothing: float
+        z_loss: float
 
 
 @overload
@@ -38,6 +39,7 @@ def cross_entropy(
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     denominator: float | None = None,
@@ -56,6 +58,9 @@ def cross_entropy(
 
         indices:        loss = v * ((1 - e) * w[y] * -log p[y]  +  e / C * sum_c w[c] * -log p[c])
         probabilities:  loss = v * sum_c w[c] * ((1 - e) * q[c] + e / C) * -log p[c]
+
+    ``z_loss`` adds ``v * z_loss * logsumexp(x)^2`` to the loss of each row that is not ignored, whatever ``w[y]`` is:
+    it keeps the logits of a language model near log-probabilities.
 
     ``"mean"`` divides the sum of the losses by the sum of ``v * w[y]`` over the rows that are not ignored, also with
     smoothing: with class weights, and not by the number of rows. For probabilities it divides by the sum of ``v``
@@ -81,6 +86,8 @@ def cross_entropy(
         Rows of this target are left out. None leaves no row out. Only with class indices.
     label_smoothing : float, default 0.0
         The share of the target that is spread evenly over all classes, in [0, 1].
+    z_loss : float, default 0.0
+        The coefficient of the squared logsumexp of each row, finite and >= 0.
     sample_weight : array_like, optional
         A weight per row, finite and >= 0, in the shape of `logits` without the class axis or broadcastable to it; any
         of the dtypes of `logits`. The default is ones.
@@ -116,6 +123,7 @@ def cross_entropy(
     ----------
     C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equations 4.108 and 4.109.
     C. Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, section 7 (smoothing).
+    A. Chowdhery et al., PaLM: Scaling Language Modeling with Pathways, JMLR 24, 2023, section 5 (z-loss).
 
     Examples
     --------
@@ -133,7 +141,7 @@ def cross_entropy(
     [[ 0.25 -0.25]]
     """
     return _core.cross_entropy(
-        logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+        logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator,
         return_grad, grad_out,
     )
 
@@ -147,6 +155,7 @@ def cross_entropy_backward(
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     denominator: float | None = None,
@@ -161,14 +170,14 @@ def cross_entropy_backward(
     and with ``b`` the coefficients of ``-log p`` in its loss; for indices ``q[c]`` is 1 where ``c = y``, else 0::
 
         b[c] = v * w[c] * ((1 - e) * q[c]  +  e / C)
-        out[c] = g * (p[c] * sum_k b[k] - b[c]) / denominator
+        out[c] = g * (p[c] * (sum_k b[k] + 2 * v * z_loss * logsumexp(x)) - b[c]) / denominator
 
     Parameters
     ----------
     grad_output : array_like
         ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
         axis for ``"none"``; any of the dtypes of `logits`.
-    logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction, denominator
+    logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
         As for `cross_entropy`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
@@ -196,6 +205,6 @@ def cross_entropy_backward(
      [-0.5  0.5]]
     """
     return _core.cross_entropy_backward(
-        grad_output, logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, reduction,
+        grad_output, logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
         denominator, out,
     )

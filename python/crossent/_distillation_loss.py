@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         divergence: Divergence
         beta: float
         label_smoothing: float
+        z_loss: float
 
 
 @overload
@@ -55,6 +56,7 @@ def distillation_loss(
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     denominator: float | None = None,
@@ -95,7 +97,7 @@ def distillation_loss(
         As for `kl_div_with_logits`.
     beta : float, default 0.5
         As for `kl_div_with_logits`.
-    weight, ignore_index, label_smoothing
+    weight, ignore_index, label_smoothing, z_loss
         As for `cross_entropy`; the defaults only without `target`. The class weights do not enter the divergence.
     sample_weight : array_like, optional
         A weight per row, of both terms, as for `cross_entropy`.
@@ -138,7 +140,7 @@ def distillation_loss(
     """
     return _core.distillation_loss(
         logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
-        weight, ignore_index, label_smoothing, sample_weight, reduction, denominator,
+        weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator,
         return_grad, grad_out,
     )
 
@@ -158,6 +160,7 @@ def distillation_loss_backward(
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     denominator: float | None = None,
@@ -178,7 +181,7 @@ def distillation_loss_backward(
         ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
         axis for ``"none"``; any of the dtypes of `logits`.
     logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight, \
-ignore_index, label_smoothing, sample_weight, reduction, denominator
+ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
         As for `distillation_loss`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
@@ -206,5 +209,5 @@ ignore_index, label_smoothing, sample_weight, reduction, denominator
     """
     return _core.distillation_loss_backward(
         grad_output, logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
-        weight, ignore_index, label_smoothing, sample_weight, reduction, denominator, out,
+        weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator, out,
     )

@@ -229,6 +229,13 @@ def fraction(name: str, value: object) -> float:
     return result
 
 
+def at_least_zero(name: str, value: object) -> float:
+    result = number(name, value)
+    if not 0 <= result < math.inf:
+        raise ValueError(f"{name} is {result}: expected a finite number >= 0")
+    return result
+
+
 def at_most_zero(name: str, value: object) -> float:
     result = number(name, value)
     if not result <= 0:

@@ -79,11 +79,18 @@ def coefficients(a, o, x, rows):
 
 def cross_entropy(a, o, rows):
     x = a["logits"]
-    b, denominator, _ = coefficients(a, o, x, rows)
+    b, denominator, counted = coefficients(a, o, x, rows)
     log_p = log_softmax(x)
     losses = times(b, -log_p).sum(axis=1)
     total, p = b.sum(axis=1, keepdims=True), np.exp(log_p)
-    return [Term(losses, losses, times(total, p - b / total), times(total, p + b / total), denominator)]
+    grads, sizes = times(total, p - b / total), times(total, p + b / total)
+    z = np.where(counted, row_weights(a, rows), 0.0) * o.get("z_loss", 0.0)
+    if z.any() and x.size:
+        lse = x.max(axis=1) - log_p.max(axis=1)
+        losses = losses + times(z, lse**2)
+        of_z = times(column(z), 2 * column(lse) * p)
+        grads, sizes = grads + of_z, sizes + np.abs(of_z)
+    return [Term(losses, losses, grads, sizes, denominator)]
 
 
 def nll_loss(a, o, rows):

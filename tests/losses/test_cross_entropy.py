@@ -43,6 +43,43 @@ def test_value_and_gradient_with_label_smoothing(draw, dtype, rng):
             oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, label_smoothing=smoothing))
 
 
+def z_loss_scale(x, z, loss):
+    """What the error of a loss is measured at: logsumexp = max + log1p(tail) may cancel, and has the error of the
+    latter then."""
+    rows = [oracle.Row(row) for row in x]
+    return [max(abs(value), 2 * z * abs(row.logsumexp()) * row.log_total, z * row.log_total**2 * oracle.ulp(1.0, x.dtype))
+            for value, row in zip(loss, rows, strict=True)]
+
+
+@pytest.mark.parametrize("draw", [draw for draw in distributions.ALL if draw is not distributions.wide],  # squares overflow
+                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("shifted", [False, True], ids=["as drawn", "logsumexp near 0"])
+def test_value_and_gradient_with_z_loss(draw, shifted, dtype, rng):
+    for n, c in ((20, 2), (12, 17), (2, 1025)):
+        x, target = draw(rng, n, c, dtype), rng.integers(0, c, n)
+        if draw is distributions.masked:
+            target = x.argmax(axis=1)
+        if shifted:
+            x = (x - xe.logsumexp(x, keepdims=True)).astype(dtype)
+        for options in ({"z_loss": 1e-4}, {"z_loss": 10.0}, {"z_loss": 0.5, "label_smoothing": 0.1},
+                        {"z_loss": 0.5, "weight": np.zeros(c)}):
+            loss, grad = xe.cross_entropy(x, target, reduction="none", return_grad=True, **options)
+            wanted = oracle.cross_entropy_rows(x, target, **options)
+            oracle.assert_within(LIMIT, loss, wanted, z_loss_scale(x, options["z_loss"], wanted))
+            oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, target, **options))
+
+
+def test_gradient_where_z_loss_cancels_the_coefficients():
+    """A = 1 + 2 z logsumexp is exactly 0: the second term of a smoothed gradient is all there is."""
+    x = np.array([[-1.0, -np.inf]])
+    options = {"z_loss": 0.5, "reduction": "none", "return_grad": True}
+    assert xe.cross_entropy(x, [0], **options)[1].tolist() == [[-1.0, 0.0]]
+    assert xe.cross_entropy(x, [[1.0, 0.0]], **options)[1].tolist() == [[-1.0, 0.0]]
+    loss, grad = xe.cross_entropy(x, [0], label_smoothing=0.5, **options)
+    assert loss[0] == np.inf
+    assert grad.tolist() == [[-0.75, -0.25]]
+
+
 @pytest.mark.parametrize("classes", [2, 3, 10, 17, 1000, 5000])
 def test_constant_tail_over_a_grid_of_gaps(classes, dtype):
     """Errors of equal terms are biased, and random rows hide them: 10,000 gaps per number of classes. With x_0 = gap

@@ -65,6 +65,7 @@ OPTIONS = {
     "beta": Option(0.25, values=(0.1, 0.5, 0.9), bad_values=(-0.1, 1.1, NAN), bad_types=NO_NUMBERS),
     "label_smoothing": Option(
         0.125, values=(0.0, 0.1, 0.5, 1.0), bad_values=(-0.1, 1.0000001, 1.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
+    "z_loss": Option(0.25, values=(0.0, 1e-4, 0.5), bad_values=(-0.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
     "log_floor": Option(-2.5, values=(None, -100.0, -2.5), bad_values=(NAN,), bad_types=NO_NUMBERS),
     "denominator": Option(
         3.0, values=(1.0, 7.5, 64), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS, needs={"reduction": "mean"}),

@@ -18,19 +18,21 @@ from .functions import ALIKE, Form, Function, Loss
 
 BOTH_WEIGHTS = {"weight": PER_CLASS, "sample_weight": PER_ROW}
 EVERY_WEIGHT = {"weight": PER_ELEMENT, "pos_weight": PER_ELEMENT}
-NO_TARGET = ("alpha", "weight", "ignore_index", "label_smoothing")  # what distillation refuses without one
+NO_TARGET = ("alpha", "weight", "ignore_index", "label_smoothing", "z_loss")  # what distillation refuses without one
 INDEX_CASES = {"weight": {"weight": PER_CLASS}, "sample_weight": {"sample_weight": PER_ROW},
                "ignore_index": {"ignore_index": 4}, "ignore_none": {"ignore_index": None}}
+Z_LOSS_CASES = {"z_loss": {"z_loss": 0.25},
+                "weight_smoothing_z_loss": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 1e-4}}
 
 CROSS_ENTROPY = Loss(
     "cross_entropy",
-    "logits, target, *, axis=None, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, "
-    "reduction='mean', denominator=None",
+    "logits, target, *, axis=None, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
+    "sample_weight=None, reduction='mean', denominator=None",
     Form(
         arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
         cases={**INDEX_CASES, "label_smoothing": {"label_smoothing": 0.1},
                "label_smoothing_1": {"label_smoothing": 1.0},
-               "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3},
+               "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3}, **Z_LOSS_CASES,
                "everything": {**BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05}},
         golden={},  # contract/golden.py has its own arrays for class indices
         accuracy={"cross_entropy": {}, "cross_entropy smoothed": {**BOTH_WEIGHTS, "label_smoothing": 0.1}},
@@ -39,9 +41,10 @@ CROSS_ENTROPY = Loss(
     Form(
         "probabilities", arrays={"logits": LOGITS, "target": PROBABILITIES}, draw=draws.probabilities,
         lacks=("ignore_index",),
-        cases={"weight": {"weight": PER_CLASS}, "smoothing": {"label_smoothing": 0.1},
+        cases={"weight": {"weight": PER_CLASS}, "smoothing": {"label_smoothing": 0.1}, **Z_LOSS_CASES,
                "sample_weight": {"sample_weight": PER_ROW}, "everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3}},
-        golden={"cross_entropy": {}, "cross_entropy options": {**BOTH_WEIGHTS, "label_smoothing": 0.125}},
+        golden={"cross_entropy": {}, "cross_entropy options": {**BOTH_WEIGHTS, "label_smoothing": 0.125},
+                "cross_entropy z_loss": {**BOTH_WEIGHTS, "z_loss": 0.25}},
         accuracy={"cross_entropy probabilities": {}},
     ),
     exact=exact.cross_entropy,
@@ -84,18 +87,20 @@ DISTILLATION_CASES = {
     "unscaled": {"temperature": 3.0, "scale_by_temperature": False},
     "everything": {"temperature": 2.0, "alpha": 0.25, **BOTH_WEIGHTS, "label_smoothing": 0.05},
     "js": {"divergence": "js", "beta": 0.3},
+    "z_loss": {"temperature": 2.0, "alpha": 0.25, "z_loss": 0.25},
 }
 DISTILLATION_LOSS = Loss(
     "distillation_loss",
     "logits, teacher_logits, target=None, *, axis=None, temperature=1.0, alpha=None, scale_by_temperature=True, "
-    "divergence='forward', beta=0.5, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, "
-    "reduction='mean', denominator=None",
+    "divergence='forward', beta=0.5, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
+    "sample_weight=None, reduction='mean', denominator=None",
     Form(
         "indices", arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": CLASS_INDICES},
         draw=draws.logits_teacher_classes,
         cases={**DISTILLATION_CASES, "ignore_index": {"ignore_index": 2, "temperature": 2.0}},
         golden={"distillation_loss indices": {"temperature": 3.0, "alpha": 0.25, **BOTH_WEIGHTS,
                                               "label_smoothing": 0.125, "ignore_index": 0},
+                "distillation_loss z_loss": {"z_loss": 0.25},
                 "distillation_loss_backward": {}},
         accuracy={"distillation_loss": {"alpha": 0.7}}, gradient_limit=8,
     ),

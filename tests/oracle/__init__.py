@@ -66,25 +66,33 @@ def exact(array):
 # ---- Cross-entropy ---------------------------------------------------------------------------------------------------
 
 
-def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None):
-    """Per row: (a, b, v * w[y]), with a the coefficient of -log p[y] alone and b (C,) the smoothing part of each class;
-    None for a row that counts for nothing. With class probabilities, an (N, C) target, b is all there is: (0, b, v)."""
+def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, z_loss=0.0):
+    """Per row: (a, b, v * w[y], v * z), with a the coefficient of -log p[y] alone, b (C,) the smoothing part of each
+    class, and v * z that of logsumexp**2; None for an ignored row. With class probabilities, an (N, C) target, b is all
+    there is of a: (0, b, v, v * z)."""
     w = [mpf(1)] * c if weight is None else exact(weight)
     v = [mpf(1)] * n if sample_weight is None else exact(sample_weight)
-    e = mpf(float(label_smoothing))
+    e, z = mpf(float(label_smoothing)), mpf(float(z_loss))
     spread = [e / c * w_c for w_c in w] if e else None
     rows = []
     for i in range(n):
         if np.ndim(target) == 2:
             q = exact(target[i])
-            rows.append((ZERO, [v[i] * w_c * ((1 - e) * q_c + e / c) for w_c, q_c in zip(w, q, strict=True)], v[i]))
+            rows.append((ZERO, [v[i] * w_c * ((1 - e) * q_c + e / c) for w_c, q_c in zip(w, q, strict=True)], v[i],
+                         v[i] * z))
             continue
         y = int(target[i])
         if ignore_index is not None and y == ignore_index:
             rows.append(None)
         else:
-            rows.append((v[i] * (1 - e) * w[y], [v[i] * s for s in spread] if spread else None, v[i] * w[y]))
+            rows.append((v[i] * (1 - e) * w[y], [v[i] * s for s in spread] if spread else None, v[i] * w[y],
+                         v[i] * z))
     return rows
+
+
+def is_read(entry):
+    """Whether any coefficient of a row is not 0."""
+    return entry is not None and bool(entry[0] or entry[3] or (entry[1] and any(entry[1])))
 
 
 def dot(coefficient, value):
@@ -103,12 +111,14 @@ def cross_entropy_rows(logits, target, **options):
     losses = np.empty(n, dtype=object)
     for i, entry in enumerate(coefficients(n, c, target, **options)):
         losses[i] = ZERO
-        if entry is None or not (entry[0] or (entry[1] and any(entry[1]))):
+        if not is_read(entry):
             continue
-        log_p = Row(logits[i]).log_softmax()
+        row = Row(logits[i])
+        log_p = row.log_softmax()
         losses[i] = dot(entry[0], -log_p[class_of(target, i)])
         if entry[1]:
             losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p, strict=True))
+        losses[i] += entry[3] * row.logsumexp() ** 2
     return losses
 
 
@@ -136,23 +146,26 @@ def scales(n, c, target, reduction, grad_output=1.0, mean_denominator=None, **op
 
 def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
     """(gradient, scale): the exact (N, C) gradient (A - b_c) p_c - b_c (1 - p_c) and the larger of its two terms,
-    at which a result's spacing is measured."""
+    at which a result's spacing is measured. A has 2 v z logsumexp in it."""
     n, c = logits.shape
     factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options)
     grad, scale = np.full((n, c), ZERO, dtype=object), np.full((n, c), ZERO, dtype=object)
     for i, entry in enumerate(coefficients(n, c, target, **options)):
-        if entry is None or not factor[i] or not (entry[0] or (entry[1] and any(entry[1]))):
+        if not factor[i] or not is_read(entry):
             continue
         row, y = Row(logits[i]), class_of(target, i)
         p, q = row.softmax(), row.one_minus_softmax()
         b = [s * factor[i] for s in entry[1]] if entry[1] else [ZERO] * c
         b[y] += entry[0] * factor[i]
-        total = mp.fsum(b)
-        if entry[1]:
-            first = [(total - b[k]) * p[k] for k in range(c)]
+        total, slope = mp.fsum(b), 2 * entry[3] * row.logsumexp() * factor[i]
+        if entry[1] or entry[3]:
+            first = [((total - b[k]) + slope) * p[k] for k in range(c)]  # 60 digits do not hold 1 + slope
             second = [b[k] * q[k] for k in range(c)]
             grad[i] = [f - s for f, s in zip(first, second, strict=True)]
             scale[i] = [max(abs(f), abs(s)) for f, s in zip(first, second, strict=True)]
+            if entry[3]:  # where logsumexp = max + log_total cancels, its error is that of log_total
+                error = abs(2 * entry[3] * factor[i] * row.log_total)
+                scale[i] = [max(a, error * p_c) for a, p_c in zip(scale[i], p, strict=True)]
         else:  # one term each: computed per distinct logit
             grad[i] = row.expand([total * e / row.total for e in row.e])
             grad[i, y] = -total * q[y]

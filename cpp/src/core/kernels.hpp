@@ -12,7 +12,8 @@
 //   tail                   sum_c exp((x_c - max)/T) without one instance of the maximum: p_argmax = 1 / (1 + tail)
 //   log_sum                log(1 + tail), so that -log p_c = (max - x_c)/T + log_sum
 //   p_c                    e_c inverse_max_term / (1 + tail)
-//   b_c, A                 the coefficient of -log p_c in a loss, and sum_c b_c; the gradient is A p_c - b_c
+//   b_c, A                 the coefficient of -log p_c in a loss, and sum_c b_c; the gradient is A p_c - b_c. With a z-loss,
+//                          z logsumexp(x)^2, A has 2 z logsumexp(x) in it
 //   mass                   sum_c w_c q_c of class probabilities q; weighted_gap_to_max: sum_c w_c (max - x_c)
 //   factor, beta, gamma    of a gradient: e_c factor - w_c (beta + gamma q_c)
 //   s, t, m, d             softmax of the student and of the teacher, their mixture, and log(t_c / s_c)
@@ -96,7 +97,7 @@ struct row_coefficient {
   bool from_max = false;  // of terms that are counted from the maximum: their inverse_max_term is 1
 };
 
-// out_c = e_c factor - weight_c (beta + gamma q_c), with e_c counted in `exponent`; rows with factor 0 become zero.
+// out_c = e_c factor - weight_c (beta + gamma q_c), with e_c counted in `exponent`; rows where all three numbers are 0 become zero.
 struct alignas(64) gradient_rows {
   double exponent[batch_rows], factor[batch_rows];
   double beta[batch_rows], gamma[batch_rows];
@@ -120,7 +121,7 @@ struct probability_sums {
 struct alignas(64) cross_entropy_rows {
   // Of the call.
   bool probabilities, smoothed, with_gradient, with_loss_lo;
-  double label_smoothing, classes, weight_sum, weight_sum_lo, divisor;
+  double label_smoothing, z_loss, classes, weight_sum, weight_sum_lo, divisor;
   // Of each row, in.
   index count;
   double row_weight[batch_rows];  // v; 0: the row is not there

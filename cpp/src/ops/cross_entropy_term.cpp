@@ -132,6 +132,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   r.with_gradient = plan_.writes();
   r.with_loss_lo = with_loss_lo;
   r.label_smoothing = options_.label_smoothing;
+  r.z_loss = options_.z_loss;
   r.classes = static_cast<double>(plan_.classes);
   r.weight_sum = rounded(weight_sum_);
   r.weight_sum_lo = weight_sum_.lo - (r.weight_sum - weight_sum_.hi);
@@ -149,6 +150,9 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
       for (index i = 0; i < batch.count; ++i)
         r.target[i] = r.row_weight[i] != 0 ? load(x.x[i] + state.y()[i] * logits.class_stride) : 0;
     });
+  // A target of weight 0 has no coefficient: its entry is as those of the other classes.
+  for (index i = 0; i < batch.count && r.z_loss > 0; ++i)
+    if (r.class_weight[i] == 0) state.y()[i] = targets::ignored;
   kernels().cross_entropy(x.statistics, r);
   if (!plan_.writes()) return;
   r.gradient.weight = weight_;

@@ -92,6 +92,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       has_ignore_(options.has_ignore_index),
       ignore_(options.ignore_index),
       smoothed_(options.label_smoothing > 0),
+      with_z_loss_(options.z_loss > 0),
       is_mean_(options.reduction != reduction_kind::none && options.reduction != reduction_kind::sum),
       given_denominator_(options.denominator),
       weights_(static_cast<const char*>(options.weight.data)),
@@ -183,7 +184,7 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
     return;
   }
   sample_weight_.load(first, count, row_weight);
-  const bool zero_counts = smoothed_ || all;   // rows whose class has weight 0
+  const bool zero_counts = smoothed_ || with_z_loss_ || all;   // rows whose class has weight 0
   for (index i = 0; i < count; ++i) {
     class_weight[i] = y[i] < 0 ? 0.0 : weight(y[i]);
     row_weight[i] = y[i] < 0 || (class_weight[i] == 0 && !zero_counts) ? 0.0 : row_weight[i];

@@ -70,7 +70,7 @@ class targets {
   index classes_;
   bool has_ignore_;
   std::int64_t ignore_;
-  bool smoothed_;
+  bool smoothed_, with_z_loss_;
   bool is_mean_;
   double given_denominator_;
   const char* weights_;

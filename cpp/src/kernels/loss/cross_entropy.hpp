@@ -1,6 +1,6 @@
 // Losses in -log p of rows, eight to a pack, in float64.
 //
-// A loss is sum_c b_c (-log p_c), with -log p_c = (max - x_c) + log(1 + tail). It comes to a value, and to the coefficients A = sum b
+// A loss is sum_c b_c (-log p_c), or has z logsumexp^2 in it, with -log p_c = (max - x_c) + log(1 + tail). It comes to a value, and to the coefficients A = sum b
 // and b_c, from which its gradient follows, with u = exp(x_c - max):
 //
 //   A p_c - b_c = ((A - b_c) u - b_c ((1 - u) + tail)) / (1 + tail)
@@ -76,7 +76,11 @@ template <class N> struct smoothing {
         weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))) {}
 };
 
-// v sum b (-log p), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
+template <class N> CROSSENT_INLINE N logsumexp_of(const row_statistics& statistics, index i, N tail) {
+  return number<N>(load<double>(statistics.max + i)) + log1p(tail);
+}
+
+// v (sum b (-log p) + z logsumexp^2), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
 template <bool probabilities, class N>
 CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s,
                              N tail) {
@@ -90,6 +94,10 @@ CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entro
     loss = times(s.keep * of(r.class_weight), gap + log_sum);
   }
   if (r.smoothed) loss = loss + s.each * (of(r.weighted_gap_to_max) + s.weight_sum * log_sum);
+  if (r.z_loss != 0) {
+    const N lse = logsumexp_of(statistics, i, tail);
+    loss = loss + number<N>(set1(r.z_loss)) * (lse * lse);
+  }
   return times(of(r.row_weight), loss);
 }
 
@@ -98,11 +106,13 @@ template <class N> struct class_coefficients {
   N b, others;
 };
 template <class N> struct coefficients {
-  N sum;  // A
+  N sum;  // of b
+  N of_p;  // A: the same, or with 2 z logsumexp
   class_coefficients<N> target, max;  // of the class y (class indices alone), and of the class of the maximum
 };
 template <bool probabilities, class N>
-CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, index i, const smoothing<N>& s) {
+CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics, const cross_entropy_rows& r, index i,
+                                                const smoothing<N>& s, const row_tail<N>& row) {
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   const auto weight_sum_without = [&](N w) CROSSENT_INLINE_LAMBDA { return s.weight_sum + -w; };
   const N of_targets = s.keep * of(probabilities ? r.mass : r.class_weight);
@@ -116,10 +126,16 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const cross_entropy_rows& r, ind
     const N w = of(r.class_weight);
     c.target.b = of_targets + s.each * w;
     c.target.others = s.each * weight_sum_without(w);
-    if (!r.smoothed) return c;
-    const N max_weight = of(r.argmax_weight);
+    const N max_weight = r.smoothed ? of(r.argmax_weight) : number<N>(set1(0.0));
     c.max.b = s.each * max_weight;
     c.max.others = of_targets + s.each * weight_sum_without(max_weight);
+  }
+  c.of_p = c.sum;
+  if (r.z_loss != 0) {
+    const N twice_z = number<N>(set1(2 * r.z_loss)), slope = twice_z * logsumexp_of(statistics, i, row.tail);
+    c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny)));
+    if constexpr (!probabilities) c.target.others = c.target.others + slope;
+    c.max.others = c.max.others + slope;
   }
   return c;
 }
@@ -136,11 +152,11 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
   const smoothing<doubles> s_rounded(r);
   const N divisor = number<N>(set1(r.divisor));
   // The three products and sums of a loss without smoothing may be rounded one by one.
-  const bool round_loss = std::is_same_v<N, doubles> || !(r.smoothed || r.with_loss_lo);
+  const bool round_loss = std::is_same_v<N, doubles> || !(r.smoothed || r.z_loss != 0 || r.with_loss_lo);
   for (index i = 0; i < r.count; i += 8) {
     const row_tail<N> row(statistics, i);
     const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
-    const coefficients<N> c = coefficients_of<probabilities>(r, i, s);
+    const coefficients<N> c = coefficients_of<probabilities>(statistics, r, i, s, row);
     const auto loss = round_loss ? exact(loss_value<probabilities>(statistics, r, i, s_rounded, first_part(tail)))
                                  : two_numbers(loss_value<probabilities>(statistics, r, i, s, tail));
     store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
@@ -148,24 +164,25 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     if (!r.with_gradient) continue;
 
     const doubles g = load<double>(r.upstream + i);
-    const N sum = number<N>(set1(1.0)) + tail, scale = number<N>(g) * v / divisor;
-    const mask<double> has_no_gradient =
-        (first_part(v) == zero) | (one_number(c.sum) == zero) | (g == zero);  // whatever is in it
+    const N one = number<N>(set1(1.0)), sum = one + tail, scale = number<N>(g) * v / divisor;
+    const doubles counts = r.z_loss != 0 ? set1(1.0) : one_number(c.sum);
+    const mask<double> has_no_gradient = (first_part(v) == zero) | (counts == zero) | (g == zero);  // whatever is in the row
     const auto store_row = [&](double* to, doubles x)
                                CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
-    const auto store_entry = [&](double* to, N x, N b) CROSSENT_INLINE_LAMBDA {
-      store_row(to, row.add_tiny(one_number(x / sum * scale), -b, scale));
+    const N twice_z = number<N>(set1(2 * r.z_loss));
+    const auto store_entry = [&](double* to, N x, const class_coefficients<N>& of, N u) CROSSENT_INLINE_LAMBDA {
+      store_row(to, row.add_tiny(one_number(x / sum * scale), twice_z * u + -of.b, scale));
     };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
-    store_row(r.gradient.factor, one_number(c.sum * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
+    store_row(r.gradient.factor, one_number(c.of_p * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
     store_row(r.gradient.beta, one_number(scale * s.each));
     if constexpr (probabilities) {
       store_row(r.gradient.gamma, one_number(scale * s.keep));
-      store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
+      store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
     } else {
-      const doubles u = exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i));
-      store_entry(r.gradient.target_gradient, entry(c.target, number<N>(u), tail), c.target.b);
-      if (r.smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max.b);
+      const N u = number<N>(exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i)));
+      store_entry(r.gradient.target_gradient, entry(c.target, u, tail), c.target, u);
+      if (r.smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
     }
   }
 }

@@ -95,6 +95,7 @@ template <temperature how> struct forward_class {
 template <class T> struct cross_entropy_gradient {
   exponential<T, temperature::one> term;
   pack<T> reference, factor, beta, gamma;
+  mask<T> is_off;
   const void* weight;
   bool with_q;
 
@@ -104,13 +105,14 @@ template <class T> struct cross_entropy_gradient {
         factor(h ? per_row<T>(h->factor, row, o) : set1<T>(0)),
         beta(h && h->with_beta ? per_row<T>(h->beta, row, o) : set1<T>(0)),
         gamma(h && h->with_gamma ? per_row<T>(h->gamma, row, o) : set1<T>(0)),
+        is_off((factor == set1<T>(0)) & (beta == set1<T>(0)) & (gamma == set1<T>(0))),
         weight(h ? h->weight : nullptr),
         with_q(q) {}
   template <class O> CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> q, index c, index n, O o) const {
     const pack<T> zero = set1<T>(0);
     const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, q, weight, c, n, o)
                              : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
-    return select(factor == zero, zero, fma(term(x - reference), factor, -b));
+    return select(is_off, zero, fma(term(x - reference), factor, -b));
   }
 };
 

@@ -47,7 +47,7 @@ template <class T> struct target_entry {
   }
 };
 
-// Rows whose factor is 0 are 0, whatever is in them.
+// Rows without a factor and a second term are 0, whatever is in them.
 template <class T, temperature how, bool with_beta, int arrays>
 CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to,
                                                index begin, index end, const inverse_temperature& t, const gradient_rows& p) {
@@ -57,6 +57,7 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
     pack<T> beta = zero, gamma = zero;
     if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
     if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
+    const mask<T> is_off = (factor == zero) & (beta == zero) & (gamma == zero);
     const void* weight = p.weight;
     constexpr bool with_target = o.lanes_over_rows && !with_beta;
     target_entry<T> target;
@@ -65,9 +66,9 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
       const pack<T> e = term(x[0] - reference);
       if constexpr (with_beta) {
         const pack<T> entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weight, c, n, o);
-        return select(factor == zero, zero, entry);
+        return select(is_off, zero, entry);
       } else {
-        const pack<T> entry = select(factor == zero, zero, e * factor);
+        const pack<T> entry = select(is_off, zero, e * factor);
         if constexpr (with_target) return target.or_else(c, entry);
         else return entry;
       }
