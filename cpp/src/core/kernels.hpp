@@ -1,12 +1,13 @@
-// The seam: what the code compiled once per ISA level offers to the code compiled once. Plain structs, no inline code.
+// The seam between the code that is compiled once per ISA level and the code that is compiled once. Plain structs, no inline
+// code.
 //
-// A kernel works on a batch of rows, given by one pointer each, and on a range of blocks of 1024 classes. Nothing here knows about
-// shapes, axes or threads, and nothing above knows about vectors.
+// A kernel works on a batch of rows, given by one pointer each, and on a range of blocks of 1024 classes. Nothing here knows
+// about shapes, axes or threads, and nothing above knows about vectors.
 //
 // Glossary, for a row x of C classes at the temperature T, with class weights w:
 //
 //   max                    max_c x_c; argmax is the first class that has it
-//   reference, exponent    what logits are counted from, and the power of two that their exponentials are counted in
+//   reference, exponent    subtracted from the logits, and from the power of two of their exponentials
 //   e_c                    exp((x_c - reference)/T) 2^-exponent: the term of a class (kernels add a bias to the exponent)
 //   inverse_max_term       1 / e_argmax
 //   tail                   sum_c exp((x_c - max)/T) without one instance of the maximum: p_argmax = 1 / (1 + tail)
@@ -19,7 +20,7 @@
 //   s, t, m, d             softmax of the student and of the teacher, their mixture, and log(t_c / s_c)
 //   log_sum_difference     log_sum of the teacher - log_sum of the student
 //   teacher_scale          of a divergence summed in terms of the teacher: t_c = e_c teacher_scale
-//   _lo                    the second part of a double_double; _scaled: times 2^128, of what may be subnormal
+//   _lo                    the second part of a double_double; _scaled: times 2^128, where it may be subnormal
 #pragma once
 
 #include "crossent/crossent.hpp"
@@ -39,9 +40,9 @@ constexpr index block_count(index classes) { return (classes + block_classes - 1
 // The dtype that arrays of a dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
 
-// Rows to read, of any dtype: they are converted as they are loaded. Lanes run over the classes of a row, or over rows: then `rows`
-// is padded to a multiple of pack_rows with copies of its last pointer. With lanes over classes, a row that is nullptr is not read,
-// and written as zeros.
+// Rows to read, of any dtype: they are converted as they are loaded. Lanes run over the classes of a row, or over rows: then
+// `rows` is padded to a multiple of pack_rows with copies of its last pointer. With lanes over classes, a row that is nullptr
+// is not read, and written as zeros.
 struct source {
   const char* const* rows;
   index count;
@@ -67,7 +68,7 @@ struct inverse_temperature {
   bool is_one = true;
 };
 
-// What one pass over a block gives, one entry per (row, block), at [row * blocks + block].
+// The statistics of blocks, from one pass: one entry per (row, block), at [row * blocks + block].
 struct block_statistics {
   double* max;  // of the block; -inf where all are
   double* reference;  // 0, or the maximum where that is far from 0
@@ -97,7 +98,8 @@ struct row_coefficient {
   bool from_max = false;  // of terms that are counted from the maximum: their inverse_max_term is 1
 };
 
-// out_c = e_c factor - weight_c (beta + gamma q_c), with e_c counted in `exponent`; rows where all three numbers are 0 become zero.
+// out_c = e_c factor - weight_c (beta + gamma q_c), with e_c counted in `exponent`; rows where all three numbers are 0 become
+// zero.
 struct alignas(64) gradient_rows {
   double exponent[batch_rows], factor[batch_rows];
   double beta[batch_rows], gamma[batch_rows];
@@ -202,14 +204,14 @@ struct dtype_kernels {
   // out_c = (x_c - max)/T - log_sum
   void (*write_log_softmax)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&,
                             const double* max, const double* log_sum);
-  // The divergence of each block, and what its gradient needs of it (see divergence_rows::inner).
+  // The divergence of each block, and the sum that its gradient needs (divergence_rows::inner).
   void (*divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
                           const divergence_rows&, double* value, double* inner);
   // Its gradient in the student's logits, plus that of a cross-entropy (nullptr: nothing) of logits with these statistics.
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                            index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy);
-  // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to be
-  // multiplied by teacher_scale.
+  // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to
+  // be multiplied by teacher_scale.
   void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                      index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy,
                      double* value);

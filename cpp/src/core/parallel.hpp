@@ -1,7 +1,8 @@
 // Threads: the only OpenMP of the library.
 //
-// Work is cut into chunks that the threads take in turn, for about 20 ms; then the calling thread asks whether to go on. Every chunk runs in the default floating-point environment. How work is cut
-// never shows in a result. What a chunk throws is thrown on the calling thread when the others have ended theirs.
+// Work is cut into chunks that the threads take in turn, for about 20 ms; then the calling thread asks whether to go on. Every
+// chunk runs in the default floating-point environment. How work is cut never shows in a result. What a chunk throws is thrown
+// on the calling thread when the others have ended theirs.
 #pragma once
 
 #include <algorithm>
@@ -61,8 +62,8 @@ template <class F> void parallel_for(index units, index unit_work, int threads, 
       &f);
 }
 
-// f(unit, begin, end, slot) for all units in parallel, and in each for all of its blocks in order: as one run of blocks, or, where
-// a unit is longer than one may be, as several. A slot, one of at most `threads`, has one unit until it is done.
+// f(unit, begin, end, slot) for all units in parallel, and in each for all of its blocks in order: as one run of blocks, or,
+// where a unit is longer than one may be, as several. A slot, one of at most `threads`, has one unit until it is done.
 template <class F>
 void parallel_for_runs(index units, index blocks, index unit_work, int threads, const execution& e, F&& f) {
   const index runs = std::min(blocks, (unit_work - 1) / longest_unit + 1);

@@ -13,7 +13,7 @@ namespace crossent {
 // is then so far away that memory is as near (docs/performance.md).
 constexpr index streamed_bytes = 1 << 25;
 
-// What was streamed is in memory, before another thread is told that it is.
+// Streamed stores are in memory before another thread is told so.
 inline void stream_fence() {
 #if defined(__x86_64__)
   _mm_sfence();

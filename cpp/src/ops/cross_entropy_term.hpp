@@ -7,7 +7,7 @@
 
 namespace crossent {
 
-// What is known of the rows of a batch for a loss in -log p.
+// The state of a loss in -log p for the rows of a batch.
 struct cross_entropy_state {
   std::vector<double> sums;   // of each (row, block), one array after the other
   cross_entropy_rows rows{};

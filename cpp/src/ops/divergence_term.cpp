@@ -72,7 +72,8 @@ class forward_kl : public divergence_term {
   bool sums_while_writing() const override { return true; }
 
   void prepare_sums(row_batch& batch, divergence_state& s) const override {
-    // Exponents added to the terms, so that few are subnormal: a constant, and what keeps the gradient's factor in range.
+    // Exponents added to the terms, so that few are subnormal: a constant, and an exponent that keeps the gradient's factor in
+    // range.
     constexpr int bias = 64, least = -64, most = 16;
     // A difference below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
     constexpr double small = 0x1p-60;

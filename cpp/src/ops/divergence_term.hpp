@@ -7,7 +7,7 @@
 
 namespace crossent {
 
-// What is known of the rows of a batch for a divergence.
+// The state of a divergence for the rows of a batch.
 struct divergence_state {
   double row_weight[batch_rows] = {};   // 0: the row is not there
   double upstream[batch_rows] = {};     // gradient with respect to weight * loss * divisor; 0: none

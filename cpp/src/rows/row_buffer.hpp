@@ -1,4 +1,4 @@
-// Memory for a number per row: what a reduction adds up.
+// Memory for a number per row, which a reduction adds up.
 #pragma once
 
 #include <sys/mman.h>

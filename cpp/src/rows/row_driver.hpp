@@ -24,7 +24,7 @@ class line_memory {
   std::unique_ptr<char, free> at_;
 };
 
-// The rows of a batch in one input, and what is known of them.
+// The rows of a batch in one input, and their statistics.
 struct alignas(64) input_rows {
   const char* x[batch_rows] = {};
   index tile_strides[batch_tiles] = {};
@@ -41,7 +41,7 @@ struct alignas(64) input_rows {
   }
 };
 
-// What an operation keeps of a batch from step to step.
+// The state of an operation for a batch, from step to step.
 struct batch_state {
   virtual ~batch_state() = default;
 };
@@ -63,15 +63,15 @@ struct row_batch {
   sink output() const { return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides}; }
   // With lanes over classes, rows of weight 0 are not read.
   void skip_zero_weight_rows(const double* row_weight);
-  // Splits the factors of a gradient for write_softmax_gradient, its terms being counted in the exponents given; or unbiases them
-  // for cached exponentials.
+  // Splits the factors of a gradient for write_softmax_gradient, its terms being counted in the exponents given; or unbiases
+  // them for cached exponentials.
   void scale_factors(const double* exponent, gradient_rows&);
   void write_softmax_gradient(const source* q, index begin, index end, const gradient_rows&) const;
   void store_entry(index row, index c, double value);   // of the output
 };
 
-// The steps of an operation on a batch. Each sees only its rows; `sum` and `write` are called for ranges of blocks, of which several
-// may be done at once.
+// The steps of an operation on a batch. Each sees only its rows; `sum` and `write` are called for ranges of blocks, of which
+// several may be done at once.
 class row_steps {
  public:
   virtual ~row_steps() = default;
@@ -79,9 +79,9 @@ class row_steps {
   virtual void load(row_batch&) {}                       // before the inputs are read: targets and weights
   virtual void prepare_sums(row_batch&) {}               // once the blocks are merged
   virtual void sum(row_batch&, index begin, index end);  // over the classes of blocks, unless the plan has none
-  virtual void finish(row_batch&) {}                     // the rest of what a row comes to
+  virtual void finish(row_batch&) {}                     // losses, factors and coefficients of the rows
   virtual void write(row_batch&, index begin, index end);   // entries of the output, if there is one
-  virtual void complete(row_batch&) {}                   // single entries, and what is known once all blocks are written
+  virtual void complete(row_batch&) {}  // single entries, and losses that are known once all blocks are written
 };
 
 // Steps with a state of their own type.

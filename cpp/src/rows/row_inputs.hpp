@@ -1,4 +1,4 @@
-// What a loss knows about its rows before it sees a logit: class indices, weights, upstream gradients.
+// The inputs of a row besides its logits: class index, weights, upstream gradient.
 #pragma once
 
 #include <atomic>
@@ -13,7 +13,7 @@ namespace crossent {
 class row_values {
  public:
   row_values() = default;
-  // Rounded to what the call computes in.
+  // Rounded to the dtype of the arithmetic.
   row_values(const view& v, dtype arithmetic)
       : data_(static_cast<const char*>(v.data)),
         type_(v.type),
@@ -28,7 +28,7 @@ class row_values {
   row_layout rows_;
 };
 
-// The class indices, if that is what the targets are, and the weights of all rows, checked.
+// The weights of all rows and, if targets are indices, their classes, checked.
 class targets {
  public:
   static constexpr index ignored = -1;
@@ -37,9 +37,9 @@ class targets {
     index absent = 0, bad = 0;
   };
 
-  // target.data == nullptr: rows have no class. arithmetic: of the logits. writes: whether there is a gradient.
-  // Throws target_error where the targets are checked first: where the denominator of a mean is a sum over weights or wanted for
-  // the gradient, and where that is an array of the caller's. Else they are checked as they are loaded, all of them, and
+  // target.data == nullptr: rows have no class. arithmetic: of the logits. writes: whether there is a gradient. Throws
+  // target_error where the targets are checked first: where the denominator of a mean is a sum over weights or wanted for the
+  // gradient, and where that is an array of the caller's. Else they are checked as they are loaded, all of them, and
   // `throw_if_bad` and `denominator` come after that.
   targets(const index_view& target, index rows, const row_loss_options&, index classes, dtype arithmetic, bool writes,
           const execution&);
@@ -81,7 +81,7 @@ class targets {
   mutable std::atomic<index> ignored_rows_{0}, first_bad_{std::numeric_limits<index>::max()};
 };
 
-// What flows back into each row: grad_output over the denominator of the mean.
+// The upstream gradient of each row: grad_output over the denominator of the mean.
 class upstream {
  public:
   // divisor: 1 where there is no mean. A mean over nothing has no gradient.

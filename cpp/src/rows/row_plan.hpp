@@ -1,4 +1,4 @@
-// What an operation on rows reads and writes, and how: made once for a call.
+// The plan of an operation on rows: its inputs and output, and how they are walked. Made once for a call.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,8 @@ struct row_array {
         class_stride(axis < 0 ? 0 : v.strides[axis]) {}
 };
 
-// Pointers to `count` rows from `first` on, and the strides of tiles of `lanes` rows. `padded`: with copies of the last pointer.
+// Pointers to `count` rows from `first` on, and the strides of tiles of `lanes` rows. `padded`: with copies of the last
+// pointer.
 template <class P>
 void point_at_rows(const row_array& a, index first, index count, index lanes, P* rows, index* tile_strides, index padded = 0) {
   index done = 0;

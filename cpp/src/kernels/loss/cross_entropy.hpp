@@ -1,11 +1,12 @@
 // Losses in -log p of rows, eight to a pack, in float64.
 //
-// A loss is sum_c b_c (-log p_c), or has z logsumexp^2 in it, with -log p_c = (max - x_c) + log(1 + tail). It comes to a value, and to the coefficients A = sum b
-// and b_c, from which its gradient follows, with u = exp(x_c - max):
+// A loss is sum_c b_c (-log p_c), or has z logsumexp^2 in it, with -log p_c = (max - x_c) + log(1 + tail). It comes to a value,
+// and to the coefficients A = sum b and b_c, from which its gradient follows, with u = exp(x_c - max):
 //
 //   A p_c - b_c = ((A - b_c) u - b_c ((1 - u) + tail)) / (1 + tail)
 //
-// so that 1 - p of a confident class comes from the tail and is never a difference. A loss gives `loss_value` and `coefficients`.
+// so that 1 - p of a confident class comes from the tail and is never a difference. A loss gives `loss_value` and
+// `coefficients`.
 #pragma once
 
 #include "kernels/loss/row_quantities.hpp"
@@ -29,7 +30,8 @@ CROSSENT_INLINE doubles times(doubles c, doubles x) { return select(c == set1(0.
 CROSSENT_INLINE double_double<doubles> times(double_double<doubles> c, double_double<doubles> x) {
   return select(c.hi == set1(0.0), exact(set1(0.0)), c * x);
 }
-// exp(x - max), 0 for x = -inf. The difference of floats errs by 2^-53 of 104 at most, unless nothing is left of the exponential.
+// exp(x - max), 0 for x = -inf. The difference of floats errs by 2^-53 of 104 at most, unless nothing is left of the
+// exponential.
 template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max) {
   const doubles zero = set1(0.0);
   const doubles u = std::is_same_v<N, doubles> ? exp_scaled(at_least(x - max, lowest_exponent(zero)), magic_of(zero))

@@ -1,4 +1,4 @@
-// Divergences of two softmax rows, from their logits: sums and gradients. Formulas: docs/design.md.
+// Divergences of two softmax rows, from their logits: sums and gradients. Formulas: docs/design/divergences.md.
 //
 // With d = log(t_c / s_c) a class adds s phi(d) = t phi*(d) to KL(t || s): neither negative nor cancelling. The form of the
 // larger of s and t is taken, so that only e^-|d| occurs.
@@ -195,8 +195,8 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
   });
 }
 
-// out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `cross_entropy` is given, the
-// scale in the factors of the distributions, of js with 1 - beta in it.
+// out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `cross_entropy` is
+// given, the scale in the factors of the distributions, of js with 1 - beta in it.
 template <class T>
 void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
                       const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy) {

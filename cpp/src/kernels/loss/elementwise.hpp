@@ -21,7 +21,7 @@ template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   return select(a == zero, zero, a / b);
 }
 
-// An element: `read` takes from a pack of each array what its loss and its gradient share.
+// An element: `read` makes the terms that its loss and its gradient share from a pack of each array.
 
 // x: probability, target, weight, -, upstream gradient
 template <class T> struct binary_cross_entropy_element {
@@ -49,11 +49,11 @@ template <class T> struct binary_cross_entropy_element {
   }
 };
 
-// x: logit, target, weight, weight of the positive class, upstream gradient; `unweighted`: the last three are ones and nothing is
-// smoothed, which gives the same bits.
+// x: logit, target, weight, weight of the positive class, upstream gradient; `unweighted`: the last three are ones and nothing
+// is smoothed, which gives the same bits.
 //
-// With e = e^-|x|, a the coefficient of the softplus that grows with |x| and b that of the one that vanishes, the loss is
-// a |x| + (a + b) log1p(e) and the gradient (a - b e) / (1 + e). For negative x both coefficients carry its sign instead of |x|.
+// With e = e^-|x|, a the coefficient of the softplus that grows with |x| and b that of the one that vanishes, the loss is a |x|
+// + (a + b) log1p(e) and the gradient (a - b e) / (1 + e). For negative x both coefficients carry its sign instead of |x|.
 // Every step gives the same for (-x, 1 - y), or the opposite.
 template <class T, bool unweighted> struct logistic_element {
   static constexpr bool checks_target = true;
@@ -142,7 +142,7 @@ template <class T> struct kl_div_log_element {
   }
 };
 
-// The sum of whole packs, as the classes of a block are summed; what is missing to a group is set to 0.
+// The sum of whole packs, in the order of the classes of a block; the packs that the last group lacks are 0.
 template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
   for (; packs % group_packs != 0; ++packs) store(v + packs * pack<T>::lanes, set1<T>(0));
   accumulator<T> total{};

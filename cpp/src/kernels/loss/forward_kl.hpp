@@ -1,4 +1,4 @@
-// KL(t || s) of float32 rows and its gradient s - t in one traversal. Formulas: docs/design.md, "Forward, in float32".
+// KL(t || s) of float32 rows and its gradient s - t in one traversal. Formulas: docs/design/divergences.md.
 #pragma once
 
 #include "kernels/loss/softmax.hpp"
@@ -13,7 +13,7 @@ constexpr float near_phi_star_odd[] = {-0x1.55555ap-3f, -0x1.110f78p-7f, -0x1.a0
 constexpr float near_middle = -0.5f, near_width = 1.5f;
 
 template <class T> CROSSENT_INLINE pack<T> square_of(pack<T> d, pack<T> d_lo) { return fma(d, d, d * (d_lo + d_lo)); }
-// What a class adds, from the terms s (times of_s) and t, d as d + d_lo, and its polynomials in d^2.
+// The terms of a class, from s (times of_s) and t, d as d + d_lo, and its polynomials in d^2.
 template <class T> struct class_sums {
   pack<T> value, gradient;
 };
@@ -30,7 +30,7 @@ CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d
 template <temperature how> struct forward_class {
   exponential<float, how> student_term, teacher_term;
   pack<float> student_reference, teacher_reference, student_factor_lo, ratio, inverse_hi, inverse_lo;
-  double_double<pack<float>> origin;   // what d is counted from: (max_t - max_s)/T + log_sum_difference
+  double_double<pack<float>> origin;   // of d: (max_t - max_s)/T + log_sum_difference
   pack<float> maxima_lo;
 
   template <class O>
@@ -50,8 +50,8 @@ template <temperature how> struct forward_class {
     maxima_lo = maxima.lo;
   }
 
-  // (y - x)/T. That of the two maxima is subtracted before log_sum_difference is, to the bit: of two confident rows with the same
-  // argmax, log_sum_difference alone remains.
+  // (y - x)/T. That of the two maxima is subtracted before log_sum_difference is, to the bit: of two confident rows with the
+  // same argmax, log_sum_difference alone remains.
   CROSSENT_INLINE_MEMBER double_double<pack<float>> difference(pack<float> y, pack<float> x) const {
     const auto d = two_sum(y, -x);
     const pack<float> z = d.hi * inverse_hi;
@@ -60,7 +60,7 @@ template <temperature how> struct forward_class {
     else return {z, d.lo * inverse_hi};
   }
 
-  // The terms of s and t, and d = log(t/s) with what is lost to its roundings (-1 where d is infinite).
+  // The terms of s and t, and d = log(t/s) with its rounding error (-1 where d is infinite).
   struct distance {
     pack<float> s, t, d, d_lo;
   };

@@ -1,7 +1,7 @@
 // Measures of information: of given probabilities, which need not sum to 1, in float64 for every dtype; and of logits.
 //
 // All are sums over a row of a coefficient times a logarithm or the like. The products and the sums have their rounding
-// errors added, so that what is left are those of the factors.
+// errors added; only the errors of the factors remain.
 #pragma once
 
 #include "kernels/loss/row_quantities.hpp"
@@ -33,7 +33,7 @@ CROSSENT_INLINE double sum_lanes(const information_lanes& s) {
   return sum_lanes(s.sum) + sum_lanes(s.tiny_sum) * power_of_two<double>(-subnormal<double>::coefficient_exponent);
 }
 
-// What a class adds: c[0] v[0] + c[1] v[1], each 0 where its coefficient is.
+// The term of a class: c[0] v[0] + c[1] v[1], each product 0 where its coefficient is.
 struct information_term {
   doubles c[2], v[2];
 };

@@ -22,7 +22,7 @@ CROSSENT_INLINE double_double<doubles> load_inverse_max_term(const row_statistic
 CROSSENT_ONCE double_double<doubles> log1p(double_double<doubles> x) {
   doubles u;
   const log_parts<double> y = log1p_parts(x.hi, u);
-  const auto sum = two_sum(y.e * set1(constants<double>::ln2_high), y.f);
+  const auto sum = two_sum(y.e * set1(constants<double>::ln2_hi), y.f);
   return normalised({log_limits(u, sum.hi), (sum.lo - y.less) + x.lo / u});
 }
 

@@ -7,7 +7,7 @@
 namespace crossent {
 namespace {
 
-// What multiplies -log p in a gradient: weight (beta + gamma q), without gamma the smoothing alone.
+// b_c of a gradient: weight (beta + gamma q), or weight beta of a smoothing alone.
 template <class T, bool with_probabilities, class O>
 CROSSENT_INLINE pack<T> coefficient_of(pack<T> beta, pack<T> gamma, pack<T> q, const void* weight, index c, index n, O o) {
   if constexpr (with_probabilities) return fma(gamma, q, beta) * weights<T>(weight, c, n, o);

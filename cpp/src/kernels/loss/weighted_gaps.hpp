@@ -1,4 +1,4 @@
-// What the losses with many coefficients ask of a block: sums of weighted gaps to the maximum, and where the maximum is.
+// Losses with many coefficients: the weighted gaps to the maximum, summed over a block, and the argmax.
 #pragma once
 
 #include "kernels/walk/sums.hpp"

@@ -19,11 +19,11 @@ template <> struct constants<float> {
   static constexpr float nan = __builtin_nanf("");
   static constexpr float largest = 0x1.fffffep127f;
   static constexpr float log2_e = 0x1.715476p+0f;
-  static constexpr float ln2_high = has_fma ? 0x1.62e43p-1f : 0x1.63p-1f;
-  static constexpr float ln2_low = has_fma ? -0x1.05c61p-29f : -0x1.bd0106p-13f;
+  static constexpr float ln2_hi = has_fma ? 0x1.62e43p-1f : 0x1.63p-1f;
+  static constexpr float ln2_lo = has_fma ? -0x1.05c61p-29f : -0x1.bd0106p-13f;
   static constexpr float exp_steps = 8, steps_per_unit = 0x1.715476p+3f;
-  static constexpr float step_high = has_fma ? 0x1.62e43p-4f : 0x1.63p-4f;   // ln2 / 8
-  static constexpr float step_low = has_fma ? -0x1.05c61p-32f : -0x1.bd0106p-16f;
+  static constexpr float step_hi = has_fma ? 0x1.62e43p-4f : 0x1.63p-4f;   // ln2 / 8
+  static constexpr float step_lo = has_fma ? -0x1.05c61p-32f : -0x1.bd0106p-16f;
   static constexpr float exp_q[] = {0x1p-1f, 0x1.555c7ap-3f, 0x1.55483cp-5f};
   static constexpr float expm1_q[] = {0x1p-1f,        0x1.555554p-3f,  0x1.5554b2p-5f,
                                       0x1.11118ap-7f, 0x1.6d71f8p-10f, 0x1.a032bep-13f};
@@ -44,8 +44,8 @@ template <> struct constants<double> {
   static constexpr double nan = __builtin_nan("");
   static constexpr double largest = 0x1.fffffffffffffp1023;
   static constexpr double log2_e = 0x1.71547652b82fep+0;
-  static constexpr double ln2_high = has_fma ? 0x1.62e42fefa39ep-1 : 0x1.62e42fefa0000p-1;
-  static constexpr double ln2_low = has_fma ? 0x1.e6af278ece601p-50 : 0x1.cf79abc9e3b3ap-40;
+  static constexpr double ln2_hi = has_fma ? 0x1.62e42fefa39ep-1 : 0x1.62e42fefa0000p-1;
+  static constexpr double ln2_lo = has_fma ? 0x1.e6af278ece601p-50 : 0x1.cf79abc9e3b3ap-40;
   static constexpr double exp_steps = 1;
   static constexpr double exp_q[] = {0x1.000000000000ap-1,  0x1.55555555554fap-3,  0x1.555555555087dp-5,  0x1.1111111127bdap-7,
                                      0x1.6c16c18429fa9p-10, 0x1.a01a012a5a13cp-13, 0x1.a0199a0c8d29ap-16, 0x1.71df254f29085p-19,

@@ -11,10 +11,10 @@ namespace {
 // ---- The exponential of the kernels ----------------------------------------------------------------------------------
 //
 // exp_scaled(x, error, magic) is e^(x + error) 2^exponent for `magic` = magic_of(exponent), where the exponent of the result is
-// in range: x log2(e) is rounded to a whole number n of steps by adding `magic`, whose low bits then are the exponent field
-// of the scale 2^(n/steps + exponent): one addition serves the rounding, the exponent and the bias. A field of 0 makes the scale,
-// and so the result, exactly 0: that is where `lowest_exponent` clamps. g = x - n ln2/steps is exact however large x is:
-// there is no maximum to subtract first, and no rounding error of that subtraction to lose the result by.
+// in range: x log2(e) is rounded to a whole number n of steps by adding `magic`, whose low bits then are the exponent field of
+// the scale 2^(n/steps + exponent): one addition serves the rounding, the exponent and the bias. A field of 0 makes the scale,
+// and so the result, exactly 0: that is where `lowest_exponent` clamps. g = x - n ln2/steps is exact however large x is: there
+// is no maximum to subtract first, and no rounding error of that subtraction to lose the result by.
 
 template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> exponent) {
   using k = constants<T>;
@@ -22,29 +22,29 @@ template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> exponent) {
 }
 
 // Float: steps of 1/8. The scale is 2^(n/8) rounded to float: exponent and mantissa in one addition of integers, from a
-// table of mantissas less what the shifted n has put there. What the rounding left out is added to what is left of x, of
-// which so little remains that the last rounding is nearly the only one (0.56 ULP, measured: docs/design.md).
+// table of mantissas less the bits of n that the shift leaves there. The rounding error of the scale is added to the reduced
+// argument, which is so small that the last rounding is nearly the only error (0.56 ULP: docs/design/vmath.md).
 constexpr std::uint32_t eighths[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
                                       0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
-constexpr float eighths_low[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,
-                                  0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c306p-27f, -0x1.a5217cp-28f};
+constexpr float eighths_lo[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,
+                                 0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c306p-27f, -0x1.a5217cp-28f};
 
-CROSSENT_INLINE pack<float> exp_rest(pack<float> x, pack<float> magic, pack<float> t, pack<float> low) {
+CROSSENT_INLINE pack<float> exp_of_step(pack<float> x, pack<float> magic, pack<float> t, pack<float> error) {
   using k = constants<float>;
   const pack<float> n = t - magic;
-  const pack<float> g = fma(n, set1(-k::step_high), x);
-  const pack<float> h = g + fma(n, set1(-k::step_low), low);
+  const pack<float> g = fma(n, set1(-k::step_hi), x);
+  const pack<float> h = g + fma(n, set1(-k::step_lo), error);
   const pack<float> p = fma(h * h, polynomial(h, k::exp_q), h);
   const pack<float> scale = from_bits<float>((to_bits<float>(t) << 20) + lookup(to_bits<float>(t), eighths));
   return fma(scale, p, scale);
 }
 CROSSENT_INLINE pack<float> exp_scaled(pack<float> x, pack<float> magic) {
   const pack<float> t = fma(x, set1(constants<float>::steps_per_unit), magic);
-  return exp_rest(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_low)));
+  return exp_of_step(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_lo)));
 }
 CROSSENT_INLINE pack<float> exp_scaled(pack<float> x, pack<float> error, pack<float> magic) {
   const pack<float> t = fma(x, set1(constants<float>::steps_per_unit), magic);
-  return exp_rest(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_low)) + error);
+  return exp_of_step(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_lo)) + error);
 }
 
 // Double: steps of 1. (1 + g) 2^n is exact when g has no bits below the last of 1, so the few that a small x has there go
@@ -57,8 +57,8 @@ CROSSENT_INLINE exp_parts exp_scaled_parts(pack<double> x, pack<double> error, p
   const pack<double> coarse = (x + set1(3.0)) - set1(3.0);   // a multiple of 1/4 of the last place of 1, or x itself
   const pack<double> t = fma(x, set1(k::log2_e), magic);
   const pack<double> n = t - magic;
-  const pack<double> g = fma(n, set1(-k::ln2_high), coarse);
-  const pack<double> c = fma(n, set1(k::ln2_low), (coarse - x) - error);
+  const pack<double> g = fma(n, set1(-k::ln2_hi), coarse);
+  const pack<double> c = fma(n, set1(k::ln2_lo), (coarse - x) - error);
   const pack<double> h = g - c;
   const pack<double> w = fma(h * h, polynomial(h, k::exp_q), -c);
   return {g, w, from_bits<double>(to_bits<double>(t) << k::mantissa_bits)};
@@ -72,7 +72,7 @@ CROSSENT_INLINE pack<double> exp_scaled(pack<double> x, pack<double> magic) { re
 // The x at which exp_scaled reaches 0: clamp to it before.
 template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> exponent) {
   using k = constants<T>;
-  return (exponent + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-(k::ln2_high + k::ln2_low));
+  return (exponent + set1<T>(static_cast<T>(k::exponent_bias))) * set1(-(k::ln2_hi + k::ln2_lo));
 }
 
 // e^(x + error), the error being a rounding error of x.
@@ -91,19 +91,19 @@ template <class T> CROSSENT_ONCE pack<T> exp(pack<T> x, pack<T> error) {
 }
 template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) { return exp(x, set1<T>(0)); }
 
-// x = n ln2 + g - c, |g - c| <= ln2 / 2, g exact; h = g - c - lost; `half` = 2^(n-1), for 2^n may be beyond the range.
+// x = n ln2 + g - c, |g - c| <= ln2 / 2, g exact; h + h_lo = g - c; `half` = 2^(n-1), for 2^n may be beyond the range.
 template <class T> struct reduced_argument {
-  pack<T> n, half, g, c, h, lost;
+  pack<T> n, half, g, c, h, h_lo;
 
   explicit reduced_argument(pack<T> x) {
     using k = constants<T>;
     const pack<T> magic = set1<T>(k::round + static_cast<T>(k::exponent_bias - 1));
     const pack<T> t = fma(x, set1(k::log2_e), magic);
     n = t - magic;
-    g = fma(n, set1(-k::ln2_high), x);
-    c = n * set1(k::ln2_low);
+    g = fma(n, set1(-k::ln2_hi), x);
+    c = n * set1(k::ln2_lo);
     h = g - c;
-    lost = (g - h) - c;
+    h_lo = (g - h) - c;
     half = from_bits<T>(to_bits<T>(t) << k::mantissa_bits);
   }
 };
@@ -113,7 +113,7 @@ template <class T> CROSSENT_ONCE pack<T> expm1(pack<T> x) {
   using k = constants<T>;
   const pack<T> lowest = set1(k::expm1_lowest), highest = set1(k::exp_highest);
   const reduced_argument<T> r(at_most(at_least(x, lowest), highest));
-  const pack<T> w = fma(r.h * r.h, polynomial(r.h, k::expm1_q), fma(r.h, r.lost, -r.c));
+  const pack<T> w = fma(r.h * r.h, polynomial(r.h, k::expm1_q), fma(r.h, r.h_lo, -r.c));
   const pack<T> half = set1<T>(T(0.5));
   const pack<T> whole = r.half - half;
   const auto sum = two_sum(whole, r.g * r.half);

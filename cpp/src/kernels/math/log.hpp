@@ -6,11 +6,11 @@
 namespace crossent {
 namespace {
 
-// A logarithm as e ln2_high + (f - less): |less| < 0.09, and of it 2^-4 ULP of 1 are known.
+// A logarithm as e ln2_hi + (f - less): |less| < 0.09, and of it 2^-4 ULP of 1 are known.
 template <class T> struct log_parts {
   pack<T> e, f, less;
 
-  pack<T> sum() const { return fma(e, set1(constants<T>::ln2_high), f - less); }
+  pack<T> sum() const { return fma(e, set1(constants<T>::ln2_hi), f - less); }
 };
 // log(2^e (1 + f)) + c, 1 + f in [sqrt(1/2), sqrt(2)], inverse = 1 / (2 + f)
 template <class T> CROSSENT_INLINE log_parts<T> log_reduced(pack<T> e, pack<T> f, pack<T> inverse, pack<T> c) {
@@ -18,7 +18,7 @@ template <class T> CROSSENT_INLINE log_parts<T> log_reduced(pack<T> e, pack<T> f
   const pack<T> s = f * inverse;
   const pack<T> z = s * s;
   const pack<T> half_square = set1<T>(T(0.5)) * f * f;
-  const pack<T> low = fma(s, fma(z, polynomial(z, k::log_p), half_square), fma(e, set1(k::ln2_low), c));
+  const pack<T> low = fma(s, fma(z, polynomial(z, k::log_p), half_square), fma(e, set1(k::ln2_lo), c));
   return {e, f, half_square - low};
 }
 
@@ -39,7 +39,7 @@ template <class T> CROSSENT_INLINE frexp_parts<T> frexp(pack<T> x) {
   return out;
 }
 
-// What log and log1p share at the ends of their domain, given the argument of the logarithm.
+// The ends of the domain, for log and log1p: 0, negative numbers, infinity, NaN.
 template <class T> CROSSENT_INLINE pack<T> log_limits(pack<T> argument, pack<T> y) {
   using k = constants<T>;
   const pack<T> zero = set1<T>(0), inf = set1(k::infinity);

@@ -1,5 +1,5 @@
-// phi(d) = e^d (d - 1) + 1 and phi*(d) = e^-d - 1 + d: what a class adds to a divergence is p phi or q phi*, both of which
-// are never negative and vanish like d^2/2 at 0. Within 1 ULP at the levels with FMA.
+// phi(d) = e^d (d - 1) + 1 and phi*(d) = e^-d - 1 + d: a class adds p phi or q phi* to a divergence; neither
+// is negative, and both vanish like d^2/2 at 0. Within 1 ULP at the levels with FMA.
 #pragma once
 
 #include "kernels/math/exp.hpp"
@@ -32,7 +32,7 @@ template <class T> CROSSENT_ONCE pack<T> phi_or_star(pack<T> z, pack<T> z_lo, ma
   const pack<T> p = select(star, r.half, beta.hi * r.half);
   const pack<T> h2 = r.h * r.h, a = half * h2;
   const pack<T> power = r.g + a, moved = fma(in_lo, power, in_lo);
-  const pack<T> b = fma(h2 * r.h, q, fma(half, product_error(r.h, r.h, h2), fma(r.h, r.lost, moved - r.c)));
+  const pack<T> b = fma(h2 * r.h, q, fma(half, product_error(r.h, r.h, h2), fma(r.h, r.h_lo, moved - r.c)));
   const auto sum = two_sum(select(star, half * alpha.hi, half), p);
   const pack<T> pg = p * r.g, pa = p * a;
   const pack<T> alpha_lo = alpha.lo - in_lo, beta_lo = beta.lo + in_lo;

@@ -20,9 +20,9 @@ template <class T> CROSSENT_INLINE scaled<T> exp_minus_absolute(pack<T> x) {
   return {exp_scaled(at_least(minus_absolute(x), lowest_exponent(exponent)), magic_of(exponent))};
 }
 
-// log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. What e - e^2 / 2 rounds away
-// joins the last term. In ULP of a result near log 2: a half for the last rounding, 0.25 for e^3 q, 0.3 for what e brings with
-// it. Of softplus, a small positive x adds another half for the sum. (Largest errors: cpp/tests/test_vmath.cpp prints them.)
+// log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]; the error of the polynomial is 2^-27 of the result. The rounding error of e -
+// e^2 / 2 joins the last term. In ULP of a result near log 2: a half for the last rounding, 0.25 for e^3 q, 0.3 for the error
+// of e. Of softplus, a small positive x adds another half for the sum. (Largest errors: cpp/tests/test_vmath.cpp prints them.)
 constexpr float log1p_q[] = {0x1.55527ep-2f, -0x1.ff7d56p-3f, 0x1.94f9a2p-3f, -0x1.3eda66p-3f,
                              0x1.c38b7ep-4f, -0x1.f2f7aep-5f, 0x1.66490cp-6f, -0x1.e1c5fcp-9f};
 CROSSENT_INLINE pack<float> log1p_of(pack<float> e) {

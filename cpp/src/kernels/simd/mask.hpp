@@ -1,14 +1,40 @@
 // Comparisons of packs, and choosing by them.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/simd/pack.hpp"
 
 namespace crossent {
 namespace {
 
 // A truth for each lane. Comparisons with NaN are false, but for !=.
+#if defined(__AVX512F__)   // in the mask registers; GCC 12 moves masks of the compiler's vectors to and from packs
 template <class T> struct mask {
-  using reg = decltype(typename pack<T>::reg{} < typename pack<T>::reg{});   // all bits of a lane, or none
+  std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8> r = 0;
+};
+template <int predicate, class T> CROSSENT_INLINE mask<T> compare(pack<T> a, pack<T> b) {
+  if constexpr (sizeof(T) == 4) return {_mm512_cmp_ps_mask(a.r[0], b.r[0], predicate)};
+  else return {_mm512_cmp_pd_mask(a.r[0], b.r[0], predicate)};
+}
+template <class T> CROSSENT_INLINE mask<T> operator<(pack<T> a, pack<T> b) { return compare<_CMP_LT_OQ>(a, b); }
+template <class T> CROSSENT_INLINE mask<T> operator==(pack<T> a, pack<T> b) { return compare<_CMP_EQ_OQ>(a, b); }
+template <class T> CROSSENT_INLINE mask<T> operator!=(pack<T> a, pack<T> b) { return compare<_CMP_NEQ_UQ>(a, b); }
+CROSSENT_INLINE mask<float> operator&(mask<float> a, mask<float> b) { return {_kand_mask16(a.r, b.r)}; }
+CROSSENT_INLINE mask<double> operator&(mask<double> a, mask<double> b) { return {_kand_mask8(a.r, b.r)}; }
+CROSSENT_INLINE mask<float> operator|(mask<float> a, mask<float> b) { return {_kor_mask16(a.r, b.r)}; }
+CROSSENT_INLINE mask<double> operator|(mask<double> a, mask<double> b) { return {_kor_mask8(a.r, b.r)}; }
+CROSSENT_INLINE mask<float> operator!(mask<float> a) { return {_knot_mask16(a.r)}; }
+CROSSENT_INLINE mask<double> operator!(mask<double> a) { return {_knot_mask8(a.r)}; }
+template <class T> CROSSENT_INLINE pack<T> select(mask<T> m, pack<T> yes, pack<T> no) {
+  if constexpr (sizeof(T) == 4) no.r[0] = _mm512_mask_blend_ps(m.r, no.r[0], yes.r[0]);
+  else no.r[0] = _mm512_mask_blend_pd(m.r, no.r[0], yes.r[0]);
+  return no;
+}
+template <class T> CROSSENT_INLINE bool any(mask<T> m) { return m.r != 0; }
+#else
+template <class T> struct mask {
+  using reg = decltype(typename pack<T>::reg{} < typename pack<T>::reg{});  // all bits of a lane, or none
   reg r[registers];
 };
 template <class T> CROSSENT_INLINE mask<T> operator<(pack<T> a, pack<T> b) {
@@ -42,20 +68,15 @@ template <class T> CROSSENT_INLINE pack<T> select(mask<T> m, pack<T> yes, pack<T
   for (int k = 0; k < registers; ++k) no.r[k] = m.r[k] ? yes.r[k] : no.r[k];
   return no;
 }
-
 template <class T> CROSSENT_INLINE bool any(mask<T> m) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return _mm512_movepi32_mask((__m512i)m.r[0]) != 0;
-  else return _mm512_movepi64_mask((__m512i)m.r[0]) != 0;
-#else
   auto all = m.r[0];
   for (int k = 1; k < registers; ++k) all |= m.r[k];
   std::uint64_t word[native_bytes / 8];
   __builtin_memcpy(word, &all, sizeof all);
   for (int k = 1; k < native_bytes / 8; ++k) word[0] |= word[k];
   return word[0] != 0;
-#endif
 }
+#endif
 
 // The larger; b where a is NaN.
 template <class T> CROSSENT_INLINE pack<T> larger(pack<T> a, pack<T> b) {

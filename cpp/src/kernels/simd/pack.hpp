@@ -2,7 +2,7 @@
 //
 // A pack is the fixed virtual width of the library: 16 floats or 8 doubles at every ISA level, held in 1, 2 or 4 native
 // registers. Kernels written on packs therefore add in the same order, and give the same bits, whatever the width of
-// the machine. What the extensions lack (fused multiply-add, streaming stores, masks to scalars) is overridden here,
+// the machine. Operations that the extensions lack (fused multiply-add, streaming stores, masks to scalars) are written here,
 // and nowhere else.
 //
 // Everything is in an anonymous namespace: the same source is compiled once per level, and a function shared between
@@ -166,7 +166,7 @@ template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
 }
 
 CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
-// What is read one line after the other, asked for in three stages: into the second cache, then, twice, into the first. The
+// Prefetches memory that is read line after line, in three stages: into the second cache, then, twice, into the first. The
 // first cache has too few requests under way to fetch from far memory as fast as it is worked on.
 CROSSENT_INLINE void prefetch_ahead(const char* p) {
   __builtin_prefetch(p + 8192, 0, 2);

@@ -1,4 +1,5 @@
-// From blocks to rows, eight to a pack, in float64: what the statistics of its blocks make of a row, and the range of factors.
+// Merges the statistics of the blocks of a row, eight blocks or rows to a pack, in float64; and keeps the factors of rows in
+// range.
 #pragma once
 
 #include "kernels/simd/double_double.hpp"
@@ -19,12 +20,12 @@ template <class T> inverse_temperature inverse_temperature_of(double temperature
   return {hi, (whole - hi) + error, temperature == 1};
 }
 
-// The argument of an exponential in two parts, and what scales it.
+// The argument of an exponential as x + error, and the `magic` that sets its power of two.
 struct exp_argument {
   doubles x, error, magic;
 };
 CROSSENT_INLINE doubles exp_of(exp_argument e) { return exp_scaled(e.x, e.error, e.magic); }
-// With what rounding leaves out: 1 + g is exact.
+// The exponential with its rounding error: 1 + g is exact.
 CROSSENT_INLINE double_double<doubles> extended_exp_of(exp_argument e) {
   const exp_parts p = exp_scaled_parts(e.x, e.error, e.magic);
   const doubles whole = set1(1.0) + p.g, sum = whole + p.w;
@@ -36,7 +37,7 @@ CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse
   const doubles zero = set1(0.0), one = set1(1.0);
   const auto difference = two_sum(a, -b);
   doubles d = at_least(select(a == b, zero, difference.hi), set1(-constants<double>::largest));
-  doubles error = select(absolute(difference.lo) < one, difference.lo, zero);   // NaN beside an infinite d
+  doubles error = select(absolute(difference.lo) < one, difference.lo, zero);  // NaN beside an infinite d
   if (!t.is_one) {
     const doubles inverse_hi = set1(t.hi), z = d * inverse_hi;
     error = fma(error, inverse_hi, fma(d, set1(t.lo), product_error(d, inverse_hi, z)));
@@ -179,7 +180,7 @@ template <class T> bool unbias_factors(index rows, double* factor) {
   doubles outside = zero;
   for (index i = 0; i < rows; i += 8) {
     const doubles f = i + 8 <= rows ? load<double>(factor + i) : load_partial<double>(factor + i, rows - i, 0.0);
-    const doubles size = absolute(f);   // of NaN makes NaN
+    const doubles size = absolute(f);  // of NaN makes NaN
     outside = outside + select(size < set1(least), size, select(set1(most) < size, size, zero));
   }
   if (any(outside != zero)) return false;

@@ -136,7 +136,7 @@ CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index
     block_pass<T, how>&b = pass[k], &next = pass[k ^ 1];
     open_next(next);
     b.sum(b, next);
-    if (next.groups > 0) next.set_reference(t);   // before what is left to do here, which waits for long sums
+    if (next.groups > 0) next.set_reference(t);   // first: the rest of this block waits for long sums
     out.max[b.entry] = b.max;
     out.reference[b.entry] = b.ref.value.r[0][0];
     out.exponent[b.entry] = b.ref.exponent.r[0][0];

@@ -6,7 +6,7 @@
 namespace crossent {
 namespace {
 
-// What a class adds to each of several sums.
+// The terms of a class, one for each of several sums.
 template <class T, int sums> struct parts {
   pack<T> v[sums];
 };
@@ -23,7 +23,7 @@ template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F
       count, [&](auto size) { return tree<decltype(size)::value>([&](index j) { return j < count ? term(j) : zero; }); });
 }
 
-// What writes an entry per class beside the sums: nothing.
+// Sums without entries: every step does nothing.
 template <class T> struct no_entries {
   CROSSENT_INLINE_MEMBER void open_row(index, class_range) {}
   CROSSENT_INLINE_MEMBER void close_row(index, class_range) {}
@@ -82,8 +82,8 @@ template <class T> struct entries {
 // Light terms are in line for every pack of a group, heavy ones once.
 enum class terms { light, heavy };
 
-// A heavy term in two steps of which the first, of the next pack, is on its way beside the second: a chain of operations as long
-// as both would leave the processor waiting.
+// A heavy term in two steps of which the first, of the next pack, is on its way beside the second: a chain of operations as
+// long as both would leave the processor waiting.
 template <class First, class Second> struct two_steps {
   First first;
   Second second;
@@ -243,7 +243,7 @@ CROSSENT_INLINE void sum_blocks(const source (&s)[arrays], index begin, index en
   else sum_over_classes<T, sums, weight>(s, begin, end, out, alone, none);
 }
 
-// The same with entries for `to`: make(row, block, orientation, entries) is given a copy of what takes them.
+// The same with entries for `to`: make(row, block, orientation, entries) gets a copy of the `entries` that takes them.
 template <class T, int sums, bool only_along, int arrays, class Make>
 CROSSENT_INLINE void sum_and_write(const source (&s)[arrays], const sink& to, index begin, index end,
                                    double* const (&out)[sums], Make make) {

@@ -62,7 +62,7 @@ CROSSENT_INLINE void write_each(const T* from, index from_step, index n, char* t
   for (index i = 0; i < n; ++i) store_one(to + i * stride, static_cast<S>(convert(from[i * from_step])));
 }
 
-// The way back. Half types are rounded from float: what a float32 result rounds to.
+// The way back. A half result is the float32 result, rounded.
 template <class T> void scatter(const T* from, index from_step, index n, char* to, index stride, dtype type) {
   const auto same = [](T v) { return v; };
   const auto bfloat = [](T v) { return to_bfloat16(static_cast<float>(v)); };
@@ -83,7 +83,7 @@ template <class T> void scatter(const T* from, index from_step, index n, char* t
   }
 }
 
-// The way back for a stretch of classes of one row; where the sink streams, whole lines of memory go past the caches.
+// The way back for a range of classes of one row. A sink that streams has whole lines of memory written around the caches.
 template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char* to, const sink& s) {
   const index size = item_size(s.type);
   if (!s.stream || s.class_stride != size) return scatter(from, 1, n, to, s.class_stride, s.type);
@@ -228,7 +228,7 @@ CROSSENT_ONCE void close_one_tile(output_tile<T> t, const sink& s, index row, in
   close_tile(t, s, row, count, r, buffer);
 }
 
-// A tile of more classes is taken in parts of tile_classes: what the stack of a small thread has room for.
+// A tile of more classes is taken in ranges of tile_classes, for which the stack of a small thread has room.
 CROSSENT_INLINE index end_class(index end_block, index classes) {
   return end_block * block_classes < classes ? end_block * block_classes : classes;
 }

@@ -1,5 +1,5 @@
-// Through a group of rows, in both lane orientations and over any number of arrays, writing an entry per class. (Summing over
-// the classes of a block: sums.hpp; of a row: row_sums.hpp.)
+// Walks a batch of rows, in both lane orientations and over any number of arrays, and writes an entry per class. (Sums over the
+// classes of a block: sums.hpp; of a row: row_sums.hpp.)
 #pragma once
 
 #include "kernels/walk/statistics.hpp"
@@ -7,18 +7,18 @@
 namespace crossent {
 namespace {
 
-// Lanes along the classes (false) or lanes_over_rows rows (true), as a type.
+// Lanes over classes (false) or over rows (true), as a type.
 template <bool value> struct orientation {
   static constexpr bool lanes_over_rows = value;
 };
 
-// A per-row number as a pack: one per lane (lanes_over_rows), or the same in all (along).
+// The number of a row as a pack: a row per lane (lanes over rows), or the same in all lanes (lanes over classes).
 template <class T, class O> CROSSENT_INLINE pack<T> per_row(const double* v, index row, O) {
   if constexpr (O::lanes_over_rows) return load_as<T>(v + row);
   else return set1(static_cast<T>(v[row]));
 }
 
-// The weights of n classes from c on, or that of class c in every lane (lanes_over_rows).
+// The weights of n classes from c on, or that of class c in every lane (lanes over rows).
 template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, index c, index n, O) {
   if (weight == nullptr) return set1<T>(1);
   const char* w = static_cast<const char*>(weight) + c * size_of<T>;
@@ -28,8 +28,9 @@ template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, 
 
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
-// out = entry(x, c, n) with x[k] a pack of source k, of the classes c .. c + n - 1 of one row (along), or of class c of a
-// tile of rows (lanes_over_rows). make(row, orientation) gives the entry function of a row, or of the tile that starts there.
+// out = entry(x, c, n) with x[k] a pack of source k, of the classes c .. c + n - 1 of one row (lanes over classes), or of class
+// c of a tile of rows (lanes over rows). make(row, orientation) gives the entry function of a row, or of the tile that starts
+// there.
 template <class T, int arrays, class Make>
 CROSSENT_INLINE void write_over_rows(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
@@ -82,13 +83,13 @@ CROSSENT_INLINE void write_over_classes(const source (&s)[arrays], const sink& t
         pack<T> x[arrays];
         each<arrays>([&](int k) {
           x[k] = load<T>(from[k] + c * size_of<T>);
-          prefetch(from[k] + c * size_of<T> + 8 * pack_bytes);   // from the second cache
+          prefetch(from[k] + c * size_of<T> + 8 * pack_bytes);  // from the second cache
         });
         return entry(x, r.begin + c, lanes);
       };
       const bool streams = to.stream && is_direct<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
-      if (streams) prefetch_to_write(y + r.n * size_of<T>);   // the line that the last entries share with what follows
-      // Entries before the first whole line of memory, then whole packs, then what is left.
+      if (streams) prefetch_to_write(y + r.n * size_of<T>);  // the line that the last entries share with the next row
+      // Entries before the first whole line of memory, then whole packs, then the last entries.
       index part = streams ? static_cast<index>(-reinterpret_cast<std::uintptr_t>(y) % pack_bytes) / size_of<T> : 0;
       for (index c = 0; c < r.n; part = r.n - c) {
         if (part > r.n) part = r.n;
