@@ -47,12 +47,13 @@ def z_loss_scale(x, z, loss):
     """What the error of a loss is measured at: logsumexp = max + log1p(tail) may cancel, and has the error of the
     latter then."""
     rows = [oracle.Row(row) for row in x]
-    return [max(abs(value), 2 * z * abs(row.logsumexp()) * row.log_total, z * row.log_total**2 * oracle.ulp(1.0, x.dtype))
+    eps = oracle.ulp(1.0, x.dtype)
+    return [max(abs(value), 2 * z * abs(row.logsumexp()) * row.log_total, z * row.log_total**2 * eps)
             for value, row in zip(loss, rows, strict=True)]
 
 
-@pytest.mark.parametrize("draw", [draw for draw in distributions.ALL if draw is not distributions.wide],  # squares overflow
-                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("draw", [draw for draw in distributions.ALL if draw is not distributions.wide],
+                         ids=lambda f: f.__name__)  # the squares of wide logits overflow
 @pytest.mark.parametrize("shifted", [False, True], ids=["as drawn", "logsumexp near 0"])
 def test_value_and_gradient_with_z_loss(draw, shifted, dtype, rng):
     for n, c in ((20, 2), (12, 17), (2, 1025)):
