@@ -84,74 +84,76 @@ template <class T> struct block_merging {
   }
 };
 
+// Rows of one block, eight to a pack.
+template <class T> void merge_single_blocks(index rows, const inverse_temperature& t, const block_statistics& in,
+                                            row_statistics& out) {
+  const block_merging<T> merging;
+  for (index i = 0; i < rows; i += 8) {
+    const doubles max = load<double>(in.max + i), reference = load<double>(in.reference + i);
+    const doubles exponent = load<double>(in.exponent + i);
+    const auto factor =
+        merging.factor(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
+    const auto sum = merging.product(load<double>(in.sum_without_max + i), factor);
+    const auto tail = merging.tail(sum, load<double>(in.max_count + i));
+    store(out.max + i, max);
+    store(out.reference + i, reference);
+    store(out.exponent + i, exponent);
+    store(out.inverse_max_term + i, factor.hi * merging.unscaled);
+    store(out.tail + i, tail.hi);
+    for (index l = 0; l < 8; ++l) out.max_block[i + l] = 0;
+    if constexpr (block_merging<T>::extended) {
+      store(out.tail_scaled + i, sum.hi * merging.unscaled);
+      store(out.inverse_max_term_lo + i, factor.lo * merging.unscaled);
+      store(out.tail_lo + i, tail.lo);
+    }
+  }
+}
+
+// A row of several blocks, eight blocks to a pack.
+template <class T>
+void merge_row(index row, index blocks, const inverse_temperature& t, const block_statistics& in, row_statistics& out) {
+  const block_merging<T> merging;
+  const index first = row * blocks;
+  index top = first;   // the first block that holds the maximum
+  for (index b = first; b < first + blocks; ++b)
+    if (in.max[b] > in.max[top]) top = b;
+  double_double<double> row_sum{};
+  for (index b = first; b < first + blocks; b += 8) {
+    const index n = first + blocks - b < 8 ? first + blocks - b : 8;
+    const bool holds_top = top >= b && top < b + 8;
+    alignas(pack_bytes) double hi[8], lo[8];
+    store(hi, load_partial<double>(in.sum_all + b, n, 0.0));
+    if (holds_top) hi[top - b] = in.sum_without_max[top];
+    const auto factor = merging.factor(block_argument(load_partial<double>(in.reference + b, n, 0.0),
+                                                      load_partial<double>(in.exponent + b, n, 0.0), set1(in.max[top]), t));
+    const auto product = merging.product(load<double>(hi), factor);
+    store(hi, product.hi);
+    store(lo, product.lo);
+    for (index k = 0; k < n; ++k) row_sum += double_double{hi[k], lo[k]};
+    if (!holds_top) continue;
+    store(hi, factor.hi * merging.unscaled);
+    store(lo, factor.lo * merging.unscaled);
+    out.inverse_max_term[row] = hi[top - b];
+    if constexpr (block_merging<T>::extended) out.inverse_max_term_lo[row] = lo[top - b];
+  }
+  const double sum = row_sum.hi + row_sum.lo;
+  const auto tail = merging.tail({set1(sum), set1(row_sum.lo - (sum - row_sum.hi))}, set1(in.max_count[top]));
+  out.max[row] = in.max[top];
+  out.reference[row] = in.reference[top];
+  out.exponent[row] = in.exponent[top];
+  out.max_block[row] = top - first;
+  out.tail[row] = tail.hi.r[0][0];
+  if constexpr (block_merging<T>::extended) {
+    out.tail_lo[row] = tail.lo.r[0][0];
+    out.tail_scaled[row] = sum * merging.unscaled.r[0][0];
+  }
+}
+
 template <class T>
 void merge_blocks(index rows, index blocks, const inverse_temperature& t, const block_statistics& in, row_statistics& out) {
   out.is_extended = block_merging<T>::extended;
-  const block_merging<T> merging;
-  using number = typename block_merging<T>::number;
-  if (blocks == 1) {
-    for (index i = 0; i < rows; i += 8) {
-      const doubles max = load<double>(in.max + i), reference = load<double>(in.reference + i),
-                    exponent = load<double>(in.exponent + i);
-      const number factor =
-          merging.factor(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
-      const number sum = merging.product(load<double>(in.sum_without_max + i), factor);
-      const number tail = merging.tail(sum, load<double>(in.max_count + i));
-      store(out.max + i, max);
-      store(out.reference + i, reference);
-      store(out.exponent + i, exponent);
-      store(out.inverse_max_term + i, factor.hi * merging.unscaled);
-      store(out.tail + i, tail.hi);
-      for (index l = 0; l < 8; ++l) out.max_block[i + l] = 0;
-      if constexpr (block_merging<T>::extended) {
-        store(out.tail_scaled + i, sum.hi * merging.unscaled);
-        store(out.inverse_max_term_lo + i, factor.lo * merging.unscaled);
-        store(out.tail_lo + i, tail.lo);
-      }
-    }
-    return;
-  }
-  for (index i = 0; i < rows; ++i) {
-    const double* max = in.max + i * blocks;
-    index top = 0;
-    for (index b = 1; b < blocks; ++b)
-      if (max[b] > max[top]) top = b;
-    double_double<double> row_sum{};
-    for (index b = 0; b < blocks; b += 8) {
-      const index at = i * blocks + b, n = blocks - b < 8 ? blocks - b : 8;
-      alignas(pack_bytes) double hi[8], lo[8];
-      const number factor = merging.factor(block_argument(load_partial<double>(in.reference + at, n, 0.0),
-                                                          load_partial<double>(in.exponent + at, n, 0.0), set1(max[top]), t));
-      const bool holds_top = top >= b && top < b + 8;
-      doubles sum = load_partial<double>(in.sum_all + at, n, 0.0);
-      if (holds_top) {
-        store(hi, sum);
-        hi[top - b] = in.sum_without_max[i * blocks + top];
-        sum = load<double>(hi);
-      }
-      const number product = merging.product(sum, factor);
-      store(hi, product.hi);
-      store(lo, product.lo);
-      for (index k = 0; k < n; ++k) row_sum += double_double{hi[k], lo[k]};
-      if (holds_top) {
-        store(hi, factor.hi * merging.unscaled);
-        store(lo, factor.lo * merging.unscaled);
-        out.inverse_max_term[i] = hi[top - b];
-        if constexpr (block_merging<T>::extended) out.inverse_max_term_lo[i] = lo[top - b];
-      }
-    }
-    const double sum = row_sum.hi + row_sum.lo;
-    const number tail = merging.tail({set1(sum), set1(row_sum.lo - (sum - row_sum.hi))}, set1(in.max_count[i * blocks + top]));
-    out.max[i] = max[top];
-    out.reference[i] = in.reference[i * blocks + top];
-    out.exponent[i] = in.exponent[i * blocks + top];
-    out.max_block[i] = top;
-    out.tail[i] = tail.hi.r[0][0];
-    if constexpr (block_merging<T>::extended) {
-      out.tail_lo[i] = tail.lo.r[0][0];
-      out.tail_scaled[i] = sum * merging.unscaled.r[0][0];
-    }
-  }
+  if (blocks == 1) return merge_single_blocks<T>(rows, t, in, out);
+  for (index i = 0; i < rows; ++i) merge_row<T>(i, blocks, t, in, out);
 }
 
 template <class T> void split_exponents(index rows, double* factor, double* exponent) {

@@ -6,54 +6,62 @@
 namespace crossent {
 namespace {
 
+// Sums of rows that are not complete yet, between calls: `kept` has row_sums_bytes for each row.
+template <class Sums> struct kept_sums {
+  static_assert(sizeof(Sums) <= row_sums_bytes);
+  Sums* kept;
+  bool is_first, is_last;   // call
+
+  CROSSENT_INLINE_MEMBER void resume(index row, Sums* sums, index n) const {
+    for (index l = 0; l < n && !is_first; ++l) sums[l] = kept[row + l];
+  }
+  CROSSENT_INLINE_MEMBER void keep(index row, const Sums* sums, index n) const {
+    for (index l = 0; l < n; ++l) kept[row + l] = sums[l];
+  }
+};
+
+template <class T, class Sums, int arrays, class Make>
+CROSSENT_INLINE void sum_tiles(const source (&s)[arrays], index begin, index end, const kept_sums<Sums>& kept, double* out,
+                               Make make) {
+  constexpr index lanes = pack<T>::lanes;
+  alignas(pack_bytes) T in[arrays][tile_classes * lanes];
+  const index last = end_class(end, s[0].classes);
+  for_each_tile<T>(s[0], [&](index i, index count) {
+    const auto add = make(i, orientation<true>{});
+    Sums sums[lanes] = {};
+    kept.resume(i, sums, lanes);
+    for (index from = begin * block_classes; from < last; from += tile_classes) {
+      const class_range r = next_range(from, last);
+      tile<T> t[arrays];
+      for (int k = 0; k < arrays; ++k) t[k] = load_tile(s[k], i, r, in[k]);
+      for (index c = 0; c < r.n; ++c) {
+        pack<T> x[arrays];
+        each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
+        add(sums[c % lanes], x);
+      }
+    }
+    if (!kept.is_last) return kept.keep(i, sums, lanes);
+    for (index half = lanes / 2; half > 0; half /= 2)
+      for (index l = 0; l < half; ++l) sums[l] = sums[l] + sums[l + half];
+    alignas(pack_bytes) double total[16];
+    store_rows(total, sums[0]);
+    for (index l = 0; l < count; ++l) out[i + l] = total[l];
+  });
+}
+
 // out[i] = sum over all classes of row i. make(row, orientation) gives add(sums, x), which adds a pack of each array to a
 // `Sums`: class c is in lane c mod W of it. The classes that a block lacks to whole packs are Sums::missing in all arrays.
-// The blocks are taken in order, in one call or in several, between which `kept` has the sums (see kernels.hpp).
+// The blocks are taken in order, in one call or in several (see kernels.hpp).
 template <class T, class Sums, int arrays, class Make>
-CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end, void* kept, double* out, Make make) {
-  static_assert(sizeof(Sums) <= row_sums_bytes);
+CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end, void* memory, double* out, Make make) {
   constexpr index lanes = pack<T>::lanes;
-  const bool is_last = end == block_count(s[0].classes);
-  const auto each_kept = [&](index row, Sums* sums, index n, auto f) {
-    for (index l = 0; l < n; ++l) f(sums[l], static_cast<Sums*>(kept)[row + l]);
-  };
-  const auto resume = [&](index row, Sums* sums, index n) {
-    if (begin > 0) each_kept(row, sums, n, [](Sums& to, const Sums& from) { to = from; });
-  };
-  const auto keep = [&](index row, Sums* sums, index n) {
-    each_kept(row, sums, n, [](const Sums& from, Sums& to) { to = from; });
-  };
-  if (s[0].lanes_over_rows) {
-    alignas(pack_bytes) T in[arrays][tile_classes * lanes];
-    const index last = end_class(end, s[0].classes);
-    for_each_tile<T>(s[0], [&](index i, index count) {
-      const auto add = make(i, orientation<true>{});
-      Sums sums[lanes] = {};
-      resume(i, sums, lanes);
-      for (index from = begin * block_classes; from < last; from += tile_classes) {
-        const class_range r = next_range(from, last);
-        tile<T> t[arrays];
-        for (int k = 0; k < arrays; ++k) t[k] = load_tile(s[k], i, r, in[k]);
-        for (index c = 0; c < r.n; ++c) {
-          pack<T> x[arrays];
-          each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
-          add(sums[c % lanes], x);
-        }
-      }
-      if (!is_last) return keep(i, sums, lanes);
-      for (index half = lanes / 2; half > 0; half /= 2)
-        for (index l = 0; l < half; ++l) sums[l] = sums[l] + sums[l + half];
-      alignas(pack_bytes) double total[16];
-      store_rows(total, sums[0]);
-      for (index l = 0; l < count; ++l) out[i + l] = total[l];
-    });
-    return;
-  }
+  const kept_sums<Sums> kept{static_cast<Sums*>(memory), begin == 0, end == block_count(s[0].classes)};
+  if (s[0].lanes_over_rows) return sum_tiles<T>(s, begin, end, kept, out, make);
   alignas(pack_bytes) T in[arrays][block_classes];
   for (index i = 0; i < s[0].count; ++i) {
     const auto add = make(i, orientation<false>{});
     Sums sums{};
-    resume(i, &sums, 1);
+    kept.resume(i, &sums, 1);
     for (index b = begin; b < end; ++b) {
       const class_range r = block_range(b, s[0].classes);
       const char* from[arrays];
@@ -67,8 +75,8 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
         add(sums, x);
       }
     }
-    if (is_last) out[i] = sum_lanes(sums);
-    else keep(i, &sums, 1);
+    if (kept.is_last) out[i] = sum_lanes(sums);
+    else kept.keep(i, &sums, 1);
   }
 }
 
