@@ -50,8 +50,8 @@ def cross_entropy(
 
     The value and, with `return_grad`, the gradient with respect to the logits, computed in one pass. The relative
     accuracy is full also for confident rows, whose loss and gradient are tiny. An ignored row, or one whose weights
-    are all 0 (without `z_loss`), is never read: its loss and gradient are 0 whatever its logits are. The dtype of `target` says whether
-    it holds indices or probabilities; probabilities are not renormalised.
+    are all 0 (without `z_loss`), is never read: its loss and gradient are 0 whatever its logits are. The dtype of
+    `target` says whether it holds indices or probabilities; probabilities are not renormalised.
 
     The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with ``p = softmax(x)``, the
     class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
