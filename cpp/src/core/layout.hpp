@@ -41,7 +41,7 @@ class row_layout {
     });
   }
 
-  // f(offset, n, stride) for the stretches of evenly spaced positions that [first, first + count) is made of.
+  // f(offset, n, stride) for the runs of evenly spaced positions that [first, first + count) is made of.
   template <class F> void for_each_strided_run(index first, index count, F f) const {
     if (axes_ <= 1) return f(first * inner_stride(), count, inner_stride());
     const int last = axes_ - 1;
