@@ -29,16 +29,17 @@ class distillation_operation : public row_operation<distillation_batch> {
   std::unique_ptr<cross_entropy_term> cross_entropy;   // absent: the rows that are not ignored have the divergence alone
 
   void load(row_batch& batch) override {
-    auto [hard, soft] = terms(batch);
+    auto [of_cross_entropy, of_divergence] = terms(batch);
     if (cross_entropy) {
-      cross_entropy->load(batch, hard, true);
+      cross_entropy->load(batch, of_cross_entropy, true);
     } else {
-      y->load(batch.first, batch.count, hard.y(), hard.rows.class_weight, hard.rows.row_weight, true);
-      batch.skip_zero_weight_rows(hard.rows.row_weight);
+      y->load(batch.first, batch.count, of_cross_entropy.y(), of_cross_entropy.rows.class_weight,
+              of_cross_entropy.rows.row_weight, true);
+      batch.skip_zero_weight_rows(of_cross_entropy.rows.row_weight);
     }
-    std::copy_n(hard.rows.row_weight, batch.count, soft.row_weight);
-    divergence_upstream->load(batch.first, batch.count, soft.row_weight, soft.upstream);
-    soft.divisor = divergence_upstream->divisor();
+    std::copy_n(of_cross_entropy.rows.row_weight, batch.count, of_divergence.row_weight);
+    divergence_upstream->load(batch.first, batch.count, of_divergence.row_weight, of_divergence.upstream);
+    of_divergence.divisor = divergence_upstream->divisor();
   }
 
   void prepare_sums(row_batch& batch) override {
@@ -52,37 +53,37 @@ class distillation_operation : public row_operation<distillation_batch> {
   }
 
   void finish(row_batch& batch) override {
-    auto [hard, soft] = terms(batch);
-    divergence->finish(batch, soft);
+    auto [of_cross_entropy, of_divergence] = terms(batch);
+    divergence->finish(batch, of_divergence);
     if (!cross_entropy) return;
-    cross_entropy->finish(batch, hard);
-    cross_entropy_rows& r = hard.rows;
+    cross_entropy->finish(batch, of_cross_entropy);
+    cross_entropy_rows& r = of_cross_entropy.rows;
     if (cross_entropy_losses != nullptr) std::copy_n(r.loss, batch.count, cross_entropy_losses + batch.first);
     if (!batch.plan->writes()) return;
     // The entries that `complete` stores: with those of the divergence, as long as the logits are there to read.
-    alignas(64) double of_divergence[batch_rows];
+    alignas(64) double gradient[batch_rows];
     index classes[batch_rows];
-    for (index i = 0; i < batch.count; ++i) classes[i] = std::max<index>(hard.y()[i], 0);
-    divergence->gradient_at(batch, soft, classes, of_divergence);
-    for (index i = 0; i < batch.count; ++i) r.gradient.target_gradient[i] += of_divergence[i];
-    divergence->gradient_at(batch, soft, r.argmax, of_divergence);
-    for (index i = 0; i < batch.count; ++i) r.argmax_gradient[i] += of_divergence[i];
+    for (index i = 0; i < batch.count; ++i) classes[i] = std::max<index>(of_cross_entropy.y()[i], 0);
+    divergence->gradient_at(batch, of_divergence, classes, gradient);
+    for (index i = 0; i < batch.count; ++i) r.gradient.target_gradient[i] += gradient[i];
+    divergence->gradient_at(batch, of_divergence, r.argmax, gradient);
+    for (index i = 0; i < batch.count; ++i) r.argmax_gradient[i] += gradient[i];
   }
 
   void write(row_batch& batch, index begin, index end) override {
-    auto [hard, soft] = terms(batch);
+    auto [of_cross_entropy, of_divergence] = terms(batch);
     source q;
-    divergence->write(batch, soft, cross_entropy ? cross_entropy->probabilities(batch, q) : nullptr, begin, end,
+    divergence->write(batch, of_divergence, cross_entropy ? cross_entropy->probabilities(batch, q) : nullptr, begin, end,
                       cross_entropy ? cross_entropy->statistics(batch) : batch.in[0].statistics,
-                      cross_entropy ? &hard.rows.gradient : nullptr);
+                      cross_entropy ? &of_cross_entropy.rows.gradient : nullptr);
   }
 
   void complete(row_batch& batch) override {
-    auto [hard, soft] = terms(batch);
-    divergence->complete(batch, soft);
-    if (divergence_losses != nullptr) std::copy_n(soft.loss, batch.count, divergence_losses + batch.first);
+    auto [of_cross_entropy, of_divergence] = terms(batch);
+    divergence->complete(batch, of_divergence);
+    if (divergence_losses != nullptr) std::copy_n(of_divergence.loss, batch.count, divergence_losses + batch.first);
     if (!cross_entropy || !batch.plan->writes()) return;
-    cross_entropy->for_each_entry(batch, hard, [&](index row, index c, double v) { batch.store_entry(row, c, v); });
+    cross_entropy->for_each_entry(batch, of_cross_entropy, [&](index row, index c, double v) { batch.store_entry(row, c, v); });
   }
 
  private:
@@ -132,17 +133,19 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   run_rows(plan, op, e);
   y.throw_if_bad();
   if (loss.data == nullptr) return;
-  double *soft = divergence_losses.get(), *hard = cross_entropy_losses.get();
+  double *of_divergence = divergence_losses.get(), *of_cross_entropy = cross_entropy_losses.get();
   if (options.reduction == reduction_kind::none) {
     for_each_row_chunk(rows, e, [&](index first, index count) {
       for (index i = first; i < first + count; ++i)
-        soft[i] = divergence_share * soft[i] + (with_cross_entropy ? cross_entropy_share * hard[i] : 0);
+        of_divergence[i] =
+            divergence_share * of_divergence[i] + (with_cross_entropy ? cross_entropy_share * of_cross_entropy[i] : 0);
     });
-    return reduce(soft, rows, options.reduction, 1, loss, e);
+    return reduce(of_divergence, rows, options.reduction, 1, loss, e);
   }
-  double total = divergence_share * reduced(ordered_sum(soft, rows, e), options.reduction, divergence_denominator);
+  double total = divergence_share * reduced(ordered_sum(of_divergence, rows, e), options.reduction, divergence_denominator);
   if (with_cross_entropy)
-    total += cross_entropy_share * reduced(ordered_sum(hard, rows, e), options.reduction, cross_entropy_denominator);
+    total +=
+        cross_entropy_share * reduced(ordered_sum(of_cross_entropy, rows, e), options.reduction, cross_entropy_denominator);
   store_number(loss.data, loss.type, total);
 }
 
