@@ -79,7 +79,7 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const row_array a(grad, axis), b(other, axis), to(out, axis);
   const dtype_kernels& k = kernels(other.type);
   const index rows = a.rows.rows();
-  const bool lanes_over_rows = choose_lanes_over_rows(a, classes);
+  const bool lanes_over_rows = choose_lanes_over_rows(a, classes, few_summed_classes);
   const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
   const int threads = threads_for(rows * classes, e);
   struct alignas(64) row_totals {

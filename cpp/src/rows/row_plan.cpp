@@ -4,9 +4,9 @@
 
 namespace crossent {
 
-bool choose_lanes_over_rows(const row_array& a, index classes) {
-  if (classes <= tile_classes) return true;
-  return a.class_stride != item_size(a.type) && a.rows.inner_stride() == item_size(a.type);
+bool choose_lanes_over_rows(const row_array& a, index classes, index few) {
+  if (a.class_stride == item_size(a.type)) return classes <= few;
+  return classes <= tile_classes || a.rows.inner_stride() == item_size(a.type);
 }
 
 int row_plan::read(const view& v, int axis, double temperature, bool with_statistics) {
@@ -21,7 +21,7 @@ row_plan make_plan(const view& x, int axis, double temperature, const mutable_vi
   plan.read(x, axis, temperature);
   const row_array& a = plan.inputs[0].array;
   plan.rows = a.rows.rows();
-  plan.lanes_over_rows = choose_lanes_over_rows(a, plan.classes);
+  plan.lanes_over_rows = choose_lanes_over_rows(a, plan.classes, few_classes);
   if (out.data == nullptr) return plan;
   plan.out = row_array(out, axis);
   plan.stream = out.data != x.data && plan.rows * plan.classes * item_size(x.type) > streamed_bytes;

@@ -60,11 +60,13 @@ CROSSENT_INLINE double sum_lanes(double_double<doubles> a) {
   double hi[8], lo[8];
   store(hi, a.hi);
   store(lo, a.lo);
-  double_double<double> lane[8];
-  for (int l = 0; l < 8; ++l) lane[l] = {hi[l], lo[l]};
   for (int half = 4; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) lane[l] = lane[l] + lane[l + half];
-  return rounded(lane[0]);
+    for (int l = 0; l < half; ++l) {
+      const auto sum = double_double{hi[l], lo[l]} + double_double{hi[l + half], lo[l + half]};
+      hi[l] = sum.hi;
+      lo[l] = sum.lo;
+    }
+  return rounded(double_double{hi[0], lo[0]});
 }
 
 // A sum in float64 of terms of T: with its rounding errors for float64.
