@@ -26,7 +26,7 @@ CROSSENT_INLINE doubles one_number(double_double<doubles> a) { return a.hi + a.l
 CROSSENT_INLINE double_double<doubles> two_numbers(doubles a) { return exact(a); }
 CROSSENT_INLINE double_double<doubles> two_numbers(double_double<doubles> a) { return normalised(a); }
 // c x, 0 where c is.
-CROSSENT_INLINE doubles times(doubles c, doubles x) { return select(c == set1(0.0), set1(0.0), c * x); }
+CROSSENT_INLINE doubles times(doubles c, doubles x) { return select(c != set1(0.0), c * x, set1(0.0)); }
 CROSSENT_INLINE double_double<doubles> times(double_double<doubles> c, double_double<doubles> x) {
   return select(c.hi == set1(0.0), exact(set1(0.0)), c * x);
 }
@@ -36,7 +36,7 @@ template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max)
   const doubles zero = set1(0.0);
   const doubles u = std::is_same_v<N, doubles> ? exp_scaled(at_least(x - max, lowest_exponent(zero)), magic_of(zero))
                                                : exp_of(exp_argument_of(x, max, inverse_temperature{}, zero));
-  return select(x == set1(-constants<double>::infinity), zero, u);
+  return select(x != set1(-constants<double>::infinity), u, zero);
 }
 
 // The tail of a row. For float64 rows that may be subnormal: where it is tiny, log(1 + tail) is the tail and 1 + tail is 1.

@@ -186,7 +186,7 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
       const pack<T> m = fma(share.teacher.hi, t, share.student.hi * s);
       const auto term = [&](pack<T> q, pack<T> log_q) {
         const mask<T> is_above = zero < log_q;
-        return select(m == zero, zero, select(is_above, q, m) * phi_or_star(-absolute(log_q), zero, is_above));
+        return select(m != zero, select(is_above, q, m) * phi_or_star(-absolute(log_q), zero, is_above), zero);
       };
       const pack<T> of_student = term(s, ratios.student);
       const pack<T> value = fma(share.teacher.hi, term(t, ratios.teacher), share.student.hi * of_student);
@@ -223,7 +223,7 @@ void write_divergence(const source& student, const source& teacher, const source
         const auto difference = two_sum(log_s, -inner);
         g = larger_of.student.times(x[0], {difference.hi, difference.lo - (inner_lo + (js ? zero : d_lo))});
       }
-      g = select(larger_of.student.factor == zero, zero, g);
+      g = select(larger_of.student.factor != zero, g, zero);
       return with_cross_entropy ? g + of_cross_entropy(x[0], x[2], c, n, o) : g;
     };
   });

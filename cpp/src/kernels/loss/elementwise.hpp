@@ -10,7 +10,7 @@ namespace {
 // coefficient * value, 0 where the coefficient is.
 template <class T> CROSSENT_INLINE pack<T> weighted(pack<T> coefficient, pack<T> value) {
   const pack<T> zero = set1<T>(0);
-  return select(coefficient == zero, zero, coefficient * value);
+  return select(coefficient != zero, coefficient * value, zero);
 }
 template <class T> CROSSENT_INLINE scaled<T> weighted(pack<T> coefficient, scaled<T> value) {
   return {weighted(coefficient, value.value)};
@@ -18,7 +18,7 @@ template <class T> CROSSENT_INLINE scaled<T> weighted(pack<T> coefficient, scale
 // a / b, 0 where a is.
 template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   const pack<T> zero = set1<T>(0);
-  return select(a == zero, zero, a / b);
+  return select(a != zero, a / b, zero);
 }
 
 // An element: `read` makes the terms that its loss and its gradient share from a pack of each array.
@@ -45,7 +45,7 @@ template <class T> struct binary_cross_entropy_element {
     const pack<T> rescale = select(t.p < set1(k::tiny), set1(power_of_two<T>(k::reciprocal_exponent)), one);
     const pack<T> of_one_minus_p = weighted(t.upstream, weighted(t.weight, quotient(t.one_minus_y, one - t.p)));
     const pack<T> of_p = weighted(t.upstream * rescale, weighted(t.weight, quotient(t.y, t.p * rescale)));
-    return select(t.weight == zero, zero, of_one_minus_p - of_p);   // whatever the upstream gradient is
+    return select(t.weight != zero, of_one_minus_p - of_p, zero);   // whatever the upstream gradient is
   }
 };
 
@@ -87,23 +87,23 @@ template <class T, bool unweighted> struct logistic_element {
         e,
         sum.hi,
         y_lo + sum.lo,
-        select(sum.hi == zero, zero, x[2]),
+        select(sum.hi != zero, x[2], zero),
         x[4]};   // of weight 0 where the element does not count
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
-    const pack<T> zero = set1<T>(0), x = select(t.a == zero, zero, t.x), l = log1p_of(t.e);   // 0 inf = 0
+    const pack<T> zero = set1<T>(0), x = select(t.a != zero, t.x, zero), l = log1p_of(t.e);   // 0 inf = 0
     if constexpr (unweighted) return fma(t.a, x, l);
     const pack<T> tail = t.sum * l, tail_lo = fma(t.sum_lo, l, product_error(t.sum, l, tail));
     const pack<T> rough = fma(t.a, x, tail), fine = fma(t.weight, rough, t.weight * tail_lo);
     const pack<T> loss = select(fine == fine, fine, t.weight * rough);   // the errors of infinite numbers are NaN
-    return select(t.weight == zero, zero, unless_tiny(t, loss, t.weight * (t.sum * t.scaled_e)));
+    return select(t.weight != zero, unless_tiny(t, loss, t.weight * (t.sum * t.scaled_e)), zero);
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0), g = rounded_once(-t.b, t.e, t.a) / (set1<T>(1) + t.e);
     const scaled<T> of_e = -t.b * t.scaled_e;
     if constexpr (unweighted) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
     const pack<T> upstream = t.upstream * scale, v = weighted(upstream, weighted(t.weight, g));
-    return select(t.weight == zero, zero, unless_tiny(t, v, weighted(upstream, weighted(t.weight, of_e))));
+    return select(t.weight != zero, unless_tiny(t, v, weighted(upstream, weighted(t.weight, of_e))), zero);
   }
 
  private:
@@ -138,7 +138,7 @@ template <class T> struct kl_div_log_element {
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0);
-    return select(t.upstream == zero, zero, -exp_times(t.y, t.upstream));
+    return select(t.upstream != zero, -exp_times(t.y, t.upstream), zero);
   }
 };
 
@@ -191,7 +191,7 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
       const pack<T> v = element.loss(t);
       if (i < whole) store(loss + to, v);
       else if (b.loss) store_partial(loss + to, rest, v);
-      else store(loss + to, select(first_lanes<T>(rest) == set1<T>(0), set1<T>(0), v));
+      else store(loss + to, select(first_lanes<T>(rest) != set1<T>(0), v, set1<T>(0)));
     }
     if (grad) {
       const pack<T> v = element.gradient(t);

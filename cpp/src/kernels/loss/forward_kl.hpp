@@ -21,7 +21,7 @@ template <class T>
 CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo, pack<T> of_s, pack<T> odd, pack<T> even) {
   const pack<T> zero = set1<T>(0), square = square_of(d, d_lo), p = fma(d, odd, even), w = square * p;
   const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
-  const pack<T> far_value = fma(s, of_s, t * d_lo) + select(t == zero, zero, fma(t, d, -t));
+  const pack<T> far_value = fma(s, of_s, t * d_lo) + select(t != zero, fma(t, d, -t), zero);
   const pack<T> distance = absolute(d - set1<T>(near_middle)), width = set1<T>(near_width);
   return {select(distance < width, near_value, far_value), select(distance < width, t * fma(square, p, -d), fma(s, of_s, -t))};
 }
@@ -95,7 +95,7 @@ template <temperature how> struct forward_class {
 template <class T> struct cross_entropy_gradient {
   exponential<T, temperature::one> term;
   pack<T> reference, factor, beta, gamma;
-  mask<T> is_off;
+  pack<T> counts;
   const void* weight;
   bool with_q;
 
@@ -105,14 +105,14 @@ template <class T> struct cross_entropy_gradient {
         factor(h ? per_row<T>(h->factor, row, o) : set1<T>(0)),
         beta(h && h->with_beta ? per_row<T>(h->beta, row, o) : set1<T>(0)),
         gamma(h && h->with_gamma ? per_row<T>(h->gamma, row, o) : set1<T>(0)),
-        is_off((factor == set1<T>(0)) & (beta == set1<T>(0)) & (gamma == set1<T>(0))),
+        counts(any_not_zero(factor, beta, gamma)),
         weight(h ? h->weight : nullptr),
         with_q(q) {}
   template <class O> CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> q, index c, index n, O o) const {
     const pack<T> zero = set1<T>(0);
     const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, q, weight, c, n, o)
                              : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
-    return select(is_off, zero, fma(term(x - reference), factor, -b));
+    return select(counts != zero, fma(term(x - reference), factor, -b), zero);
   }
 };
 
@@ -134,8 +134,8 @@ CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher,
       const pack<float> zero = set1(0.0f);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = select(factor == zero, zero,
-                 fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * factor_lo)));
+      g = select(factor != zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * factor_lo)),
+                 zero);
       if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
       out.put(c, n, g, o);
       return sum;

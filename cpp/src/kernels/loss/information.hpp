@@ -91,7 +91,7 @@ void information_sums(information kind, const source& p, const source& q, index 
       const bool two = kind == information::kl_divergence || kind == information::js_divergence;
       const bool some_tiny = any(is_tiny);   // adding 0 changes nothing
       const auto add = [&](double_double<doubles>& to, doubles c, doubles v)
-                           CROSSENT_INLINE_LAMBDA { add_product(to, c, exact(select(c == zero, zero, v))); };
+                           CROSSENT_INLINE_LAMBDA { add_product(to, c, exact(select(c != zero, v, zero))); };
       for (int i = 0; i < (two ? 2 : 1); ++i) {
         add(s.sum, select(is_tiny, zero, t.c[i]), t.v[i]);
         if (some_tiny) add(s.tiny_sum, select(is_tiny, t.c[i], zero), t.v[i]);

@@ -47,6 +47,12 @@ template <class T> struct target_entry {
   }
 };
 
+// 1 where any is not 0: which rows count. A pack and not a mask, which the loops would load into its register again and again.
+template <class T> CROSSENT_INLINE pack<T> any_not_zero(pack<T> a, pack<T> b, pack<T> c) {
+  const pack<T> zero = set1<T>(0);
+  return select((a == zero) & (b == zero) & (c == zero), zero, set1<T>(1));
+}
+
 // Rows without a factor and a second term are 0, whatever is in them.
 template <class T, temperature how, bool with_beta, int arrays>
 CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to,
@@ -57,7 +63,7 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
     pack<T> beta = zero, gamma = zero;
     if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
     if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
-    const mask<T> is_off = (factor == zero) & (beta == zero) & (gamma == zero);
+    const pack<T> counts = any_not_zero(factor, beta, gamma);
     const void* weight = p.weight;
     constexpr bool with_target = o.lanes_over_rows && !with_beta;
     target_entry<T> target;
@@ -66,9 +72,9 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
       const pack<T> e = term(x[0] - reference);
       if constexpr (with_beta) {
         const pack<T> entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weight, c, n, o);
-        return select(is_off, zero, entry);
+        return select(counts != zero, entry, zero);
       } else {
-        const pack<T> entry = select(is_off, zero, e * factor);
+        const pack<T> entry = select(factor != zero, e * factor, zero);
         if constexpr (with_target) return target.or_else(c, entry);
         else return entry;
       }
@@ -89,7 +95,7 @@ template <class T> void write_cached_gradient(const source& exponentials, const 
   write_over_rows<T, 1>({exponentials}, to, 0, 1, [&](index i, auto o) {
     const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
     const target_entry<T> target(p, i, o);
-    return [=](const pack<T>* x, index c, index) { return target.or_else(c, select(factor == zero, zero, x[0] * factor)); };
+    return [=](const pack<T>* x, index c, index) { return target.or_else(c, select(factor != zero, x[0] * factor, zero)); };
   });
 }
 

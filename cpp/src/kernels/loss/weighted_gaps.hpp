@@ -22,7 +22,7 @@ template <class T, class O> CROSSENT_INLINE pack<T> block_reference(const double
 // w (max - x), 0 where w is.
 template <class T> CROSSENT_INLINE pack<T> weighted_gap(pack<T> x, pack<T> max, pack<T> w) {
   const pack<T> zero = set1<T>(0);
-  return select(w == zero, zero, w * (max - x));
+  return select(w != zero, w * (max - x), zero);
 }
 
 template <class T>
@@ -45,7 +45,7 @@ void sum_probabilities(const source& x, const source& q, const void* weight, ind
                      const pack<T> top = block_reference<T>(max, row, block, blocks, o);
                      return [=](const pack<T>* v, index c, index n) {
                        const pack<T> b = weights<T>(weight, c, n, o) * v[1];
-                       return parts<T, 3>{{weighted_gap(v[0], top, b), b, select(v[0] == top, set1<T>(0), b)}};
+                       return parts<T, 3>{{weighted_gap(v[0], top, b), b, select(v[0] != top, b, set1<T>(0))}};
                      };
                    });
 }

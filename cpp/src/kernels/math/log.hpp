@@ -71,7 +71,7 @@ template <class T> CROSSENT_INLINE log_parts<T> log1p_parts(pack<T> x, pack<T>& 
   const pack<T> twice = inverse + inverse;
   // Beyond 2^60 the error is below reach; 2^-exponent would leave the range with it.
   const pack<T> bounded = select(m.exponent < set1<T>(60), m.exponent, set1<T>(60));
-  const pack<T> c = select(m.exponent == zero, zero, sum.lo * exp2_whole(-bounded) * (twice * twice));
+  const pack<T> c = select(m.exponent != zero, sum.lo * exp2_whole(-bounded) * (twice * twice), zero);
   return log_reduced(m.exponent, f, inverse, c);
 }
 template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {

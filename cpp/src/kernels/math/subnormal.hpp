@@ -64,7 +64,7 @@ template <class T> CROSSENT_ONCE pack<T> exp_times_scaled(pack<T> y, pack<T> v) 
   const pack<T> half_back = set1(power_of_two<T>(-k::exponential_exponent / 2));
   const pack<T> inside = at_most(at_least(y, set1(k::no_exponential)), set1(k::normal_exponential));
   const pack<T> e = exp_scaled(inside, magic_of(set1(static_cast<T>(k::exponential_exponent))));
-  return select(y == set1(-constants<T>::infinity), set1<T>(0), (e * (v * half_back)) * half_back);
+  return select(y != set1(-constants<T>::infinity), (e * (v * half_back)) * half_back, set1<T>(0));
 }
 // e^y v of any y.
 template <class T> CROSSENT_INLINE pack<T> exp_times(pack<T> y, pack<T> v) {

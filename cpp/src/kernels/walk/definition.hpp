@@ -44,7 +44,7 @@ template <class T, temperature how> struct exponential {
     const pack<T> y = at_least(x, lowest), z = y * inverse_hi;
     if constexpr (how == temperature::power_of_two) return exp_scaled(z, error, magic);
     const pack<T> e = exp_scaled(z, error + fma(y, inverse_lo, product_error(y, inverse_hi, z)), magic);
-    return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
+    return select(x != set1(-constants<T>::infinity), e, set1<T>(0));
   }
   // exp((x + x_lo)/T + error). Below the lowest x, x_lo may be anything.
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> x_lo, pack<T> error) const {
@@ -57,7 +57,7 @@ template <class T, temperature how> struct exponential {
     if constexpr (how == temperature::power_of_two) return exp_scaled(z, magic);
     const pack<T> e = exp_scaled(z, fma(y, inverse_lo, product_error(y, inverse_hi, z)), magic);
     // However high the temperature: a masked class stays masked.
-    return select(x == set1(-constants<T>::infinity), set1<T>(0), e);
+    return select(x != set1(-constants<T>::infinity), e, set1<T>(0));
   }
 };
 
@@ -70,7 +70,7 @@ template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const 
   const pack<T> zero = set1<T>(0), z = max * set1(static_cast<T>(s.hi));
   reference<T> r;
   r.value = select(absolute(z) < set1(far_out<T>), zero, max);
-  r.value = select(max == set1(-k::infinity), zero, r.value);
+  r.value = select(max != set1(-k::infinity), r.value, zero);
   const pack<T> inside = select(absolute(z) < set1(far_out<T>), z, zero);
   r.exponent = fma(inside, set1(k::log2_e), set1(k::round)) - set1(k::round);
   return r;

@@ -36,7 +36,7 @@ CROSSENT_INLINE double_double<doubles> extended_exp_of(exp_argument e) {
 CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse_temperature& t, doubles exponent) {
   const doubles zero = set1(0.0), one = set1(1.0);
   const auto difference = two_sum(a, -b);
-  doubles d = at_least(select(a == b, zero, difference.hi), set1(-constants<double>::largest));
+  doubles d = at_least(select(a != b, difference.hi, zero), set1(-constants<double>::largest));
   doubles error = select(absolute(difference.lo) < one, difference.lo, zero);  // NaN beside an infinite d
   if (!t.is_one) {
     const doubles inverse_hi = set1(t.hi), z = d * inverse_hi;
@@ -50,13 +50,13 @@ CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse
 
 // exp(..) takes a block's terms to exp((x - max)/T), times 2^block_headroom.
 CROSSENT_INLINE exp_argument block_argument(doubles reference, doubles exponent, doubles max, const inverse_temperature& t) {
-  const doubles finite = select(max == set1(-constants<double>::infinity), set1(0.0), max);
+  const doubles finite = select(max != set1(-constants<double>::infinity), max, set1(0.0));
   return exp_argument_of(reference, finite, t, exponent + set1(block_headroom));
 }
 // The same where that block is the row, with T = 1: `reference` is 0 or the maximum, and the exponent keeps the result near 1.
 CROSSENT_INLINE exp_argument row_argument(doubles reference, doubles exponent, doubles max) {
   const doubles zero = set1(0.0), d = select(reference == zero, -max, zero);
-  return {select(max == set1(-constants<double>::infinity), zero, d), zero, magic_of(exponent + set1(block_headroom))};
+  return {select(max != set1(-constants<double>::infinity), d, zero), zero, magic_of(exponent + set1(block_headroom))};
 }
 
 template <class T> struct block_merging {

@@ -8,7 +8,7 @@ namespace {
 
 // x - reference; 0 also where both are infinite.
 template <class T> CROSSENT_INLINE pack<T> rebased(pack<T> x, pack<T> reference) {
-  return select(x == reference, set1<T>(0), x - reference);
+  return select(x != reference, x - reference, set1<T>(0));
 }
 
 // ---- Along -----------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ template <class T, temperature how> struct block_pass {
     sums[top_group] = tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
       const pack<T> x = load<T>(from + j * pack_bytes);
       max_count = max_count + select(x == top, set1<T>(1), set1<T>(0));
-      return select(x == top, set1<T>(0), term(x));
+      return select(x != top, term(x), set1<T>(0));
     });
     return sum_lanes(max_count);
   }
@@ -251,7 +251,7 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
         max_count = max_count + select(v == here, one, zero);
         const pack<T> e_c = term(v);
         if (exponentials != nullptr) store(exponentials + (c + i) * lanes, e_c);
-        e[i] = select(v == here, zero, e_c);
+        e[i] = select(v != here, e_c, zero);
       }
     } else {
       for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
@@ -259,7 +259,7 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
       for (index i = 0; i < n; ++i) {
         const pack<T> v = logit(c + i);
         max_count = max_count + select(v == here, one, zero);
-        e[i] = select(v == here, zero, e[i]);
+        e[i] = select(v != here, e[i], zero);
       }
     }
     add_classes(sum_without_max, e, n, c == 0);

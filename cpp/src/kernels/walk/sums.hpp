@@ -136,7 +136,7 @@ CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[array
       const index c = (g + j) * lanes, left = r.n - c;
       group[j] = second_step(term, ahead[j], load_packs(g + j).x, r.begin + c, left < lanes ? left : lanes);
       if (left < lanes)
-        for (int k = 0; k < sums; ++k) group[j].v[k] = select(first_lanes<T>(left) == set1<T>(0), set1<T>(0), group[j].v[k]);
+        for (int k = 0; k < sums; ++k) group[j].v[k] = select(first_lanes<T>(left) != set1<T>(0), group[j].v[k], set1<T>(0));
     }
     put(add_group<T, sums>([&](index j) { return group[j]; }, n));
   }
@@ -185,7 +185,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
           }
           for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + c * size_of<T>, left, T(0));
           parts<T, sums> t = term(x, r.begin + c, left);
-          for (int k = 0; k < sums; ++k) t.v[k] = select(first_lanes<T>(left) == set1<T>(0), set1<T>(0), t.v[k]);
+          for (int k = 0; k < sums; ++k) t.v[k] = select(first_lanes<T>(left) != set1<T>(0), t.v[k], set1<T>(0));
           return t;
         };
         put(add_group<T, sums>(at, packs - g));
