@@ -46,8 +46,8 @@ struct batch_state {
   virtual ~batch_state() = default;
 };
 
-// Up to 64 rows in flight.
-struct row_batch {
+// Up to 64 rows in flight. Aligned, as the batches of two threads must not share a line of memory.
+struct alignas(64) row_batch {
   const row_plan* plan = nullptr;
   index first = 0, count = 0, blocks = 1;
   std::unique_ptr<input_rows[]> in;   // one per input
