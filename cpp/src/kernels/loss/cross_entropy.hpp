@@ -1,7 +1,8 @@
 // Losses in -log p of rows, eight to a pack, in float64.
 //
-// A loss is sum_c b_c (-log p_c), or has z logsumexp^2 in it, with -log p_c = (max - x_c) + log(1 + tail). It comes to a value,
-// and to the coefficients A = sum b and b_c, from which its gradient follows, with u = exp(x_c - max):
+// A loss is sum_c b_c (-log p_c), with -log p_c = (max - x_c) + log(1 + tail), and may have z logsumexp^2 beside it. It comes
+// to a value, and to the coefficients b_c and A, which is sum b, and 2 z logsumexp more with the other term. From these its
+// gradient follows, with u = exp(x_c - max):
 //
 //   A p_c - b_c = ((A - b_c) u - b_c ((1 - u) + tail)) / (1 + tail)
 //
@@ -78,10 +79,6 @@ template <class N> struct smoothing {
         weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))) {}
 };
 
-template <class N> CROSSENT_INLINE N logsumexp_of(const row_statistics& statistics, index i, N tail) {
-  return number<N>(load<double>(statistics.max + i)) + log1p(tail);
-}
-
 // v (sum b (-log p) + z logsumexp^2), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
 template <bool probabilities, class N>
 CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s,
@@ -97,7 +94,7 @@ CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entro
   }
   if (r.smoothed) loss = loss + s.each * (of(r.weighted_gap_to_max) + s.weight_sum * log_sum);
   if (r.z_loss != 0) {
-    const N lse = logsumexp_of(statistics, i, tail);
+    const N lse = of(statistics.max) + log_sum;
     loss = loss + number<N>(set1(r.z_loss)) * (lse * lse);
   }
   return times(of(r.row_weight), loss);
@@ -134,7 +131,7 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
   }
   c.of_p = c.sum;
   if (r.z_loss != 0) {
-    const N twice_z = number<N>(set1(2 * r.z_loss)), slope = twice_z * logsumexp_of(statistics, i, row.tail);
+    const N twice_z = number<N>(set1(2 * r.z_loss)), slope = twice_z * (of(statistics.max) + log1p(row.tail));
     c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny)));
     if constexpr (!probabilities) c.target.others = c.target.others + slope;
     c.max.others = c.max.others + slope;
