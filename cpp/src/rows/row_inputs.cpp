@@ -102,12 +102,11 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
   if (data_ == nullptr) return;
   if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
     std::atomic<bool> any{false};
-    parallel_for((classes - 1) / block_classes + 1, block_classes, threads_for(classes, e), e,
-                 [&](index begin, index end, int) {
-                   const index last = std::min(classes, end * block_classes);
-                   for (index c = begin * block_classes; c < last && !any; ++c)
-                     if (weight_at(c) > 0) any = true;
-                 });
+    parallel_for(block_count(classes), block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
+      const index last = std::min(classes, end * block_classes);
+      for (index c = begin * block_classes; c < last && !any; ++c)
+        if (weight_at(c) > 0) any = true;
+    });
     smoothed_ = any;
   }
   const bool is_weighted = weights_ != nullptr || sample_weight_.given();
