@@ -19,13 +19,7 @@ template <class F> void for_each_class_block(const row_plan& plan, const executi
 cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets& y, const upstream& u,
                                        const row_loss_options& options, const view& probabilities, double share,
                                        const execution& e)
-    : plan_(plan),
-      logits_(logits),
-      y_(y),
-      upstream_(u),
-      options_(options),
-      share_(share),
-      smoothed_(options.label_smoothing > 0) {
+    : plan_(plan), logits_(logits), y_(y), upstream_(u), options_(options), share_(share), smoothed_(y.smoothed()) {
   if (probabilities.data != nullptr) probabilities_ = plan.read(probabilities, options.axis, 1.0, false);
   if (!needs_argmax()) return;
   plan.sums = summation::any_order;
@@ -46,7 +40,6 @@ void cross_entropy_term::sum_class_weights(const execution& e) {
     weight_sum_ += sum.hi;
     weight_sum_ += sum.lo;
   }
-  smoothed_ = weight_sum_.hi > 0;
 }
 
 void cross_entropy_term::pack_class_weights(const execution& e) {

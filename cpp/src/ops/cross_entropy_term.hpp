@@ -63,7 +63,7 @@ class cross_entropy_term {
   const upstream& upstream_;
   const row_loss_options& options_;
   double share_;
-  bool smoothed_;                        // over classes of which some have a weight
+  bool smoothed_;                        // as the targets are
   double_double<double> weight_sum_{};
   const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
   line_memory packed_weight_;            // where they were not

@@ -36,8 +36,7 @@ void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, ind
   batch.blocks = plan.blocks();
   batch.in.reset(new input_rows[plan.inputs.size()]);
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
-    if (plan.inputs[k].with_statistics)
-      batch.in[k].blocks.assign(static_cast<std::size_t>(6 * (rows * batch.blocks + pack_rows)), 0.0);
+    if (plan.inputs[k].with_statistics) batch.in[k].reserve_blocks(rows * batch.blocks + pack_rows);
   batch.state = steps.new_state();
   if (!plan.cache_exponentials) return;
   const index size = item_size(plan.type), lanes = plan.kernel().lanes;

@@ -1,8 +1,8 @@
 // How an operation on rows runs: batches of rows over threads, or, where there are few long rows, ranges of class blocks.
 #pragma once
 
+#include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "core/parallel.hpp"
 #include "rows/row_plan.hpp"
@@ -29,20 +29,26 @@ struct alignas(64) input_rows {
   const char* x[batch_rows] = {};
   index tile_strides[batch_tiles] = {};
   row_statistics statistics{};
-  std::vector<double> blocks;       // block_statistics: six numbers per (row, block)
+  line_memory blocks;               // block_statistics: six numbers per (row, block)
+  index block_entries = 0;
   line_memory exponentials;         // where they are cached; with a pointer for each row, as x
   const char* cached_rows[batch_rows];
   index cached_strides[batch_tiles];
 
+  void reserve_blocks(index entries) {
+    block_entries = entries;
+    blocks.reserve(6 * entries * static_cast<index>(sizeof(double)));
+    std::fill_n(reinterpret_cast<double*>(blocks.data()), 6 * entries, 0.0);
+  }
   block_statistics statistics_of_blocks() {
-    double* p = blocks.data();
-    const std::size_t n = blocks.size() / 6;
+    double* p = reinterpret_cast<double*>(blocks.data());
+    const index n = block_entries;
     return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, exponentials.data()};
   }
 };
 
-// The state of an operation for a batch, from step to step.
-struct batch_state {
+// The state of an operation for a batch, from step to step; aligned as the batch is.
+struct alignas(64) batch_state {
   virtual ~batch_state() = default;
 };
 

@@ -99,7 +99,6 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
       sample_weight_(options.sample_weight, arithmetic) {
-  if (data_ == nullptr) return;
   if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
     std::atomic<bool> any{false};
     parallel_for(block_count(classes), block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
@@ -109,6 +108,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
     });
     smoothed_ = any;
   }
+  if (data_ == nullptr) return;
   const bool is_weighted = weights_ != nullptr || sample_weight_.given();
   const bool sums_targets = is_mean_ && !(given_denominator_ > 0) && (writes || is_weighted);
   if (sums_targets || (writes && options.writes_to_caller)) check(e);

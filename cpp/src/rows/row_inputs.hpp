@@ -54,6 +54,8 @@ class targets {
   double divergence_denominator(const execution&) const;
 
   double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
+  // Whether labels are smoothed, over classes of which some have a weight.
+  bool smoothed() const { return smoothed_; }
   index rows() const { return count_; }
 
  private:
