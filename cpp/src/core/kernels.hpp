@@ -142,6 +142,26 @@ struct alignas(64) cross_entropy_rows {
   gradient_rows gradient;  // of which the target is the class y; its exponents are for the caller to make
 };
 
+// Evenly spaced rows of few classes (up to few_classes_of a dtype), whose loss is -log p_y without weights or smoothing.
+struct few_class_rows {
+  index count, classes;
+  dtype type;
+  const char* x;
+  index row_stride, class_stride;  // bytes
+  const index* y;
+  index ignored;  // rows with this number are not there, unless it is a class
+  double* loss;  // nullptr: not wanted
+  char* grad;  // nullptr: not wanted
+  dtype grad_type;
+  index grad_row_stride, grad_class_stride;
+  bool stream;
+  const double* upstream;  // gradient with respect to loss divisor; nullptr: ones
+  double divisor;
+  index absent = 0;  // out: how many rows were not there
+};
+// A group of the definition of a row, so that its sums stay in registers.
+constexpr index few_classes_of(dtype type) { return arithmetic(type) == dtype::float32 ? 128 : 64; }
+
 // One of the two rows of a divergence: p_c = e_c exp(factor_lo) factor, factor_lo being the rounding error of the factor.
 struct alignas(64) distribution_rows {
   const double* reference;  // of its statistics; the maximum for kernels of float64
@@ -196,6 +216,9 @@ struct dtype_kernels {
   void (*split_exponents)(index rows, double* factor, double* exponent);
   // A factor of cached exponentials, less their bias; false, and as it was, if it could take them out of range.
   bool (*unbias_factors)(index rows, double* factor);
+  // Loss and gradient, tile by tile. Returns how many rows are done: all, or those before a tile with a class that does not
+  // exist, or with a gradient of a size that cached exponentials are not made for.
+  index (*few_class_cross_entropy)(few_class_rows&);
   // q: nullptr, or class probabilities (with T = 1)
   void (*write_softmax_gradient)(const source&, const row_statistics&, const source* q, const sink&, index block_begin,
                                  index block_end, const inverse_temperature&, const gradient_rows&);

@@ -7,6 +7,11 @@ namespace crossent {
 
 constexpr int max_axes = 64;
 
+// Evenly spaced positions: an offset and a distance, in bytes.
+struct strided_run {
+  index offset, count, stride;
+};
+
 // The positions of all axes but the class axis, in C order, with neighbouring axes merged where the strides allow it.
 class row_layout {
  public:
@@ -41,20 +46,26 @@ class row_layout {
     });
   }
 
-  // f(offset, n, stride) for the runs of evenly spaced positions that [first, first + count) is made of.
-  template <class F> void for_each_strided_run(index first, index count, F f) const {
-    if (axes_ <= 1) return f(first * inner_stride(), count, inner_stride());
+  // The run of evenly spaced positions that [first, first + count) begins with.
+  strided_run run_at(index first, index count) const {
+    if (axes_ <= 1) return {first * inner_stride(), count, inner_stride()};
     const int last = axes_ - 1;
+    index rest = first, offset = 0;
+    for (int d = last; d >= 0; --d) {
+      offset += rest % size_[d] * stride_[d];
+      rest /= size_[d];
+    }
+    const index left = size_[last] - first % size_[last];
+    return {offset, left < count ? left : count, stride_[last]};
+  }
+
+  // f(offset, n, stride) for the runs that [first, first + count) is made of.
+  template <class F> void for_each_strided_run(index first, index count, F f) const {
     while (count > 0) {
-      index rest = first, offset = 0;
-      for (int d = last; d >= 0; --d) {
-        offset += rest % size_[d] * stride_[d];
-        rest /= size_[d];
-      }
-      const index left = size_[last] - first % size_[last], n = left < count ? left : count;
-      f(offset, n, stride_[last]);
-      first += n;
-      count -= n;
+      const strided_run run = run_at(first, count);
+      f(run.offset, run.count, run.stride);
+      first += run.count;
+      count -= run.count;
     }
   }
 

@@ -3,6 +3,7 @@
 #include "kernels/loss/cross_entropy.hpp"
 #include "kernels/loss/divergence.hpp"
 #include "kernels/loss/elementwise.hpp"
+#include "kernels/loss/few_classes.hpp"
 #include "kernels/loss/information.hpp"
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
@@ -45,6 +46,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.argmax = argmax<T>;
   k.split_exponents = split_exponents<T>;
   k.unbias_factors = unbias_factors<T>;
+  k.few_class_cross_entropy = few_class_cross_entropy<T>;
   k.write_softmax_gradient = write_softmax_gradient<T>;
   k.write_cached_gradient = write_cached_gradient<T>;
   k.write_log_softmax = write_log_softmax<T>;

@@ -4,6 +4,7 @@
 #include "core/fp_environment.hpp"
 #include "core/number.hpp"
 #include "ops/cross_entropy_term.hpp"
+#include "ops/few_classes.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 
@@ -16,7 +17,9 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
  public:
   cross_entropy_operation(const cross_entropy_term& term, double* losses, double* losses_lo)
       : term_(term), losses_(losses), losses_lo_(losses_lo) {}
+  const few_class_cross_entropy* few_classes = nullptr;   // where rows are taken at once
 
+  index take(index first, index count) override { return few_classes == nullptr ? 0 : few_classes->take(first, count); }
   void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
   void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch)); }
   void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
@@ -64,6 +67,8 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;   // single entries would fetch all lines again
 
   cross_entropy_operation operation(term, losses.get(), exponential ? losses.get() + rows : nullptr);
+  const few_class_cross_entropy few_classes(plan, y, coefficients, losses.get());
+  if (probabilities.data == nullptr && few_class_cross_entropy::applies(plan, options)) operation.few_classes = &few_classes;
   run_rows(plan, operation, e);
   y.throw_if_bad();
   if (!plan.writes()) denominator = y.denominator(e);

@@ -49,7 +49,7 @@ void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, ind
 
 void start(const row_plan& plan, row_steps& steps, row_batch& batch, index first, index rows) {
   batch.first = first;
-  batch.count = std::min(rows, plan.rows - first);
+  batch.count = rows;
   const index lanes = plan.kernel().lanes, padded = (batch.count + pack_rows - 1) / pack_rows * pack_rows;
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
     point_at_rows(plan.inputs[k].array, first, batch.count, lanes, batch.in[k].x, batch.in[k].tile_strides, padded);
@@ -83,8 +83,10 @@ void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads
   const index count = (plan.rows + rows - 1) / rows;
   parallel_for(count, work_of(rows, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
     row_batch& batch = batches[static_cast<std::size_t>(worker)];
-    for (index k = begin; k < end; ++k) {
-      start(plan, steps, batch, k * rows, rows);
+    for (index first = begin * rows, last = std::min(end * rows, plan.rows); first < last; first += batch.count) {
+      first += steps.take(first, last - first);
+      if (first == last) break;
+      start(plan, steps, batch, first, std::min(rows, last - first));
       take_statistics(plan, batch, 0, batch.blocks, tiles.of(worker));
       merge_blocks(plan, batch);
       steps.prepare_sums(batch);
@@ -123,7 +125,10 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
       });
       caller.ask();
     };
-    for (index k = 0; k < count; ++k) start(plan, steps, flight[static_cast<std::size_t>(k)], (first + k) * rows, rows);
+    for (index k = 0; k < count; ++k) {
+      const index row = (first + k) * rows;
+      start(plan, steps, flight[static_cast<std::size_t>(k)], row, std::min(rows, plan.rows - row));
+    }
     over_ranges([&](row_batch& batch, index begin, index end, int worker) {
       take_statistics(plan, batch, begin, end, tiles.of(worker));
     });

@@ -81,6 +81,8 @@ struct alignas(64) row_batch {
 class row_steps {
  public:
   virtual ~row_steps() = default;
+  // All steps at once, for rows where an operation has that: returns how many of [first, first + count) it has done.
+  virtual index take(index, index) { return 0; }
   virtual std::unique_ptr<batch_state> new_state() const { return nullptr; }
   virtual void load(row_batch&) {}                       // before the inputs are read: targets and weights
   virtual void prepare_sums(row_batch&) {}               // once the blocks are merged

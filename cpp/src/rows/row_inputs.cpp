@@ -129,6 +129,19 @@ targets::tally targets::read(index first, index count, index* y) const {
   return seen;
 }
 
+targets::class_run targets::classes(index first, index count, index* buffer) const {
+  const bool is_class = 0 <= ignore_ && ignore_ < classes_;
+  const strided_run run = rows_.run_at(first, count);
+  if (type_ == int_dtype::int64 && !(has_ignore_ && is_class) && run.stride == sizeof(index))
+    return {reinterpret_cast<const index*>(data_ + run.offset), run.count, has_ignore_ ? ignore_ : 0};
+  read(first, count, buffer);
+  return {buffer, count, ignored};
+}
+
+void targets::add_ignored(index rows) const {
+  if (!checked_ && rows > 0) ignored_rows_.fetch_add(rows, std::memory_order_relaxed);
+}
+
 // All targets before anything else is done.
 void targets::check(const execution& e) {
   for_each_row_chunk(rows(), e, [&](index first, index count) {
@@ -172,7 +185,7 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
     return;
   }
   const tally seen = read(first, count, y);
-  if (!checked_ && seen.absent > 0) ignored_rows_.fetch_add(seen.absent, std::memory_order_relaxed);
+  add_ignored(seen.absent);
   if (seen.bad > 0) note_bad(first, count, y);   // where they were checked, it has been changed since
   if (weights_ == nullptr && !sample_weight_.given()) {
     std::fill_n(class_weight, count, 1.0);
@@ -216,6 +229,13 @@ void upstream::load(index first, index count, const double* row_weight, double* 
   }
   grad_output_.load(first, count, g);
   for (index i = 0; i < count; ++i) g[i] = row_weight[i] == 0 ? 0.0 : g[i];
+}
+
+const double* upstream::load(index first, index count, double* buffer) const {
+  if (divisor_ == 0) std::fill_n(buffer, count, 0.0);
+  else if (!grad_output_.given()) return nullptr;
+  else grad_output_.load(first, count, buffer);
+  return buffer;
 }
 
 }  // namespace crossent

@@ -49,6 +49,16 @@ class targets {
   // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
   void load(index first, index count, index* y, double* class_weight, double* row_weight, bool all = false) const;
 
+  // The classes of rows from `first` on: where they are in memory, or in `buffer`, which has room for `count`. `ignored` marks
+  // rows that are not there, unless it is a class.
+  struct class_run {
+    const index* y;
+    index count, ignored;
+  };
+  class_run classes(index first, index count, index* buffer) const;
+  // Rows found to be ignored by who reads `classes`.
+  void add_ignored(index rows) const;
+
   // Of a mean: the one given, or the sum of v w[y] over the rows not ignored; of v alone for a divergence. Otherwise 1.
   double denominator(const execution&) const;
   double divergence_denominator(const execution&) const;
@@ -91,6 +101,8 @@ class upstream {
       : grad_output_(grad_output, arithmetic), divisor_(divisor) {}
   // g[i] = grad_output of row first + i, 0 where the row weight is. count <= batch_rows.
   void load(index first, index count, const double* row_weight, double* g) const;
+  // The same for rows that are all there, in `buffer`; nullptr where all are 1.
+  const double* load(index first, index count, double* buffer) const;
   double divisor() const { return divisor_ == 0 ? 1 : divisor_; }
 
  private:

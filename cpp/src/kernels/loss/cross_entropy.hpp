@@ -46,12 +46,12 @@ template <class N> struct row_tail {
   scaled<double> tiny{set1(0.0)};  // and 0 where not
   bool is_tiny = false;  // in some row
 
-  CROSSENT_INLINE_MEMBER row_tail(const row_statistics& s, index i) {
-    const auto whole = load_tail(s, i);
+  // whole_scaled: the tail as it is held where it is tiny; of doubles, not looked at.
+  CROSSENT_INLINE_MEMBER row_tail(double_double<doubles> whole, doubles whole_scaled) {
     tail = number<N>(whole.hi, whole.lo);
     if constexpr (!std::is_same_v<N, doubles>) {
       const mask<double> below = whole.hi < set1(subnormal<double>::tiny);
-      tiny.value = select(below, load<double>(s.tail_scaled + i), tiny.value);
+      tiny.value = select(below, whole_scaled, tiny.value);
       tail = select(below, exact(set1(0.0)), tail);
       is_tiny = any(tiny.value != set1(0.0));
     }
@@ -153,7 +153,7 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
   // The three products and sums of a loss without smoothing may be rounded one by one.
   const bool round_loss = std::is_same_v<N, doubles> || !(r.smoothed || r.z_loss != 0 || r.with_loss_lo);
   for (index i = 0; i < r.count; i += 8) {
-    const row_tail<N> row(statistics, i);
+    const row_tail<N> row(load_tail(statistics, i), statistics.is_extended ? load<double>(statistics.tail_scaled + i) : zero);
     const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
     const coefficients<N> c = coefficients_of<probabilities>(statistics, r, i, s, row);
     const auto loss = round_loss ? exact(loss_value<probabilities>(statistics, r, i, s_rounded, first_part(tail)))

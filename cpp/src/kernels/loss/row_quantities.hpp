@@ -8,10 +8,12 @@ namespace crossent {
 namespace {
 
 // The tail as losses see it: a row whose maximum is infinite has none.
+CROSSENT_INLINE doubles tail_of_finite(doubles max, doubles tail) {
+  return select(absolute(max) == set1(constants<double>::infinity), set1(constants<double>::nan), tail);
+}
 CROSSENT_INLINE double_double<doubles> load_tail(const row_statistics& s, index i) {
-  const doubles infinite = set1(constants<double>::infinity), nan = set1(constants<double>::nan);
   return {
-      select(absolute(load<double>(s.max + i)) == infinite, nan, load<double>(s.tail + i)),
+      tail_of_finite(load<double>(s.max + i), load<double>(s.tail + i)),
       s.is_extended ? load<double>(s.tail_lo + i) : set1(0.0)};
 }
 CROSSENT_INLINE double_double<doubles> load_inverse_max_term(const row_statistics& s, index i) {

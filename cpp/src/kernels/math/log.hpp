@@ -74,11 +74,12 @@ template <class T> CROSSENT_INLINE log_parts<T> log1p_parts(pack<T> x, pack<T>& 
   const pack<T> c = select(m.exponent != zero, sum.lo * exp2_whole(-bounded) * (twice * twice), zero);
   return log_reduced(m.exponent, f, inverse, c);
 }
-template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) {
+template <class T> CROSSENT_INLINE pack<T> inlined_log1p(pack<T> x) {
   pack<T> u;
   const pack<T> y = log1p_parts(x, u).sum();
   return select(x == set1<T>(0), x, log_limits(u, y));   // keeps -0
 }
+template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) { return inlined_log1p(x); }
 
 }  // namespace
 }  // namespace crossent

@@ -35,6 +35,14 @@ template <class T> CROSSENT_INLINE bits<T> operator|(bits<T> a, typename pack<T>
   for (int k = 0; k < registers; ++k) a.r[k] |= b;
   return a;
 }
+template <class T> CROSSENT_INLINE bits<T> operator|(bits<T> a, bits<T> b) {
+  for (int k = 0; k < registers; ++k) a.r[k] |= b.r[k];
+  return a;
+}
+template <class T> CROSSENT_INLINE bits<T> operator-(typename pack<T>::uint a, bits<T> b) {
+  for (int k = 0; k < registers; ++k) b.r[k] = a - b.r[k];
+  return b;
+}
 template <class T> CROSSENT_INLINE bits<T> operator<<(bits<T> a, int n) {
   for (int k = 0; k < registers; ++k) a.r[k] <<= n;
   return a;

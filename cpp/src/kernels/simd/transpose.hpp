@@ -69,8 +69,15 @@ CROSSENT_INLINE void transpose(pack<double> (&p)[2]) {
 template <class F, int... i> CROSSENT_INLINE void each(F f, std::integer_sequence<int, i...>) { (f(i), ...); }
 template <int n, class F> CROSSENT_INLINE void each(F f) { each(f, std::make_integer_sequence<int, n>{}); }
 
+// Rows that follow each other at equal distances, as an array of pointers to them.
+template <class P> struct even_rows {
+  P first;
+  index stride;
+  CROSSENT_INLINE_MEMBER P operator[](index i) const { return first + i * stride; }
+};
+
 // The contiguous rows of a tile of n classes, at least as many as a square has, to packs; the last squares may overlap.
-template <class T> CROSSENT_INLINE void rows_to_packs(const char* const* rows, index begin, index n, T* packs) {
+template <class T, class Rows> CROSSENT_INLINE void rows_to_packs(const Rows& rows, index begin, index n, T* packs) {
   constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
   for (index square = 0; square < n; square += side) {
     const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
@@ -82,12 +89,13 @@ template <class T> CROSSENT_INLINE void rows_to_packs(const char* const* rows, i
     each<side>([&](int i) { store(packs + (c + i) * lanes, p[i]); });
   }
 }
-template <class T> CROSSENT_INLINE void packs_to_rows(const T* packs, index begin, index n, char* const* rows) {
-  constexpr index side = 16 / size_of<T>, lanes = pack<T>::lanes;
+// entry(c): the pack of class c
+template <class T, class Rows, class F> CROSSENT_INLINE void packs_to_rows(index n, const Rows& rows, index begin, F entry) {
+  constexpr index side = 16 / size_of<T>;
   for (index square = 0; square < n; square += side) {
     const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
     pack<T> p[side];
-    each<side>([&](int i) { p[i] = load<T>(packs + (c + i) * lanes); });
+    each<side>([&](int i) CROSSENT_INLINE_LAMBDA { p[i] = entry(c + i); });
     transpose(p);
     each<side>([&](int i) {
       store_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at}, p[i]);

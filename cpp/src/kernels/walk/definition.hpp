@@ -76,6 +76,11 @@ template <class T> CROSSENT_INLINE reference<T> reference_of(pack<T> max, const 
   return r;
 }
 
+// x - reference; 0 also where both are infinite.
+template <class T> CROSSENT_INLINE pack<T> rebased(pack<T> x, pack<T> reference) {
+  return select(x != reference, x - reference, set1<T>(0));
+}
+
 // f(first) + .. + f(first + n - 1) by a binary tree, depth first, so that little is live at a time.
 template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0) {
   if constexpr (n == 1) return f(first);

@@ -84,27 +84,40 @@ template <class T> struct block_merging {
   }
 };
 
-// Rows of one block, eight to a pack.
+// A row of one block, eight rows to a pack.
+struct single_block {
+  doubles max, reference, exponent, sum_without_max, max_count;
+};
+template <class T> struct merged_block {
+  typename block_merging<T>::number factor, sum, tail;   // the factor and the sum: times 2^block_headroom
+};
+template <class T>
+CROSSENT_INLINE merged_block<T> merge(const block_merging<T>& merging, const single_block& b, const inverse_temperature& t) {
+  merged_block<T> m;
+  m.factor = merging.factor(t.is_one ? row_argument(b.reference, b.exponent, b.max)
+                                     : block_argument(b.reference, b.exponent, b.max, t));
+  m.sum = merging.product(b.sum_without_max, m.factor);
+  m.tail = merging.tail(m.sum, b.max_count);
+  return m;
+}
+
 template <class T> void merge_single_blocks(index rows, const inverse_temperature& t, const block_statistics& in,
                                             row_statistics& out) {
   const block_merging<T> merging;
   for (index i = 0; i < rows; i += 8) {
-    const doubles max = load<double>(in.max + i), reference = load<double>(in.reference + i);
-    const doubles exponent = load<double>(in.exponent + i);
-    const auto factor =
-        merging.factor(t.is_one ? row_argument(reference, exponent, max) : block_argument(reference, exponent, max, t));
-    const auto sum = merging.product(load<double>(in.sum_without_max + i), factor);
-    const auto tail = merging.tail(sum, load<double>(in.max_count + i));
-    store(out.max + i, max);
-    store(out.reference + i, reference);
-    store(out.exponent + i, exponent);
-    store(out.inverse_max_term + i, factor.hi * merging.unscaled);
-    store(out.tail + i, tail.hi);
+    const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return load<double>(v + i); };
+    const single_block b{of(in.max), of(in.reference), of(in.exponent), of(in.sum_without_max), of(in.max_count)};
+    const merged_block<T> m = merge(merging, b, t);
+    store(out.max + i, b.max);
+    store(out.reference + i, b.reference);
+    store(out.exponent + i, b.exponent);
+    store(out.inverse_max_term + i, m.factor.hi * merging.unscaled);
+    store(out.tail + i, m.tail.hi);
     for (index l = 0; l < 8; ++l) out.max_block[i + l] = 0;
     if constexpr (block_merging<T>::extended) {
-      store(out.tail_scaled + i, sum.hi * merging.unscaled);
-      store(out.inverse_max_term_lo + i, factor.lo * merging.unscaled);
-      store(out.tail_lo + i, tail.lo);
+      store(out.tail_scaled + i, m.sum.hi * merging.unscaled);
+      store(out.inverse_max_term_lo + i, m.factor.lo * merging.unscaled);
+      store(out.tail_lo + i, m.tail.lo);
     }
   }
 }
@@ -171,22 +184,29 @@ template <class T> void split_exponents(index rows, double* factor, double* expo
   }
 }
 
-// Terms are e^d 2^bias with d < 1. They are 0 below the normal numbers, where a factor of up to `most` makes less of them
-// than half the smallest subnormal; from `least` on, the factor is a normal number with 2^-bias in it.
-template <class T> bool unbias_factors(index rows, double* factor) {
+// Takes the bias of cached terms out of a factor. Terms are e^d 2^bias with d < 1. They are 0 below the normal numbers, where a
+// factor of up to `most` makes less of them than half the smallest subnormal; from `least` on, the factor is a normal number
+// with 2^-bias in it.
+template <class T> struct unbiasing {
   using k = constants<T>;
-  const double unbias = exp2_whole(set1(-static_cast<double>(bias<T>))).r[0][0];
-  const double least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + cached_headroom)).r[0][0];
-  const double most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - cached_headroom)).r[0][0];
-  const doubles zero = set1(0.0);
-  doubles outside = zero;
-  for (index i = 0; i < rows; i += 8) {
-    const doubles f = i + 8 <= rows ? load<double>(factor + i) : load_partial<double>(factor + i, rows - i, 0.0);
-    const doubles size = absolute(f);  // of NaN makes NaN
-    outside = outside + select(size < set1(least), size, select(set1(most) < size, size, zero));
+  const doubles unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
+  const doubles least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + cached_headroom));
+  const doubles most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - cached_headroom));
+
+  CROSSENT_INLINE_MEMBER doubles operator()(doubles factor) const { return factor * unbias; }
+  CROSSENT_INLINE_MEMBER mask<double> is_outside(doubles factor) const {   // NaN is not
+    const doubles size = absolute(factor);
+    return ((size < least) & (size != set1(0.0))) | (most < size);
   }
-  if (any(outside != zero)) return false;
-  for (index i = 0; i < rows; i += 8) store(factor + i, load<double>(factor + i) * set1(unbias));
+};
+template <class T> bool unbias_factors(index rows, double* factor) {
+  const unbiasing<T> unbias;
+  mask<double> outside{};
+  for (index i = 0; i < rows; i += 8)
+    outside =
+        outside | unbias.is_outside(i + 8 <= rows ? load<double>(factor + i) : load_partial<double>(factor + i, rows - i, 0.0));
+  if (any(outside)) return false;
+  for (index i = 0; i < rows; i += 8) store(factor + i, unbias(load<double>(factor + i)));
   return true;
 }
 

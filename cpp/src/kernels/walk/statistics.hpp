@@ -1,17 +1,10 @@
-// The statistics of blocks, in both lane orientations.
+// The statistics of blocks: with lanes over the classes of a row, here; with lanes over rows, in tile_statistics.hpp.
 #pragma once
 
-#include "kernels/walk/definition.hpp"
+#include "kernels/walk/tile_statistics.hpp"
 
 namespace crossent {
 namespace {
-
-// x - reference; 0 also where both are infinite.
-template <class T> CROSSENT_INLINE pack<T> rebased(pack<T> x, pack<T> reference) {
-  return select(x != reference, x - reference, set1<T>(0));
-}
-
-// ---- Along -----------------------------------------------------------------------------------------------------------
 
 constexpr index group_bytes = group_packs * pack_bytes;
 
@@ -146,135 +139,6 @@ CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index
     out.max_count[b.entry] = b.exclude_max();
     out.sum_without_max[b.entry] = b.total();
   }
-}
-
-// ---- Across ----------------------------------------------------------------------------------------------------------
-
-// One value per row into every blocks-th entry.
-template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, const pack<double>* v) {
-  alignas(pack_bytes) double lane[16];
-  const bool direct = blocks == 1 && count == pack<T>::lanes;
-  for (int k = 0; k < pack<T>::lanes / 8; ++k) store((direct ? to : lane) + 8 * k, v[k]);
-  if (direct) return;
-  for (index l = 0; l < count; ++l) to[l * blocks] = lane[l];
-}
-template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, pack<T> v) {
-  if constexpr (sizeof(T) == 8) {
-    put<T>(to, blocks, count, &v);
-  } else {
-    const halves w = widen(v);
-    const pack<double> both[2] = {w.lower, w.upper};
-    put<T>(to, blocks, count, both);
-  }
-}
-
-// The sums of a tile: for each of 8 class lanes, one accumulator per 8 rows.
-template <class T> struct tile_sums {
-  static constexpr int double_packs = pack<T>::lanes / 8;
-  accumulator<T> lane[8][double_packs];
-};
-
-// The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
-template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, index n, bool first) {
-  constexpr index lanes = pack<T>::lanes;
-  with_group_size((n + lanes - 1) / lanes, [&](auto size) {
-    constexpr int count = decltype(size)::value;
-    for (index i = n; i < count * lanes; ++i) e[i] = set1<T>(0);
-    for (index l = 0; l < 8; ++l) {
-      const auto of_lane = [&](index k) { return tree<count>([&](index j) { return e[k + j * lanes]; }); };
-      pack<double> rows[2] = {};
-      if constexpr (sizeof(T) == 4) {
-        const halves w = widen(of_lane(l) + of_lane(l + 8));
-        rows[0] = w.lower;
-        rows[1] = w.upper;
-      } else {
-        rows[0] = of_lane(l);
-      }
-      each<tile_sums<T>::double_packs>(
-          [&](int k) CROSSENT_INLINE_LAMBDA { s.lane[l][k] = first ? accumulator_of<T>(rows[k]) : s.lane[l][k] + rows[k]; });
-    }
-  });
-}
-// One sum per row.
-template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
-  for (int k = 0; k < tile_sums<T>::double_packs; ++k) {
-    const auto pair = [&](int l) CROSSENT_INLINE_LAMBDA { return s.lane[l][k] + s.lane[l + 4][k]; };
-    out[k] = rounded((pair(0) + pair(2)) + (pair(1) + pair(3)));
-  }
-}
-
-template <class T, temperature how>
-CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index count, class_range r, bool only_block,
-                                          const inverse_temperature& s, const block_statistics& out, index entry, index blocks,
-                                          T* buffer) {
-  constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  tile<T> x = load_tile(rows, row, r, buffer);
-  const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
-  // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
-  const bool copy = x.stride % 4096 == 0;
-
-  // The maximum, and the first group that holds it.
-  pack<T> max = set1(-constants<T>::infinity), max_group = set1<T>(0);
-  for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
-    const index end = r.n - c < group_classes ? r.n : c + group_classes;
-    pack<T> m = set1(-constants<T>::infinity);
-    for (index i = c; i < end; ++i) {
-      const pack<T> v = logit(i);
-      m = larger(v, m);
-      prefetch(x.data + i * x.stride + tiles_ahead * pack_bytes);
-      if (copy) store(buffer + i * lanes, v);
-    }
-    if (g > 0) max_group = select(max < m, set1(static_cast<T>(g)), max_group);
-    max = larger(m, max);
-  }
-  if (copy) x = {reinterpret_cast<const char*>(buffer), pack_bytes};
-  const reference<T> ref = reference_of(max, s);
-  pack<T> top = max;
-  if (any(ref.value != set1<T>(0))) {   // far out in some row: a copy of the tile, moved to the maxima
-    for (index c = 0; c < r.n; ++c) store(buffer + c * lanes, rebased(logit(c), ref.value));
-    x = {reinterpret_cast<const char*>(buffer), pack_bytes};
-    top = rebased(max, ref.value);
-  }
-
-  const exponential<T, how> term(set1(bias<T>) - ref.exponent, s);
-  const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  tile_sums<T> sum_all, sum_without_max;
-  pack<T> max_count = zero, e[group_classes];
-  T* const exponentials = out.exponentials != nullptr ? static_cast<T*>(out.exponentials) + row * r.n : nullptr;
-  for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
-    const index n = r.n - c < group_classes ? r.n - c : group_classes;
-    // A row whose maximum is in another group compares with NaN: nothing is equal.
-    const pack<T> here = select(max_group == set1(static_cast<T>(g)), top, set1(constants<T>::nan));
-    if (only_block) {
-      for (index i = 0; i < n; ++i) {
-        const pack<T> v = logit(c + i);
-        max_count = max_count + select(v == here, one, zero);
-        const pack<T> e_c = term(v);
-        if (exponentials != nullptr) store(exponentials + (c + i) * lanes, e_c);
-        e[i] = select(v != here, e_c, zero);
-      }
-    } else {
-      for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
-      add_classes(sum_all, e, n, c == 0);
-      for (index i = 0; i < n; ++i) {
-        const pack<T> v = logit(c + i);
-        max_count = max_count + select(v == here, one, zero);
-        e[i] = select(v != here, e[i], zero);
-      }
-    }
-    add_classes(sum_without_max, e, n, c == 0);
-  }
-  pack<double> total[2];
-  add_lanes(sum_without_max, total);
-  put<T>(out.sum_without_max + entry, blocks, count, total);
-  if (!only_block) {
-    add_lanes(sum_all, total);
-    put<T>(out.sum_all + entry, blocks, count, total);
-  }
-  put<T>(out.max + entry, blocks, count, max);
-  put<T>(out.reference + entry, blocks, count, ref.value);
-  put<T>(out.exponent + entry, blocks, count, ref.exponent);
-  put<T>(out.max_count + entry, blocks, count, max_count);
 }
 
 template <class T, temperature how>

@@ -187,15 +187,14 @@ template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
 // Rows that follow each other without a gap, and so are whole lines together, transposed on chip and stored around the caches.
-template <class T> CROSSENT_INLINE bool stream_rows(const T* buffer, index n, char* const* rows, index stride) {
+// entry(c): the pack of class c
+template <class T, class F> CROSSENT_INLINE bool stream_rows(index n, char* to, index stride, F entry) {
   constexpr index lanes = pack<T>::lanes;
-  const bool whole_lines = reinterpret_cast<std::uintptr_t>(rows[0]) % pack_bytes == 0;
+  const bool whole_lines = reinterpret_cast<std::uintptr_t>(to) % pack_bytes == 0;
   if (n > tile_classes || !whole_lines || stride != n * size_of<T>) return false;
   alignas(pack_bytes) T transposed[tile_classes * lanes];
-  char* to[lanes];
-  for (index l = 0; l < lanes; ++l) to[l] = reinterpret_cast<char*>(transposed + l * n);
-  packs_to_rows(buffer, 0, n, to);
-  for (index i = 0; i < n; ++i) stream(rows[0] + i * pack_bytes, load<T>(transposed + i * lanes));
+  packs_to_rows<T>(n, even_rows<char*>{reinterpret_cast<char*>(transposed), stride}, 0, entry);
+  for (index i = 0; i < n; ++i) stream(to + i * pack_bytes, load<T>(transposed + i * lanes));
   return true;
 }
 
@@ -210,9 +209,10 @@ CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, inde
     return;
   }
   if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
-    if (s.stream && stream_rows(buffer, r.n, s.rows + row, stride)) return;
+    const auto entry = [&](index c) CROSSENT_INLINE_LAMBDA { return load<T>(buffer + c * lanes); };
+    if (s.stream && stream_rows<T>(r.n, s.rows[row], stride, entry)) return;
     for_each_line_ahead<T>(s.rows[row], stride, [](const char* p) { prefetch_to_write(p); });
-    packs_to_rows(buffer, r.begin, r.n, s.rows + row);
+    packs_to_rows<T>(r.n, s.rows + row, r.begin, entry);
     return;
   }
   for (index l = 0; l < count && l < lanes; ++l) {

@@ -1,0 +1,196 @@
+// Cross-entropy over few classes without weights or smoothing: value and gradient of a tile of rows, from the logits to the
+// results without a way through memory.
+//
+// What every row computes is said elsewhere (tile_statistics.hpp, merge_blocks.hpp, cross_entropy.hpp); this is those functions
+// one after the other, with coefficients of 1 and 0 left out. So the bits are those of the general path, which
+// tests/contract/test_few_classes.py compares.
+#pragma once
+
+#include "kernels/loss/cross_entropy.hpp"
+
+namespace crossent {
+namespace {
+
+// The numbers of the rows of a tile, eight to a pack.
+template <class T> struct per_row_doubles {
+  static constexpr int packs = pack<T>::lanes / 8;
+  doubles part[packs];
+
+  per_row_doubles() = default;
+  CROSSENT_INLINE_MEMBER explicit per_row_doubles(pack<T> v) {
+    if constexpr (sizeof(T) == 8) {
+      part[0] = v;
+    } else {
+      const halves w = widen(v);
+      part[0] = w.lower;
+      part[1] = w.upper;
+    }
+  }
+  CROSSENT_INLINE_MEMBER pack<T> narrowed() const {
+    if constexpr (sizeof(T) == 8) return part[0];
+    else return narrow({part[0], part[1]});
+  }
+};
+
+// The classes of a tile's rows as numbers, -1 for rows that are not there, of which `absent` is how many. False if one does not
+// exist.
+template <class T>
+CROSSENT_INLINE bool load_targets(const few_class_rows& r, index row, index count, pack<T>& classes, index& absent) {
+  using packs = per_row_doubles<T>;
+  constexpr index lanes = pack<T>::lanes;
+  constexpr std::uint64_t of_integers = 0x4330000000000000u;  // the bits of 2^52: an integer put into them is added to it
+  const auto last = static_cast<std::uint64_t>(r.classes - 1);
+  const index* y = r.y + row;
+  alignas(pack_bytes) index some[lanes] = {};
+  if (count < lanes) {
+    for (index l = 0; l < count; ++l) some[l] = y[l];
+    y = some;
+  }
+  packs numbers;
+  bits<double> outside{};  // the signs of y and of the last class less y
+  for (int k = 0; k < packs::packs; ++k) {
+    const bits<double> v = to_bits(load<double>(y + 8 * k));
+    outside = outside | v | (last - v);
+    numbers.part[k] = from_bits<double>(v | of_integers) - set1(constants<double>::integer);
+  }
+  classes = numbers.narrowed();
+  absent = 0;
+  if (!any(from_bits<double>(outside >> 63) != set1(0.0))) return true;
+  alignas(pack_bytes) T number[lanes];
+  for (index l = 0; l < lanes; ++l) {
+    const bool is_class = static_cast<std::uint64_t>(y[l]) <= last;
+    if (!is_class && y[l] != r.ignored) return false;
+    number[l] = is_class ? static_cast<T>(y[l]) : T(-1);
+    absent += !is_class;
+  }
+  classes = load<T>(number);
+  return true;
+}
+
+template <class T> CROSSENT_INLINE tile<T> load_tile(const few_class_rows& r, index row, index count, T* buffer) {
+  constexpr index lanes = pack<T>::lanes, size = size_of<T>;
+  const char* from = r.x + row * r.row_stride;
+  const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
+  const bool whole = r.type == native<T> && count == lanes;
+  if (whole && r.row_stride == size) return {from, r.class_stride};
+  if (whole && r.class_stride == size && r.classes >= 16 / size) {
+    for_each_line_ahead<T>(from, r.row_stride, [](const char* p) { prefetch(p); });
+    rows_to_packs(even_rows<const char*>{from, r.row_stride}, 0, r.classes, buffer);
+    return packed;
+  }
+  for (index l = 0; l < count; ++l) gather(from + l * r.row_stride, r.class_stride, r.type, r.classes, buffer + l, lanes);
+  for (index c = 0; c < r.classes && count < lanes; ++c)
+    for (index l = count; l < lanes; ++l) buffer[c * lanes + l] = 0;
+  return packed;
+}
+
+// entry(c): the gradient of class c
+template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows& r, index row, index count, F entry) {
+  constexpr index lanes = pack<T>::lanes, size = size_of<T>;
+  char* to = r.grad + row * r.grad_row_stride;
+  const bool whole = r.grad_type == native<T> && count == lanes;
+  if (whole && r.grad_row_stride == size) {
+    const bool streams = r.stream && (reinterpret_cast<std::uintptr_t>(to) | r.grad_class_stride) % pack_bytes == 0;
+    for (index c = 0; c < r.classes; ++c, to += r.grad_class_stride) streams ? stream(to, entry(c)) : store(to, entry(c));
+    return;
+  }
+  if (whole && r.grad_class_stride == size && r.classes >= 16 / size) {
+    if (r.stream && stream_rows<T>(r.classes, to, r.grad_row_stride, entry)) return;
+    packs_to_rows<T>(r.classes, even_rows<char*>{to, r.grad_row_stride}, 0, entry);
+    return;
+  }
+  alignas(pack_bytes) T buffer[tile_classes * lanes];
+  for (index c = 0; c < r.classes; ++c) store(buffer + c * lanes, entry(c));
+  for (index l = 0; l < count; ++l)
+    scatter(buffer + l, lanes, r.classes, to + l * r.grad_row_stride, r.grad_class_stride, r.grad_type);
+}
+
+// Rows whose maximum, target and sum are known, eight to a pack.
+template <class T> struct few_class_row {
+  using N = std::conditional_t<sizeof(T) == 4, doubles, double_double<doubles>>;
+  const N one = number<N>(set1(1.0));
+  doubles max, target;
+  N inverse_max_term;
+  row_tail<N> tail;
+
+  CROSSENT_INLINE_MEMBER few_class_row(const block_merging<T>& merging, const single_block& b, const merged_block<T>& m,
+                                       doubles x_y)
+      : max(b.max),
+        target(x_y),
+        inverse_max_term(number<N>(m.factor.hi * merging.unscaled, m.factor.lo * merging.unscaled)),
+        tail({tail_of_finite(b.max, m.tail.hi), m.tail.lo}, m.sum.hi * merging.unscaled) {}
+
+  CROSSENT_INLINE_MEMBER doubles loss() const {
+    return tail.add_tiny((max - target) + inlined_log1p(first_part(tail.tail)), one, one);
+  }
+  // Of the terms, and the entry of the target.
+  CROSSENT_INLINE_MEMBER void gradient(N scale, doubles& factor, doubles& of_target) const {
+    const N sum = one + tail.tail, u = number<N>(exp_below_max<N>(target, max));
+    const class_coefficients<N> c{one, number<N>(set1(-0.0))};  // others: 0 (0 - 1), as in coefficients_of
+    of_target = tail.add_tiny(one_number(entry(c, u, tail.tail) / sum * scale), -one, scale);
+    factor = one_number(scale * (inverse_max_term / sum));
+  }
+};
+
+template <class T> index few_class_cross_entropy(few_class_rows& r) {
+  using packs = per_row_doubles<T>;
+  using N = typename few_class_row<T>::N;
+  constexpr index lanes = pack<T>::lanes;
+  const inverse_temperature t;
+  const block_merging<T> merging;
+  const unbiasing<T> unbias;
+  const doubles zero = set1(0.0);
+  const pack<T> none = set1<T>(0), next = set1<T>(1);
+  const N divisor = number<N>(set1(r.divisor));
+  alignas(pack_bytes) T buffer[tile_classes * lanes], exponentials[tile_classes * lanes];
+  for (index i = 0; i < r.count; i += lanes) {
+    const index count = r.count - i < lanes ? r.count - i : lanes;
+    pack<T> y, x_y = none, number_of_class = none;
+    index absent;
+    if (!load_targets<T>(r, i, count, y, absent)) return i;
+    const auto find_target = [&](index, pack<T> x) CROSSENT_INLINE_LAMBDA {
+      x_y = select(number_of_class == y, x, x_y);
+      number_of_class += next;
+    };
+    const tile_maximum<T> m = maximum_of_tile(load_tile<T>(r, i, count, buffer), r.classes, t, buffer, find_target);
+    doubles sum[2];
+    const packs max_count(
+        sum_only_group<T, temperature::one>(m, r.classes, t, r.grad != nullptr ? exponentials : nullptr, sum));
+    const packs max(m.max), reference(m.ref.value), exponent(m.ref.exponent), target(x_y), classes(y);
+    packs factor, of_target;
+    mask<double> outside{};
+    for (int k = 0; k < packs::packs; ++k) {
+      const index row = i + 8 * k, left = count - 8 * k;
+      const single_block b{max.part[k], reference.part[k], exponent.part[k], sum[k], max_count.part[k]};
+      const few_class_row<T> rows(merging, b, merge(merging, b, t), target.part[k]);
+      const mask<double> is_there = !(classes.part[k] < zero);
+      if (r.loss != nullptr) {
+        const doubles loss = select(is_there, rows.loss(), zero);
+        if (left >= 8) store(r.loss + row, loss);
+        else if (left > 0) store_partial(r.loss + row, left, loss);
+      }
+      if (r.grad == nullptr) continue;
+      doubles g = set1(1.0);
+      if (r.upstream != nullptr)
+        g = left >= 8 ? load<double>(r.upstream + row) : load_partial<double>(r.upstream + row, left > 0 ? left : 0, 0.0);
+      rows.gradient(number<N>(g) / divisor, factor.part[k], of_target.part[k]);
+      const mask<double> counts = is_there & (g != zero);
+      factor.part[k] = select(counts, factor.part[k], zero);
+      of_target.part[k] = select(counts, of_target.part[k], zero);
+      outside = outside | unbias.is_outside(factor.part[k]);
+      factor.part[k] = unbias(factor.part[k]);
+    }
+    if (any(outside)) return i;
+    r.absent += absent;
+    if (r.grad == nullptr) continue;
+    const pack<T> f = factor.narrowed(), of_y = of_target.narrowed();
+    store_tile<T>(r, i, count, [&](index c) CROSSENT_INLINE_LAMBDA {
+      const pack<T> entry = select(f != none, load<T>(exponentials + c * lanes) * f, none);
+      return select(y == set1(static_cast<T>(c)), of_y, entry);
+    });
+  }
+  return r.count;
+}
+
+}  // namespace
+}  // namespace crossent

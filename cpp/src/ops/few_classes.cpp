@@ -1,0 +1,57 @@
+#include "ops/few_classes.hpp"
+
+#include <algorithm>
+
+namespace crossent {
+namespace {
+
+constexpr index step_rows = 1024;   // of one call of the kernel
+
+}  // namespace
+
+few_class_cross_entropy::few_class_cross_entropy(const row_plan& plan, const targets& y, const upstream& u, double* losses)
+    : plan_(plan), y_(y), upstream_(u), losses_(losses) {}
+
+bool few_class_cross_entropy::applies(const row_plan& plan, const row_loss_options& options) {
+  return plan.lanes_over_rows && plan.classes <= few_classes_of(plan.type) && options.weight.data == nullptr &&
+         options.sample_weight.data == nullptr && !(options.label_smoothing > 0) && !(options.z_loss > 0) &&
+         options.reduction != reduction_kind::exp_mean;
+}
+
+index few_class_cross_entropy::take(index first, index count) const {
+  const row_array& x = plan_.input(0).array;
+  index classes[step_rows];
+  double g[step_rows];
+  for (index done = 0; done < count;) {
+    const index row = first + done;
+    const strided_run logits = x.rows.run_at(row, std::min(count - done, step_rows));
+    const strided_run grad = plan_.out.rows.run_at(row, logits.count);
+    const targets::class_run y = y_.classes(row, plan_.writes() ? grad.count : logits.count, classes);
+    few_class_rows r{};
+    r.count = y.count;
+    r.classes = plan_.classes;
+    r.type = x.type;
+    r.x = x.data + logits.offset;
+    r.row_stride = logits.stride;
+    r.class_stride = x.class_stride;
+    r.y = y.y;
+    r.ignored = y.ignored;
+    r.loss = losses_ == nullptr ? nullptr : losses_ + row;
+    if (plan_.writes()) {
+      r.grad = plan_.out.data + grad.offset;
+      r.grad_type = plan_.out.type;
+      r.grad_row_stride = grad.stride;
+      r.grad_class_stride = plan_.out.class_stride;
+      r.stream = plan_.stream;
+      r.upstream = upstream_.load(row, y.count, g);
+      r.divisor = upstream_.divisor();
+    }
+    const index taken = plan_.kernel().few_class_cross_entropy(r);
+    y_.add_ignored(r.absent);
+    done += taken;
+    if (taken < y.count) return done;
+  }
+  return count;
+}
+
+}  // namespace crossent
