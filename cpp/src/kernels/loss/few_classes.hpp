@@ -154,32 +154,34 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
     };
     const tile_maximum<T> m = maximum_of_tile(load_tile<T>(r, i, count, buffer), r.classes, t, buffer, find_target);
     doubles sum[2];
-    const packs max_count(
-        sum_only_group<T, temperature::one>(m, r.classes, t, r.grad != nullptr ? exponentials : nullptr, sum));
-    const packs max(m.max), reference(m.ref.value), exponent(m.ref.exponent), target(x_y), classes(y);
-    packs factor, of_target;
+    const auto keep = [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA { store(exponentials + c * lanes, e); };
+    const packs max_count(r.grad != nullptr ? sum_only_group<T, temperature::one>(m, r.classes, t, sum, keep)
+                                            : sum_only_group<T, temperature::one>(m, r.classes, t, sum, [](index, pack<T>) {}));
+    const packs max(m.max), reference(m.ref.value), exponent(m.ref.exponent), target(x_y);
+    const packs classes(y);  // looked at where rows are absent
+    packs factor{}, of_target{};
     mask<double> outside{};
-    for (int k = 0; k < packs::packs; ++k) {
-      const index row = i + 8 * k, left = count - 8 * k;
+    each<packs::packs>([&](int k) CROSSENT_INLINE_LAMBDA {
+      const index row = i + 8 * k, left = count < 8 * k ? 0 : count - 8 * k;
       const single_block b{max.part[k], reference.part[k], exponent.part[k], sum[k], max_count.part[k]};
       const few_class_row<T> rows(merging, b, merge(merging, b, t), target.part[k]);
-      const mask<double> is_there = !(classes.part[k] < zero);
       if (r.loss != nullptr) {
-        const doubles loss = select(is_there, rows.loss(), zero);
+        doubles loss = rows.loss();
+        if (absent > 0) loss = select(classes.part[k] < zero, zero, loss);
         if (left >= 8) store(r.loss + row, loss);
-        else if (left > 0) store_partial(r.loss + row, left, loss);
+        else store_partial(r.loss + row, left, loss);
       }
-      if (r.grad == nullptr) continue;
+      if (r.grad == nullptr) return;
       doubles g = set1(1.0);
       if (r.upstream != nullptr)
-        g = left >= 8 ? load<double>(r.upstream + row) : load_partial<double>(r.upstream + row, left > 0 ? left : 0, 0.0);
+        g = left >= 8 ? load<double>(r.upstream + row) : load_partial<double>(r.upstream + row, left, 0.0);
+      if (absent > 0) g = select(classes.part[k] < zero, zero, g);
       rows.gradient(number<N>(g) / divisor, factor.part[k], of_target.part[k]);
-      const mask<double> counts = is_there & (g != zero);
-      factor.part[k] = select(counts, factor.part[k], zero);
-      of_target.part[k] = select(counts, of_target.part[k], zero);
+      factor.part[k] = select(g != zero, factor.part[k], zero);
+      of_target.part[k] = select(g != zero, of_target.part[k], zero);
       outside = outside | unbias.is_outside(factor.part[k]);
       factor.part[k] = unbias(factor.part[k]);
-    }
+    });
     if (any(outside)) return i;
     r.absent += absent;
     if (r.grad == nullptr) continue;

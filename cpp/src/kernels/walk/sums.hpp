@@ -228,7 +228,7 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
       }
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
-        total[k].add_lanes(rows);
+        add_lanes(total[k], rows);
         put<T>(out[k] + i * blocks + b, blocks, count, rows);
       }
     }

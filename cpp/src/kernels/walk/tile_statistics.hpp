@@ -24,10 +24,26 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
   }
 }
 
-// Of lane l (and l + 8, of floats) of a group of classes: the sum of its terms, for 8 rows in each pack.
+// The sum of one of 8 class lanes, for each row of a tile.
+template <class T> struct lane_sum {
+  static constexpr int packs = pack<T>::lanes / 8;
+  accumulator<T> rows[packs];
+};
+template <class T> CROSSENT_INLINE lane_sum<T> operator+(lane_sum<T> a, lane_sum<T> b) {
+  each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { a.rows[k] = a.rows[k] + b.rows[k]; });
+  return a;
+}
+// The eight of them, by a binary tree: one sum per row.
+template <class T, class F> CROSSENT_INLINE void add_lanes(F lane, pack<double>* out) {
+  const auto pair = [&](int l) CROSSENT_INLINE_LAMBDA { return lane(l) + lane(l + 4); };
+  const lane_sum<T> sum = (pair(0) + pair(2)) + (pair(1) + pair(3));
+  each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { out[k] = rounded(sum.rows[k]); });
+}
+
+// The terms of a group of `count` packs of classes in lane l, and of floats in l + 8, for 8 rows in each pack.
 template <int count, class T> CROSSENT_INLINE void sum_class_lane(const pack<T>* e, index l, pack<double>* rows) {
   constexpr index lanes = pack<T>::lanes;
-  const auto of_lane = [&](index k) { return tree<count>([&](index j) { return e[k + j * lanes]; }); };
+  const auto of_lane = [&](index k) CROSSENT_INLINE_LAMBDA { return tree<count>([&](index j) { return e[k + j * lanes]; }); };
   if constexpr (sizeof(T) == 4) {
     const halves w = widen(of_lane(l) + of_lane(l + 8));
     rows[0] = w.lower;
@@ -36,36 +52,35 @@ template <int count, class T> CROSSENT_INLINE void sum_class_lane(const pack<T>*
     rows[0] = of_lane(l);
   }
 }
+// f(number of packs, as a constant), with zeros in e behind n classes of a group.
+template <class T, class F> CROSSENT_INLINE void with_whole_packs(pack<T>* e, index n, F f) {
+  constexpr index lanes = pack<T>::lanes;
+  with_group_size((n + lanes - 1) / lanes, [&](auto size) CROSSENT_INLINE_LAMBDA {
+    for (index i = n; i < decltype(size)::value * lanes; ++i) e[i] = set1<T>(0);
+    f(size);
+  });
+}
 
-// The sums of a tile: for each of 8 class lanes, one accumulator per 8 rows.
+// The sums of a tile: for each of 8 class lanes, one accumulator per row.
 template <class T> struct tile_sums {
-  static constexpr int double_packs = pack<T>::lanes / 8;
-  accumulator<T> lane[8][double_packs];
-
-  // The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
-  CROSSENT_INLINE_MEMBER void add(pack<T>* e, index n, bool first) {
-    constexpr index lanes = pack<T>::lanes;
-    with_group_size((n + lanes - 1) / lanes, [&](auto size) {
-      constexpr int count = decltype(size)::value;
-      for (index i = n; i < count * lanes; ++i) e[i] = set1<T>(0);
-      for (index l = 0; l < 8; ++l) {
-        pack<double> rows[double_packs];
-        sum_class_lane<count>(e, l, rows);
-        each<double_packs>(
-            [&](int k) CROSSENT_INLINE_LAMBDA { lane[l][k] = first ? accumulator_of<T>(rows[k]) : lane[l][k] + rows[k]; });
-      }
-    });
-  }
-  // One sum per row.
-  CROSSENT_INLINE_MEMBER void add_lanes(pack<double>* out) const {
-    for (int k = 0; k < double_packs; ++k) {
-      const auto pair = [&](int l) CROSSENT_INLINE_LAMBDA { return lane[l][k] + lane[l + 4][k]; };
-      out[k] = rounded((pair(0) + pair(2)) + (pair(1) + pair(3)));
-    }
-  }
+  lane_sum<T> lane[8];
 };
-
-template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, index n, bool first) { s.add(e, n, first); }
+// The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
+template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, index n, bool first) {
+  with_whole_packs(e, n, [&](auto size) {
+    for (index l = 0; l < 8; ++l) {
+      pack<double> rows[lane_sum<T>::packs];
+      sum_class_lane<decltype(size)::value>(e, l, rows);
+      each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA {
+        accumulator<T>& sum = s.lane[l].rows[k];
+        sum = first ? accumulator_of<T>(rows[k]) : sum + rows[k];
+      });
+    }
+  });
+}
+template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
+  add_lanes<T>([&](int l) CROSSENT_INLINE_LAMBDA { return s.lane[l]; }, out);
+}
 
 // The maximum of each row of a tile, the first group of classes that holds it, and the tile as its terms are taken from: where
 // it was, or in the buffer.
@@ -78,49 +93,70 @@ template <class T> struct tile_maximum {
 template <class T, class F>
 CROSSENT_INLINE tile_maximum<T> maximum_of_tile(tile<T> x, index n, const inverse_temperature& t, T* buffer, F look) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  const auto logit = [&](index c) { return load<T>(x.data + c * x.stride); };
-  // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
-  const bool copy = x.stride % 4096 == 0;
-  pack<T> max = set1(-constants<T>::infinity), max_group = set1<T>(0);
-  for (index c = 0, g = 0; c < n; c += group_classes, ++g) {
-    const index end = n - c < group_classes ? n : c + group_classes;
-    pack<T> m = set1(-constants<T>::infinity);
-    for (index i = c; i < end; ++i) {
-      const pack<T> v = logit(i);
-      m = larger(v, m);
-      look(i, v);
-      if (x.stride != pack_bytes) prefetch(x.data + i * x.stride + tiles_ahead * pack_bytes);
-      if (copy) store(buffer + i * lanes, v);
+  tile_maximum<T> m{x, set1(-constants<T>::infinity), set1<T>(0), {}, {}};
+  const auto visit = [&](auto see) CROSSENT_INLINE_LAMBDA {
+    for (index c = 0, g = 0; c < n; c += group_classes, ++g) {
+      const index end = n - c < group_classes ? n : c + group_classes;
+      pack<T> of_group = set1(-constants<T>::infinity);
+      for (index i = c; i < end; ++i) {
+        const char* at = x.data + i * x.stride;
+        const pack<T> v = load<T>(at);
+        of_group = larger(v, of_group);
+        look(i, v);
+        see(i, at, v);
+      }
+      if (g > 0) m.group = select(m.max < of_group, set1(static_cast<T>(g)), m.group);
+      m.max = larger(of_group, m.max);
     }
-    if (g > 0) max_group = select(max < m, set1(static_cast<T>(g)), max_group);
-    max = larger(m, max);
+  };
+  if (x.stride == pack_bytes) {
+    visit([](index, const char*, pack<T>) CROSSENT_INLINE_LAMBDA {});
+  } else {
+    // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
+    const bool copy = x.stride % 4096 == 0;
+    visit([&](index i, const char* at, pack<T> v) CROSSENT_INLINE_LAMBDA {
+      prefetch(at + tiles_ahead * pack_bytes);
+      if (copy) store(buffer + i * lanes, v);
+    });
+    if (copy) m.x = {reinterpret_cast<const char*>(buffer), pack_bytes};
   }
-  if (copy) x = {reinterpret_cast<const char*>(buffer), pack_bytes};
-  const reference<T> ref = reference_of(max, t);
-  if (!any(ref.value != set1<T>(0))) return {x, max, max_group, max, ref};
-  for (index c = 0; c < n; ++c) store(buffer + c * lanes, rebased(logit(c), ref.value));   // far out in some row
-  return {{reinterpret_cast<const char*>(buffer), pack_bytes}, max, max_group, rebased(max, ref.value), ref};
+  m.ref = reference_of(m.max, t);
+  m.top = m.max;
+  if (!any(m.ref.value != set1<T>(0))) return m;
+  for (index c = 0; c < n; ++c)   // far out in some row
+    store(buffer + c * lanes, rebased(load<T>(m.x.data + c * m.x.stride), m.ref.value));
+  m.x = {reinterpret_cast<const char*>(buffer), pack_bytes};
+  m.top = rebased(m.max, m.ref.value);
+  return m;
 }
 
 // Of rows that are one group of classes: the sum of the terms without the maximum; returns how often that is there.
-// exponentials: where e_c is left.
-template <class T, temperature how>
-CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const inverse_temperature& t, T* exponentials,
-                                       pack<double>* sum) {
-  constexpr index lanes = pack<T>::lanes;
+// keep(c, e_c) sees every term.
+template <class T, temperature how, class F>
+CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const inverse_temperature& t, pack<double>* sum,
+                                       F keep) {
   const exponential<T, how> term(set1(bias<T>) - m.ref.exponent, t);
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  pack<T> max_count = zero, e[group_packs * lanes];
+  pack<T> others = zero, e[group_packs * pack<T>::lanes];
   for (index c = 0; c < n; ++c) {
     const pack<T> v = load<T>(m.x.data + c * m.x.stride), e_c = term(v);
-    max_count = max_count + select(v == m.top, one, zero);
-    if (exponentials != nullptr) store(exponentials + c * lanes, e_c);
-    e[c] = select(v != m.top, e_c, zero);
+    const mask<T> is_other = v != m.top;
+    keep(c, e_c);
+    others = select(is_other, others + one, others);
+    e[c] = select(is_other, e_c, zero);
   }
-  tile_sums<T> sums;
-  sums.add(e, n, true);
-  sums.add_lanes(sum);
-  return max_count;
+  with_whole_packs(e, n, [&](auto size) CROSSENT_INLINE_LAMBDA {
+    add_lanes<T>(
+        [&](int l) CROSSENT_INLINE_LAMBDA {
+          pack<double> rows[lane_sum<T>::packs];
+          sum_class_lane<decltype(size)::value>(e, l, rows);
+          lane_sum<T> s;
+          each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows[k]); });
+          return s;
+        },
+        sum);
+  });
+  return set1(static_cast<T>(n)) - others;
 }
 
 template <class T, temperature how>
@@ -130,10 +166,12 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
   const tile_maximum<T> m = maximum_of_tile(load_tile(rows, row, r, buffer), r.n, s, buffer, [](index, pack<T>) {});
   T* const exponentials = out.exponentials != nullptr ? static_cast<T*>(out.exponentials) + row * r.n : nullptr;
-  pack<double> sum_all[2], sum_without_max[2];
+  pack<double> sum_all[2] = {}, sum_without_max[2];
   pack<T> max_count = set1<T>(0);
   if (only_block && r.n <= group_classes) {
-    max_count = sum_only_group<T, how>(m, r.n, s, exponentials, sum_without_max);
+    max_count = sum_only_group<T, how>(m, r.n, s, sum_without_max, [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA {
+      if (exponentials != nullptr) store(exponentials + c * lanes, e);
+    });
   } else {
     const exponential<T, how> term(set1(bias<T>) - m.ref.exponent, s);
     const pack<T> zero = set1<T>(0), one = set1<T>(1);
@@ -154,8 +192,8 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
       }
       add_classes(without_max, e, n, c == 0);
     }
-    if (!only_block) all.add_lanes(sum_all);
-    without_max.add_lanes(sum_without_max);
+    if (!only_block) add_lanes(all, sum_all);
+    add_lanes(without_max, sum_without_max);
   }
   put<T>(out.sum_without_max + entry, blocks, count, sum_without_max);
   if (!only_block) put<T>(out.sum_all + entry, blocks, count, sum_all);
