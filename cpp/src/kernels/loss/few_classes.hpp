@@ -78,6 +78,11 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const few_class_rows& r, in
     rows_to_packs(even_rows<const char*>{from, r.row_stride}, 0, r.classes, buffer);
     return packed;
   }
+  if (whole) {
+    for (index c = 0; c < r.classes; ++c)
+      for (index l = 0; l < lanes; ++l) buffer[c * lanes + l] = load_one<T>(from + l * r.row_stride + c * r.class_stride);
+    return packed;
+  }
   for (index l = 0; l < count; ++l) gather(from + l * r.row_stride, r.class_stride, r.type, r.classes, buffer + l, lanes);
   for (index c = 0; c < r.classes && count < lanes; ++c)
     for (index l = count; l < lanes; ++l) buffer[c * lanes + l] = 0;
@@ -101,6 +106,11 @@ template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows
   }
   alignas(pack_bytes) T buffer[tile_classes * lanes];
   for (index c = 0; c < r.classes; ++c) store(buffer + c * lanes, entry(c));
+  if (whole) {
+    for (index c = 0; c < r.classes; ++c)
+      for (index l = 0; l < lanes; ++l) store_one(to + l * r.grad_row_stride + c * r.grad_class_stride, buffer[c * lanes + l]);
+    return;
+  }
   for (index l = 0; l < count; ++l)
     scatter(buffer + l, lanes, r.classes, to + l * r.grad_row_stride, r.grad_class_stride, r.grad_type);
 }
