@@ -50,6 +50,8 @@ def in_scikit_learn(cell: Cell) -> bool:
 
 
 ENTRIES = [
+    Entry("C", "peers_c", "C", not_half),
+    Entry("C, own exp", "peers_c", "OwnExp", lambda cell: cell.dtype == "float32"),
     Entry("PyTorch", "peers_torch", "Eager", lambda cell: True),
     Entry("torch.compile", "peers_torch", "Compiled", lambda cell: True),
     Entry("torch.compile, out", "peers_torch", "CompiledOut", lambda cell: cell.mode in WRITES),
