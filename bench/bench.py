@@ -80,6 +80,7 @@ def select_peers(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 def run_worker(threads: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """What a process that has `threads` processors measures: first what it says about itself, then the cells."""
     settings = {name: getattr(options, name) for name in ("cells", "rounds", "quick", "budget", "peers")}
+    settings["accuracy"] = threads == options.threads[0]  # it is the same for all
     command = [sys.executable, str(HERE / "worker.py"), json.dumps({"threads": threads, **settings})]
     # Libraries that look here take no more threads than they are given processors.
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}

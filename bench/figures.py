@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 OURS = "#1f5fa8"
 STYLES = {  # of a library: colour and marker
+    "C": ("#b0306a", "P"),
     "PyTorch": ("#d9541e", "o"),
     "torch.compile": ("#e8a33d", "D"),
     "JAX": ("#6a3d9a", "s"),

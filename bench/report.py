@@ -10,7 +10,7 @@ DISTURBED = 0.1  # processors that other programs kept busy while a cell was mea
 STAR = f"* other programs kept more than {DISTURBED} processors busy: measure again before you believe it"
 HEADER = (
     f"{'cell':<13}{'T':>3}{'ms':>10}{'GB/s':>7}  {'memory':<12}{'GB/s':>6}{'L2':>7}{'share':>7}{'capped':>7}"
-    f"{'bar':>7}  {'':<13}{'ratio':>7}{'bar':>6}  {'':<14}fastest peer"
+    f"{'bar':>7}  {'':<13}{'ratio':>7}{'bar':>6}  {'':<14}{'fastest peer':<20}ULP: its, ours"
 )
 
 
@@ -36,6 +36,11 @@ def ratio_part(r: Result) -> tuple[str, str, str]:
     return number(r["ratio_to_fastest"], ".1f"), f"{r['ratio']:g}x", WORDS[r["reached_ratio"]]
 
 
+def errors(r: Result, name: str | None) -> str:
+    """The largest errors in ULP of a library: on rows like those that are timed, on rows with a loss near 0."""
+    return "/".join(format(error, ".1f" if error < 100 else ".0e") for error in r.get("ulp", {}).get(name, ()))
+
+
 def disturbed(r: Result) -> bool:
     return (r.get("others") or 0.0) > DISTURBED
 
@@ -52,7 +57,8 @@ def line(r: Result) -> str:
         f"{name:<13}{r['threads']:>3}{r['ms']:>10.3f}{r['gb_per_s']:>7.2f}  {r.get('ceiling_kernel', ''):<12}"
         f"{number(r.get('ceiling_gb_per_s'), '.1f'):>6}{number(r.get('arithmetic_gb_per_s'), '.1f'):>7}"
         f"{number(r.get('share_of_ceiling')):>7}{value.split(' ')[0]:>7}{bar:>7}  {verdict:<13}"
-        f"{ratio:>7}{ratio_bar:>6}  {ratio_verdict:<14}{r.get('fastest_peer') or ''}"
+        f"{ratio:>7}{ratio_bar:>6}  {ratio_verdict:<14}{r.get('fastest_peer') or '':<20}"
+        f"{errors(r, r.get('fastest_peer')):<14}{errors(r, 'crossent')}"
     ).rstrip()
 
 

@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before anything is imported that starts threads
     OPTIONS = json.loads(sys.argv[1])
     PROCESSORS = machine.pin(OPTIONS["threads"])
 
+import contextlib
 import gc
 import importlib.metadata
 import platform
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import peers
+from accuracy import largest_errors
 from arrays import Buffers
 from ceilings import ceiling_tasks, fastest_pass
 from cells import CELLS, SLOWDOWN, Cell, bytes_moved, cached_cells, make_buffers, make_sets
@@ -47,6 +49,7 @@ class Plan:
     peers: list[Entry]  # asked for
     loaded: dict[str, Peer]
     missing: dict[str, str]  # and why
+    accuracy: bool  # to be measured, too
 
 
 def versions() -> dict[str, str]:
@@ -81,6 +84,19 @@ def load_peers(entries: list[Entry]) -> tuple[dict[str, Peer], dict[str, str]]:
 def task_of(name: str, calls: list[Call], sets: list[Buffers], cell: Cell) -> Task:
     by_set = {id(b): call for b, call in zip(sets, calls, strict=True)}
     return Task(name, bytes_moved(cell, sets[0]), lambda b: peers.seconds(by_set[id(b)], cell.calls))
+
+
+def accuracy(cell: Cell, plan: Plan) -> dict[str, tuple[float, float]]:
+    """The largest errors of every library. Before the times: some forget what they have compiled."""
+    if not plan.accuracy or cell.mask is not None:
+        return {}
+    found = {"crossent": largest_errors(Crossent(xe), cell, plan.threads)}
+    for entry in plan.peers:
+        if entry.name in plan.loaded and cell.ratio is not None and entry.supports(cell):
+            # one that fails is reported when it is timed
+            with contextlib.suppress(Exception):
+                found[entry.name] = largest_errors(plan.loaded[entry.name], cell, plan.threads)
+    return found
 
 
 def prepare_peers(cell: Cell, sets: list[Buffers], plan: Plan, expected: tuple[Any, Any]) -> tuple[list[Task], dict]:
@@ -132,6 +148,7 @@ def reference(cell: Cell, sets: list[Buffers], plan: Plan) -> Task:
 
 
 def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
+    errors = accuracy(cell, plan)
     sets = make_sets(cell, plan.quick)
     ours = Crossent(xe).prepare(cell, sets, plan.threads)
     expected = first_rows(Crossent(xe), ours[0], sets[0].logits.shape)
@@ -158,6 +175,7 @@ def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
         "gb_per_s": float(np.median(rates["crossent"])) / 1e9,
         **against_ceiling(cell, rates, plan.threads),
         **against_peers(cell, rates, compared, excluded, moved["crossent"]),
+        "ulp": errors,
         "rounds_ms": {name: [round(1e3 * moved[name] / r, 5) for r in values] for name, values in rates.items()},
     }
     if cell.mask is not None:
@@ -212,7 +230,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     asked = [entry for entry in ENTRIES if entry.name in OPTIONS["peers"]]
     loaded, missing = load_peers(asked)
-    limits = {key: OPTIONS[key] for key in ("threads", "rounds", "quick", "budget")}
+    limits = {key: OPTIONS[key] for key in ("threads", "rounds", "quick", "budget", "accuracy")}
     plan = Plan(**limits, peers=asked, loaded=loaded, missing=missing)
     about = {
         "threads": plan.threads,
