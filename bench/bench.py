@@ -123,7 +123,7 @@ def describe(about: dict[str, Any], result: dict[str, Any]) -> None:
     config = about["crossent"]
     if len(result["runs"]) == 1:
         print(f"{result['processor']}, last-level cache {about['last_level_cache'] >> 20} MiB; {config['isa']}, "
-              f"{config['compiler']}; medians of {result['rounds']} rounds")  # fmt: skip
+              f"{config['compiler']}; medians of {result['rounds']} rounds; bars of {about['bars']}")  # fmt: skip
         print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     print(report.HEADER)
 
