@@ -55,18 +55,19 @@ CE = "cross_entropy"
 FEW_CLASSES = (2, 3, 5, 7, 16, 33, 64, 100, 128)
 
 
-def over_c(ratio: float) -> tuple[tuple[str, float], ...]:
-    return (("C", ratio),)
+def over_loops(ratio: float) -> tuple[tuple[str, float], ...]:
+    """Against loops that are written for one loss, in C or Python."""
+    return (("C", ratio), ("numba", ratio))
 
 
 def few_classes() -> list[Cell]:
-    """Ten million elements. The shares are 0.8 of those of 10 classes; others than C are compared there."""
+    """Ten million elements. The shares are 0.8 of those of 10 classes; other peers are compared there."""
     return [
         cell
         for c in FEW_CLASSES
         for cell in (
-            Cell(f"fwd-c{c}", CE, "forward", (10**7 // c, c), "read", (0.36, 0.28, 0.32), None, over_c(1.2)),
-            Cell(f"grad-c{c}", CE, "gradient", (10**7 // c, c), "copy", (0.40, 0.28, 0.32), None, over_c(1.2)),
+            Cell(f"fwd-c{c}", CE, "forward", (10**7 // c, c), "read", (0.36, 0.28, 0.32), None, over_loops(1.2)),
+            Cell(f"grad-c{c}", CE, "gradient", (10**7 // c, c), "copy", (0.40, 0.28, 0.32), None, over_loops(1.2)),
         )
     ]
 
@@ -81,11 +82,11 @@ CELLS = [
     Cell("masked-inf", CE, "forward", LM, "read", None, None, mask=-math.inf),
     Cell("fwd-mid", CE, "forward", MID, "read", (0.85, 0.80, 0.70), 2),
     Cell("grad-mid", CE, "gradient", MID, "copy", (0.80, 0.70, 0.60), 4),
-    Cell("fwd-tiny", CE, "forward", TINY, "read", (0.45, 0.35, 0.40), 5, over_c(1.3)),
-    Cell("grad-tiny", CE, "gradient", TINY, "copy", (0.50, 0.35, 0.40), 5, over_c(1.3)),
+    Cell("fwd-tiny", CE, "forward", TINY, "read", (0.45, 0.35, 0.40), 5, over_loops(1.3)),
+    Cell("grad-tiny", CE, "gradient", TINY, "copy", (0.50, 0.35, 0.40), 5, over_loops(1.3)),
     *few_classes(),
-    Cell("fwd-seg", CE, "forward", SEG, "read", (0.60, 0.45, 0.40), 3, over_c(1.3)),
-    Cell("grad-seg", CE, "gradient", SEG, "copy", (0.60, 0.45, 0.40), 3, over_c(1.3)),
+    Cell("fwd-seg", CE, "forward", SEG, "read", (0.60, 0.45, 0.40), 3, over_loops(1.3)),
+    Cell("grad-seg", CE, "gradient", SEG, "copy", (0.60, 0.45, 0.40), 3, over_loops(1.3)),
     Cell("fwd-bf16", CE, "forward", LM, "read", (0.60, 0.45, 0.40), 2.5, dtype="bfloat16"),
     Cell("grad-bf16", CE, "gradient", LM, "copy", (0.50, 0.35, 0.30), 4, dtype="bfloat16"),
     Cell("fwd-f16", CE, "forward", LM, "read", (0.60, 0.45, 0.40), 2.5, dtype="float16"),
@@ -94,8 +95,8 @@ CELLS = [
     Cell("grad-f64", CE, "gradient", LM, "copy", (0.60, 0.45, 0.45), 4, dtype="float64"),
     Cell("soft", "soft", "gradient", (2048, 32_000), "2 reads + 1 write", (0.55, 0.55, 0.45), 4),
     Cell("lsm", "log_softmax", "output", (2048, 32_000), "copy", (0.85, 0.80, 0.70), 2),
-    Cell("bce", "binary", "forward", (1 << 24,), "2 reads", (0.80, 0.75, 0.65), 4, over_c(1.3)),
-    Cell("bce-grad", "binary", "gradient", (1 << 24,), "2 reads + 1 write", (0.75, 0.65, 0.55), 4, over_c(1.3)),
+    Cell("bce", "binary", "forward", (1 << 24,), "2 reads", (0.80, 0.75, 0.65), 4, over_loops(1.3)),
+    Cell("bce-grad", "binary", "gradient", (1 << 24,), "2 reads + 1 write", (0.75, 0.65, 0.55), 4, over_loops(1.3)),
     Cell("distil", "distillation", "gradient", (1024, 32_000), "2 reads + 1 write", (0.50, 0.40, 0.38), 4),
     Cell("fwd-few", CE, "forward", FEW, "read", (0.65, 0.60, 0.60), 2),
     Cell("grad-few", CE, "gradient", FEW, "copy", (0.55, 0.50, 0.45), 1.5),

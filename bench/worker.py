@@ -39,8 +39,8 @@ import crossent as xe
 PAUSE, QUICK_PAUSE = 0.01, 0.003  # seconds; the threads of libgomp spin for some milliseconds after their work
 NEAR_MEMORY = 0.85  # of the speed of memory: faster than that no bar asks for
 DISTRIBUTIONS = (
-    *("crossent", "numpy", "torch", "jax", "jaxlib", "optax"),
-    *("scipy", "scikit-learn", "ml_dtypes"),
+    *("crossent", "numpy", "numba", "intel-cmplr-lib-rt", "torch", "jax", "jaxlib", "optax"),
+    *("tensorflow-cpu", "openvino", "scipy", "scikit-learn", "ml_dtypes"),
 )
 
 
