@@ -67,7 +67,7 @@ class C:
         shape = sets[0].logits.shape
         classes = 0 if cell.loss == "binary" else shape[1]
         compiled = library(source, f"-DREAL={real}", f"-DCLASSES={classes}", *self.constants)[name]
-        compiled.restype = ctypes.c_double
+        compiled.restype = None if cell.mode == "output" else ctypes.c_double
         numbers: list[Any] = [ctypes.c_ssize_t(shape[0])]
         if len(shape) > 2:
             numbers.append(ctypes.c_ssize_t(int(np.prod(shape[2:]))))
@@ -81,7 +81,6 @@ class C:
         if cell.mode == "forward":
             return Call(lambda: (compiled(x, target, None, *numbers), None))
         if cell.mode == "output":
-            compiled.restype = None  # type: ignore[attr-defined]
             return Call(lambda: (compiled(x, target, output, *numbers), b.output))
         if cell.mode == "in place":
             return Call(
