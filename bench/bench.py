@@ -79,7 +79,7 @@ def select_peers(parser: argparse.ArgumentParser, options: argparse.Namespace) -
 
 
 def only_avx2() -> dict[str, str]:
-    """What tells the libraries to leave AVX-512 alone; peers_c.py and peers_torch.py read the first of them."""
+    """What tells the libraries to leave AVX-512 alone; peers_c.py reads the first of them."""
     from numpy._core._multiarray_umath import __cpu_dispatch__  # type: ignore[attr-defined]
 
     return {

@@ -17,14 +17,11 @@ os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 import numpy as np
 import torch
 import torch._dynamo
-import torch._inductor.config
 import torch.nn.functional as F
 from arrays import Buffers
 from cells import SMOOTHING, TEMPERATURE, Cell
 from peers import Call
 
-if os.environ.get("CROSSENT_ISA") == "avx2":
-    torch._inductor.config.cpp.simdlen = 256
 torch._dynamo.config.error_on_recompile = True  # what is timed is compiled for its shape, and nothing else is
 
 
