@@ -38,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a minute for a first look: less data, no torch.compile")
     parser.add_argument("--peers", help="comma-separated names or their beginnings, or none; default: all. "
                         + ", ".join(key(entry.name) for entry in ENTRIES))  # fmt: skip
+    parser.add_argument("--isa", choices=["avx2"], help="hold crossent and its peers to these instructions")
     parser.add_argument("--json", type=Path, help="where to write all that was measured; default: build/bench.json")
     parser.add_argument("--markdown", type=Path, help="also write the times of all libraries to this file")
     parser.add_argument("--picture", type=Path, help="also draw them into this SVG file; needs matplotlib")
@@ -77,12 +78,28 @@ def select_peers(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     return [entry.name for entry in ENTRIES if any(key(entry.name).startswith(name) for name in asked)]
 
 
+def only_avx2() -> dict[str, str]:
+    """What tells the libraries to leave AVX-512 alone; peers_c.py reads the first of them."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__  # type: ignore[attr-defined]
+
+    return {
+        "CROSSENT_ISA": "avx2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "NUMBA_CPU_NAME": "haswell",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_cpu_max_isa=AVX2",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(f for f in __cpu_dispatch__ if f.startswith(("AVX512", "X86_V4"))),
+    }
+
+
 def run_worker(threads: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """What a process that has `threads` processors measures: first what it says about itself, then the cells."""
     settings = {name: getattr(options, name) for name in ("cells", "rounds", "quick", "budget", "peers")}
+    settings["accuracy"] = threads == options.threads[0]  # it is the same for all
     command = [sys.executable, str(HERE / "worker.py"), json.dumps({"threads": threads, **settings})]
     # Libraries that look here take no more threads than they are given processors.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **(only_avx2() if options.isa else {})}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -122,7 +139,7 @@ def describe(about: dict[str, Any], result: dict[str, Any]) -> None:
     config = about["crossent"]
     if len(result["runs"]) == 1:
         print(f"{result['processor']}, last-level cache {about['last_level_cache'] >> 20} MiB; {config['isa']}, "
-              f"{config['compiler']}; medians of {result['rounds']} rounds")  # fmt: skip
+              f"{config['compiler']}; medians of {result['rounds']} rounds; bars of {about['bars']}")  # fmt: skip
         print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     print(report.HEADER)
 

@@ -21,12 +21,17 @@ class Cell:
     mode: str  # "forward", "gradient" (into `grad_out`), "fresh" (gradient in a new array), "in place" or "output"
     shape: tuple[int, ...]
     ceiling: str | None  # one of ceilings.CEILINGS
-    share: float | None  # bar: of the (capped) ceiling
-    ratio: float | None  # bar: against the fastest peer
+    shares: tuple[float, float, float] | None  # bar: of the ceiling, on the machines of machine.KINDS
+    ratio: float | None  # bar: against each peer
+    over: tuple[tuple[str, float], ...] = ()  # bars against single libraries, instead of `ratio`
     dtype: str = "float32"
     mask: float | None = None  # the value of nine classes in ten; then the bar is SLOWDOWN against no mask
     calls: int = 1  # timed together
     latency: float | None = None  # bar: seconds of one call
+
+    def bar(self, peer: str) -> float | None:
+        """Against this one; where there is none it is not compared."""
+        return dict(self.over).get(peer.split(",")[0], self.ratio)
 
     @property
     def axis(self) -> int:
@@ -42,52 +47,66 @@ class Cell:
         """How many arrays of the size of the logits the operation has to touch."""
         return 1 + self.two_inputs + (self.mode not in ("forward", "in place"))
 
-    @property
-    def cap(self) -> float:
-        """The arithmetic cap, in bytes/s per thread: where memory is faster, the exponentials are the limit."""
-        reads_only = self.ceiling == "read"
-        if self.dtype == "float32":
-            return 20e9 if reads_only else 26e9
-        if self.dtype == "float64":
-            return 11e9 if reads_only else 14e9
-        return 10e9 if reads_only else 12e9
 
-
-SLOWDOWN = 1.2
+SLOWDOWN = 1.1
 QUICK_BYTES = 16 << 20  # of the logits with --quick
 LM, MID, TINY, SEG, FEW = (1024, 128_256), (65_536, 1000), (1_000_000, 10), (8, 21, 512, 512), (8, 128_256)
 CE = "cross_entropy"
+FEW_CLASSES = (2, 3, 5, 7, 16, 33, 64, 100, 128)
+
+
+def over_loops(ratio: float) -> tuple[tuple[str, float], ...]:
+    """Against loops that are written for one loss, in C or Python."""
+    return (("C", ratio), ("numba", ratio))
+
+
+def few_classes() -> list[Cell]:
+    """Ten million elements. The shares are 0.8 of those of 10 classes; other peers are compared there."""
+    return [
+        cell
+        for c in FEW_CLASSES
+        for cell in (
+            Cell(f"fwd-c{c}", CE, "forward", (10**7 // c, c), "read", (0.36, 0.28, 0.32), None, over_loops(1.2)),
+            Cell(f"grad-c{c}", CE, "gradient", (10**7 // c, c), "copy", (0.40, 0.28, 0.32), None, over_loops(1.2)),
+        )
+    ]
+
 
 CELLS = [
-    Cell("fwd-lm", CE, "forward", LM, "read", 0.85, 2),
-    Cell("grad-lm", CE, "gradient", LM, "copy", 0.75, 5),
-    Cell("grad-fresh", CE, "fresh", LM, "copy", 0.35, 3),
-    Cell("grad-inplace", CE, "in place", LM, "update", 0.70, 6),
+    Cell("fwd-lm", CE, "forward", LM, "read", (0.90, 0.85, 0.80), 2),
+    Cell("grad-lm", CE, "gradient", LM, "copy", (0.85, 0.75, 0.65), 5),
+    Cell("grad-fresh", CE, "fresh", LM, "copy", (0.45, 0.35, 0.25), 3),
+    Cell("grad-inplace", CE, "in place", LM, "update", (0.85, 0.75, 0.55), 6),
     Cell("masked-100", CE, "forward", LM, "read", None, None, mask=-100.0),
     Cell("masked-1e4", CE, "forward", LM, "read", None, None, mask=-1e4),
     Cell("masked-inf", CE, "forward", LM, "read", None, None, mask=-math.inf),
-    Cell("fwd-mid", CE, "forward", MID, "read", 0.80, 2),
-    Cell("grad-mid", CE, "gradient", MID, "copy", 0.70, 5),
-    Cell("fwd-tiny", CE, "forward", TINY, "read", 0.60, 5),
-    Cell("grad-tiny", CE, "gradient", TINY, "copy", 0.55, 6),
-    Cell("fwd-seg", CE, "forward", SEG, "read", 0.75, 4),
-    Cell("grad-seg", CE, "gradient", SEG, "copy", 0.65, 6),
-    Cell("fwd-bf16", CE, "forward", LM, "read", 0.55, 2.5, "bfloat16"),
-    Cell("grad-bf16", CE, "gradient", LM, "copy", 0.55, 5, "bfloat16"),
-    Cell("fwd-f16", CE, "forward", LM, "read", 0.55, 2.5, "float16"),
-    Cell("grad-f16", CE, "gradient", LM, "copy", 0.55, 5, "float16"),
-    Cell("fwd-f64", CE, "forward", LM, "read", 0.75, 2.5, "float64"),
-    Cell("grad-f64", CE, "gradient", LM, "copy", 0.75, 5, "float64"),
-    Cell("soft", "soft", "gradient", (2048, 32_000), "2 reads + 1 write", 0.65, 4),
-    Cell("lsm", "log_softmax", "output", (2048, 32_000), "copy", 0.80, 2),
-    Cell("bce", "binary", "forward", (1 << 24,), "2 reads", 0.60, 2),
-    Cell("bce-grad", "binary", "gradient", (1 << 24,), "2 reads + 1 write", 0.60, 4),
-    Cell("distil", "distillation", "gradient", (1024, 32_000), "2 reads + 1 write", 0.55, 5),
-    Cell("fwd-few", CE, "forward", FEW, "read", 0.60, 2),
-    Cell("grad-few", CE, "gradient", FEW, "copy", 0.50, 1.5),
-    Cell("small", CE, "fresh", (32, 10), None, None, 4, calls=200, latency=5e-6),
+    Cell("fwd-mid", CE, "forward", MID, "read", (0.85, 0.80, 0.70), 2),
+    Cell("grad-mid", CE, "gradient", MID, "copy", (0.80, 0.70, 0.60), 4),
+    Cell("fwd-tiny", CE, "forward", TINY, "read", (0.45, 0.35, 0.40), 5, over_loops(1.3)),
+    Cell("grad-tiny", CE, "gradient", TINY, "copy", (0.50, 0.35, 0.40), 5, over_loops(1.3)),
+    *few_classes(),
+    Cell("fwd-seg", CE, "forward", SEG, "read", (0.60, 0.45, 0.40), 3, over_loops(1.3)),
+    Cell("grad-seg", CE, "gradient", SEG, "copy", (0.60, 0.45, 0.40), 3, over_loops(1.3)),
+    Cell("fwd-bf16", CE, "forward", LM, "read", (0.60, 0.45, 0.40), 2.5, dtype="bfloat16"),
+    Cell("grad-bf16", CE, "gradient", LM, "copy", (0.50, 0.35, 0.30), 4, dtype="bfloat16"),
+    Cell("fwd-f16", CE, "forward", LM, "read", (0.60, 0.45, 0.40), 2.5, dtype="float16"),
+    Cell("grad-f16", CE, "gradient", LM, "copy", (0.50, 0.35, 0.30), 4, dtype="float16"),
+    Cell("fwd-f64", CE, "forward", LM, "read", (0.80, 0.75, 0.60), 2.5, dtype="float64"),
+    Cell("grad-f64", CE, "gradient", LM, "copy", (0.60, 0.45, 0.45), 4, dtype="float64"),
+    Cell("soft", "soft", "gradient", (2048, 32_000), "2 reads + 1 write", (0.55, 0.55, 0.45), 4),
+    Cell("lsm", "log_softmax", "output", (2048, 32_000), "copy", (0.85, 0.80, 0.70), 2),
+    Cell("bce", "binary", "forward", (1 << 24,), "2 reads", (0.80, 0.75, 0.65), 4, over_loops(1.3)),
+    Cell("bce-grad", "binary", "gradient", (1 << 24,), "2 reads + 1 write", (0.75, 0.65, 0.55), 4, over_loops(1.3)),
+    Cell("distil", "distillation", "gradient", (1024, 32_000), "2 reads + 1 write", (0.50, 0.40, 0.38), 4),
+    Cell("fwd-few", CE, "forward", FEW, "read", (0.65, 0.60, 0.60), 2),
+    Cell("grad-few", CE, "gradient", FEW, "copy", (0.55, 0.50, 0.45), 1.5),
+    Cell("small", CE, "fresh", (32, 10), None, None, 1.5, (("PyTorch", 4),), calls=200, latency=3e-6),
 ]
-GROUPS = {"masked": [cell.name for cell in CELLS if cell.mask is not None]}
+GROUPS = {
+    "masked": [cell.name for cell in CELLS if cell.mask is not None],
+    "fwd-few-classes": [f"fwd-c{c}" for c in FEW_CLASSES],
+    "grad-few-classes": [f"grad-c{c}" for c in FEW_CLASSES],
+}
 
 
 def dtype_of(cell: Cell) -> np.dtype:

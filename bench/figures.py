@@ -12,14 +12,18 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 OURS = "#1f5fa8"
 STYLES = {  # of a library: colour and marker
+    "C": ("#b0306a", "P"),
+    "numba": ("#00a0b0", "<"),
     "PyTorch": ("#d9541e", "o"),
     "torch.compile": ("#e8a33d", "D"),
     "JAX": ("#6a3d9a", "s"),
+    "TensorFlow": ("#f06eaa", "p"),
+    "OpenVINO": ("#7f6000", ">"),
     "SciPy": ("#8c8c8c", "^"),
     "scikit-learn": ("#33a02c", "v"),
     "NumPy": ("#444444", "x"),
 }
-TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def draw(measured: dict[str, Any], path: Path) -> None:

@@ -40,6 +40,21 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+KINDS = ("AMD Zen 5 or later", "other machines", "Intel Xeon, whose memory is far")
+
+
+def kind() -> int:
+    """Which of `KINDS`: the bars depend on how near the memory is."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return 1
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if said.get("vendor_id") == "AuthenticAMD":
+        return 0 if int(said.get("cpu family", 0)) >= 26 else 1
+    return 2 if "Xeon" in said.get("model name", "") else 1
+
+
 def busy_seconds() -> float | None:
     """Of all processors together, since the system started, whoever used them."""
     try:

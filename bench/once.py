@@ -38,7 +38,7 @@ def build() -> list[dict[str, Any]]:
         size = next(Path(folder).glob("*.whl")).stat().st_size
     processors = len(os.sched_getaffinity(0))
     return [
-        {"name": "wheel", "value": size / 1e6, "unit": "MB", "limit": 1},
+        {"name": "wheel", "value": size / 1e6, "unit": "MB", "limit": 2},
         {"name": "build", "value": minutes, "unit": "minutes", "limit": 4, "processors": processors},
     ]
 

@@ -49,12 +49,30 @@ def in_scikit_learn(cell: Cell) -> bool:
     return not_half(cell) and (rows or cell.loss == "binary")
 
 
+def in_numba(cell: Cell) -> bool:
+    return not_half(cell) and cell.loss in ("cross_entropy", "binary")
+
+
+def in_tensorflow(cell: Cell) -> bool:
+    return cell.loss in ("cross_entropy", "soft", "log_softmax") and len(cell.shape) == 2 and cell.mode != "in place"
+
+
+def in_openvino(cell: Cell) -> bool:
+    forward = cell.loss == "cross_entropy" and cell.mode == "forward"
+    return cell.dtype == "float32" and (forward or cell.loss == "log_softmax")
+
+
 ENTRIES = [
+    Entry("C", "peers_c", "C", not_half),
+    Entry("C, own exp", "peers_c", "OwnExp", lambda cell: cell.dtype == "float32"),
+    Entry("numba", "peers_numba", "Numba", in_numba),
     Entry("PyTorch", "peers_torch", "Eager", lambda cell: True),
     Entry("torch.compile", "peers_torch", "Compiled", lambda cell: True),
     Entry("torch.compile, out", "peers_torch", "CompiledOut", lambda cell: cell.mode in WRITES),
     Entry("JAX", "peers_jax", "Jit", lambda cell: True),
     Entry("JAX, donated", "peers_jax", "Donated", lambda cell: cell.mode in WRITES),
+    Entry("TensorFlow", "peers_tensorflow", "TensorFlow", in_tensorflow),
+    Entry("OpenVINO", "peers_openvino", "OpenVINO", in_openvino),
     Entry("SciPy", "peers_numpy", "SciPy", not_half),
     Entry("scikit-learn", "peers_numpy", "ScikitLearn", in_scikit_learn),
     Entry("NumPy", "peers_numpy", "NumPy", lambda cell: True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from report import DISTURBED, Result, disturbed
+from report import DISTURBED, Result, disturbed, errors
 
 LOSSES = {
     "cross_entropy": "cross-entropy",
@@ -45,6 +45,15 @@ def library_ms(r: Result) -> dict[str, float]:
     return found
 
 
+def library_errors(r: Result) -> dict[str, str]:
+    """Of the form of a library that is the faster one, in words."""
+    times = r.get("peer_ms", {})
+    fastest: dict[str, str] = {}
+    for name in sorted(times, key=times.__getitem__, reverse=True):
+        fastest[name.split(",")[0]] = name
+    return {library: errors(r, name) for library, name in fastest.items()} | {"crossent": errors(r, "crossent")}
+
+
 def compared(results: list[Result], threads: int) -> list[Result]:
     """The cells that other libraries were measured in."""
     return [r for r in results if r.get("threads") == threads and r.get("peer_ms")]
@@ -65,14 +74,19 @@ def milliseconds(ms: float | None) -> str:
     return f"{ms:,.{0 if ms >= 100 else 1 if ms >= 10 else 2 if ms >= 1 else 3}f}"
 
 
+def with_error(ms: float | None, ulp: str | None) -> str:
+    return milliseconds(ms) + (f" ({ulp})" if ulp else "")
+
+
 def table(results: list[Result]) -> str:
-    """Milliseconds side by side, in Markdown."""
+    """Milliseconds side by side, in Markdown; in brackets the errors."""
     names = libraries(results)
     header = ["operation", "logits", "crossent", *names, "fastest other / crossent"]
     lines = [header, ["---", "---"] + ["---:"] * (len(header) - 2)]
     for r in results:
         theirs = library_ms(r)
-        times = [milliseconds(r["ms"]), *(milliseconds(theirs.get(name)) for name in names)]
+        ulp = library_errors(r)
+        times = [with_error(r["ms"], ulp["crossent"]), *(with_error(theirs.get(n), ulp.get(n)) for n in names)]
         lines.append([operation(r) + r"\*" * disturbed(r), array(r), *times, f"{r['ratio_to_fastest']:.1f}"])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before anything is imported that starts threads
     OPTIONS = json.loads(sys.argv[1])
     PROCESSORS = machine.pin(OPTIONS["threads"])
 
+import contextlib
 import gc
 import importlib.metadata
 import platform
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import peers
+from accuracy import largest_errors
 from arrays import Buffers
 from ceilings import ceiling_tasks, fastest_pass
 from cells import CELLS, SLOWDOWN, Cell, bytes_moved, cached_cells, make_buffers, make_sets
@@ -35,7 +37,11 @@ from rounds import Task, interleave, ratios
 import crossent as xe
 
 PAUSE, QUICK_PAUSE = 0.01, 0.003  # seconds; the threads of libgomp spin for some milliseconds after their work
-DISTRIBUTIONS = ("crossent", "numpy", "torch", "jax", "jaxlib", "optax", "scipy", "scikit-learn", "ml_dtypes")
+NEAR_MEMORY = 0.85  # of the speed of memory: faster than that no bar asks for
+DISTRIBUTIONS = (
+    *("crossent", "numpy", "numba", "intel-cmplr-lib-rt", "torch", "jax", "jaxlib", "optax"),
+    *("tensorflow-cpu", "openvino", "scipy", "scikit-learn", "ml_dtypes"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Plan:
     peers: list[Entry]  # asked for
     loaded: dict[str, Peer]
     missing: dict[str, str]  # and why
+    accuracy: bool  # to be measured, too
 
 
 def versions() -> dict[str, str]:
@@ -60,8 +67,9 @@ def versions() -> dict[str, str]:
 
 
 def described(cell: Cell) -> dict[str, Any]:
-    """Its fields; the mask in words, because JSON has no infinity."""
-    return asdict(cell) | ({} if cell.mask is None else {"mask": str(cell.mask)})
+    """Its fields; the mask in words, because JSON has no infinity, and the share that is the bar of this machine."""
+    fields = asdict(cell) | {"share": None if cell.shares is None else cell.shares[machine.kind()]}
+    return fields | ({} if cell.mask is None else {"mask": str(cell.mask)})
 
 
 def reason(error: Exception) -> str:
@@ -83,11 +91,24 @@ def task_of(name: str, calls: list[Call], sets: list[Buffers], cell: Cell) -> Ta
     return Task(name, bytes_moved(cell, sets[0]), lambda b: peers.seconds(by_set[id(b)], cell.calls))
 
 
+def accuracy(cell: Cell, plan: Plan) -> dict[str, tuple[float, float]]:
+    """The largest errors of every library. Before the times: some forget what they have compiled."""
+    if not plan.accuracy or cell.mask is not None:
+        return {}
+    found = {"crossent": largest_errors(Crossent(xe), cell, plan.threads)}
+    for entry in plan.peers:
+        if entry.name in plan.loaded and cell.bar(entry.name) is not None and entry.supports(cell):
+            # one that fails is reported when it is timed
+            with contextlib.suppress(Exception):
+                found[entry.name] = largest_errors(plan.loaded[entry.name], cell, plan.threads)
+    return found
+
+
 def prepare_peers(cell: Cell, sets: list[Buffers], plan: Plan, expected: tuple[Any, Any]) -> tuple[list[Task], dict]:
     """The tasks of the peers that compute the same, and for the others why they are not compared."""
     tasks, excluded = [], {}
     for entry in ENTRIES:
-        if cell.ratio is None or not entry.supports(cell):
+        if cell.bar(entry.name) is None or not entry.supports(cell):
             continue
         if entry not in plan.peers:
             excluded[entry.name] = "not asked for"
@@ -132,21 +153,23 @@ def reference(cell: Cell, sets: list[Buffers], plan: Plan) -> Task:
 
 
 def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
+    errors = accuracy(cell, plan)
     sets = make_sets(cell, plan.quick)
     ours = Crossent(xe).prepare(cell, sets, plan.threads)
     expected = first_rows(Crossent(xe), ours[0], sets[0].logits.shape)
     tasks, excluded = prepare_peers(cell, sets, plan, expected)
     compared = [task.name for task in tasks]
-    tasks.insert(0, task_of("crossent", ours, sets, cell))
+    own = [task_of("crossent", ours, sets, cell)]
     if cell.ceiling:
-        tasks += ceiling_tasks(cell.ceiling, sets[0].logits, plan.threads)
+        own += ceiling_tasks(cell.ceiling, sets[0].logits, plan.threads)
     if cell.mask is not None:
-        tasks.append(reference(cell, sets, plan))
+        own.append(reference(cell, sets, plan))
+    groups = [own, *([task] for task in tasks)]
     pause = (QUICK_PAUSE if plan.quick else PAUSE) if plan.threads > 1 else 0.0
     at_once = 1 if plan.quick else len(sets)
     others = machine.Others()
-    rates = interleave(tasks, sets, plan.rounds, at_once=at_once, pause=pause, budget=plan.budget)
-    moved = {task.name: task.bytes for task in tasks}
+    rates = interleave(groups, sets, plan.rounds, at_once=at_once, pause=pause, budget=plan.budget)
+    moved = {task.name: task.bytes for group in groups for task in group}
     result = {
         **described(cell),
         "shape": list(sets[0].logits.shape),  # fewer rows than the cell's where --quick or the memory asks for it
@@ -158,6 +181,7 @@ def measure(cell: Cell, plan: Plan) -> dict[str, Any]:
         "gb_per_s": float(np.median(rates["crossent"])) / 1e9,
         **against_ceiling(cell, rates, plan.threads),
         **against_peers(cell, rates, compared, excluded, moved["crossent"]),
+        "ulp": errors,
         "rounds_ms": {name: [round(1e3 * moved[name] / r, 5) for r in values] for name, values in rates.items()},
     }
     if cell.mask is not None:
@@ -172,36 +196,46 @@ def against_ceiling(cell: Cell, rates: dict[str, np.ndarray], threads: int) -> d
     if cell.ceiling is None:
         return {}
     best = fastest_pass(rates, cell.ceiling)
-    capped = np.minimum(rates[best], cell.cap * threads)
-    share = float(np.median(ratios(rates["crossent"], capped)))
+    share = float(np.median(ratios(rates["crossent"], rates[best])))
     return {
         "ceiling_kernel": best.split("/")[1],
         "ceiling_gb_per_s": float(np.median(rates[best])) / 1e9,
-        "cap_gb_per_s": cell.cap * threads / 1e9,
         "arithmetic_gb_per_s": arithmetic_ceiling(cell) * threads / 1e9,
-        "share_of_ceiling": float(np.median(ratios(rates["crossent"], rates[best]))),
-        "share_capped": share,
-        "reached_share": None if cell.share is None else share >= cell.share,
+        "share_of_ceiling": share,
+        "reached_share": None if cell.shares is None else share >= cell.shares[machine.kind()],
     }
+
+
+def ratio_bar(cell: Cell, peer: str, rates: dict[str, np.ndarray]) -> float:
+    """How much faster than this peer crossent is to be: the bar of the cell, but no more than the memory allows."""
+    bar = cell.bar(peer)
+    assert bar is not None
+    if cell.ceiling is None:
+        return bar
+    return min(bar, NEAR_MEMORY * float(np.median(ratios(rates[fastest_pass(rates, cell.ceiling)], rates[peer]))))
 
 
 def against_peers(
     cell: Cell, rates: dict[str, np.ndarray], compared: list[str], excluded: dict[str, str], moved: int
 ) -> dict[str, Any]:
-    """How much faster crossent is. A bar is reached only if every peer that has the operation was compared."""
-    if cell.ratio is None:
+    """How much faster crossent is. The bars are reached only if every peer that has the operation was compared."""
+    if cell.ratio is None and not cell.over:
         return {}
     factor = {name: float(np.median(ratios(rates["crossent"], rates[name]))) for name in compared}
+    bars = {name: ratio_bar(cell, name, rates) for name in compared}
     fastest = min(factor, key=lambda name: factor[name], default=None)
+    hardest = min(factor, key=lambda name: (factor[name] / bars[name], factor[name]), default=None)
     reached = None
-    if fastest is not None and (factor[fastest] < cell.ratio or not excluded):
-        reached = factor[fastest] >= cell.ratio
+    if hardest is not None and (factor[hardest] < bars[hardest] or not excluded):
+        reached = factor[hardest] >= bars[hardest]
     return {
         "peer_ms": {name: 1e3 * moved / float(np.median(rates[name])) for name in compared},
         "peer_ratio": factor,
+        "peer_bar": bars,
         "not_compared": excluded,
         "fastest_peer": fastest,
         "ratio_to_fastest": None if fastest is None else factor[fastest],
+        "hardest_peer": hardest,
         "reached_ratio": reached,
     }
 
@@ -212,7 +246,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     asked = [entry for entry in ENTRIES if entry.name in OPTIONS["peers"]]
     loaded, missing = load_peers(asked)
-    limits = {key: OPTIONS[key] for key in ("threads", "rounds", "quick", "budget")}
+    limits = {key: OPTIONS[key] for key in ("threads", "rounds", "quick", "budget", "accuracy")}
     plan = Plan(**limits, peers=asked, loaded=loaded, missing=missing)
     about = {
         "threads": plan.threads,
@@ -221,6 +255,7 @@ def main() -> None:
         "versions": versions(),
         "python": platform.python_version(),
         "last_level_cache": machine.last_level_cache(),
+        "bars": machine.KINDS[machine.kind()],
         "missing": missing,
     }
     print(json.dumps(about), file=out, flush=True)
