@@ -108,19 +108,20 @@ CROSSENT_ONCE void forward_kl_over_classes(const source& student, const source& 
       const char* x = load_classes(student, i, r, in[0]);
       const char* y = load_classes(teacher, i, r, in[1]);
       const char* of_q = q != nullptr ? load_classes(*q, i, r, in[2]) : x;
-      char* const g = writes ? open_classes(to, i, r, out) : nullptr;
-      const bool streams = writes && to.stream && is_direct<float>(to) && reinterpret_cast<std::uintptr_t>(g) % pack_bytes == 0;
+      char* g = writes ? open_classes(to, i, r, out) : nullptr;
+      if (to.stream && reinterpret_cast<std::uintptr_t>(g) % pack_bytes != 0) g = reinterpret_cast<char*>(out);
+      const bool is_direct = g != reinterpret_cast<char*>(out);
       doubles total = set1(0.0);
       for (index c = 0; c < r.n; c += group_floats) {
         const index n = r.n - c < group_floats ? r.n - c : group_floats, at = c * size_of<float>;
         add_terms(total, row.sum(x + at, y + at, n));
         if constexpr (writes) {
           row.add_cross_entropy(x + at, of_q + at, r.begin + c, n);
-          row.store_gradient(g + at, n, streams);
+          row.store_gradient(g + at, n, to.stream && is_direct);
         }
       }
       value[i * blocks + b] = sum_lanes(total);
-      if constexpr (writes) close_classes(to, i, r, out);
+      if (writes && !is_direct) convert_back(out, r.n, to.rows[i] + r.begin * to.class_stride, to);  // streams whole lines
     }
   }
 }
