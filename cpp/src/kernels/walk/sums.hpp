@@ -52,15 +52,15 @@ template <class T> struct entries {
   }
 };
 
-// Light terms are in line for every pack of a group, heavy ones once.
+// Light terms are in line for every pack of a whole group, heavy ones once.
 enum class terms { light, heavy };
 
-// The groups of a block of a row, given to put().
+// The groups of a block of a row from pack g on, given to put().
 template <class T, int sums, int arrays, class Term, class Put>
-CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[arrays], class_range r, const Put& put) {
+CROSSENT_INLINE void put_rolled(const Term& term, const char* const (&from)[arrays], class_range r, index g, const Put& put) {
   constexpr index lanes = pack<T>::lanes;
   const index packs = (r.n + lanes - 1) / lanes;
-  for (index g = 0; g < packs; g += group_packs) {
+  for (; g < packs; g += group_packs) {
     parts<T, sums> group[group_packs];
     const index n = packs - g < group_packs ? packs - g : group_packs;
     for (index j = 0; j < n; ++j) {
@@ -98,35 +98,19 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
       const auto term = make(i, b, orientation<false>{});
       const char* from[arrays];
       for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
-      const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) { each<sums>([&](int k) { add_terms(total[k], group.v[k]); }); };
-      if constexpr (weight == terms::heavy) put_heavy<T, sums>(term, from, r, put);
       index g = 0;
       for (; weight == terms::light && (g + group_packs) * lanes <= r.n; g += group_packs)
-        put(tree<group_packs>([&](index j) {
+        put(tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
           pack<T> x[arrays];
-          each<arrays>([&](int k) {
+          each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
             x[k] = load<T>(from[k] + (g + j) * pack_bytes);
-            prefetch_ahead(from[k] + (g + j) * pack_bytes);
+            if (k > 0) prefetch_ahead(from[k] + (g + j) * pack_bytes);  // the logits are in the cache since their statistics
           });
           return term(x, r.begin + (g + j) * lanes, lanes);
         }));
-      if (weight == terms::light && g < packs) {
-        const auto at = [&](index j) {
-          const index c = (g + j) * lanes, left = r.n - c;
-          pack<T> x[arrays];
-          if (left >= lanes) {
-            each<arrays>([&](int k) { x[k] = load<T>(from[k] + c * size_of<T>); });
-            return term(x, r.begin + c, lanes);
-          }
-          for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + c * size_of<T>, left, T(0));
-          parts<T, sums> t = term(x, r.begin + c, left);
-          for (int k = 0; k < sums; ++k) t.v[k] = select(first_lanes<T>(left) != set1<T>(0), t.v[k], set1<T>(0));
-          return t;
-        };
-        put(add_group<T, sums>(at, packs - g));
-      }
+      put_rolled<T, sums>(term, from, r, g, put);
       for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = sum_lanes(total[k]);
     }
   }
