@@ -152,10 +152,10 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
                  sums_of(classes, 1,
                          [&](double** at) { k.weighted_gap_to_max(x.over_rows, w, 0, blocks, row.block.data(), at[0]); })));
       const auto weighed = [&](const source& a, const source& b, double** at) {
-        k.sum_probabilities(a, b, w, 0, blocks, row.block.data(), {at[0], at[1], at[2]});
+        k.sum_probabilities(a, b, w, 0, blocks, row.block.data(), {at[0], at[1], at[2], at[3]});
       };
-      CHECK(same(sums_of(classes, 3, [&](double** at) { weighed(x.over_classes, q.over_classes, at); }),
-                 sums_of(classes, 3, [&](double** at) { weighed(x.over_rows, q.over_rows, at); })));
+      CHECK(same(sums_of(classes, 4, [&](double** at) { weighed(x.over_classes, q.over_classes, at); }),
+                 sums_of(classes, 4, [&](double** at) { weighed(x.over_rows, q.over_rows, at); })));
     }
     const auto entropy = [&](const source& s) {
       std::vector<double> v(padded);

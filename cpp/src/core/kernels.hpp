@@ -117,6 +117,7 @@ struct probability_sums {
   double* weighted_gap_to_max;  // sum b (max - x)
   double* mass;  // sum b
   double* mass_without_max;  // the same without the classes whose logit is the maximum
+  double* smoothing_gap_to_max;  // sum weight (max - x)
 };
 
 // A loss in -log p, of rows of class indices or of class probabilities, and its gradient.

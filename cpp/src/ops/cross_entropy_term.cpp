@@ -66,23 +66,23 @@ void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool
 }
 
 void cross_entropy_term::prepare_sums(row_batch& batch, cross_entropy_state& state) const {
-  const index arrays = (smoothed_ ? 1 : 0) + (probabilities_ >= 0 ? 3 : 0);
+  const index arrays = probabilities_ >= 0 ? 4 : smoothed_ ? 1 : 0;
   state.sums.assign(static_cast<std::size_t>(batch.count * batch.blocks * arrays), 0.0);
 }
 
 probability_sums cross_entropy_term::sums_of_probabilities(row_batch& batch, cross_entropy_state& state) const {
   const index n = batch.count * batch.blocks;
-  double* at = state.sums.data() + (smoothed_ ? n : 0);
-  return {at, at + n, at + 2 * n};
+  double* at = state.sums.data();
+  return {at + n, at + 2 * n, at + 3 * n, at};
 }
 
 void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index begin, index end) const {
   const source x = batch.input(logits_);
   const double* max = batch.in[logits_].statistics_of_blocks().max;
-  if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
   if (probabilities_ >= 0)
     plan_.kernel().sum_probabilities(x, batch.input(probabilities_), weight_, begin, end, max,
                                      sums_of_probabilities(batch, state));
+  else if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
 }
 
 double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* gaps, const double* mass) const {

@@ -4,7 +4,7 @@
 // larger of s and t is taken, so that only e^-|d| occurs.
 #pragma once
 
-#include "kernels/loss/forward_kl.hpp"
+#include "kernels/loss/forward_kl_over_classes.hpp"
 #include "kernels/math/phi.hpp"
 
 namespace crossent {

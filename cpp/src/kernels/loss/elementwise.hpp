@@ -122,7 +122,7 @@ template <class T> struct kl_div_element {
   pack<T> scale;
   explicit kl_div_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
-  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log(t.t) - t.x); }
+  CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log_in_line(t.t) - t.x); }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.upstream, -t.t); }
 };
 
@@ -151,54 +151,66 @@ template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
   return sum_lanes(total);
 }
 
-// Up to 1024 elements in contiguous memory. There is one loop for all packs, absent arrays being read as ones with a step of
-// 0, and the last elements beside zeros: the element is in the object once.
-template <class T, class Element> void elementwise_loop(const element_block& b) {
-  constexpr index lanes = pack<T>::lanes, arrays = element_block::arrays;
-  const Element element(b);
-  const pack<T> one = set1<T>(1);
-  alignas(pack_bytes) T losses[block_classes], last[arrays][lanes];
-  const char* in[arrays];
-  index step[arrays];   // all bits set, or none
-  for (int k = 0; k < arrays; ++k) {
-    in[k] = b.input[k] ? static_cast<const char*>(b.input[k]) : reinterpret_cast<const char*>(&one);
-    step[k] = b.input[k] ? -1 : 0;
-  }
-  const bool want_loss = b.loss != nullptr || b.sum != nullptr;
-  const index packs = (b.n + lanes - 1) / lanes, whole = b.n / lanes, rest = b.n - whole * lanes;
-  char* const loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
-  char* const grad = static_cast<char*>(b.grad);
-  const bool stream_grad = b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0;
+// The arrays of a block; absent ones are read as ones, with a step of 0.
+struct element_arrays {
+  const char* in[element_block::arrays];
+  index step[element_block::arrays];   // all bits set, or none
+};
+
+// Whole packs of elements: their losses, their gradient, or both. Returns the largest bits of a target.
+template <bool with_loss, bool with_gradient, class T, class Element>
+CROSSENT_ONCE bits<T> run_packs(const Element& of_block, const element_arrays& a, index packs, char* loss, char* grad,
+                                bool streams) {
+  const Element element = of_block;
+  const element_arrays arrays = a;
   bits<T> top = to_bits<T>(set1<T>(0));
-  for (index i = 0; i < packs; ++i) {
-    const index to = i * pack_bytes;
-    index from = to;
-    if (i == whole) {
-      from = 0;
-      for (int k = 0; k < arrays; ++k) {
-        if (step[k] == 0) continue;
-        store(last[k], load_partial<T>(in[k] + to, rest, T(0)));
-        in[k] = reinterpret_cast<const char*>(last[k]);
-      }
-    }
-    pack<T> x[arrays];
-    for (int k = 0; k < arrays; ++k) x[k] = load<T>(in[k] + (k < 2 ? from : from & step[k]));
-    prefetch_ahead(in[0] + from);
-    prefetch_ahead(in[1] + from);
+  for (index at = 0; at < packs * pack_bytes; at += pack_bytes) {
+    pack<T> x[element_block::arrays];
+    each<element_block::arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
+      x[k] = load<T>(arrays.in[k] + (k < 2 ? at : at & arrays.step[k]));
+      if (k < 2) prefetch_ahead(arrays.in[k] + at);
+    });
     const typename Element::terms t = element.read(x);
     if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
-    if (want_loss) {
-      const pack<T> v = element.loss(t);
-      if (i < whole) store(loss + to, v);
-      else if (b.loss) store_partial(loss + to, rest, v);
-      else store(loss + to, select(first_lanes<T>(rest) != set1<T>(0), v, set1<T>(0)));
+    if constexpr (with_loss) store(loss + at, element.loss(t));
+    if constexpr (with_gradient) {
+      if (streams) stream(grad + at, element.gradient(t));
+      else store(grad + at, element.gradient(t));
     }
-    if (grad) {
-      const pack<T> v = element.gradient(t);
-      if (i == whole) store_partial(grad + to, rest, v);
-      else if (stream_grad) stream(grad + to, v);
-      else store(grad + to, v);
+  }
+  return top;
+}
+
+// Up to 1024 elements in contiguous memory: whole packs where they lie, the last elements beside zeros.
+template <class T, class Element> void elementwise_loop(const element_block& b) {
+  constexpr index lanes = pack<T>::lanes;
+  const Element element(b);
+  const pack<T> one = set1<T>(1);
+  alignas(pack_bytes) T losses[block_classes];
+  element_arrays a;
+  for (int k = 0; k < element_block::arrays; ++k) {
+    a.in[k] = b.input[k] ? static_cast<const char*>(b.input[k]) : reinterpret_cast<const char*>(&one);
+    a.step[k] = b.input[k] ? -1 : 0;
+  }
+  const bool want_loss = b.loss != nullptr || b.sum != nullptr;
+  const auto run = b.grad == nullptr ? run_packs<true, false, T, Element>
+                   : want_loss       ? run_packs<true, true, T, Element>
+                                     : run_packs<false, true, T, Element>;
+  const index packs = (b.n + lanes - 1) / lanes, whole = b.n / lanes, rest = b.n - whole * lanes, end = whole * pack_bytes;
+  char* const loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
+  char* const grad = static_cast<char*>(b.grad);
+  bits<T> top = run(element, a, whole, loss, grad, b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0);
+  if (rest > 0) {
+    alignas(pack_bytes) char in[element_block::arrays][pack_bytes], last_loss[pack_bytes], last_grad[pack_bytes];
+    for (int k = 0; k < element_block::arrays; ++k) {
+      if (b.input[k] == nullptr) continue;
+      store(in[k], load_partial<T>(a.in[k] + end, rest, T(0)));
+      a.in[k] = in[k];
     }
+    top = larger(top, run(element, a, 1, last_loss, last_grad, false));
+    if (b.loss) store_partial(loss + end, rest, load<T>(last_loss));
+    else if (want_loss) store(loss + end, select(first_lanes<T>(rest) != set1<T>(0), load<T>(last_loss), set1<T>(0)));
+    if (grad) store_partial(grad + end, rest, load<T>(last_grad));
   }
   if (b.sum) *b.sum = sum_of_packs(losses, packs);
   // The bits of numbers in [0, 1] are at most those of 1; those of -0 are not, which is for the caller to see.

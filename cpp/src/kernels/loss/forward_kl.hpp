@@ -1,4 +1,5 @@
-// KL(t || s) of float32 rows and its gradient s - t in one traversal. Formulas: docs/design/divergences.md.
+// KL(t || s) of float32 rows and its gradient s - t: the maths of a class. Formulas: docs/design/divergences.md.
+// (Lanes over classes: forward_kl_over_classes.hpp.)
 #pragma once
 
 #include "kernels/loss/softmax.hpp"
@@ -64,13 +65,16 @@ template <temperature how> struct forward_class {
   struct distance {
     pack<float> s, t, d, d_lo;
   };
-  CROSSENT_INLINE_MEMBER distance first(pack<float> x_student, pack<float> x_teacher) const {
-    const pack<float> x = x_student - student_reference, y = x_teacher - teacher_reference;
+  // Of logits less their references. Into `to`: GCC stores a struct that is returned twice.
+  CROSSENT_INLINE_MEMBER void first(pack<float> x, pack<float> y, distance& to) const {
+    const pack<float> not_nan = set1(-1.0f);
     const auto of_logits = difference(y, x), rough = two_sum(of_logits.hi, -origin.hi);
-    const pack<float> correction = at_least(set1(-1.0f), rough.lo + ((of_logits.lo - maxima_lo) - origin.lo));   // not NaN
+    const pack<float> correction = larger(rough.lo + ((of_logits.lo - maxima_lo) - origin.lo), not_nan);
     const pack<float> d = rough.hi + correction;
-    return {
-        student_term(x, student_factor_lo), teacher_term(y), d, at_least(set1(-1.0f), correction - (d - rough.hi))};  // not NaN
+    to.d = d;
+    to.d_lo = larger(correction - (d - rough.hi), not_nan);
+    to.s = student_term(x, student_factor_lo);
+    to.t = teacher_term(y);
   }
 
   // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double.
@@ -116,40 +120,49 @@ template <class T> struct cross_entropy_gradient {
   }
 };
 
-template <temperature how, bool only_along>
-CROSSENT_INLINE void forward_kl_of(const source& student, const source& teacher, const source* q, const sink& to, index begin,
-                                   index end, const divergence_rows& p, const row_statistics& statistics,
-                                   const gradient_rows* cross_entropy, double* value) {
+// What a gradient in units of the teacher's terms is multiplied by, and what is added to it.
+struct forward_gradient_scale {
+  pack<float> factor, factor_lo, teacher_scale, small_difference_gradient;
+
+  template <class O>
+  forward_gradient_scale(const divergence_rows& p, index row, O o)
+      : factor(per_row<float>(p.teacher.factor, row, o)),
+        factor_lo(per_row<float>(p.teacher.factor_lo, row, o)),
+        teacher_scale(per_row<float>(p.teacher_scale, row, o)),
+        small_difference_gradient(per_row<float>(p.small_difference_gradient, row, o)) {}
+  CROSSENT_INLINE_MEMBER pack<float> times(pack<float> g) const { return rounded_once(g, factor, g * factor_lo); }
+  // The gradient from the product; of most rows, of which is_whole is true, it is the product.
+  CROSSENT_INLINE_MEMBER pack<float> complete(pack<float> product, pack<float> t) const {
+    return select(factor != set1(0.0f), fma(t * teacher_scale, small_difference_gradient, product), set1(0.0f));
+  }
+  bool is_whole() const {
+    const float added = small_difference_gradient.r[0][0];
+    return factor.r[0][0] != 0 && added == 0 && __builtin_signbit(added);   // + -0 changes nothing
+  }
+};
+
+void forward_kl_over_rows(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
+                          const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy,
+                          double* value) {
   const source s[] = {student, teacher, q ? *q : student};
   const auto make = [&](index row, index, auto o, auto out) {
-    const forward_class<how> of_class(p, row, o);
-    const pack<float> factor = per_row<float>(p.teacher.factor, row, o),
-                      factor_lo = per_row<float>(p.teacher.factor_lo, row, o);
-    const pack<float> teacher_scale = per_row<float>(p.teacher_scale, row, o),
-                      small_difference_gradient = per_row<float>(p.small_difference_gradient, row, o);
+    using of_row = forward_class<temperature::any>;
+    const of_row of_class(p, row, o);
+    const forward_gradient_scale scale(p, row, o);
     const bool with_cross_entropy = cross_entropy != nullptr;
     const cross_entropy_gradient<float> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
-    const auto first = [=](const pack<float>* x) { return of_class.first(x[0], x[1]); };
-    const auto second = [=](const typename forward_class<how>::distance& d, const pack<float>* x, index c, index n) {
-      const pack<float> zero = set1(0.0f);
+    return [=](const pack<float>* x, index c, index n) {
+      of_row::distance d;
+      of_class.first(x[0] - of_class.student_reference, x[1] - of_class.teacher_reference, d);
       pack<float> g;
       const parts<float, 1> sum{{of_class.second(d, g)}};
-      g = select(factor != zero, fma(d.t * teacher_scale, small_difference_gradient, rounded_once(g, factor, g * factor_lo)),
-                 zero);
+      g = scale.complete(scale.times(g), d.t);
       if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
-      out.put(c, n, g, o);
+      out.put(c, g);
       return sum;
     };
-    return two_steps{first, second};
   };
-  sum_and_write<float, 1, only_along>(s, to, begin, end, {value}, make);
-}
-
-void forward_kl(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy, double* value) {
-  if (is_power_of_two<float>(p.t) && !student.lanes_over_rows)
-    forward_kl_of<temperature::power_of_two, true>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
-  else forward_kl_of<temperature::any, false>(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
+  sum_and_write_over_rows<float, 1>(s, to, begin, end, {value}, make);
 }
 
 }  // namespace

@@ -19,10 +19,10 @@ template <class T, class O> CROSSENT_INLINE pack<T> block_reference(const double
   }
 }
 
-// w (max - x), 0 where w is.
-template <class T> CROSSENT_INLINE pack<T> weighted_gap(pack<T> x, pack<T> max, pack<T> w) {
+// w gap, 0 where w is: the gap may be infinite.
+template <class T> CROSSENT_INLINE pack<T> weighted_gap(pack<T> gap, pack<T> w) {
   const pack<T> zero = set1<T>(0);
-  return select(w != zero, w * (max - x), zero);
+  return select(w != zero, w * gap, zero);
 }
 
 template <class T>
@@ -30,24 +30,38 @@ void weighted_gap_to_max(const source& x, const void* weight, index begin, index
   const index blocks = block_count(x.classes);
   sum_blocks<T, 1>({x}, begin, end, {out}, [&](index row, index block, auto o) {
     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
-    return
-        [=](const pack<T>* v, index c, index n) { return parts<T, 1>{{weighted_gap(v[0], top, weights<T>(weight, c, n, o))}}; };
+    return [=](const pack<T>* v, index c, index n) {
+      return parts<T, 1>{{weighted_gap(top - v[0], weights<T>(weight, c, n, o))}};
+    };
   });
 }
 
-// The same with class probabilities for weights, w q, and their mass.
+// The same with the weights w q of class probabilities, and their mass; beside them with w, which a smoothed loss needs.
+template <class T, bool weighted>
+void sum_probabilities_of(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
+                          const probability_sums& out) {
+  const index blocks = block_count(x.classes);
+  sum_blocks<T, 4>({x, q}, begin, end, {out.weighted_gap_to_max, out.mass, out.mass_without_max, out.smoothing_gap_to_max},
+                   [&](index row, index block, auto o) {
+                     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
+                     return [=](const pack<T>* v, index c, index n) CROSSENT_INLINE_LAMBDA {
+                       const pack<T> gap = top - v[0];
+                       pack<T> b = v[1], smoothing_gap = gap;
+                       if constexpr (weighted) {
+                         const pack<T> w = weights<T>(weight, c, n, o);
+                         b = w * b;
+                         smoothing_gap = weighted_gap(gap, w);
+                       }
+                       return parts<T, 4>{{weighted_gap(gap, b), b, select(v[0] != top, b, set1<T>(0)), smoothing_gap}};
+                     };
+                   });
+}
+
 template <class T>
 void sum_probabilities(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
                        const probability_sums& out) {
-  const index blocks = block_count(x.classes);
-  sum_blocks<T, 3>({x, q}, begin, end, {out.weighted_gap_to_max, out.mass, out.mass_without_max},
-                   [&](index row, index block, auto o) {
-                     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
-                     return [=](const pack<T>* v, index c, index n) {
-                       const pack<T> b = weights<T>(weight, c, n, o) * v[1];
-                       return parts<T, 3>{{weighted_gap(v[0], top, b), b, select(v[0] != top, b, set1<T>(0))}};
-                     };
-                   });
+  if (weight != nullptr) sum_probabilities_of<T, true>(x, q, weight, begin, end, max, out);
+  else sum_probabilities_of<T, false>(x, q, weight, begin, end, max, out);
 }
 
 // The first class of each row that equals its maximum; 0 where none does (NaN).

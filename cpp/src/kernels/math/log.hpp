@@ -48,7 +48,7 @@ template <class T> CROSSENT_INLINE pack<T> log_limits(pack<T> argument, pack<T> 
   return select(argument < inf, y, argument);   // inf, NaN
 }
 
-template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
+template <class T> CROSSENT_INLINE pack<T> log_in_line(pack<T> x) {
   using k = constants<T>;
   const pack<T> normal = set1(k::smallest_normal);
   const T s = static_cast<T>(k::subnormal_scale);
@@ -58,6 +58,7 @@ template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) {
   const pack<T> f = m.mantissa - set1<T>(1);
   return log_limits(x, log_reduced(e, f, set1<T>(1) / (f + set1<T>(2)), set1<T>(0)).sum());
 }
+template <class T> CROSSENT_ONCE pack<T> log(pack<T> x) { return log_in_line(x); }
 
 // log(1 + x): the rounding error of 1 + x is carried as c = error / (1 + x), for which (2 / (2 + f))^2 is near enough
 // to 1 / (1 + f) (within 5 % of half a unit in the last place).

@@ -78,18 +78,34 @@ template <class T> CROSSENT_INLINE bool any(mask<T> m) {
 }
 #endif
 
+// a > b ? a : b and a < b ? a : b, of registers; one instruction of x86, which GCC 12 does not find where a number is constant.
+#if defined(__AVX512F__)
+CROSSENT_INLINE __m512 max_register(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+CROSSENT_INLINE __m512d max_register(__m512d a, __m512d b) { return _mm512_max_pd(a, b); }
+CROSSENT_INLINE __m512 min_register(__m512 a, __m512 b) { return _mm512_min_ps(a, b); }
+CROSSENT_INLINE __m512d min_register(__m512d a, __m512d b) { return _mm512_min_pd(a, b); }
+#elif defined(__AVX2__)
+CROSSENT_INLINE __m256 max_register(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+CROSSENT_INLINE __m256d max_register(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
+CROSSENT_INLINE __m256 min_register(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+CROSSENT_INLINE __m256d min_register(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
+#else
+template <class R> CROSSENT_INLINE R max_register(R a, R b) { return a > b ? a : b; }
+template <class R> CROSSENT_INLINE R min_register(R a, R b) { return a < b ? a : b; }
+#endif
+
 // The larger; b where a is NaN.
 template <class T> CROSSENT_INLINE pack<T> larger(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) b.r[k] = a.r[k] > b.r[k] ? a.r[k] : b.r[k];
+  for (int k = 0; k < registers; ++k) b.r[k] = max_register(a.r[k], b.r[k]);
   return b;
 }
 // x, but not below lo; NaN stays.
 template <class T> CROSSENT_INLINE pack<T> at_least(pack<T> x, pack<T> lo) {
-  for (int k = 0; k < registers; ++k) x.r[k] = x.r[k] < lo.r[k] ? lo.r[k] : x.r[k];
+  for (int k = 0; k < registers; ++k) x.r[k] = max_register(lo.r[k], x.r[k]);
   return x;
 }
 template <class T> CROSSENT_INLINE pack<T> at_most(pack<T> x, pack<T> hi) {
-  for (int k = 0; k < registers; ++k) x.r[k] = hi.r[k] < x.r[k] ? hi.r[k] : x.r[k];
+  for (int k = 0; k < registers; ++k) x.r[k] = min_register(hi.r[k], x.r[k]);
   return x;
 }
 

@@ -68,21 +68,21 @@ template <class T, temperature how> struct block_pass {
   }
 
   // The sums of the groups, while the maxima of the block after this one are seen: so memory is read as steadily as terms
-  // are computed.
+  // are computed. A pack that a group lacks is one of -inf, whose terms are 0: more than half of a group are summed as all.
   CROSSENT_INLINE void sum(block_pass& b, block_pass& next) {
     const exponential<T, how> e = b.term;
-    index g = 0, seen = 0;
-    for (const index both = b.whole < next.whole ? b.whole : next.whole; g < both; ++g, ++seen) {
-      next.update_max(next, g, next.data + g * group_bytes);
-      const char* from = b.data + g * group_bytes;
-      b.sums[g] = tree<group_packs>([&](index j) { return e(load<T>(from + j * pack_bytes)); });
+    const auto sum_of = [&](const char* from, auto size) CROSSENT_INLINE_LAMBDA {
+      return tree<decltype(size)::value>([&](index j) CROSSENT_INLINE_LAMBDA { return e(load<T>(from + j * pack_bytes)); });
+    };
+    constexpr std::integral_constant<int, group_packs> all;
+    constexpr std::integral_constant<int, group_packs / 2> half;
+    index g = 0;
+    for (const index full = (b.packs + half - 1) / group_packs; g < full; ++g) {
+      if (g < next.groups) next.update_max(next, g, next.group(g));
+      b.sums[g] = sum_of(b.group(g), all);
     }
-    for (; seen < next.groups; ++seen) next.update_max(next, seen, next.group(seen));
-    for (; g < b.groups; ++g) {
-      const char* from = b.group(g);
-      const auto at = [&](index j) { return e(load<T>(from + j * pack_bytes)); };
-      b.sums[g] = with_group_size(b.packs - g * group_packs, [&](auto size) { return tree<decltype(size)::value>(at); });
-    }
+    for (index seen = g; seen < next.groups; ++seen) next.update_max(next, seen, next.group(seen));
+    if (g < b.groups) b.sums[g] = sum_of(b.group(g), half);
   }
   double total() const {
     accumulator<T> all{};

@@ -25,39 +25,18 @@ template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F
 
 // Sums without entries: every step does nothing.
 template <class T> struct no_entries {
-  CROSSENT_INLINE_MEMBER void open_row(index, class_range) {}
-  CROSSENT_INLINE_MEMBER void close_row(index, class_range) {}
-  CROSSENT_INLINE_MEMBER void skip_row(index, index, index, index) {}
   CROSSENT_INLINE_MEMBER void open_tile_of(index, class_range) {}
   CROSSENT_INLINE_MEMBER void close_tile(index, index, class_range) {}
 };
 
-// The rows of a sink, if it has any. Terms call put().
+// The rows of a sink, if it has any, with lanes over rows. Terms call put().
 template <class T> struct entries {
   const sink& to;
-  T* buffer;         // a block of rows
+  T* buffer;         // a tile
   char* at = nullptr;
   index stride = 0;  // from pack to pack
-  bool direct = false, streamed = false;
+  bool direct = false;
 
-  CROSSENT_INLINE_MEMBER void open_row(index row, class_range r) {
-    if (to.rows == nullptr) return;
-    stride = size_of<T>;
-    char* y = open_classes(to, row, r, buffer);
-    streamed = to.stream && reinterpret_cast<std::uintptr_t>(y) % pack_bytes == 0 && is_direct<T>(to);
-    at = y - r.begin * stride;
-  }
-  CROSSENT_INLINE_MEMBER void close_row(index row, class_range r) {
-    if (at != nullptr) close_classes(to, row, r, buffer);
-  }
-  CROSSENT_INLINE_MEMBER void skip_row(index row, index begin, index end, index classes) {   // zeros
-    for (index b = begin; b < end && to.rows != nullptr; ++b) {
-      const class_range r = block_range(b, classes);
-      char* y = open_classes(to, row, r, buffer);
-      for (index c = 0; c < r.n; ++c) store_one(y + c * size_of<T>, T(0));
-      close_classes(to, row, r, buffer);
-    }
-  }
   CROSSENT_INLINE_MEMBER void open_tile_of(index row, class_range r) {
     if (to.rows == nullptr) return;
     const output_tile<T> y = open_tile(to, row, r, buffer);
@@ -68,73 +47,35 @@ template <class T> struct entries {
   CROSSENT_INLINE_MEMBER void close_tile(index row, index count, class_range r) {
     if (at != nullptr) close_one_tile({at + r.begin * stride, stride, direct}, to, row, count, r, buffer);
   }
-  // Entries from class c on: n of a row, or one of each row of a tile.
-  template <class O> CROSSENT_INLINE_MEMBER void put(index c, index n, pack<T> v, O) const {
-    if (at == nullptr) return;
-    char* y = at + c * stride;
-    if (O::lanes_over_rows) store(y, v);
-    else if (n < pack<T>::lanes) store_partial(y, n, v);
-    else if (streamed) stream(y, v);
-    else store(y, v);
+  CROSSENT_INLINE_MEMBER void put(index c, pack<T> v) const {
+    if (at != nullptr) store(at + c * stride, v);
   }
 };
 
-// Light terms are in line for every pack of a group, heavy ones once.
+// Light terms are in line for every pack of a whole group, heavy ones once.
 enum class terms { light, heavy };
 
-// A heavy term in two steps of which the first, of the next pack, is on its way beside the second: a chain of operations as
-// long as both would leave the processor waiting.
-template <class First, class Second> struct two_steps {
-  First first;
-  Second second;
-  template <class T> CROSSENT_INLINE_MEMBER auto operator()(const pack<T>* x, index c, index n) const {
-    return second(first(x), x, c, n);
-  }
-};
-template <class First, class Second> two_steps(First, Second) -> two_steps<First, Second>;
-struct no_step {};
-template <class Term, class T> CROSSENT_INLINE no_step first_step(const Term&, const pack<T>*) { return {}; }
-template <class F, class S, class T> CROSSENT_INLINE auto first_step(const two_steps<F, S>& t, const pack<T>* x) {
-  return t.first(x);
-}
-template <class Term, class T> CROSSENT_INLINE auto second_step(const Term& t, no_step, const pack<T>* x, index c, index n) {
-  return t(x, c, n);
-}
-template <class F, class S, class A, class T>
-CROSSENT_INLINE auto second_step(const two_steps<F, S>& t, const A& ahead, const pack<T>* x, index c, index n) {
-  return t.second(ahead, x, c, n);
-}
-
-// The groups of a block of a row, given to put().
+// The groups of a block of a row from pack g on, given to put().
 template <class T, int sums, int arrays, class Term, class Put>
-CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[arrays], class_range r, const Put& put) {
+CROSSENT_INLINE void put_rolled(const Term& term, const char* const (&from)[arrays], class_range r, index g, const Put& put) {
   constexpr index lanes = pack<T>::lanes;
-  struct packs_of {
-    pack<T> x[arrays];
-  };
   const index packs = (r.n + lanes - 1) / lanes;
-  const auto load_packs = [&](index p) {
-    const index c = p * lanes, left = r.n - c;
-    alignas(pack_bytes) T last[arrays][lanes];
-    packs_of v;
-    for (int k = 0; k < arrays; ++k) {
-      const char* at = from[k] + c * size_of<T>;
-      if (left < lanes) {
-        store(last[k], load_partial<T>(at, left, T(0)));
-        at = reinterpret_cast<const char*>(last[k]);
-      }
-      v.x[k] = load<T>(at);
-    }
-    return v;
-  };
-  for (index g = 0; g < packs; g += group_packs) {
+  for (; g < packs; g += group_packs) {
     parts<T, sums> group[group_packs];
-    decltype(first_step(term, static_cast<const pack<T>*>(nullptr))) ahead[group_packs];
     const index n = packs - g < group_packs ? packs - g : group_packs;
-    for (index j = 0; j < n; ++j) ahead[j] = first_step(term, load_packs(g + j).x);
     for (index j = 0; j < n; ++j) {
       const index c = (g + j) * lanes, left = r.n - c;
-      group[j] = second_step(term, ahead[j], load_packs(g + j).x, r.begin + c, left < lanes ? left : lanes);
+      alignas(pack_bytes) T last[arrays][lanes];
+      pack<T> x[arrays];
+      for (int k = 0; k < arrays; ++k) {
+        const char* at = from[k] + c * size_of<T>;
+        if (left < lanes) {
+          store(last[k], load_partial<T>(at, left, T(0)));
+          at = reinterpret_cast<const char*>(last[k]);
+        }
+        x[k] = load<T>(at);
+      }
+      group[j] = term(x, r.begin + c, left < lanes ? left : lanes);
       if (left < lanes)
         for (int k = 0; k < sums; ++k) group[j].v[k] = select(first_lanes<T>(left) != set1<T>(0), group[j].v[k], set1<T>(0));
     }
@@ -143,59 +84,39 @@ CROSSENT_INLINE void put_heavy(const Term& term, const char* const (&from)[array
 }
 
 // out[k][row * blocks + block] = sum over the classes of term(x, c, n).v[k], in the order of the row's definition.
-// make(row, block, orientation, entries) gives the term function; the entries of the block are open while it is called.
-template <class T, int sums, terms weight, int arrays, class Make, class Entries>
-CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
-                                      Entries& to) {
+// make(row, block, orientation) gives the term function.
+template <class T, int sums, terms weight, int arrays, class Make>
+CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, index end, double* const (&out)[sums],
+                                      Make make) {
   constexpr index lanes = pack<T>::lanes;
   const index blocks = block_count(s[0].classes);
   alignas(pack_bytes) T in[arrays][block_classes];
   for (index i = 0; i < s[0].count; ++i) {
-    if (s[0].rows[i] == nullptr) {
-      to.skip_row(i, begin, end, s[0].classes);
-      continue;
-    }
+    if (s[0].rows[i] == nullptr) continue;
     for (index b = begin; b < end; ++b) {
       const class_range r = block_range(b, s[0].classes);
-      to.open_row(i, r);
-      const auto term = make(i, b, orientation<false>{}, to);
+      const auto term = make(i, b, orientation<false>{});
       const char* from[arrays];
       for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
-      const index packs = (r.n + lanes - 1) / lanes;
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) { each<sums>([&](int k) { add_terms(total[k], group.v[k]); }); };
-      if constexpr (weight == terms::heavy) put_heavy<T, sums>(term, from, r, put);
       index g = 0;
       for (; weight == terms::light && (g + group_packs) * lanes <= r.n; g += group_packs)
-        put(tree<group_packs>([&](index j) {
+        put(tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
           pack<T> x[arrays];
-          each<arrays>([&](int k) {
+          each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
             x[k] = load<T>(from[k] + (g + j) * pack_bytes);
-            prefetch_ahead(from[k] + (g + j) * pack_bytes);
+            if (k > 0) prefetch_ahead(from[k] + (g + j) * pack_bytes);  // the logits are in the cache since their statistics
           });
           return term(x, r.begin + (g + j) * lanes, lanes);
         }));
-      if (weight == terms::light && g < packs) {
-        const auto at = [&](index j) {
-          const index c = (g + j) * lanes, left = r.n - c;
-          pack<T> x[arrays];
-          if (left >= lanes) {
-            each<arrays>([&](int k) { x[k] = load<T>(from[k] + c * size_of<T>); });
-            return term(x, r.begin + c, lanes);
-          }
-          for (int k = 0; k < arrays; ++k) x[k] = load_partial<T>(from[k] + c * size_of<T>, left, T(0));
-          parts<T, sums> t = term(x, r.begin + c, left);
-          for (int k = 0; k < sums; ++k) t.v[k] = select(first_lanes<T>(left) != set1<T>(0), t.v[k], set1<T>(0));
-          return t;
-        };
-        put(add_group<T, sums>(at, packs - g));
-      }
+      put_rolled<T, sums>(term, from, r, g, put);
       for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = sum_lanes(total[k]);
-      to.close_row(i, r);
     }
   }
 }
 
+// The same; make(row, block, orientation, entries) is called while the entries of the tile are open.
 template <class T, int sums, int arrays, class Make, class Entries>
 CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                    Entries& to) {
@@ -237,25 +158,19 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
 
 template <class T, int sums, terms weight = terms::light, int arrays, class Make>
 CROSSENT_INLINE void sum_blocks(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make) {
+  if (!s[0].lanes_over_rows) return sum_over_classes<T, sums, weight>(s, begin, end, out, make);
   no_entries<T> none;
-  const auto alone = [&](index row, index block, auto o, no_entries<T>) { return make(row, block, o); };
-  if (s[0].lanes_over_rows) sum_over_rows<T, sums>(s, begin, end, out, alone, none);
-  else sum_over_classes<T, sums, weight>(s, begin, end, out, alone, none);
+  sum_over_rows<T, sums>(
+      s, begin, end, out, [&](index row, index block, auto o, no_entries<T>) { return make(row, block, o); }, none);
 }
 
-// The same with entries for `to`: make(row, block, orientation, entries) gets a copy of the `entries` that takes them.
-template <class T, int sums, bool only_along, int arrays, class Make>
-CROSSENT_INLINE void sum_and_write(const source (&s)[arrays], const sink& to, index begin, index end,
-                                   double* const (&out)[sums], Make make) {
-  if (!only_along && s[0].lanes_over_rows) {
-    alignas(pack_bytes) T buffer[tile_classes * pack<T>::lanes];
-    entries<T> e{to, buffer};
-    sum_over_rows<T, sums>(s, begin, end, out, make, e);
-  } else {
-    alignas(pack_bytes) T buffer[block_classes];
-    entries<T> e{to, buffer};
-    sum_over_classes<T, sums, terms::heavy>(s, begin, end, out, make, e);
-  }
+// Lanes over rows, with entries for `to`: make(row, block, orientation, entries) gets a copy of the `entries` that takes them.
+template <class T, int sums, int arrays, class Make>
+CROSSENT_INLINE void sum_and_write_over_rows(const source (&s)[arrays], const sink& to, index begin, index end,
+                                             double* const (&out)[sums], Make make) {
+  alignas(pack_bytes) T buffer[tile_classes * pack<T>::lanes];
+  entries<T> e{to, buffer};
+  sum_over_rows<T, sums>(s, begin, end, out, make, e);
 }
 
 }  // namespace

@@ -62,21 +62,31 @@ CROSSENT_INLINE void write_over_rows(const source (&s)[arrays], const sink& to, 
   });
 }
 
+// Of a row that is not read.
+template <class T>
+CROSSENT_ONCE void write_zeros(const sink& to, index row, index begin, index end, index classes, T* buffer) {
+  for (index b = begin; b < end; ++b) {
+    const class_range r = block_range(b, classes);
+    char* y = open_classes(to, row, r, buffer);
+    for (index c = 0; c < r.n; ++c) store_one(y + c * size_of<T>, T(0));
+    close_classes(to, row, r, buffer);
+  }
+}
+
 template <class T, int arrays, class Make>
 CROSSENT_INLINE void write_over_classes(const source (&s)[arrays], const sink& to, index begin, index end, Make make) {
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) T in[arrays][block_classes];
   alignas(pack_bytes) T out[block_classes];
   for (index i = 0; i < s[0].count; ++i) {
+    if (s[0].rows[i] == nullptr) {
+      write_zeros(to, i, begin, end, s[0].classes, out);
+      continue;
+    }
     const auto entry = make(i, orientation<false>{});
     for (index b = begin; b < end; ++b) {
       const class_range r = block_range(b, s[0].classes);
       char* y = open_classes(to, i, r, out);
-      if (s[0].rows[i] == nullptr) {
-        for (index c = 0; c < r.n; ++c) store_one(y + c * size_of<T>, T(0));
-        close_classes(to, i, r, out);
-        continue;
-      }
       const char* from[arrays];
       for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
       const auto whole = [&](index c) {
