@@ -1,5 +1,5 @@
 #include <doctest/doctest.h>
-#include <pthread.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +71,42 @@ TEST_CASE("a call does not wait for a helper that has not begun") {
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
 }
+
+#if defined(__linux__)
+TEST_CASE("a caller that waits lends its processor to one helper, and takes it back with the next call") {
+  cpu_set_t before;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  const int all = CPU_COUNT(&before);
+  if (all < 2) return;   // there is one for both
+  struct seen {
+    std::atomic<bool> begun{false};
+    int at_first = 0, at_last = 0;
+  };
+  const auto run = [](void* of, int) {
+    seen& s = *static_cast<seen*>(of);
+    const auto processors = [] {
+      cpu_set_t mine;
+      return sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : 0;
+    };
+    s.at_first = processors();
+    s.begun = true;
+    for (int k = 0; k < 2000 && (k == 0 || s.at_last != 1); ++k) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      s.at_last = processors();
+    }
+  };
+  for (int k = 0; k < 3; ++k) {
+    seen s;
+    {
+      helpers h(run, &s);
+      h.call(1);
+      wait_until(s.begun);
+    }
+    CHECK(s.at_first == all - 1);
+    CHECK(s.at_last == 1);
+  }
+}
+#endif
 
 TEST_CASE("helpers are numbered from 1, each once, and no more come than are called") {
   for (const int count : {1, 2, 7}) {

@@ -24,7 +24,7 @@ using clock = std::chrono::steady_clock;
 
 // To wake a thread takes the one that calls 5 us, and until it begins 30 to 90 us pass. In between, in elements, the first
 // chunks are timed.
-constexpr auto waking_time = std::chrono::microseconds(50);
+constexpr std::chrono::microseconds waking_time(50), polling_start(5);
 constexpr index serial_work = 1 << 15, parallel_work = 1 << 19;
 constexpr index sum_block = 1024;
 
@@ -63,6 +63,7 @@ struct wave {
   // On this thread and `others` at most. Where it is not known that the work is `long`, its first chunks tell whether to wake
   // them. Without a `caller` there is time for all of it.
   void run(int others, bool is_long, const patience* caller) {
+    if (others == 0 && caller == nullptr) return work(0, [] {});
     helpers called([](void* w, int worker) { static_cast<wave*>(w)->work(worker, [] {}); }, this);
     index look = end;   // when that many units are done
     clock::time_point start;
@@ -77,7 +78,8 @@ struct wave {
       if (done < look) return;
       look = 2 * done;
       const std::chrono::duration<double> time = clock::now() - start;
-      if (time * static_cast<double>(end - begin - done) <= waking_time * static_cast<double>(done)) return;
+      const auto worthwhile = helpers::are_awake() ? polling_start : waking_time;
+      if (time * static_cast<double>(end - begin - done) <= worthwhile * static_cast<double>(done)) return;
       called.call(others);
       look = end;
     });

@@ -3,10 +3,16 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -16,7 +22,9 @@ namespace {
 
 // How long a thread polls before it sleeps: the steps of a call follow each other within that, and to be woken takes longer.
 // No more, since a thread that polls keeps its processor from others.
-constexpr auto polling_time = std::chrono::microseconds(20);
+constexpr std::chrono::microseconds polling_time(20);
+// How long a caller waits for a helper before it takes it for one that another program keeps off its processor.
+constexpr std::chrono::microseconds lending_time(100);
 
 void pause() {
 #if defined(__x86_64__)
@@ -33,6 +41,38 @@ template <class Condition> void poll(Condition is_met) {
   } while (!is_met() && std::chrono::steady_clock::now() < end);
 }
 
+// Signals are for the threads of the program, except those that an instruction raises.
+class blocked_signals {
+ public:
+  blocked_signals() {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int raised : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigdelset(&blocked, raised);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
+  }
+  ~blocked_signals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
+// Linux from 6.12 on: a thread with a short slice takes the processor of one with a longer slice as soon as it wakes. Others
+// pay no heed to it.
+void ask_for_short_slices() {
+#if defined(__linux__)
+  struct {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t slice, deadline, period;   // in ns
+  } attributes;
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != SCHED_OTHER) return;
+  attributes.slice = 100'000;   // the least
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
+#endif
+}
+
 }  // namespace
 
 class thread_pool {
@@ -40,13 +80,21 @@ class thread_pool {
   void call(helpers&, int count);
   void finish(helpers&);
   void end_idle_threads();
+  bool has_polling_threads() const { return polling_.load(std::memory_order_relaxed) > 0; }
 
  private:
+  struct thread {
+    thread_pool& pool;
+    pthread_t id;
+    const helpers* helping;   // or nullptr
+  };
+
   static void* start(void*);
   void start_threads(int wanted, int most);
   void keep_off_this_processor();
-  void serve();
-  void help(helpers&, std::unique_lock<std::mutex>&);
+  void lend_this_processor(const helpers&);
+  void serve(thread&);
+  void help(helpers&, thread&, std::unique_lock<std::mutex>&);
   void close(helpers&);
   int idle() const { return static_cast<int>(threads_.size()) - helping_; }
 
@@ -54,10 +102,11 @@ class thread_pool {
   std::condition_variable called_;        // helpers are called, or idle threads shall end
   std::condition_variable ended_;         // the last of a call's helpers, or an idle thread
   std::atomic<helpers*> open_{nullptr};   // calls with vacancies
-  std::vector<pthread_t> threads_;
-  int helping_ = 0, polling_ = 0, asleep_ = 0;   // of threads_; one that starts is none of these yet
+  std::vector<std::unique_ptr<thread>> threads_;
+  int helping_ = 0, asleep_ = 0;     // of threads_; one that starts is neither
+  std::atomic<int> polling_{0};      // the same
   int to_end_ = 0;                               // of threads_, idle ones
-  std::vector<pthread_t> to_join_;               // has ended
+  std::vector<std::unique_ptr<thread>> to_join_;   // have ended
   int avoided_ = -1;                             // the processor that threads_ are kept off
 };
 
@@ -68,7 +117,7 @@ void thread_pool::call(helpers& h, int count) {
     h.vacancies_ = count;
     h.next_ = open_;
     open_ = &h;
-    to_wake = std::min(asleep_, count - polling_);
+    to_wake = std::min(asleep_, count - polling_.load());
     start_threads(count - idle(), count);
     if (to_wake > 0 || avoided_ < 0) keep_off_this_processor();
   }
@@ -82,7 +131,8 @@ void thread_pool::finish(helpers& h) {
   lock.unlock();
   poll([&] { return h.running_ == 0; });
   lock.lock();
-  ended_.wait(lock, [&] { return h.running_ == 0; });
+  for (auto time = lending_time; !ended_.wait_for(lock, time, [&] { return h.running_ == 0; }); time *= 2)
+    lend_this_processor(h);
 }
 
 void thread_pool::start_threads(int wanted, int most) {
@@ -90,15 +140,13 @@ void thread_pool::start_threads(int wanted, int most) {
   if (wanted <= 0) return;
   threads_.reserve(threads_.size() + wanted);
   to_join_.reserve(to_join_.size() + threads_.size() + wanted);   // a thread cannot throw when it ends
-  // Signals are for the threads of the program, except those that an instruction raises.
-  sigset_t blocked, before;
-  sigfillset(&blocked);
-  for (const int raised : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigdelset(&blocked, raised);
-  pthread_sigmask(SIG_SETMASK, &blocked, &before);
-  pthread_t thread;
-  for (; wanted > 0 && pthread_create(&thread, nullptr, start, this) == 0; --wanted) threads_.push_back(thread);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  avoided_ = -1;
+  const blocked_signals inherited;
+  for (; wanted > 0; --wanted) {
+    auto created = std::make_unique<thread>(thread{*this, {}, nullptr});
+    if (pthread_create(&created->id, nullptr, start, created.get()) != 0) break;
+    threads_.push_back(std::move(created));
+    avoided_ = -1;
+  }
 }
 
 // Where no processor is idle, Linux likes to wake a thread on that of the thread which wakes it. There it would take turns with
@@ -110,21 +158,37 @@ void thread_pool::keep_off_this_processor() {
   if (here < 0 || here == avoided_ || sched_getaffinity(0, sizeof others, &others) != 0) return;
   CPU_CLR(here, &others);
   if (CPU_COUNT(&others) == 0) return;
-  for (const pthread_t thread : threads_) pthread_setaffinity_np(thread, sizeof others, &others);
+  for (const auto& t : threads_) pthread_setaffinity_np(t->id, sizeof others, &others);
   avoided_ = here;
 #endif
 }
 
-void* thread_pool::start(void* pool) {
-  static_cast<thread_pool*>(pool)->serve();
+// The caller sleeps while it waits, and one of its helpers may need a processor.
+void thread_pool::lend_this_processor(const helpers& h) {
+#if defined(__linux__)
+  const int here = sched_getcpu();
+  const auto waited_for = std::find_if(threads_.begin(), threads_.end(), [&](const auto& t) { return t->helping == &h; });
+  if (here < 0 || waited_for == threads_.end()) return;
+  cpu_set_t this_one;
+  CPU_ZERO(&this_one);
+  CPU_SET(here, &this_one);
+  pthread_setaffinity_np((*waited_for)->id, sizeof this_one, &this_one);
+  avoided_ = -1;   // the next call sets them all
+#endif
+}
+
+void* thread_pool::start(void* of) {
+  thread& self = *static_cast<thread*>(of);
+  ask_for_short_slices();
+  self.pool.serve(self);
   return nullptr;
 }
 
-void thread_pool::serve() {
+void thread_pool::serve(thread& self) {
   std::unique_lock lock(mutex_);
   while (to_end_ == 0) {
     if (helpers* const h = open_) {
-      help(*h, lock);
+      help(*h, self, lock);
       continue;
     }
     ++polling_;
@@ -137,12 +201,14 @@ void thread_pool::serve() {
     --asleep_;
   }
   --to_end_;
-  threads_.erase(std::find(threads_.begin(), threads_.end(), pthread_self()));
-  to_join_.push_back(pthread_self());
+  const auto here = std::find_if(threads_.begin(), threads_.end(), [&](const auto& t) { return t.get() == &self; });
+  to_join_.push_back(std::move(*here));
+  threads_.erase(here);
   ended_.notify_all();
 }
 
-void thread_pool::help(helpers& h, std::unique_lock<std::mutex>& lock) {
+void thread_pool::help(helpers& h, thread& self, std::unique_lock<std::mutex>& lock) {
+  self.helping = &h;
   const int number = ++h.begun_;
   ++h.running_;
   ++helping_;
@@ -150,6 +216,7 @@ void thread_pool::help(helpers& h, std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   h.f_(h.context_, number);
   lock.lock();
+  self.helping = nullptr;
   --helping_;
   if (--h.running_ == 0) ended_.notify_all();
 }
@@ -170,10 +237,10 @@ void thread_pool::end_idle_threads() {
   called_.notify_all();
   ended_.wait(lock, [&] { return to_end_ == 0; });
   while (!to_join_.empty()) {
-    const pthread_t thread = to_join_.back();
+    const pthread_t ended = to_join_.back()->id;
     to_join_.pop_back();
     lock.unlock();
-    pthread_join(thread, nullptr);
+    pthread_join(ended, nullptr);
     lock.lock();
   }
 }
@@ -195,6 +262,8 @@ thread_pool& pool() {
 }
 
 }  // namespace
+
+bool helpers::are_awake() { return pool().has_polling_threads(); }
 
 void helpers::call(int count) {
   called_ = true;

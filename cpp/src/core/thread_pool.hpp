@@ -16,6 +16,9 @@ class helpers {
   helpers(const helpers&) = delete;
   helpers& operator=(const helpers&) = delete;
 
+  // Whether some would begin at once, as they still wait for the next call.
+  static bool are_awake();
+
   // Once at most.
   void call(int count);
 
