@@ -74,37 +74,37 @@ TEST_CASE("a call does not wait for a helper that has not begun") {
 
 #if defined(__linux__)
 TEST_CASE("a caller that waits lends its processor to one helper, and takes it back with the next call") {
-  cpu_set_t before;
-  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
-  const int all = CPU_COUNT(&before);
-  if (all < 2) return;   // there is one for both
+  cpu_set_t all;
+  REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
+  if (CPU_COUNT(&all) < 2) return;   // there is one for both
   struct seen {
     std::atomic<bool> begun{false};
-    int at_first = 0, at_last = 0;
+    cpu_set_t at_first, at_last;
   };
   const auto run = [](void* of, int) {
     seen& s = *static_cast<seen*>(of);
-    const auto processors = [] {
-      cpu_set_t mine;
-      return sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : 0;
-    };
-    s.at_first = processors();
+    sched_getaffinity(0, sizeof s.at_first, &s.at_first);
     s.begun = true;
-    for (int k = 0; k < 2000 && (k == 0 || s.at_last != 1); ++k) {
+    for (int k = 0; k < 50; ++k) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      s.at_last = processors();
+      sched_getaffinity(0, sizeof s.at_last, &s.at_last);
+      if (!CPU_EQUAL(&s.at_first, &s.at_last)) return;
     }
   };
-  for (int k = 0; k < 3; ++k) {
+  int lent = 0;
+  for (int k = 0; k < 20; ++k) {   // where the caller has moved to the helper's processor there is nothing to see
     seen s;
     {
       helpers h(run, &s);
       h.call(1);
       wait_until(s.begun);
     }
-    CHECK(s.at_first == all - 1);
-    CHECK(s.at_last == 1);
+    CHECK(CPU_COUNT(&s.at_first) == CPU_COUNT(&all) - 1);
+    if (CPU_EQUAL(&s.at_first, &s.at_last)) continue;
+    CHECK(CPU_COUNT(&s.at_last) == 1);
+    ++lent;
   }
+  CHECK(lent > 0);
 }
 #endif
 
