@@ -134,7 +134,7 @@ def test_what_only_this_package_calls_takes_any_arguments():
 
 
 def test_no_more_threads_than_processors_unless_asked_for():
-    """OMP_NUM_THREADS is not believed: so many threads may not be had, and OpenMP ends the process then."""
+    """OMP_NUM_THREADS is not believed: so many threads would only be in each other's way."""
     script = """
 import numpy as np, crossent as xe
 print(xe.get_num_threads())

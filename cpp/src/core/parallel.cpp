@@ -1,7 +1,5 @@
 #include "core/parallel.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -9,23 +7,28 @@
 #include <vector>
 #if defined(_OPENMP)
 #include <omp.h>
-extern "C" int omp_pause_resource_all(omp_pause_resource_t) __attribute__((weak));
+#else
+#include <cstdlib>
+#include <thread>
 #endif
 
 #include "core/double_double.hpp"
 #include "core/fp_environment.hpp"
 #include "core/kernels.hpp"
+#include "core/thread_pool.hpp"
 
 namespace crossent {
 namespace {
 
-constexpr index serial_work = 1 << 15;         // elements; waking a thread costs some microseconds
+using clock = std::chrono::steady_clock;
+
+// To wake a thread takes the one that calls 5 us, and until it begins 30 to 90 us pass. In between, in elements, the first
+// chunks are timed.
+constexpr std::chrono::microseconds waking_time(50), polling_start(5);
+constexpr index serial_work = 1 << 15, parallel_work = 1 << 19;
 constexpr index sum_block = 1024;
 
 std::atomic<int> process_threads{0};   // 0: not set
-#if defined(_OPENMP)
-std::atomic<bool> serial_after_fork{false};
-#endif
 
 // The CPU time that the control group grants, in whole processors; 0 where it is not limited.
 int cpu_quota() {
@@ -47,42 +50,50 @@ int cpu_quota() {
   return quota;
 }
 
-// libgomp's threads do not survive a fork, and its child waits for them for ever: they are released before. Where the
-// runtime cannot do that, the child stays on one thread.
-void install_fork_handlers() {
-#if defined(_OPENMP)
-  static const int installed = pthread_atfork(
-      [] {
-        if (omp_pause_resource_all != nullptr && !omp_in_parallel()) omp_pause_resource_all(omp_pause_soft);
-      },
-      nullptr,
-      [] {
-        if (omp_pause_resource_all == nullptr) serial_after_fork = true;
-      });
-  static_cast<void>(installed);
-#endif
-}
-
-// Chunks of [next, end), which the threads take in turn until none is left or the time is over.
+// Chunks of [begin, end), which the threads take in turn until none is left or the time is over.
 struct wave {
-  index end, chunk;
-  std::atomic<index> next;
+  index begin, end, chunk;
   void (*f)(void*, index, index, int);
   void* context;
-  const patience* caller;          // nullptr: there is time for all of it
-  index rest;                      // where the next wave begins
+  std::atomic<index> next{begin};
+  index rest = end;   // where the next wave begins
   std::atomic<bool> failed{false};
   std::exception_ptr error;
 
-  // An exception that left a parallel region would end the process.
-  void work(int worker) noexcept {
+  // On this thread and `others` at most. Where it is not known that the work is `long`, its first chunks tell whether to wake
+  // them. Without a `caller` there is time for all of it.
+  void run(int others, bool is_long, const patience* caller) {
+    if (others == 0 && caller == nullptr) return work(0, [] {});
+    helpers called([](void* w, int worker) { static_cast<wave*>(w)->work(worker, [] {}); }, this);
+    index look = end;   // when that many units are done
+    clock::time_point start;
+    if (others > 0 && is_long) called.call(others);
+    if (others > 0 && !is_long) {
+      look = chunk;
+      start = clock::now();
+    }
+    work(0, [&] {
+      if (caller != nullptr && caller->is_over()) rest = std::min(end, take_all());
+      const index done = next.load(std::memory_order_relaxed) - begin;
+      if (done < look) return;
+      look = 2 * done;
+      const std::chrono::duration<double> time = clock::now() - start;
+      const auto worthwhile = helpers::are_awake() ? polling_start : waking_time;
+      if (time * static_cast<double>(end - begin - done) <= worthwhile * static_cast<double>(done)) return;
+      called.call(others);
+      look = end;
+    });
+  }
+
+  // An exception that left a helper would end the process.
+  template <class F> void work(int worker, F after_chunk) noexcept {
     const default_environment environment;
     try {
       for (;;) {
-        const index begin = next.fetch_add(chunk, std::memory_order_relaxed);
-        if (begin >= end) return;
-        f(context, begin, std::min(begin + chunk, end), worker);
-        if (worker == 0 && caller != nullptr && caller->is_over()) rest = std::min(end, take_all());
+        const index first = next.fetch_add(chunk, std::memory_order_relaxed);
+        if (first >= end) return;
+        f(context, first, std::min(first + chunk, end), worker);
+        after_chunk();
       }
     } catch (...) {
       take_all();
@@ -93,49 +104,41 @@ struct wave {
   index take_all() { return next.exchange(end, std::memory_order_relaxed); }
 };
 
-void run_wave(wave& w, int threads) {
 #if defined(_OPENMP)
-  if (threads > 1) {
-#pragma omp parallel num_threads(threads)
-    w.work(omp_get_thread_num());
-  } else {
-    w.work(0);
-  }
-#else
-  static_cast<void>(threads);  // one thread takes every chunk
-  w.work(0);
-#endif
-  if (w.failed) std::rethrow_exception(w.error);
-}
-
 // The processors that this process may use. OMP_NUM_THREADS may say more, by mistake or for another library.
 int processors() {
-#if defined(_OPENMP)
   static const int count = omp_get_num_procs();
   return count;
-#else
-  return 1;
-#endif
 }
+
+// Read on each call, since threadpoolctl sets it. Within another library's parallel region all processors are busy.
+int openmp_threads() { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+#else
+int processors() {
+  static const int count = static_cast<int>(std::thread::hardware_concurrency());
+  return count;
+}
+
+int openmp_threads() {
+  static const int count = [] {
+    const char* const set = std::getenv("OMP_NUM_THREADS");
+    const int n = set == nullptr ? 0 : std::atoi(set);
+    return n > 0 ? n : processors();
+  }();
+  return count;
+}
+#endif
 
 }  // namespace
 
 void set_num_threads(int n) { process_threads = n; }
 
 int num_threads(int limit) {
-#if defined(_OPENMP)
-  if (serial_after_fork.load(std::memory_order_relaxed)) return 1;
   const int asked_for = process_threads.load(std::memory_order_relaxed);
-  int n = omp_get_max_threads();
+  int n = openmp_threads();
   for (const int bound : {asked_for > 0 ? asked_for : processors(), limit, cpu_quota()})
     if (bound > 0) n = std::min(n, bound);
   return std::max(n, 1);
-#else
-  static_cast<void>(limit);
-  static_cast<void>(&cpu_quota);
-  static_cast<void>(&processors);
-  return 1;
-#endif
 }
 
 int threads_for(index work, const execution& e) { return work < serial_work ? 1 : num_threads(e.threads); }
@@ -143,20 +146,21 @@ int threads_for(index work, const execution& e) { return work < serial_work ? 1 
 void run_parallel(index units, index unit_work, int threads, const execution& e, void (*f)(void*, index, index, int),
                   void* context) {
   threads = static_cast<int>(std::min<index>(threads, units));
-  if (threads > 1) install_fork_handlers();
-  const bool is_short = e.interrupted == nullptr || work_of(units, unit_work) < serial_work;
+  const index work = work_of(units, unit_work);
   const index longest = std::max<index>(longest_unit / 4 / std::max<index>(unit_work, 1), 1);
   const index chunk = std::clamp<index>(units / (32 * std::max(threads, 1)), 1, longest);
-  if (is_short) {
-    wave w{units, chunk, {0}, f, context, nullptr, units, {false}, nullptr};
-    return run_wave(w, threads);
+  const auto run = [&](index begin, const patience* caller) {
+    wave w{begin, units, chunk, f, context};
+    w.run(threads - 1, work >= parallel_work, caller);
+    if (w.failed) std::rethrow_exception(w.error);
+    return w.rest;
+  };
+  if (e.interrupted == nullptr || work < serial_work) {
+    run(0, nullptr);
+    return;
   }
   patience caller(e);
-  for (index begin = 0; begin < units; caller.ask()) {
-    wave w{units, chunk, {begin}, f, context, &caller, units, {false}, nullptr};
-    run_wave(w, threads);
-    begin = w.rest;
-  }
+  for (index begin = 0; begin < units; caller.ask()) begin = run(begin, &caller);
 }
 
 double ordered_sum(const double* x, index n, const execution& e) {

@@ -1,4 +1,4 @@
-// Threads: the only OpenMP of the library.
+// Work on several threads. OpenMP, of which this has all that there is in the library, only says how many.
 //
 // Work is cut into chunks that the threads take in turn, for about 20 ms; then the calling thread asks whether to go on. Every
 // chunk runs in the default floating-point environment. How work is cut never shows in a result. What a chunk throws is thrown

@@ -1,0 +1,79 @@
+"""crossent beside another library or busy programs, over fresh processes. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from beside_worker import LIBRARIES, SHAPES
+from report import DISTURBED
+
+WORKER = Path(__file__).resolve().parent / "beside_worker.py"
+HEADER = (
+    f"{'beside':<14}{'shape':>14}{'asleep ms':>11}{'at once ms':>12}{'median':>9}{'worst':>8}{'longest call ms':>17}"
+    f"{'processes':>11}"
+)
+
+
+def parse() -> argparse.Namespace:
+    libraries = [name for name in (*LIBRARIES, "xgboost") if name != "none"]
+    cells = ["none", "busy", *libraries, *(f"{name}+busy" for name in LIBRARIES if name != "none")]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", help="comma-separated; default: all. " + ", ".join(cells))
+    parser.add_argument("--processes", type=int, default=10, help="of each cell; default: 10")
+    parser.add_argument("--json", type=Path, help="also write the times of every process to this file")
+    options = parser.parse_args()
+    options.cells = options.cells.split(",") if options.cells else cells
+    if unknown := set(options.cells) - set(cells):
+        parser.error(f"unknown cells: {', '.join(sorted(unknown))}")
+    return options
+
+
+def run_worker(cell: str, number: int) -> list[dict[str, float]]:
+    """One process. Every other one imports crossent before the library."""
+    library, _, busy = ("none", "", "busy") if cell == "busy" else cell.partition("+")
+    programs = len(os.sched_getaffinity(0)) if busy else 0
+    command = [sys.executable, str(WORKER), library, str(programs), "first" if number % 2 else "last"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"beside.py: a process beside {cell} ended with {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def row(cell: str, shape: tuple[int, int], times: Sequence[dict[str, float]]) -> str:
+    """Of the processes that other programs left alone, where there are any."""
+    quiet = [t for t in times if "busy" in cell or (t["others"] or 0) <= DISTURBED]
+    counted = quiet or times
+    ratios = [t["at once"] / t["asleep"] for t in counted]
+    asleep, at_once = (statistics.median(t[name] for t in counted) * 1e3 for name in ("asleep", "at once"))
+    return (
+        f"{cell:<14}{shape!s:>14}{asleep:>11.3f}{at_once:>12.3f}{statistics.median(ratios):>9.2f}{max(ratios):>8.2f}"
+        f"{max(t['longest'] for t in counted) * 1e3:>17.2f}{f'{len(quiet)}/{len(times)}':>11}"
+    )
+
+
+def main() -> None:
+    options = parse()
+    print(HEADER)
+    results = {}
+    for cell in options.cells:
+        library = cell.partition("+")[0]
+        if library not in ("none", "busy") and importlib.util.find_spec(library) is None:
+            print(f"{cell:<14}not installed")
+            continue
+        results[cell] = [run_worker(cell, number) for number in range(options.processes)]
+        for shape, times in zip(SHAPES, zip(*results[cell], strict=True), strict=True):
+            print(row(cell, shape, times), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
