@@ -56,8 +56,8 @@ class blocked_signals {
   sigset_t before_;
 };
 
-// Linux from 6.12 on: a thread with a short slice takes the processor of one with a longer slice as soon as it wakes. Others
-// pay no heed to it.
+// Linux from 6.12 on lets a thread with a short slice run in the place of one with a longer slice as soon as it wakes. Older ones
+// ignore it.
 void ask_for_short_slices() {
 #if defined(__linux__)
   struct {
@@ -99,15 +99,14 @@ class thread_pool {
   int idle() const { return static_cast<int>(threads_.size()) - helping_; }
 
   std::mutex mutex_;
-  std::condition_variable called_;        // helpers are called, or idle threads shall end
-  std::condition_variable ended_;         // the last of a call's helpers, or an idle thread
-  std::atomic<helpers*> open_{nullptr};   // calls with vacancies
-  std::vector<std::unique_ptr<thread>> threads_;
-  int helping_ = 0, asleep_ = 0;     // of threads_; one that starts is neither
-  std::atomic<int> polling_{0};      // the same
-  int to_end_ = 0;                               // of threads_, idle ones
-  std::vector<std::unique_ptr<thread>> to_join_;   // have ended
-  int avoided_ = -1;                             // the processor that threads_ are kept off
+  std::condition_variable called_;                          // helpers are called, or idle threads shall end
+  std::condition_variable ended_;                           // the last of a call's helpers, or an idle thread
+  std::atomic<helpers*> open_{nullptr};                     // calls with vacancies
+  std::vector<std::unique_ptr<thread>> threads_, to_join_;  // those that live, and those that have ended
+  int helping_ = 0, asleep_ = 0;                            // of threads_; one that starts is neither
+  std::atomic<int> polling_{0};                             // likewise
+  int to_end_ = 0;                                          // of threads_ without helping_
+  int avoided_ = -1;                                        // the processor that threads_ are kept off
 };
 
 void thread_pool::call(helpers& h, int count) {

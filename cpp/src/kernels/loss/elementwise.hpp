@@ -21,7 +21,9 @@ template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   return select(a != zero, a / b, zero);
 }
 
-// An element: `read` makes the terms that its loss and its gradient share from a pack of each array.
+// An element: `read` makes the terms that its loss and its gradient share from a pack of each array, and from `first` of them. A
+// chain of operations that is longer than a processor looks ahead begins in `first`, which is taken for a group of packs before.
+struct no_step {};
 
 // x: probability, target, weight, -, upstream gradient
 template <class T> struct binary_cross_entropy_element {
@@ -33,7 +35,10 @@ template <class T> struct binary_cross_entropy_element {
   explicit binary_cross_entropy_element(const element_block& b)
       : floor(set1(static_cast<T>(b.log_floor))), scale(set1(static_cast<T>(b.scale))) {}
 
-  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER no_step first(const pack<T>*) const { return {}; }
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x, no_step) const {
+    return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale};
+  }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
     const pack<T> log_p = at_least(log(t.p), floor), log_1_p = at_least(log1p(-t.p), floor);
     return weighted(t.weight, weighted(t.y, -log_p) + weighted(t.one_minus_y, -log_1_p));
@@ -66,9 +71,9 @@ template <class T, bool unweighted> struct logistic_element {
   explicit logistic_element(const element_block& b)
       : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(set1(static_cast<T>(b.scale))) {}
 
-  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const {
+  CROSSENT_INLINE_MEMBER scaled<T> first(const pack<T>* x) const { return exp_minus_absolute(x[0]); }
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x, scaled<T> e) const {
     const pack<T> zero = set1<T>(0), one = set1<T>(1);
-    const scaled<T> e = exp_minus_absolute(x[0]);
     pack<T> y = x[1], one_minus_y = one - x[1], y_lo = zero;
     if constexpr (!unweighted) {
       const pack<T> step = set1<T>(T(0.5)) - x[1];   // y (1 - s) + s / 2 = y + s (1/2 - y)
@@ -121,7 +126,8 @@ template <class T> struct kl_div_element {
   };
   pack<T> scale;
   explicit kl_div_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
-  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER no_step first(const pack<T>*) const { return {}; }
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x, no_step) const { return {x[0], x[1], x[4] * scale}; }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return weighted(t.t, log_in_line(t.t) - t.x); }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const { return weighted(t.upstream, -t.t); }
 };
@@ -134,7 +140,8 @@ template <class T> struct kl_div_log_element {
   };
   pack<T> scale;
   explicit kl_div_log_element(const element_block& b) : scale(set1(static_cast<T>(b.scale))) {}
-  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x) const { return {x[0], x[1], x[4] * scale}; }
+  CROSSENT_INLINE_MEMBER no_step first(const pack<T>*) const { return {}; }
+  CROSSENT_INLINE_MEMBER terms read(const pack<T>* x, no_step) const { return {x[0], x[1], x[4] * scale}; }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const { return exp_times(t.y, t.y - t.x); }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0);
@@ -164,18 +171,29 @@ CROSSENT_ONCE bits<T> run_packs(const Element& of_block, const element_arrays& a
   const Element element = of_block;
   const element_arrays arrays = a;
   bits<T> top = to_bits<T>(set1<T>(0));
-  for (index at = 0; at < packs * pack_bytes; at += pack_bytes) {
-    pack<T> x[element_block::arrays];
-    each<element_block::arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
-      x[k] = load<T>(arrays.in[k] + (k < 2 ? at : at & arrays.step[k]));
-      if (k < 2) prefetch_ahead(arrays.in[k] + at);
-    });
-    const typename Element::terms t = element.read(x);
-    if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
-    if constexpr (with_loss) store(loss + at, element.loss(t));
-    if constexpr (with_gradient) {
-      if (streams) stream(grad + at, element.gradient(t));
-      else store(grad + at, element.gradient(t));
+  pack<T> x[element_block::arrays];
+  const auto load_packs = [&](index at) CROSSENT_INLINE_LAMBDA {
+    each<element_block::arrays>(
+        [&](int k) CROSSENT_INLINE_LAMBDA { x[k] = load<T>(arrays.in[k] + (k < 2 ? at : at & arrays.step[k])); });
+  };
+  decltype(element.first(x)) ahead[group_packs];
+  for (index g = 0; g < packs; g += group_packs) {
+    const index n = packs - g < group_packs ? packs - g : group_packs;
+    for (index j = 0; j < n; ++j) {
+      load_packs((g + j) * pack_bytes);
+      ahead[j] = element.first(x);
+    }
+    for (index j = 0; j < n; ++j) {
+      const index at = (g + j) * pack_bytes;
+      load_packs(at);
+      for (int k = 0; k < 2; ++k) prefetch_ahead(arrays.in[k] + at);
+      const typename Element::terms t = element.read(x, ahead[j]);
+      if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
+      if constexpr (with_loss) store(loss + at, element.loss(t));
+      if constexpr (with_gradient) {
+        if (streams) stream(grad + at, element.gradient(t));
+        else store(grad + at, element.gradient(t));
+      }
     }
   }
   return top;
