@@ -5,7 +5,7 @@
 namespace crossent {
 namespace {
 
-constexpr index step_rows = 1024;   // of one call of the kernel
+constexpr index step_rows = 256;   // of one call of the kernel
 
 }  // namespace
 

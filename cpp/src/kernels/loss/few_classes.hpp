@@ -89,8 +89,9 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const few_class_rows& r, in
   return packed;
 }
 
-// entry(c): the gradient of class c
-template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows& r, index row, index count, F entry) {
+// entry(c): the gradient of class c; buffer: room for the tile
+template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows& r, index row, index count, T* buffer,
+                                                            F entry) {
   constexpr index lanes = pack<T>::lanes, size = size_of<T>;
   char* to = r.grad + row * r.grad_row_stride;
   const bool whole = r.grad_type == native<T> && count == lanes;
@@ -100,11 +101,10 @@ template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows
     return;
   }
   if (whole && r.grad_class_stride == size && r.classes >= 16 / size) {
-    if (r.stream && stream_rows<T>(r.classes, to, r.grad_row_stride, entry)) return;
+    if (r.stream && stream_rows(r.classes, to, r.grad_row_stride, buffer, entry)) return;
     packs_to_rows<T>(r.classes, even_rows<char*>{to, r.grad_row_stride}, 0, entry);
     return;
   }
-  alignas(pack_bytes) T buffer[tile_classes * lanes];
   for (index c = 0; c < r.classes; ++c) store(buffer + c * lanes, entry(c));
   if (whole) {
     for (index c = 0; c < r.classes; ++c)
@@ -152,7 +152,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
   const doubles zero = set1(0.0);
   const pack<T> none = set1<T>(0), next = set1<T>(1);
   const N divisor = number<N>(set1(r.divisor));
-  alignas(pack_bytes) T buffer[tile_classes * lanes], exponentials[tile_classes * lanes];
+  alignas(pack_bytes) T buffer[tile_classes * lanes], terms[tile_classes * lanes], exponentials[tile_classes * lanes];
   for (index i = 0; i < r.count; i += lanes) {
     const index count = r.count - i < lanes ? r.count - i : lanes;
     pack<T> y, x_y = none, number_of_class = none;
@@ -165,8 +165,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
     const tile_maximum<T> m = maximum_of_tile(load_tile<T>(r, i, count, buffer), r.classes, t, buffer, find_target);
     doubles sum[2];
     const auto keep = [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA { store(exponentials + c * lanes, e); };
-    const packs max_count(r.grad != nullptr ? sum_only_group<T, temperature::one>(m, r.classes, t, sum, keep)
-                                            : sum_only_group<T, temperature::one>(m, r.classes, t, sum, [](index, pack<T>) {}));
+    const packs max_count(sum_only_group<T, temperature::one>(m, r.classes, t, terms, sum, keep));
     const packs max(m.max), reference(m.ref.value), exponent(m.ref.exponent), target(x_y);
     const packs classes(y);  // looked at where rows are absent
     packs factor{}, of_target{};
@@ -196,7 +195,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
     r.absent += absent;
     if (r.grad == nullptr) continue;
     const pack<T> f = factor.narrowed(), of_y = of_target.narrowed();
-    store_tile<T>(r, i, count, [&](index c) CROSSENT_INLINE_LAMBDA {
+    store_tile<T>(r, i, count, buffer, [&](index c) CROSSENT_INLINE_LAMBDA {
       const pack<T> entry = select(f != none, load<T>(exponentials + c * lanes) * f, none);
       return select(y == set1(static_cast<T>(c)), of_y, entry);
     });

@@ -136,12 +136,12 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
         for (int k = 0; k < arrays; ++k) t[k] = arrays > 1 ? load_one_tile(s[k], i, r, in[k]) : load_tile(s[k], i, r, in[k]);
         for (index g = 0; g < r.n; g += group_classes) {
           const index n = r.n - g < group_classes ? r.n - g : group_classes;
-          pack<T> group[sums][group_classes];
+          alignas(pack_bytes) T group[sums][group_classes * lanes];
           for (index c = 0; c < n; ++c) {
             pack<T> x[arrays];
             each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
             const parts<T, sums> v = term(x, r.begin + g + c, 1);
-            for (int k = 0; k < sums; ++k) group[k][c] = v.v[k];
+            for (int k = 0; k < sums; ++k) store(group[k] + c * lanes, v.v[k]);
           }
           for (int k = 0; k < sums; ++k) add_classes(total[k], group[k], n, r.begin + g == first);
         }

@@ -187,12 +187,11 @@ template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
 // Rows that follow each other without a gap, and so are whole lines together, transposed on chip and stored around the caches.
-// entry(c): the pack of class c
-template <class T, class F> CROSSENT_INLINE bool stream_rows(index n, char* to, index stride, F entry) {
+// entry(c): the pack of class c; transposed: room for the tile
+template <class T, class F> CROSSENT_INLINE bool stream_rows(index n, char* to, index stride, T* transposed, F entry) {
   constexpr index lanes = pack<T>::lanes;
   const bool whole_lines = reinterpret_cast<std::uintptr_t>(to) % pack_bytes == 0;
   if (n > tile_classes || !whole_lines || stride != n * size_of<T>) return false;
-  alignas(pack_bytes) T transposed[tile_classes * lanes];
   packs_to_rows<T>(n, even_rows<char*>{reinterpret_cast<char*>(transposed), stride}, 0, entry);
   for (index i = 0; i < n; ++i) stream(to + i * pack_bytes, load<T>(transposed + i * lanes));
   return true;
@@ -210,7 +209,8 @@ CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, inde
   }
   if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
     const auto entry = [&](index c) CROSSENT_INLINE_LAMBDA { return load<T>(buffer + c * lanes); };
-    if (s.stream && stream_rows<T>(r.n, s.rows[row], stride, entry)) return;
+    alignas(pack_bytes) T transposed[tile_classes * lanes];
+    if (s.stream && stream_rows(r.n, s.rows[row], stride, transposed, entry)) return;
     for_each_line_ahead<T>(s.rows[row], stride, [](const char* p) { prefetch_to_write(p); });
     packs_to_rows<T>(r.n, s.rows + row, r.begin, entry);
     return;

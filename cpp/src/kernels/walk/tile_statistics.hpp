@@ -40,10 +40,12 @@ template <class T, class F> CROSSENT_INLINE void add_lanes(F lane, pack<double>*
   each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { out[k] = rounded(sum.rows[k]); });
 }
 
-// The terms of a group of `count` packs of classes in lane l, and of floats in l + 8, for 8 rows in each pack.
-template <int count, class T> CROSSENT_INLINE void sum_class_lane(const pack<T>* e, index l, pack<double>* rows) {
+// The terms of a group of `count` packs of classes in lane l, and of floats in l + 8, for 8 rows in each pack. e: a pack per class.
+template <int count, class T> CROSSENT_INLINE void sum_class_lane(const T* e, index l, pack<double>* rows) {
   constexpr index lanes = pack<T>::lanes;
-  const auto of_lane = [&](index k) CROSSENT_INLINE_LAMBDA { return tree<count>([&](index j) { return e[k + j * lanes]; }); };
+  const auto of_lane = [&](index k) CROSSENT_INLINE_LAMBDA {
+    return tree<count>([&](index j) CROSSENT_INLINE_LAMBDA { return load<T>(e + (k + j * lanes) * lanes); });
+  };
   if constexpr (sizeof(T) == 4) {
     const halves w = widen(of_lane(l) + of_lane(l + 8));
     rows[0] = w.lower;
@@ -53,10 +55,10 @@ template <int count, class T> CROSSENT_INLINE void sum_class_lane(const pack<T>*
   }
 }
 // f(number of packs, as a constant), with zeros in e behind n classes of a group.
-template <class T, class F> CROSSENT_INLINE void with_whole_packs(pack<T>* e, index n, F f) {
+template <class T, class F> CROSSENT_INLINE void with_whole_packs(T* e, index n, F f) {
   constexpr index lanes = pack<T>::lanes;
   with_group_size((n + lanes - 1) / lanes, [&](auto size) CROSSENT_INLINE_LAMBDA {
-    for (index i = n; i < decltype(size)::value * lanes; ++i) e[i] = set1<T>(0);
+    for (index i = n; i < decltype(size)::value * lanes; ++i) store(e + i * lanes, set1<T>(0));
     f(size);
   });
 }
@@ -66,7 +68,7 @@ template <class T> struct tile_sums {
   lane_sum<T> lane[8];
 };
 // The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
-template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, pack<T>* e, index n, bool first) {
+template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, T* e, index n, bool first) {
   with_whole_packs(e, n, [&](auto size) {
     for (index l = 0; l < 8; ++l) {
       pack<double> rows[lane_sum<T>::packs];
@@ -131,31 +133,35 @@ CROSSENT_INLINE tile_maximum<T> maximum_of_tile(tile<T> x, index n, const invers
 }
 
 // Of rows that are one group of classes: the sum of the terms without the maximum; returns how often that is there.
-// keep(c, e_c) sees every term.
+// keep(c, e_c) sees every term. e: room for a group.
 template <class T, temperature how, class F>
-CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const inverse_temperature& t, pack<double>* sum,
+CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const inverse_temperature& t, T* e, pack<double>* sum,
                                        F keep) {
   const exponential<T, how> term(set1(bias<T>) - m.ref.exponent, t);
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
-  pack<T> others = zero, e[group_packs * pack<T>::lanes];
+  pack<T> others = zero;
   for (index c = 0; c < n; ++c) {
     const pack<T> v = load<T>(m.x.data + c * m.x.stride), e_c = term(v);
     const mask<T> is_other = v != m.top;
     keep(c, e_c);
     others = select(is_other, others + one, others);
-    e[c] = select(is_other, e_c, zero);
+    store(e + c * pack<T>::lanes, select(is_other, e_c, zero));
   }
-  with_whole_packs(e, n, [&](auto size) CROSSENT_INLINE_LAMBDA {
-    add_lanes<T>(
-        [&](int l) CROSSENT_INLINE_LAMBDA {
-          pack<double> rows[lane_sum<T>::packs];
-          sum_class_lane<decltype(size)::value>(e, l, rows);
-          lane_sum<T> s;
-          each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows[k]); });
-          return s;
-        },
-        sum);
-  });
+  if (n > pack<T>::lanes) {   // in line, the temporaries of the trees would take 80 KB of stack
+    tile_sums<T> sums;
+    add_classes(sums, e, n, true);
+    add_lanes(sums, sum);
+  } else {
+    for (index i = n; i < pack<T>::lanes; ++i) store(e + i * pack<T>::lanes, zero);
+    const auto lane = [&](int l) CROSSENT_INLINE_LAMBDA {
+      pack<double> rows[lane_sum<T>::packs];
+      sum_class_lane<1>(e, l, rows);
+      lane_sum<T> s;
+      each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows[k]); });
+      return s;
+    };
+    add_lanes<T>(lane, sum);
+  }
   return set1(static_cast<T>(n)) - others;
 }
 
@@ -166,10 +172,11 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
   const tile_maximum<T> m = maximum_of_tile(load_tile(rows, row, r, buffer), r.n, s, buffer, [](index, pack<T>) {});
   T* const exponentials = out.exponentials != nullptr ? static_cast<T*>(out.exponentials) + row * r.n : nullptr;
+  alignas(pack_bytes) T e[group_classes * lanes];
   pack<double> sum_all[2] = {}, sum_without_max[2];
   pack<T> max_count = set1<T>(0);
   if (only_block && r.n <= group_classes) {
-    max_count = sum_only_group<T, how>(m, r.n, s, sum_without_max, [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA {
+    max_count = sum_only_group<T, how>(m, r.n, s, e, sum_without_max, [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA {
       if (exponentials != nullptr) store(exponentials + c * lanes, e);
     });
   } else {
@@ -177,18 +184,17 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
     const pack<T> zero = set1<T>(0), one = set1<T>(1);
     const auto logit = [&](index c) { return load<T>(m.x.data + c * m.x.stride); };
     tile_sums<T> all, without_max;
-    pack<T> e[group_classes];
     for (index c = 0, g = 0; c < r.n; c += group_classes, ++g) {
       const index n = r.n - c < group_classes ? r.n - c : group_classes;
       // A row whose maximum is in another group compares with NaN: nothing is equal.
       const pack<T> here = select(m.group == set1(static_cast<T>(g)), m.top, set1(constants<T>::nan));
-      for (index i = 0; i < n; ++i) e[i] = term(logit(c + i));
+      for (index i = 0; i < n; ++i) store(e + i * lanes, term(logit(c + i)));
       if (!only_block) add_classes(all, e, n, c == 0);
       for (index i = 0; i < n; ++i) {
-        const pack<T> v = logit(c + i);
+        const pack<T> v = logit(c + i), e_c = load<T>(e + i * lanes);
         max_count = max_count + select(v == here, one, zero);
-        if (exponentials != nullptr) store(exponentials + (c + i) * lanes, e[i]);
-        e[i] = select(v != here, e[i], zero);
+        if (exponentials != nullptr) store(exponentials + (c + i) * lanes, e_c);
+        store(e + i * lanes, select(v != here, e_c, zero));
       }
       add_classes(without_max, e, n, c == 0);
     }
