@@ -11,27 +11,6 @@
 namespace crossent {
 namespace {
 
-// The numbers of the rows of a tile, eight to a pack.
-template <class T> struct per_row_doubles {
-  static constexpr int packs = pack<T>::lanes / 8;
-  doubles part[packs];
-
-  per_row_doubles() = default;
-  CROSSENT_INLINE_MEMBER explicit per_row_doubles(pack<T> v) {
-    if constexpr (sizeof(T) == 8) {
-      part[0] = v;
-    } else {
-      const halves w = widen(v);
-      part[0] = w.lower;
-      part[1] = w.upper;
-    }
-  }
-  CROSSENT_INLINE_MEMBER pack<T> narrowed() const {
-    if constexpr (sizeof(T) == 8) return part[0];
-    else return narrow({part[0], part[1]});
-  }
-};
-
 // The classes of a tile's rows as numbers, -1 for rows that are not there, of which `absent` is how many. False if one does not
 // exist.
 template <class T>

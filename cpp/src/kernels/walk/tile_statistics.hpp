@@ -6,6 +6,27 @@
 namespace crossent {
 namespace {
 
+// The numbers of the rows of a tile, eight to a pack.
+template <class T> struct per_row_doubles {
+  static constexpr int packs = pack<T>::lanes / 8;
+  doubles part[packs];
+
+  per_row_doubles() = default;
+  CROSSENT_INLINE_MEMBER explicit per_row_doubles(pack<T> v) {
+    if constexpr (sizeof(T) == 8) {
+      part[0] = v;
+    } else {
+      const halves w = widen(v);
+      part[0] = w.lower;
+      part[1] = w.upper;
+    }
+  }
+  CROSSENT_INLINE_MEMBER pack<T> narrowed() const {
+    if constexpr (sizeof(T) == 8) return part[0];
+    else return narrow({part[0], part[1]});
+  }
+};
+
 // One value per row into every blocks-th entry.
 template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, const pack<double>* v) {
   alignas(pack_bytes) double lane[16];
@@ -15,13 +36,7 @@ template <class T> CROSSENT_INLINE void put(double* to, index blocks, index coun
   for (index l = 0; l < count; ++l) to[l * blocks] = lane[l];
 }
 template <class T> CROSSENT_INLINE void put(double* to, index blocks, index count, pack<T> v) {
-  if constexpr (sizeof(T) == 8) {
-    put<T>(to, blocks, count, &v);
-  } else {
-    const halves w = widen(v);
-    const pack<double> both[2] = {w.lower, w.upper};
-    put<T>(to, blocks, count, both);
-  }
+  put<T>(to, blocks, count, per_row_doubles<T>(v).part);
 }
 
 // The sum of one of 8 class lanes, for each row of a tile.
@@ -54,22 +69,15 @@ template <int count, class T> CROSSENT_INLINE void sum_class_lane(const T* e, in
     rows[0] = of_lane(l);
   }
 }
-// f(number of packs, as a constant), with zeros in e behind n classes of a group.
-template <class T, class F> CROSSENT_INLINE void with_whole_packs(T* e, index n, F f) {
-  constexpr index lanes = pack<T>::lanes;
-  with_group_size((n + lanes - 1) / lanes, [&](auto size) CROSSENT_INLINE_LAMBDA {
-    for (index i = n; i < decltype(size)::value * lanes; ++i) store(e + i * lanes, set1<T>(0));
-    f(size);
-  });
-}
-
 // The sums of a tile: for each of 8 class lanes, one accumulator per row.
 template <class T> struct tile_sums {
   lane_sum<T> lane[8];
 };
 // The terms of n classes, up to a group, added as the definition of a row wants it; of the first group, put there.
 template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, T* e, index n, bool first) {
-  with_whole_packs(e, n, [&](auto size) {
+  constexpr index lanes = pack<T>::lanes;
+  with_group_size((n + lanes - 1) / lanes, [&](auto size) {
+    for (index i = n; i < decltype(size)::value * lanes; ++i) store(e + i * lanes, set1<T>(0));
     for (index l = 0; l < 8; ++l) {
       pack<double> rows[lane_sum<T>::packs];
       sum_class_lane<decltype(size)::value>(e, l, rows);
@@ -176,8 +184,8 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
   pack<double> sum_all[2] = {}, sum_without_max[2];
   pack<T> max_count = set1<T>(0);
   if (only_block && r.n <= group_classes) {
-    max_count = sum_only_group<T, how>(m, r.n, s, e, sum_without_max, [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA {
-      if (exponentials != nullptr) store(exponentials + c * lanes, e);
+    max_count = sum_only_group<T, how>(m, r.n, s, e, sum_without_max, [&](index c, pack<T> e_c) CROSSENT_INLINE_LAMBDA {
+      if (exponentials != nullptr) store(exponentials + c * lanes, e_c);
     });
   } else {
     const exponential<T, how> term(set1(bias<T>) - m.ref.exponent, s);
