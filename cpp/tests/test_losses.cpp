@@ -238,7 +238,7 @@ TEST_CASE("the golden hash of these losses: the same at every level with FMA and
       }
   std::printf("  %-8s golden hash of the losses %016llx\n", kernels().name, static_cast<unsigned long long>(h));
   CHECK(nans == 0);
-  const std::uint64_t with_fma = 0x2331fdf86cad416f, baseline = 0xd593b98bcb4f4d8d;
+  const std::uint64_t with_fma = 0x12a2e3e7f75e3524, baseline = 0x05c1029be8ea563a;
   CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
 }
 

@@ -157,26 +157,25 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
       CHECK(same(sums_of(classes, 4, [&](double** at) { weighed(x.over_classes, q.over_classes, at); }),
                  sums_of(classes, 4, [&](double** at) { weighed(x.over_rows, q.over_rows, at); })));
     }
-    const auto entropy = [&](const source& s) {
-      std::vector<double> v(padded);
-      k.entropy(s, row.statistics, 0, block_count(s.classes), nullptr, v.data());
-      v.resize(rows);
-      return v;
+    const auto gaps = [&](const source& s, double** at) {
+      k.gap_sums_of_logits(s, row.statistics, 0, blocks, {{at[0], nullptr}, {at[1], nullptr}});
     };
-    CHECK(same(entropy(x.over_classes), entropy(x.over_rows)));
+    CHECK(same(sums_of(classes, 2, [&](double** at) { gaps(x.over_classes, at); }),
+               sums_of(classes, 2, [&](double** at) { gaps(x.over_rows, at); })));
+    const auto products = [&](const source& a, const source& b, double** at) {
+      k.sum_products(a, &b, 0, blocks, {{at[0], nullptr}, {at[1], nullptr}});
+    };
+    CHECK(same(sums_of(classes, 2, [&](double** at) { products(x.over_classes, q.over_classes, at); }),
+               sums_of(classes, 2, [&](double** at) { products(x.over_rows, q.over_rows, at); })));
     for (const auto kind :
          {information::entropy, information::cross_entropy, information::kl_divergence, information::js_divergence,
           information::kl_div, information::kl_div_log}) {
       const both<T>& first = kind < information::kl_div ? q : x;
-      CHECK(same(sums_of(1, 1,
-                         [&](double** at) {
-                           kernels().information_sums(kind, first.over_classes, q.over_classes, 0,
-                                                      block_count(first.over_classes.classes), nullptr, at[0]);
-                         }),
-                 sums_of(1, 1, [&](double** at) {
-                   kernels().information_sums(kind, first.over_rows, q.over_rows, 0, block_count(first.over_rows.classes),
-                                              nullptr, at[0]);
-                 })));
+      const auto measure = [&](const source& a, const source& b, double** at) {
+        kernels().information_sums(kind, a, b, 0, blocks, {{at[0], at[2]}, {at[1], at[3]}});
+      };
+      CHECK(same(sums_of(classes, 4, [&](double** at) { measure(first.over_classes, q.over_classes, at); }),
+                 sums_of(classes, 4, [&](double** at) { measure(first.over_rows, q.over_rows, at); })));
     }
   });
 }

@@ -40,13 +40,13 @@ TEST_CASE("ordered_sum has the same bits for any number of threads, and is right
     x[i] = std::ldexp(static_cast<double>(state >> 11), static_cast<int>(i % 20));
     exact += static_cast<decltype(exact)>(state >> 11) << (i % 20);
   }
-  const double one = ordered_sum(x.data(), static_cast<index>(x.size()), {1, nullptr, nullptr});
+  const double one = rounded(ordered_sum(x.data(), static_cast<index>(x.size()), {1, nullptr, nullptr}));
   CHECK(one == static_cast<double>(exact));
   for (int threads = 2; threads <= 8; ++threads)
-    CHECK(ordered_sum(x.data(), static_cast<index>(x.size()), {threads, nullptr, nullptr}) == one);
-  CHECK(ordered_sum(x.data(), 0, {}) == 0);
+    CHECK(rounded(ordered_sum(x.data(), static_cast<index>(x.size()), {threads, nullptr, nullptr})) == one);
+  CHECK(rounded(ordered_sum(x.data(), 0, {})) == 0);
   const double inf[] = {1, INFINITY, 2};
-  CHECK(ordered_sum(inf, 3, {}) == INFINITY);
+  CHECK(rounded(ordered_sum(inf, 3, {})) == INFINITY);
 }
 
 TEST_CASE("ordered_sum has the same bits for any number of threads where the order shows") {
@@ -59,8 +59,8 @@ TEST_CASE("ordered_sum has the same bits for any number of threads where the ord
     x[x.size() - 1 - i] = -x[i];
   }
   const index n = static_cast<index>(x.size());
-  const double one = ordered_sum(x.data(), n, {1, nullptr, nullptr});
-  for (int threads = 2; threads <= 8; ++threads) CHECK(ordered_sum(x.data(), n, {threads, nullptr, nullptr}) == one);
+  const double one = rounded(ordered_sum(x.data(), n, {1, nullptr, nullptr}));
+  for (int threads = 2; threads <= 8; ++threads) CHECK(rounded(ordered_sum(x.data(), n, {threads, nullptr, nullptr})) == one);
 }
 
 TEST_CASE("a long call asks between waves whether to go on, and stops when told") {
@@ -88,7 +88,7 @@ TEST_CASE("what a chunk throws is thrown by the call, whichever thread it was on
                     std::bad_alloc);
     CHECK(done < 1000);
   }
-  CHECK(ordered_sum(nullptr, 0, {}) == 0);   // and the next call is as good as any
+  CHECK(rounded(ordered_sum(nullptr, 0, {})) == 0);   // and the next call is as good as any
 }
 
 TEST_CASE("long units are taken as runs of blocks, all of them once and in order") {
@@ -153,18 +153,18 @@ TEST_CASE("the caller's floating-point environment neither matters nor changes")
 
 TEST_CASE("a fork after use does not hang the child") {
   std::vector<double> x(1 << 18, 1.0);
-  REQUIRE(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr}) == 1 << 18);
+  REQUIRE(rounded(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr})) == 1 << 18);
   const pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     alarm(20);   // a hang ends here
-    _exit(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr}) == 1 << 18 ? 0 : 1);
+    _exit(rounded(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr})) == 1 << 18 ? 0 : 1);
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
-  CHECK(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr}) == 1 << 18);
+  CHECK(rounded(ordered_sum(x.data(), static_cast<index>(x.size()), {2, nullptr, nullptr})) == 1 << 18);
 }
 
 }  // namespace crossent

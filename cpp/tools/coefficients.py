@@ -77,6 +77,9 @@ if __name__ == "__main__":
     show("exp q, steps of 1/8", q, lambda h: h**2 / exp(h), -edge_of_eighths, edge_of_eighths, (2, None))
     show("exp q, steps of 1", q, lambda h: h**2 / exp(h), -edge, edge, (None, 9))
     show("expm1 q", q, lambda h: abs(h**2 / expm1(h)) if h else mpf(0), -edge, edge, (5, 10))
+    # e^h = 1 + h r(h), to what float32 rows need
+    r = lambda h: expm1(h) / h if abs(h) > mpf("1e-25") else mpf(1)
+    show("short exp r", r, lambda h: abs(h) / exp(h), -edge, edge, (None, 7))
     # (e^-d - 1 + d) / d^2, which the forward divergence has near 0: its gradient is relative to nothing larger
     near = lambda d: (expm1(-d) + d) / d**2 if abs(d) > mpf("1e-20") else mpf(1) / 2 - d / 6
     show("near phi*", near, lambda d: 1 / near(d), mpf(-2), mpf(1), (8, None))
@@ -84,6 +87,7 @@ if __name__ == "__main__":
     edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
     p = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z > mpf("1e-30") else mpf(2) / 3 + 2 * z / 5
     show("log p", p, lambda z: z / 2, mpf(0), edge, (3, 6))
+    show("short log p", p, lambda z: z / 2, mpf(0), edge, (None, 3))
     # log(1 + e) = e - e^2 / 2 + e^3 q(e) on [0, 1]
     q = lambda e: (log1p(e) - e + e**2 / 2) / e**3
     c, error = rounded_in_turn(q, lambda e: e**3 / log1p(e), mpf("1e-6"), mpf(1), 7)

@@ -33,7 +33,7 @@ constexpr index pack_rows = 16;  // arrays of rows are read in steps of up to th
 constexpr index tile_classes = 128;  // classes of a tile that are held on the stack; a tile: as many rows as a pack has lanes
 constexpr index batch_tiles = batch_rows / 8;  // tiles of a batch, at most
 constexpr index tile_bytes = block_classes * 64;
-constexpr index row_sums_bytes = 256;  // of the sums of a row whose blocks are summed in several calls
+constexpr int tiny_sums_exponent = 500;
 
 constexpr index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
 
@@ -118,6 +118,12 @@ struct probability_sums {
   double* mass;  // sum b
   double* mass_without_max;  // the same without the classes whose logit is the maximum
   double* smoothing_gap_to_max;  // sum weight (max - x)
+};
+
+// Sums over blocks as hi + lo: one entry per (row, block), at [row * blocks + block]. The second one, which not all kernels have,
+// is of terms that may be subnormal, and times 2^tiny_sums_exponent.
+struct block_sums {
+  double *hi[2], *lo[2];
 };
 
 // A loss in -log p, of rows of class indices or of class probabilities, and its gradient.
@@ -239,11 +245,11 @@ struct dtype_kernels {
   void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                      index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy,
                      double* value);
-  // The entropy of the softmax of each row; out is padded to pack_rows. Blocks are summed in order: in one call, or in several,
-  // between which `sums` keeps row_sums_bytes for each row, padded to pack_rows. `out` is written with the last block.
-  void (*entropy)(const source&, const row_statistics&, index block_begin, index block_end, void* sums, double* out);
-  // sum g p, or sum g (probs == nullptr), of each row; its blocks in order, as those of `entropy`
-  void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, void* sums, double* out);
+  // Of the entropy of the softmax: sum e (max - x) of each block, and from its sum over a row that row's entropy.
+  void (*gap_sums_of_logits)(const source&, const row_statistics&, index block_begin, index block_end, const block_sums&);
+  void (*entropy_of_logits)(index rows, const row_statistics&, const double* gap_sum, double* out);
+  // sum g p, or sum g (probs == nullptr), of each block
+  void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, const block_sums&);
   // out_c = p_c (g_c - sum) scale
   void (*write_softmax_backward)(const source& grad, const source& probs, const sink&, index block_begin, index block_end,
                                  const double* sum, double scale);
@@ -273,9 +279,11 @@ struct kernel_table {
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
   // exp((hi + lo) / divisor)
   double (*exp_quotient)(double hi, double lo, double divisor);
-  // The measure of each row; its blocks in order, as those of `entropy`.
-  void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end, void* sums,
-                           double* out);
+  // A measure of each block, with its tiny terms apart.
+  void (*information_sums)(information, const source& p, const source& q, index block_begin, index block_end,
+                           const block_sums&);
+  // vmath for what is rounded to float32 in the end, of arrays of doubles: exp(x) normal; x = 0 or >= 2^-1000
+  map_kernel short_exp, short_log1p;
   // The sum of n <= 1024 doubles as hi + lo.
   void (*sum)(index n, const double* x, double* hi, double* lo);
 };

@@ -12,9 +12,9 @@
 #include <thread>
 #endif
 
-#include "core/double_double.hpp"
 #include "core/fp_environment.hpp"
 #include "core/kernels.hpp"
+#include "core/merge_tree.hpp"
 #include "core/thread_pool.hpp"
 
 namespace crossent {
@@ -58,7 +58,7 @@ struct wave {
   std::atomic<index> next{begin};
   index rest = end;   // where the next wave begins
   std::atomic<bool> failed{false};
-  std::exception_ptr error;
+  std::exception_ptr error = nullptr;
 
   // On this thread and `others` at most. Where it is not known that the work is `long`, its first chunks tell whether to wake
   // them. Without a `caller` there is time for all of it.
@@ -163,18 +163,17 @@ void run_parallel(index units, index unit_work, int threads, const execution& e,
   for (index begin = 0; begin < units; caller.ask()) begin = run(begin, &caller);
 }
 
-double ordered_sum(const double* x, index n, const execution& e) {
+double_double<double> ordered_sum(const double* x, index n, const execution& e) {
   const index blocks = (n + sum_block - 1) / sum_block;
-  std::vector<double> hi(static_cast<std::size_t>(blocks)), lo(static_cast<std::size_t>(blocks));
+  std::vector<double_double<double>> sums(static_cast<std::size_t>(blocks));
   const auto& k = kernels();
   parallel_for(blocks, sum_block, threads_for(n, e), e, [&](index begin, index end, int) {
-    for (index b = begin; b < end; ++b)
-      k.sum(std::min(sum_block, n - b * sum_block), x + b * sum_block, &hi[static_cast<std::size_t>(b)],
-            &lo[static_cast<std::size_t>(b)]);
+    for (index b = begin; b < end; ++b) {
+      double_double<double>& sum = sums[static_cast<std::size_t>(b)];
+      k.sum(std::min(sum_block, n - b * sum_block), x + b * sum_block, &sum.hi, &sum.lo);
+    }
   });
-  double_double<double> total{};
-  for (std::size_t b = 0; b < hi.size(); ++b) total += double_double{hi[b], lo[b]};
-  return rounded(total);
+  return sum_levels(blocks, sums.data());
 }
 
 }  // namespace crossent

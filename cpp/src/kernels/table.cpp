@@ -53,7 +53,8 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.divergence_sums = divergence_sums<T>;
   k.write_divergence = write_divergence<T>;
   if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
-  k.entropy = entropy_of_logits<T>;
+  k.gap_sums_of_logits = gap_sums_of_logits<T>;
+  k.entropy_of_logits = entropy_of_logits<T>;
   k.sum_products = sum_products<T>;
   k.write_softmax_backward = write_softmax_backward<T>;
   k.write_log_softmax_backward = write_log_softmax_backward<T>;
@@ -90,6 +91,10 @@ constexpr kernel_table table() {
   t.cross_entropy = cross_entropy;
   t.exp_quotient = exp_quotient;
   t.information_sums = information_sums;
+  t.short_exp = [](const void* x, void* out, index n) {
+    map<double>(x, out, n, [](doubles v) { return short_exp_scaled(v, set1(0.0), magic_of(set1(0.0))); });
+  };
+  t.short_log1p = [](const void* x, void* out, index n) { map<double>(x, out, n, [](doubles v) { return short_log1p(v); }); };
   t.sum = sum;
   return t;
 }

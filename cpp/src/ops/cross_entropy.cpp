@@ -44,11 +44,11 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
 };
 
 // exp(mean) with the digits of the mean that a double does not hold: of a mean of 700 the last one is 2^-43, and 500 ulp of
-// its exponential. losses: of `rows` rows, then their rounding errors, then room for a number.
-double exp_mean(double* losses, index rows, double denominator, const execution& e) {
-  const double sum = ordered_sum(losses, rows, e);
-  losses[2 * rows] = -sum;
-  return kernels().exp_quotient(sum, ordered_sum(losses, 2 * rows + 1, e), denominator);
+// its exponential. losses: of `rows` rows, then their rounding errors.
+double exp_mean(const double* losses, index rows, double denominator, const execution& e) {
+  const double_double<double> sum = ordered_sum(losses, rows, e);
+  const double hi = rounded(sum), errors = rounded(ordered_sum(losses + rows, rows, e));
+  return kernels().exp_quotient(hi, (sum.hi - hi) + (sum.lo + errors), denominator);
 }
 
 void compute(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
@@ -57,7 +57,7 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   row_plan plan = make_plan(logits, options.axis, 1.0, grad);
   const index rows = plan.rows;
   const bool exponential = options.reduction == reduction_kind::exp_mean;
-  const row_buffer losses(loss.data ? new_row_buffer(exponential ? 2 * rows + 1 : rows) : nullptr);
+  const row_buffer losses(loss.data ? new_row_buffer(exponential ? 2 * rows : rows) : nullptr);
   const targets y(indices, rows, options, plan.classes, plan.type, plan.writes(), e);
   double denominator = plan.writes() ? y.denominator(e) : 1;
   const upstream coefficients(options.grad_output, plan.type, denominator);

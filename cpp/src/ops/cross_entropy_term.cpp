@@ -1,7 +1,9 @@
 #include "ops/cross_entropy_term.hpp"
 
 #include <algorithm>
+#include <utility>
 
+#include "core/merge_tree.hpp"
 #include "core/number.hpp"
 
 namespace crossent {
@@ -22,7 +24,7 @@ cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets
     : plan_(plan), logits_(logits), y_(y), upstream_(u), options_(options), share_(share), smoothed_(y.smoothed()) {
   if (probabilities.data != nullptr) probabilities_ = plan.read(probabilities, options.axis, 1.0, false);
   if (!needs_argmax()) return;
-  plan.sums = summation::any_order;
+  plan.with_sums = true;
   if (smoothed_) sum_class_weights(e);
   if (options.weight.data != nullptr) pack_class_weights(e);
 }
@@ -35,11 +37,8 @@ void cross_entropy_term::sum_class_weights(const execution& e) {
     else
       for (index c = begin; c < end; ++c) sum += y_.weight(c);
   });
-  for (const double_double<double>& sum : sums) {
-    block_weights_.push_back(rounded(sum));
-    weight_sum_ += sum.hi;
-    weight_sum_ += sum.lo;
-  }
+  for (const double_double<double>& sum : sums) block_weights_.push_back(rounded(sum));
+  weight_sum_ = sum_levels(plan_.blocks(), sums.data());
 }
 
 void cross_entropy_term::pack_class_weights(const execution& e) {
@@ -86,15 +85,22 @@ void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index
 }
 
 double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* gaps, const double* mass) const {
-  if (batch.blocks == 1) return gaps[0];
+  struct gaps_to_max {
+    double max;
+    double_double<double> gap, mass;
+  };
   const double* max = batch.in[logits_].statistics_of_blocks().max + row * batch.blocks;
-  double_double<double> sum{};
-  for (index b = 0; b < batch.blocks; ++b) {
-    const double block_max = max[b] == -__builtin_inf() ? 0 : max[b];
-    sum += gaps[b];
-    sum += mass[b] == 0 ? 0 : mass[b] * (batch.in[logits_].statistics.max[row] - block_max);
-  }
-  return rounded(sum);
+  const auto leaf = [&](index b) { return gaps_to_max{max[b], {gaps[b], 0}, {mass[b], 0}}; };
+  const auto finite = [](double m) { return m == -__builtin_inf() ? 0 : m; };   // gaps of a block of -inf are to 0
+  const auto moved = [&](const gaps_to_max& g, double to) {
+    const double by = finite(to) - finite(g.max), weight = rounded(g.mass);
+    return g.gap + (weight == 0 || by == 0 ? 0 : weight * by);
+  };
+  const auto merge = [&](const gaps_to_max& a, const gaps_to_max& b) {
+    const double top = b.max > a.max ? b.max : a.max;
+    return gaps_to_max{top, moved(a, top) + moved(b, top), a.mass + b.mass};
+  };
+  return rounded(merge_tree(batch.blocks, leaf, merge).gap);
 }
 
 void cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_state& state) const {
@@ -104,13 +110,10 @@ void cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_sta
   for (index i = 0; i < batch.count; ++i) {
     const index at = i * batch.blocks, max_block = batch.in[logits_].statistics.max_block[i];
     r.target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, sums.mass + at);
-    double_double<double> mass{}, without_max{};
-    for (index b = 0; b < batch.blocks; ++b) {
-      mass += sums.mass[at + b];
-      without_max += b == max_block ? sums.mass_without_max[at + b] : sums.mass[at + b];
-    }
-    r.mass[i] = rounded(mass);
-    r.mass_without_max[i] = rounded(without_max);
+    r.mass[i] = rounded(sum_tree(batch.blocks, sums.mass + at));
+    const double whole_max_block = std::exchange(sums.mass[at + max_block], sums.mass_without_max[at + max_block]);
+    r.mass_without_max[i] = rounded(sum_tree(batch.blocks, sums.mass + at));
+    sums.mass[at + max_block] = whole_max_block;
     const char* row = batch.in[probabilities_].x[i];
     r.argmax_probability[i] = row ? load_rounded(row + r.argmax[i] * q.class_stride, q.type, plan_.type) : 0;
   }

@@ -122,7 +122,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   op.y = &y;
   op.divergence_upstream = &divergence_upstream;
   op.divergence = make_divergence_term(plan, 0, teacher, divergence, how.alpha, power);
-  if (!op.divergence->sums_while_writing() || !plan.writes()) plan.sums = summation::any_order;
+  if (!op.divergence->sums_while_writing() || !plan.writes()) plan.with_sums = true;
   plan.cost = heavy;
   if (with_cross_entropy) {
     const int cross_entropy_logits = t == 1 ? 0 : plan.read(logits, options.axis, 1.0);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/double_double.hpp"
+#include "core/merge_tree.hpp"
 #include "core/number.hpp"
 
 namespace crossent {
@@ -11,9 +11,7 @@ namespace {
 
 // The sum of the blocks of a row, with its rounding errors.
 double_double<double> sum_of_blocks(const std::vector<double>& x, const row_batch& batch, index row) {
-  double_double<double> sum{};
-  for (index b = 0; b < batch.blocks; ++b) sum += x[static_cast<std::size_t>(row * batch.blocks + b)];
-  return sum;
+  return sum_tree(batch.blocks, x.data() + row * batch.blocks);
 }
 
 // log((x + x_lo) / rounded), 0 where the rounded number is, or is not finite.

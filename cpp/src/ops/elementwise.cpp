@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/fp_environment.hpp"
+#include "core/merge_tree.hpp"
 #include "core/number.hpp"
 #include "core/parallel.hpp"
 #include "core/streaming.hpp"
@@ -90,7 +91,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const bool summed = loss.data != nullptr && !each;
   const bool stream =
       grad.data != nullptr && grad.data != x.data && grad.data != target.data && count * item_size(type) > streamed_bytes;
-  std::vector<double> sums(static_cast<std::size_t>(summed ? blocks : 0));
+  std::vector<double_double<double>> sums(static_cast<std::size_t>(summed ? blocks : 0));
 
   const int threads = threads_for(count, e);
   const std::unique_ptr<element_buffers[]> buffers(new element_buffers[static_cast<std::size_t>(threads)]);
@@ -105,7 +106,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
       char* grad_at = grad_to.data ? grad_to.direct(first, b.n, type) : nullptr;
       if (loss_to.data) b.loss = loss_at ? loss_at : buffer.loss;
       if (grad_to.data) b.grad = grad_at ? grad_at : buffer.grad;
-      if (summed) b.sum = &sums[static_cast<std::size_t>(k)];
+      if (summed) b.sum = &sums[static_cast<std::size_t>(k)].hi;
       bool unsure = false;
       if (options.check_target && !check_first) b.outside = &unsure;
       b.stream = stream && grad_at;
@@ -120,7 +121,8 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
     if (stream) stream_fence();
   });
   if (outside) check_target(target, e);
-  if (summed) store_number(loss.data, loss.type, reduced(ordered_sum(sums.data(), blocks, e), options.reduction, denominator));
+  if (!summed) return;
+  store_number(loss.data, loss.type, reduced(sum_levels(blocks, sums.data()), options.reduction, denominator));
 }
 
 }  // namespace

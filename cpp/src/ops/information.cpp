@@ -6,6 +6,7 @@
 #include "core/fp_environment.hpp"
 #include "rows/row_chunks.hpp"
 #include "rows/row_driver.hpp"
+#include "rows/summed_blocks.hpp"
 
 namespace crossent {
 namespace {
@@ -33,27 +34,28 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   if (lanes_over_rows) count = (count + lanes - 1) / lanes * lanes;
   const int threads = threads_for(rows * classes, e);
   const index blocks = block_count(classes), work = work_of(count, classes, heavy);
-  line_memory kept;   // the sums of rows that take several calls
-  if (work > longest_unit) kept.reserve(threads * count * row_sums_bytes);
+  struct alignas(64) slot_sums : summed_blocks {};
+  std::vector<slot_sums> sums(static_cast<std::size_t>(threads));
+  for (slot_sums& of_slot : sums) of_slot.reserve(count, blocks, true);
   parallel_for_runs((rows + count - 1) / count, blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
     const char *rows_a[batch_rows], *rows_b[batch_rows];
     index strides_a[batch_tiles], strides_b[batch_tiles];
-    double sums[batch_rows];
+    double row_sums[batch_rows];
+    summed_blocks& of_slot = sums[static_cast<std::size_t>(slot)];
     const index first = unit * count, n = std::min(count, rows - first);
     point_at_rows(a, first, n, lanes, rows_a, strides_a, count);
     point_at_rows(b, first, n, lanes, rows_b, strides_b, count);
-    char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * count * row_sums_bytes;
     kernels().information_sums(kind, {rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, round_to_float, strides_a},
                                {rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, round_to_float, strides_b}, begin,
-                               end, kept_here, sums);
+                               end, of_slot.out());
     if (end < blocks) return;
-    for (index i = 0; i < n; ++i) sums[i] /= unit_of_logarithm;
-    store_rows(to, first, n, sums);
+    for (index i = 0; i < n; ++i) row_sums[i] = of_slot.row_with_tiny(i) / unit_of_logarithm;
+    store_rows(to, first, n, row_sums);
   });
 }
 
 struct entropy_batch : batch_state {
-  line_memory sums;   // of a batch whose blocks are summed in several calls
+  summed_blocks gap_sums;
   double value[batch_rows] = {};
 };
 
@@ -61,12 +63,16 @@ class entropy_operation : public row_operation<entropy_batch> {
  public:
   explicit entropy_operation(const row_array& result) : result_(result) {}
 
+  void prepare_sums(row_batch& batch) override { state(batch).gap_sums.reserve(batch_rows, batch.blocks); }
   void sum(row_batch& batch, index begin, index end) override {
-    entropy_batch& s = state(batch);
-    if (end - begin < batch.blocks && s.sums.data() == nullptr) s.sums.reserve(batch_rows * row_sums_bytes);
-    batch.plan->kernel().entropy(batch.input(0), batch.in[0].statistics, begin, end, s.sums.data(), s.value);
+    batch.plan->kernel().gap_sums_of_logits(batch.input(0), batch.in[0].statistics, begin, end, state(batch).gap_sums.out());
   }
-  void finish(row_batch& batch) override { store_rows(result_, batch.first, batch.count, state(batch).value); }
+  void finish(row_batch& batch) override {
+    entropy_batch& s = state(batch);
+    for (index i = 0; i < batch.count; ++i) s.value[i] = s.gap_sums.row(i);
+    batch.plan->kernel().entropy_of_logits(batch.count, batch.in[0].statistics, s.value, s.value);
+    store_rows(result_, batch.first, batch.count, s.value);
+  }
 
  private:
   row_array result_;
@@ -96,7 +102,7 @@ void kl_div_rows(const view& log_probs, const view& target, bool log_target, int
 void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
   row_plan plan = make_plan(logits, axis, 1.0, {});
-  plan.sums = summation::in_order;
+  plan.with_sums = true;
   entropy_operation operation(row_array(out, -1));
   run_rows(plan, operation, e);
 }

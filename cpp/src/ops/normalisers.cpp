@@ -6,6 +6,7 @@
 #include "rows/row_chunks.hpp"
 #include "rows/row_driver.hpp"
 #include "rows/row_inputs.hpp"
+#include "rows/summed_blocks.hpp"
 
 namespace crossent {
 namespace {
@@ -82,31 +83,30 @@ void run_pairs(const view& grad, const view& other, int axis, const mutable_view
   const bool lanes_over_rows = choose_lanes_over_rows(a, classes, few_summed_classes);
   const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
   const int threads = threads_for(rows * classes, e);
-  struct alignas(64) row_totals {
-    double of[pack_rows];
+  struct alignas(64) slot_sums : summed_blocks {
+    alignas(64) double of_rows[pack_rows];
   };
-  std::vector<row_totals> totals(static_cast<std::size_t>(threads));
-  line_memory kept;   // the sums of rows that take several calls
-  if (work > longest_unit) kept.reserve(threads * pack_rows * row_sums_bytes);
+  std::vector<slot_sums> sums(static_cast<std::size_t>(threads));
+  for (slot_sums& of_slot : sums) of_slot.reserve(count, blocks);
   // All blocks are summed, then all are written: twice as many.
-  parallel_for_runs(
-      (rows + count - 1) / count, 2 * blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
-        const char *rows_a[pack_rows], *rows_b[pack_rows];
-        char* rows_out[pack_rows];
-        index strides_a[2], strides_b[2], strides_out[2];
-        const index first = unit * count, n = std::min(count, rows - first);
-        point_at_rows(a, first, n, k.lanes, rows_a, strides_a, count);
-        point_at_rows(b, first, n, k.lanes, rows_b, strides_b, count);
-        point_at_rows(to, first, n, k.lanes, rows_out, strides_out);
-        const source from_a{rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, false, strides_a};
-        const source from_b{rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, false, strides_b};
-        double* const total = totals[static_cast<std::size_t>(slot)].of;
-        char* const kept_here = kept.data() == nullptr ? nullptr : kept.data() + slot * pack_rows * row_sums_bytes;
-        if (begin < blocks) sum(k, from_a, from_b, begin, std::min(end, blocks), kept_here, total);
-        if (end > blocks)
-          write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, strides_out},
-                std::max(begin, blocks) - blocks, end - blocks, total);
-      });
+  parallel_for_runs((rows + count - 1) / count, 2 * blocks, work, threads, e,
+                    [&](index unit, index begin, index end, index slot) {
+                      const char *rows_a[pack_rows], *rows_b[pack_rows];
+                      char* rows_out[pack_rows];
+                      index strides_a[2], strides_b[2], strides_out[2];
+                      const index first = unit * count, n = std::min(count, rows - first);
+                      point_at_rows(a, first, n, k.lanes, rows_a, strides_a, count);
+                      point_at_rows(b, first, n, k.lanes, rows_b, strides_b, count);
+                      point_at_rows(to, first, n, k.lanes, rows_out, strides_out);
+                      const source from_a{rows_a, n, classes, a.class_stride, a.type, lanes_over_rows, false, strides_a};
+                      const source from_b{rows_b, n, classes, b.class_stride, b.type, lanes_over_rows, false, strides_b};
+                      slot_sums& s = sums[static_cast<std::size_t>(slot)];
+                      if (begin < blocks) sum(k, from_a, from_b, begin, std::min(end, blocks), s.out());
+                      if (end <= blocks) return;
+                      for (index i = 0; i < n && begin <= blocks; ++i) s.of_rows[i] = s.row(i);
+                      write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, strides_out},
+                            std::max(begin, blocks) - blocks, end - blocks, s.of_rows);
+                    });
 }
 
 }  // namespace
@@ -141,8 +141,8 @@ void softmax_backward(const view& grad_output, const view& probs, int axis, doub
   const default_environment environment;
   run_pairs(
       grad_output, probs, axis, out, e,
-      [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, void* kept, double* sums) {
-        k.sum_products(g, &p, begin, end, kept, sums);
+      [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, const block_sums& sums) {
+        k.sum_products(g, &p, begin, end, sums);
       },
       [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, index begin, index end,
           const double* sums) { k.write_softmax_backward(g, p, to, begin, end, sums, 1 / temperature); });
@@ -153,8 +153,8 @@ void log_softmax_backward(const view& grad_output, const view& log_probs, int ax
   const default_environment environment;
   run_pairs(
       grad_output, log_probs, axis, out, e,
-      [](const dtype_kernels& k, const source& g, const source&, index begin, index end, void* kept, double* sums) {
-        k.sum_products(g, nullptr, begin, end, kept, sums);
+      [](const dtype_kernels& k, const source& g, const source&, index begin, index end, const block_sums& sums) {
+        k.sum_products(g, nullptr, begin, end, sums);
       },
       [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, index begin, index end,
           const double* sums) { k.write_log_softmax_backward(g, l, to, begin, end, sums, 1 / temperature); });

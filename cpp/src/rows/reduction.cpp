@@ -8,9 +8,9 @@
 
 namespace crossent {
 
-double reduced(double sum, reduction_kind how, double denominator) {
-  if (how == reduction_kind::sum) return sum;
-  return denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : sum / denominator;
+double reduced(double_double<double> sum, reduction_kind how, double denominator) {
+  if (how == reduction_kind::sum) return rounded(sum);
+  return denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : rounded(sum) / denominator;
 }
 
 void reduce(const double* losses, index rows, reduction_kind how, double denominator, const mutable_view& out,

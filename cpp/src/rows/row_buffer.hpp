@@ -1,4 +1,4 @@
-// Memory for a number per row, which a reduction adds up.
+// Memory: for a number per row, which a reduction adds up; and for what a thread has of its own.
 #pragma once
 
 #include <sys/mman.h>
@@ -34,5 +34,20 @@ inline row_buffer new_row_buffer(index count) {
 #endif
   return row_buffer(static_cast<double*>(p), free_row_buffer{large});
 }
+
+// Whole lines of memory, not initialised.
+class line_memory {
+ public:
+  void reserve(index bytes) {
+    at_.reset(static_cast<char*>(::operator new(static_cast<std::size_t>((bytes + 63) / 64 * 64), std::align_val_t{64})));
+  }
+  char* data() const { return at_.get(); }
+
+ private:
+  struct free {
+    void operator()(char* p) const { ::operator delete(p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<char, free> at_;
+};
 
 }  // namespace crossent

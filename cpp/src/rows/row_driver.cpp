@@ -90,7 +90,7 @@ void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads
       take_statistics(plan, batch, 0, batch.blocks, tiles.of(worker));
       merge_blocks(plan, batch);
       steps.prepare_sums(batch);
-      if (plan.sums != summation::none) steps.sum(batch, 0, batch.blocks);
+      if (plan.with_sums) steps.sum(batch, 0, batch.blocks);
       steps.finish(batch);
       if (plan.writes()) steps.write(batch, 0, batch.blocks);
       steps.complete(batch);
@@ -135,13 +135,12 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
     over_batches(rows * blocks, [&](row_batch& batch) {
       merge_blocks(plan, batch);
       steps.prepare_sums(batch);
-      if (plan.sums == summation::none) steps.finish(batch);
+      if (!plan.with_sums) steps.finish(batch);
     });
-    if (plan.sums == summation::any_order)
+    if (plan.with_sums) {
       over_ranges([&](row_batch& batch, index begin, index end, int) { steps.sum(batch, begin, end); });
-    for (index k = 0; k < ranges && plan.sums == summation::in_order; ++k)
-      over_batches(work / ranges, [&](row_batch& batch) { steps.sum(batch, range_begin(k), range_begin(k + 1)); });
-    if (plan.sums != summation::none) over_batches(rows * blocks, [&](row_batch& batch) { steps.finish(batch); });
+      over_batches(rows * blocks, [&](row_batch& batch) { steps.finish(batch); });
+    }
     if (plan.writes()) over_ranges([&](row_batch& batch, index begin, index end, int) { steps.write(batch, begin, end); });
     for (index k = 0; k < count; ++k) steps.complete(flight[static_cast<std::size_t>(k)]);
   }

@@ -5,24 +5,10 @@
 #include <memory>
 
 #include "core/parallel.hpp"
+#include "rows/row_buffer.hpp"
 #include "rows/row_plan.hpp"
 
 namespace crossent {
-
-// Memory that starts at a line of it; not initialised.
-class line_memory {
- public:
-  void reserve(index bytes) {
-    at_.reset(static_cast<char*>(::operator new(static_cast<std::size_t>(bytes), std::align_val_t{64})));
-  }
-  char* data() const { return at_.get(); }
-
- private:
-  struct free {
-    void operator()(char* p) const { ::operator delete(p, std::align_val_t{64}); }
-  };
-  std::unique_ptr<char, free> at_;
-};
 
 // The rows of a batch in one input, and their statistics.
 struct alignas(64) input_rows {
@@ -86,7 +72,7 @@ class row_steps {
   virtual std::unique_ptr<batch_state> new_state() const { return nullptr; }
   virtual void load(row_batch&) {}                       // before the inputs are read: targets and weights
   virtual void prepare_sums(row_batch&) {}               // once the blocks are merged
-  virtual void sum(row_batch&, index begin, index end);  // over the classes of blocks, unless the plan has none
+  virtual void sum(row_batch&, index begin, index end);  // over the classes of blocks, where the plan is with sums
   virtual void finish(row_batch&) {}                     // losses, factors and coefficients of the rows
   virtual void write(row_batch&, index begin, index end);   // entries of the output, if there is one
   virtual void complete(row_batch&) {}  // single entries, and losses that are known once all blocks are written

@@ -219,7 +219,7 @@ double targets::sum_weights(bool class_weights, const execution& e) const {
     load(first, count, y, class_weight, v, !class_weights);
     for (index i = 0; i < count && class_weights; ++i) v[i] *= class_weight[i];
   });
-  return ordered_sum(weights.get(), rows(), e);
+  return rounded(ordered_sum(weights.get(), rows(), e));
 }
 
 void upstream::load(index first, index count, const double* row_weight, double* g) const {

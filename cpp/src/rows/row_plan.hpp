@@ -54,8 +54,6 @@ struct row_input {
   bool with_statistics = true;   // false: it is only read along with the others
 };
 
-enum class summation : std::uint8_t { none, any_order, in_order };   // of the blocks of a batch
-
 struct row_plan {
   dtype type = dtype::float32;   // of the arithmetic
   index rows = 0, classes = 0;
@@ -63,7 +61,7 @@ struct row_plan {
   row_array out;                 // out.data == nullptr: nothing is written
   bool lanes_over_rows = false, stream = false;
   bool cache_exponentials = false;   // of the first input, for write_cached_gradient
-  summation sums = summation::none;
+  bool with_sums = false;            // row_steps::sum is called
   index cost = 1;                    // of an element: 1, or `heavy`
 
   bool writes() const { return out.data != nullptr; }

@@ -8,9 +8,9 @@ namespace crossent {
 namespace {
 
 template <class T>
-void sum_products(const source& grad, const source* probs, index begin, index end, void* sums, double* out) {
+void sum_products(const source& grad, const source* probs, index begin, index end, const block_sums& out) {
   const bool with_probs = probs != nullptr;
-  sum_rows<T, product_sums<T>, 2>({grad, with_probs ? *probs : grad}, begin, end, sums, out, [=](index, auto) {
+  sum_rows<T, product_sums<T>, 2>({grad, with_probs ? *probs : grad}, begin, end, out, [=](index, auto) {
     return [=](product_sums<T>& s, const pack<T>* x) { add_product(s, x[0], with_probs ? x[1] : set1<T>(1)); };
   });
 }

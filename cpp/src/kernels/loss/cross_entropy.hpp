@@ -31,12 +31,24 @@ CROSSENT_INLINE doubles times(doubles c, doubles x) { return select(c != set1(0.
 CROSSENT_INLINE double_double<doubles> times(double_double<doubles> c, double_double<doubles> x) {
   return select(c.hi == set1(0.0), exact(set1(0.0)), c * x);
 }
+// x / divisor, of doubles by its inverse: one division for several numbers.
+template <class N> struct division {
+  N divisor;
+  CROSSENT_INLINE_MEMBER explicit division(N by) : divisor(by) {}
+  CROSSENT_INLINE_MEMBER N operator()(N x) const { return x / divisor; }
+};
+template <> struct division<doubles> {
+  doubles inverse;
+  CROSSENT_INLINE_MEMBER explicit division(doubles by) : inverse(set1(1.0) / by) {}
+  CROSSENT_INLINE_MEMBER doubles operator()(doubles x) const { return x * inverse; }
+};
 // exp(x - max), 0 for x = -inf. The difference of floats errs by 2^-53 of 104 at most, unless nothing is left of the
 // exponential.
 template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max) {
   const doubles zero = set1(0.0);
-  const doubles u = std::is_same_v<N, doubles> ? exp_scaled(at_least(x - max, lowest_exponent(zero)), magic_of(zero))
-                                               : exp_of(exp_argument_of(x, max, inverse_temperature{}, zero));
+  const doubles u = std::is_same_v<N, doubles>
+                        ? short_exp_scaled(at_least(x - max, lowest_exponent(zero)), zero, magic_of(zero))
+                        : exp_of(exp_argument_of(x, max, inverse_temperature{}, zero));
   return select(x != set1(-constants<double>::infinity), u, zero);
 }
 
@@ -79,11 +91,10 @@ template <class N> struct smoothing {
         weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))) {}
 };
 
-// v (sum b (-log p) + z logsumexp^2), from the weighted gaps to the maximum and the coefficients of log(1 + tail).
+// v (sum b (-log p) + z logsumexp^2), from the weighted gaps to the maximum and the coefficients of log_sum.
 template <bool probabilities, class N>
 CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s,
-                             N tail) {
-  const N log_sum = log1p(tail);
+                             N log_sum) {
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
   if constexpr (probabilities) {
@@ -131,7 +142,7 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
   }
   c.of_p = c.sum;
   if (r.z_loss != 0) {
-    const N twice_z = number<N>(set1(2 * r.z_loss)), slope = twice_z * (of(statistics.max) + log1p(row.tail));
+    const N twice_z = number<N>(set1(2 * r.z_loss)), slope = twice_z * (of(statistics.max) + log_sum_of(row.tail));
     c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny)));
     if constexpr (!probabilities) c.target.others = c.target.others + slope;
     c.max.others = c.max.others + slope;
@@ -149,31 +160,36 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
   const smoothing<doubles> s_rounded(r);
-  const N divisor = number<N>(set1(r.divisor));
+  const division<N> by_divisor(number<N>(set1(r.divisor)));
   // The three products and sums of a loss without smoothing may be rounded one by one.
-  const bool round_loss = std::is_same_v<N, doubles> || !(r.smoothed || r.z_loss != 0 || r.with_loss_lo);
+  const bool round_loss = !(r.smoothed || r.z_loss != 0 || r.with_loss_lo);
+  const auto loss_of = [&](index i, N tail) CROSSENT_INLINE_LAMBDA {
+    if constexpr (std::is_same_v<N, doubles>) return exact(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
+    else if (round_loss) return exact(loss_value<probabilities>(statistics, r, i, s_rounded, log1p(tail.hi)));
+    else return two_numbers(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
+  };
   for (index i = 0; i < r.count; i += 8) {
     const row_tail<N> row(load_tail(statistics, i), statistics.is_extended ? load<double>(statistics.tail_scaled + i) : zero);
     const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
     const coefficients<N> c = coefficients_of<probabilities>(statistics, r, i, s, row);
-    const auto loss = round_loss ? exact(loss_value<probabilities>(statistics, r, i, s_rounded, first_part(tail)))
-                                 : two_numbers(loss_value<probabilities>(statistics, r, i, s, tail));
+    const double_double<doubles> loss = loss_of(i, tail);
     store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
     if (r.with_loss_lo) store(r.loss_lo + i, loss.lo);
     if (!r.with_gradient) continue;
 
     const doubles g = load<double>(r.upstream + i);
-    const N one = number<N>(set1(1.0)), sum = one + tail, scale = number<N>(g) * v / divisor;
+    const N one = number<N>(set1(1.0)), scale = by_divisor(number<N>(g) * v);
+    const division<N> by_sum(one + tail);
     const doubles counts = r.z_loss != 0 ? set1(1.0) : one_number(c.sum);
     const mask<double> has_no_gradient = (first_part(v) == zero) | (counts == zero) | (g == zero);  // whatever is in the row
     const auto store_row = [&](double* to, doubles x)
                                CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
     const N twice_z = number<N>(set1(2 * r.z_loss));
     const auto store_entry = [&](double* to, N x, const class_coefficients<N>& of, N u) CROSSENT_INLINE_LAMBDA {
-      store_row(to, row.add_tiny(one_number(x / sum * scale), twice_z * u + -of.b, scale));
+      store_row(to, row.add_tiny(one_number(by_sum(x) * scale), twice_z * u + -of.b, scale));
     };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
-    store_row(r.gradient.factor, one_number(c.of_p * scale * (number<N>(inverse_max_term.hi, inverse_max_term.lo) / sum)));
+    store_row(r.gradient.factor, one_number(c.of_p * scale * by_sum(number<N>(inverse_max_term.hi, inverse_max_term.lo))));
     store_row(r.gradient.beta, one_number(scale * s.each));
     if constexpr (probabilities) {
       store_row(r.gradient.gamma, one_number(scale * s.keep));

@@ -102,7 +102,7 @@ template <class T> struct few_class_row {
   N inverse_max_term;
   row_tail<N> tail;
 
-  CROSSENT_INLINE_MEMBER few_class_row(const block_merging<T>& merging, const single_block& b, const merged_block<T>& m,
+  CROSSENT_INLINE_MEMBER few_class_row(const block_merging<T>& merging, const single_block& b, const row_numbers<T>& m,
                                        doubles x_y)
       : max(b.max),
         target(x_y),
@@ -110,14 +110,16 @@ template <class T> struct few_class_row {
         tail({tail_of_finite(b.max, m.tail.hi), m.tail.lo}, m.sum.hi * merging.unscaled) {}
 
   CROSSENT_INLINE_MEMBER doubles loss() const {
-    return tail.add_tiny((max - target) + inlined_log1p(first_part(tail.tail)), one, one);
+    const doubles log_sum = sizeof(T) == 4 ? short_log1p(first_part(tail.tail)) : inlined_log1p(first_part(tail.tail));
+    return tail.add_tiny((max - target) + log_sum, one, one);
   }
   // Of the terms, and the entry of the target.
   CROSSENT_INLINE_MEMBER void gradient(N scale, doubles& factor, doubles& of_target) const {
-    const N sum = one + tail.tail, u = number<N>(exp_below_max<N>(target, max));
+    const division<N> by_sum(one + tail.tail);
+    const N u = number<N>(exp_below_max<N>(target, max));
     const class_coefficients<N> c{one, number<N>(set1(-0.0))};  // others: 0 (0 - 1), as in coefficients_of
-    of_target = tail.add_tiny(one_number(entry(c, u, tail.tail) / sum * scale), -one, scale);
-    factor = one_number(scale * (inverse_max_term / sum));
+    of_target = tail.add_tiny(one_number(by_sum(entry(c, u, tail.tail)) * scale), -one, scale);
+    factor = one_number(scale * by_sum(inverse_max_term));
   }
 };
 
@@ -130,7 +132,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
   const unbiasing<T> unbias;
   const doubles zero = set1(0.0);
   const pack<T> none = set1<T>(0), next = set1<T>(1);
-  const N divisor = number<N>(set1(r.divisor));
+  const division<N> by_divisor(number<N>(set1(r.divisor)));
   alignas(pack_bytes) T buffer[tile_classes * lanes], terms[tile_classes * lanes], exponentials[tile_classes * lanes];
   for (index i = 0; i < r.count; i += lanes) {
     const index count = r.count - i < lanes ? r.count - i : lanes;
@@ -152,7 +154,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
     each<packs::packs>([&](int k) CROSSENT_INLINE_LAMBDA {
       const index row = i + 8 * k, left = count < 8 * k ? 0 : count - 8 * k;
       const single_block b{max.part[k], reference.part[k], exponent.part[k], sum[k], max_count.part[k]};
-      const few_class_row<T> rows(merging, b, merge(merging, b, t), target.part[k]);
+      const few_class_row<T> rows(merging, b, numbers_of(merging, b, t), target.part[k]);
       if (r.loss != nullptr) {
         doubles loss = rows.loss();
         if (absent > 0) loss = select(classes.part[k] < zero, zero, loss);
@@ -164,7 +166,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
       if (r.upstream != nullptr)
         g = left >= 8 ? load<double>(r.upstream + row) : load_partial<double>(r.upstream + row, left, 0.0);
       if (absent > 0) g = select(classes.part[k] < zero, zero, g);
-      rows.gradient(number<N>(g) / divisor, factor.part[k], of_target.part[k]);
+      rows.gradient(by_divisor(number<N>(g)), factor.part[k], of_target.part[k]);
       factor.part[k] = select(g != zero, factor.part[k], zero);
       of_target.part[k] = select(g != zero, of_target.part[k], zero);
       outside = outside | unbias.is_outside(factor.part[k]);

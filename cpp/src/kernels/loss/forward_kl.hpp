@@ -12,6 +12,8 @@ namespace {
 constexpr float near_phi_star_even[] = {0x1p-1f, 0x1.55554p-5f, 0x1.6c2162p-10f, 0x1.9bb814p-16f, 0x1.c29576p-22f};
 constexpr float near_phi_star_odd[] = {-0x1.55555ap-3f, -0x1.110f78p-7f, -0x1.a0bfe8p-13f, -0x1.617a92p-19f};
 constexpr float near_middle = -0.5f, near_width = 1.5f;
+// A value has more digits near 0 in that interval, an entry of the gradient in this one, to both sides.
+constexpr float near_gradient_width = 0.75f;
 
 template <class T> CROSSENT_INLINE pack<T> square_of(pack<T> d, pack<T> d_lo) { return fma(d, d, d * (d_lo + d_lo)); }
 // The terms of a class, from s (times of_s) and t, d as d + d_lo, and its polynomials in d^2.
@@ -23,8 +25,11 @@ CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d
   const pack<T> zero = set1<T>(0), square = square_of(d, d_lo), p = fma(d, odd, even), w = square * p;
   const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
   const pack<T> far_value = fma(s, of_s, t * d_lo) + select(t != zero, fma(t, d, -t), zero);
-  const pack<T> distance = absolute(d - set1<T>(near_middle)), width = set1<T>(near_width);
-  return {select(distance < width, near_value, far_value), select(distance < width, t * fma(square, p, -d), fma(s, of_s, -t))};
+  const pack<T> near_gradient = t * (fma(square, p, -d) - d_lo), far_gradient = fma(s, of_s, -t);
+  const pack<T> distance = absolute(d - set1<T>(near_middle));
+  return {
+      select(distance < set1<T>(near_width), near_value, far_value),
+      select(absolute(d) < set1<T>(near_gradient_width), near_gradient, far_gradient)};
 }
 
 // A class of one pair of rows, or of a tile of pairs; in units in which t_c is the term of the teacher alone.

@@ -20,17 +20,14 @@ CROSSENT_INLINE void add_product(double_double<doubles>& a, doubles c, double_do
 // Terms with tiny coefficients are summed apart, scaled: they may be subnormal, and would be rounded one by one.
 struct information_lanes {
   static constexpr double missing = 0;
+  static constexpr int numbers = 2;
   double_double<doubles> sum, tiny_sum;
+
+  double_double<double> over_classes(int k) const { return add_lanes(k == 0 ? sum : tiny_sum); }
+  double_double<doubles> over_rows(int k, int) const { return k == 0 ? sum : tiny_sum; }
 };
-using scaled_coefficient = scaled<double, subnormal<double>::coefficient_exponent>;
 CROSSENT_INLINE information_lanes operator+(const information_lanes& a, const information_lanes& b) {
   return {a.sum + b.sum, a.tiny_sum + b.tiny_sum};
-}
-CROSSENT_INLINE void store_rows(double* to, const information_lanes& s) {
-  store(to, rounded(s.sum) + unscale(scaled_coefficient{rounded(s.tiny_sum)}));
-}
-CROSSENT_INLINE double sum_lanes(const information_lanes& s) {
-  return sum_lanes(s.sum) + sum_lanes(s.tiny_sum) * power_of_two<double>(-subnormal<double>::coefficient_exponent);
 }
 
 // The term of a class: c[0] v[0] + c[1] v[1], each product 0 where its coefficient is.
@@ -66,9 +63,9 @@ CROSSENT_INLINE information_term kl_log_term(doubles x, doubles y, mask<double> 
   return {{p, zero}, {x - y, zero}};
 }
 
-void information_sums(information kind, const source& p, const source& q, index begin, index end, void* sums, double* out) {
+void information_sums(information kind, const source& p, const source& q, index begin, index end, const block_sums& out) {
   using k = subnormal<double>;
-  sum_rows<double, information_lanes, 2>({p, q}, begin, end, sums, out, [=](index, auto) {
+  sum_rows<double, information_lanes, 2>({p, q}, begin, end, out, [=](index, auto) {
     return [=](information_lanes& s, const doubles* x) {
       const doubles zero = set1(0.0), half = set1(0.5);
       const bool of_logs = kind == information::kl_div_log;
@@ -104,11 +101,19 @@ void information_sums(information kind, const source& p, const source& q, index 
 template <class T> struct gap_sums;
 template <> struct gap_sums<double> {
   static constexpr double missing = -constants<double>::infinity;
+  static constexpr int numbers = 1;
   double_double<doubles> sum;
+
+  double_double<double> over_classes(int) const { return add_lanes(sum); }
+  double_double<doubles> over_rows(int, int) const { return sum; }
 };
 template <> struct gap_sums<float> {
   static constexpr float missing = -constants<float>::infinity;
+  static constexpr int numbers = 1;
   doubles lane[2];
+
+  double_double<double> over_classes(int) const { return {sum_lanes(lane[0] + lane[1]), 0}; }
+  double_double<doubles> over_rows(int, int half) const { return exact(lane[half]); }
 };
 CROSSENT_INLINE void add_gap(gap_sums<double>& s, doubles e, doubles x, doubles max) {
   add_product(s.sum, e, two_sum(max, -select(e == set1(0.0), max, x)));
@@ -122,27 +127,23 @@ CROSSENT_INLINE gap_sums<double> operator+(const gap_sums<double>& a, const gap_
 CROSSENT_INLINE gap_sums<float> operator+(const gap_sums<float>& a, const gap_sums<float>& b) {
   return {{a.lane[0] + b.lane[0], a.lane[1] + b.lane[1]}};
 }
-CROSSENT_INLINE void store_rows(double* to, const gap_sums<double>& s) { store(to, rounded(s.sum)); }
-CROSSENT_INLINE void store_rows(double* to, const gap_sums<float>& s) {
-  store(to, s.lane[0]);
-  store(to + 8, s.lane[1]);
-}
-CROSSENT_INLINE double sum_lanes(const gap_sums<double>& s) { return sum_lanes(s.sum); }
-CROSSENT_INLINE double sum_lanes(const gap_sums<float>& s) { return sum_lanes(s.lane[0] + s.lane[1]); }
 
-// log(1 + tail) + sum p (max - x) of each row. The terms of the sum are biased: it is subnormal only as a whole.
+// sum e (max - x) of each block: the terms are biased, so that it is subnormal only as a whole.
 template <class T>
-void entropy_of_logits(const source& x, const row_statistics& statistics, index begin, index end, void* sums, double* out) {
-  sum_rows<T, gap_sums<T>, 1>({x}, begin, end, sums, out, [&](index row, auto o) {
+void gap_sums_of_logits(const source& x, const row_statistics& statistics, index begin, index end, const block_sums& out) {
+  sum_rows<T, gap_sums<T>, 1>({x}, begin, end, out, [&](index row, auto o) {
     const exponential<T, temperature::one> term(set1(bias<T>) - per_row<T>(statistics.exponent, row, o), inverse_temperature{});
     const pack<T> reference = per_row<T>(statistics.reference, row, o), max = per_row<T>(statistics.max, row, o);
     return [=](gap_sums<T>& s, const pack<T>* v) { add_gap(s, term(v[0] - reference), v[0], max); };
   });
-  if (end * block_classes < x.classes) return;
+}
+
+// log(1 + tail) + sum p (max - x) of each row.
+template <class T> void entropy_of_logits(index rows, const row_statistics& statistics, const double* gap_sum, double* out) {
   const doubles one = set1(1.0), unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
-  for (index i = 0; i < x.count; i += 8) {
+  for (index i = 0; i < rows; i += 8) {
     const auto tail = load_tail(statistics, i), factor = load_inverse_max_term(statistics, i) / (exact(one) + tail);
-    const auto sum = exact(load<double>(out + i)) * factor;
+    const auto sum = exact(load<double>(gap_sum + i)) * factor;
     const auto entropy = log1p(tail) + double_double{sum.hi * unbias, sum.lo * unbias};
     store(out + i, entropy.hi + entropy.lo);
   }

@@ -28,6 +28,10 @@ CROSSENT_ONCE double_double<doubles> log1p(double_double<doubles> x) {
   return normalised({log_limits(u, sum.hi), (sum.lo - y.less) + x.lo / u});
 }
 
+// log(1 + tail) of float32 rows, and of float64 rows.
+CROSSENT_INLINE doubles log_sum_of(doubles tail) { return short_log1p(tail); }
+CROSSENT_INLINE double_double<doubles> log_sum_of(double_double<doubles> tail) { return log1p(tail); }
+
 void softmax_factor(index rows, const row_statistics& s, const row_coefficient& c, double* out, double* out_lo) {
   const doubles one = set1(1.0), zero = set1(0.0);
   const bool is_plain = c.upstream == nullptr && c.weight == nullptr && !s.is_extended;
@@ -52,7 +56,7 @@ void softmax_factor(index rows, const row_statistics& s, const row_coefficient& 
 void log_sum(index rows, const row_statistics& s, double* out) {
   for (index i = 0; i < rows; i += 8) {
     const auto tail = load_tail(s, i);
-    store(out + i, s.is_extended ? log1p(tail).hi : log1p(tail.hi));
+    store(out + i, s.is_extended ? log_sum_of(tail).hi : log_sum_of(tail.hi));
   }
 }
 
@@ -83,7 +87,7 @@ void logsumexp(index rows, const row_statistics& s, double* out) {
   for (index i = 0; i < rows; i += 8) {
     const doubles max = load<double>(s.max + i), tail = load<double>(s.tail + i);
     // An infinite maximum is the result, unless a NaN stands beside it.
-    store(out + i, max + select(absolute(max) == inf, tail - tail, log1p(tail)));
+    store(out + i, max + select(absolute(max) == inf, tail - tail, s.is_extended ? log1p(tail) : log_sum_of(tail)));
   }
 }
 

@@ -44,6 +44,7 @@ template <> struct constants<double> {
   static constexpr double nan = __builtin_nan("");
   static constexpr double largest = 0x1.fffffffffffffp1023;
   static constexpr double log2_e = 0x1.71547652b82fep+0;
+  static constexpr double ln2 = 0x1.62e42fefa39efp-1;
   static constexpr double ln2_hi = has_fma ? 0x1.62e42fefa39ep-1 : 0x1.62e42fefa0000p-1;
   static constexpr double ln2_lo = has_fma ? 0x1.e6af278ece601p-50 : 0x1.cf79abc9e3b3ap-40;
   static constexpr double exp_steps = 1;
@@ -64,6 +65,12 @@ template <> struct constants<double> {
       0x1.1ee84f600a45dp-29};
   static constexpr double log_p[] = {0x1.5555555555592p-1, 0x1.999999997fd72p-2, 0x1.24924941f52f6p-2, 0x1.c71c5205e49e5p-3,
                                      0x1.74663fa87795ep-3, 0x1.39a1a66514b75p-3, 0x1.2f0639ca985b3p-3};
+  // Of short_exp_scaled and short_log1p.
+  static constexpr double short_exp_r[] = {0x1.ffffffffdac0ap-1,  0x1.0000000064d0ep-1, 0x1.5555559c56935p-3,
+                                           0x1.55555430716c5p-5,  0x1.1110866435e51p-7, 0x1.6c188ad7f7afep-10,
+                                           0x1.a1a41eec2ed8fp-13, 0x1.9ef31eb903534p-16};
+  static constexpr double short_log_p[] = {
+      0x1.555554fd93b25p-1, 0x1.999a7a9c4ea7ep-2, 0x1.2438d2f0729bfp-2, 0x1.e2f71f83b2539p-3};
   static constexpr double exp_highest = 0x1.62e7p9;
   static constexpr double exp_lowest = -0x1.75p9;
   static constexpr int subnormal_scale = 128;

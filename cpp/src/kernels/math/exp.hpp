@@ -69,6 +69,15 @@ CROSSENT_INLINE pack<double> exp_scaled(pack<double> x, pack<double> error, pack
 }
 CROSSENT_INLINE pack<double> exp_scaled(pack<double> x, pack<double> magic) { return exp_scaled(x, set1(0.0), magic); }
 
+// exp_scaled of doubles for what is rounded to float32 in the end: within 2^-40, and exactly 2^exponent at 0.
+CROSSENT_INLINE pack<double> short_exp_scaled(pack<double> x, pack<double> error, pack<double> magic) {
+  using k = constants<double>;
+  const pack<double> t = fma(x, set1(k::log2_e), magic);
+  const pack<double> g = fma(t - magic, set1(-k::ln2), x) + error;
+  const pack<double> scale = from_bits<double>(to_bits<double>(t) << k::mantissa_bits);
+  return fma(scale, g * polynomial(g, k::short_exp_r), scale);
+}
+
 // The x at which exp_scaled reaches 0: clamp to it before.
 template <class T> CROSSENT_INLINE pack<T> lowest_exponent(pack<T> exponent) {
   using k = constants<T>;

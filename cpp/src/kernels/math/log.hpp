@@ -82,5 +82,16 @@ template <class T> CROSSENT_INLINE pack<T> inlined_log1p(pack<T> x) {
 }
 template <class T> CROSSENT_ONCE pack<T> log1p(pack<T> x) { return inlined_log1p(x); }
 
+// log1p of doubles for what is rounded to float32 in the end: within 2^-37, relative to the result. x is 0, or 2^-1000 and more.
+CROSSENT_INLINE pack<double> short_log1p(pack<double> x) {
+  using k = constants<double>;
+  const pack<double> zero = set1(0.0), one = set1(1.0), u = one + x;
+  const frexp_parts<double> m = frexp(u);
+  const pack<double> f = select(m.exponent == zero, x, m.mantissa - one);
+  const pack<double> s = f / (f + set1(2.0)), z = s * s;
+  const pack<double> y = fma(m.exponent, set1(k::ln2), fma(s * z, polynomial(z, k::short_log_p), s + s));
+  return select(u < set1(k::infinity), y, u);   // inf, NaN
+}
+
 }  // namespace
 }  // namespace crossent

@@ -25,7 +25,7 @@ template <> struct subnormal<double> {
   static constexpr int reciprocal_exponent = 512;
   // Of the coefficients in sums over a row: their products have rounding errors, which must be normal too.
   static constexpr double tiny_coefficient = 0x1p-400, tiny_log_coefficient = -277;
-  static constexpr int coefficient_exponent = 500;
+  static constexpr int coefficient_exponent = tiny_sums_exponent;
   static constexpr double log_coefficient_scale = 0x1.5a92d6d005c94p+8, log_coefficient_scale_lo = -0x1.971e6bd14ec61p-46;
 };
 

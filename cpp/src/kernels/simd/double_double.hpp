@@ -56,7 +56,7 @@ CROSSENT_INLINE double_double<doubles> normalised(double_double<doubles> a) {
 }
 
 // The sum of all lanes, by a binary tree over lane l and l + 4, l + 2, l + 1.
-CROSSENT_INLINE double sum_lanes(double_double<doubles> a) {
+CROSSENT_INLINE double_double<double> add_lanes(double_double<doubles> a) {
   double hi[8], lo[8];
   store(hi, a.hi);
   store(lo, a.lo);
@@ -66,8 +66,9 @@ CROSSENT_INLINE double sum_lanes(double_double<doubles> a) {
       hi[l] = sum.hi;
       lo[l] = sum.lo;
     }
-  return rounded(double_double{hi[0], lo[0]});
+  return {hi[0], lo[0]};
 }
+CROSSENT_INLINE double sum_lanes(double_double<doubles> a) { return rounded(add_lanes(a)); }
 
 // A sum in float64 of terms of T: with its rounding errors for float64.
 template <class T> using accumulator = std::conditional_t<sizeof(T) == 4, doubles, double_double<doubles>>;

@@ -1,7 +1,10 @@
-// Merges the statistics of the blocks of a row, eight blocks or rows to a pack, in float64; and keeps the factors of rows in
-// range.
+// From the statistics of blocks to those of rows, in float64; and keeps the factors of rows in range.
+//
+// The blocks of a row are merged to one (core/merge_tree.hpp says in which order), of which the row's numbers follow. Two
+// blocks have most often the same reference, 0: then one sum is moved by a power of two, without an error.
 #pragma once
 
+#include "core/merge_tree.hpp"
 #include "kernels/simd/double_double.hpp"
 #include "kernels/walk/definition.hpp"
 
@@ -68,7 +71,7 @@ template <class T> struct block_merging {
   // The factor of a block's terms, times 2^block_headroom; of float64 rows with its rounding error.
   CROSSENT_INLINE_MEMBER number factor(exp_argument e) const {
     if constexpr (extended) return extended_exp_of(e);
-    else return exact(exp_of(e));
+    else return exact(short_exp_scaled(e.x, e.error, e.magic));
   }
   // A sum of terms times their factor. Only the result may be subnormal.
   CROSSENT_INLINE_MEMBER number product(doubles sum, number factor) const {
@@ -84,16 +87,88 @@ template <class T> struct block_merging {
   }
 };
 
-// A row of one block, eight rows to a pack.
+// ---- Blocks to one block ---------------------------------------------------------------------------------------------
+
+// Blocks as one: `sum` is that of the terms of all, counted as those of the block with the largest maximum are. In one that
+// holds the maximum of the row, it is without the terms that its `max_count` counts.
+template <class T> struct merged_blocks {
+  using number = std::conditional_t<block_merging<T>::extended, double_double<double>, double>;
+  double max, reference, exponent;
+  number sum;
+};
+CROSSENT_INLINE double first_part(double a) { return a; }
+CROSSENT_INLINE double first_part(double_double<double> a) { return a.hi; }
+CROSSENT_INLINE double scaled_by(double a, double power) { return a * power; }
+CROSSENT_INLINE double_double<double> scaled_by(double_double<double> a, double power) { return {a.hi * power, a.lo * power}; }
+
+// The sum of b where it is counted as the terms of a are: times exp((r_b - r_a)/T) 2^(N_b - N_a).
+template <class T>
+CROSSENT_ONCE typename merged_blocks<T>::number rebased_sum(const merged_blocks<T>& a, const merged_blocks<T>& b,
+                                                            const inverse_temperature& t, double exponent) {
+  const block_merging<T> merging;
+  const auto factor = merging.factor(exp_argument_of(set1(b.reference), set1(a.reference), t, set1(exponent + block_headroom)));
+  const auto sum = scaled_by(b.sum, merging.unscaled.r[0][0]);
+  if constexpr (block_merging<T>::extended) {
+    const auto product = double_double{set1(sum.hi), set1(sum.lo)} * factor;
+    return {product.hi.r[0][0], product.lo.r[0][0]};
+  } else {
+    return sum * factor.hi.r[0][0];
+  }
+}
+// The maximum of b is not above that of a.
+template <class T>
+CROSSENT_INLINE merged_blocks<T> merge_smaller(merged_blocks<T> a, const merged_blocks<T>& b, const inverse_temperature& t) {
+  if (first_part(b.sum) == 0) return a;   // its classes are masked, whatever the range of their factor
+  const double exponent = b.exponent - a.exponent, lowest = -static_cast<double>(constants<double>::exponent_bias);
+  if (a.reference != b.reference) {
+    a.sum = a.sum + rebased_sum(a, b, t, exponent);
+  } else {   // a power of two, in two steps: the product may be as small as terms with their bias
+    const double step = exponent + block_headroom, power = exp2_whole(set1(step < lowest ? lowest : step)).r[0][0];
+    a.sum = a.sum + scaled_by(scaled_by(b.sum, exp2_whole(set1(-block_headroom)).r[0][0]), power);
+  }
+  return a;
+}
+template <class T>
+CROSSENT_INLINE merged_blocks<T> merge(const merged_blocks<T>& a, const merged_blocks<T>& b, const inverse_temperature& t) {
+  return b.max > a.max ? merge_smaller(b, a, t) : merge_smaller(a, b, t);
+}
+
+// The first block that holds the maximum of a row.
+CROSSENT_INLINE index max_block_of(const double* max, index blocks) {
+  index top = 0;
+  for (index b = 1; b < blocks; ++b)
+    if (max[b] > max[top]) top = b;
+  return top;
+}
+template <class T>
+CROSSENT_INLINE merged_blocks<T> merge_row(index first, index blocks, index top, const inverse_temperature& t,
+                                           const block_statistics& in) {
+  const auto leaf = [&](index b) CROSSENT_INLINE_LAMBDA {
+    const index at = first + b;
+    merged_blocks<T> block{in.max[at], in.reference[at], in.exponent[at], {}};
+    const double sum = b == top ? in.sum_without_max[at] : in.sum_all[at];
+    if constexpr (block_merging<T>::extended) block.sum = {sum, 0};
+    else block.sum = sum;
+    return block;
+  };
+  return merge_tree(blocks, leaf, [&](const merged_blocks<T>& a, const merged_blocks<T>& b) CROSSENT_INLINE_LAMBDA {
+    return merge(a, b, t);
+  });
+}
+
+// ---- Rows of one block -----------------------------------------------------------------------------------------------
+
+// Eight rows to a pack.
 struct single_block {
   doubles max, reference, exponent, sum_without_max, max_count;
 };
-template <class T> struct merged_block {
+template <class T> struct row_numbers {
   typename block_merging<T>::number factor, sum, tail;   // the factor and the sum: times 2^block_headroom
 };
 template <class T>
-CROSSENT_INLINE merged_block<T> merge(const block_merging<T>& merging, const single_block& b, const inverse_temperature& t) {
-  merged_block<T> m;
+CROSSENT_INLINE row_numbers<T> numbers_of(const block_merging<T>& merging, const single_block& b,
+                                          const inverse_temperature& t) {
+  row_numbers<T> m;
   m.factor = merging.factor(t.is_one ? row_argument(b.reference, b.exponent, b.max)
                                      : block_argument(b.reference, b.exponent, b.max, t));
   m.sum = merging.product(b.sum_without_max, m.factor);
@@ -101,19 +176,24 @@ CROSSENT_INLINE merged_block<T> merge(const block_merging<T>& merging, const sin
   return m;
 }
 
-template <class T> void merge_single_blocks(index rows, const inverse_temperature& t, const block_statistics& in,
-                                            row_statistics& out) {
+// sum_lo: the second part of `sum_without_max`, or nullptr.
+template <class T>
+CROSSENT_INLINE void finish_rows(index rows, const inverse_temperature& t, const block_statistics& in, const double* sum_lo,
+                                 row_statistics& out) {
   const block_merging<T> merging;
   for (index i = 0; i < rows; i += 8) {
     const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return load<double>(v + i); };
     const single_block b{of(in.max), of(in.reference), of(in.exponent), of(in.sum_without_max), of(in.max_count)};
-    const merged_block<T> m = merge(merging, b, t);
+    row_numbers<T> m = numbers_of(merging, b, t);
+    if (sum_lo != nullptr) {
+      m.sum = normalised(decltype(m.sum){m.sum.hi, m.sum.lo + of(sum_lo) * m.factor.hi});
+      m.tail = merging.tail(m.sum, b.max_count);
+    }
     store(out.max + i, b.max);
     store(out.reference + i, b.reference);
     store(out.exponent + i, b.exponent);
     store(out.inverse_max_term + i, m.factor.hi * merging.unscaled);
     store(out.tail + i, m.tail.hi);
-    for (index l = 0; l < 8; ++l) out.max_block[i + l] = 0;
     if constexpr (block_merging<T>::extended) {
       store(out.tail_scaled + i, m.sum.hi * merging.unscaled);
       store(out.inverse_max_term_lo + i, m.factor.lo * merging.unscaled);
@@ -122,51 +202,32 @@ template <class T> void merge_single_blocks(index rows, const inverse_temperatur
   }
 }
 
-// A row of several blocks, eight blocks to a pack.
-template <class T>
-void merge_row(index row, index blocks, const inverse_temperature& t, const block_statistics& in, row_statistics& out) {
-  const block_merging<T> merging;
-  const index first = row * blocks;
-  index top = first;   // the first block that holds the maximum
-  for (index b = first; b < first + blocks; ++b)
-    if (in.max[b] > in.max[top]) top = b;
-  double_double<double> row_sum{};
-  for (index b = first; b < first + blocks; b += 8) {
-    const index n = first + blocks - b < 8 ? first + blocks - b : 8;
-    const bool holds_top = top >= b && top < b + 8;
-    alignas(pack_bytes) double hi[8], lo[8];
-    store(hi, load_partial<double>(in.sum_all + b, n, 0.0));
-    if (holds_top) hi[top - b] = in.sum_without_max[top];
-    const auto factor = merging.factor(block_argument(load_partial<double>(in.reference + b, n, 0.0),
-                                                      load_partial<double>(in.exponent + b, n, 0.0), set1(in.max[top]), t));
-    const auto product = merging.product(load<double>(hi), factor);
-    store(hi, product.hi);
-    store(lo, product.lo);
-    for (index k = 0; k < n; ++k) row_sum += double_double{hi[k], lo[k]};
-    if (!holds_top) continue;
-    store(hi, factor.hi * merging.unscaled);
-    store(lo, factor.lo * merging.unscaled);
-    out.inverse_max_term[row] = hi[top - b];
-    if constexpr (block_merging<T>::extended) out.inverse_max_term_lo[row] = lo[top - b];
-  }
-  const double sum = row_sum.hi + row_sum.lo;
-  const auto tail = merging.tail({set1(sum), set1(row_sum.lo - (sum - row_sum.hi))}, set1(in.max_count[top]));
-  out.max[row] = in.max[top];
-  out.reference[row] = in.reference[top];
-  out.exponent[row] = in.exponent[top];
-  out.max_block[row] = top - first;
-  out.tail[row] = tail.hi.r[0][0];
-  if constexpr (block_merging<T>::extended) {
-    out.tail_lo[row] = tail.lo.r[0][0];
-    out.tail_scaled[row] = sum * merging.unscaled.r[0][0];
-  }
-}
-
 template <class T>
 void merge_blocks(index rows, index blocks, const inverse_temperature& t, const block_statistics& in, row_statistics& out) {
   out.is_extended = block_merging<T>::extended;
-  if (blocks == 1) return merge_single_blocks<T>(rows, t, in, out);
-  for (index i = 0; i < rows; ++i) merge_row<T>(i, blocks, t, in, out);
+  if (blocks == 1) {
+    for (index i = 0; i < batch_rows; ++i) out.max_block[i] = 0;
+    return finish_rows<T>(rows, t, in, nullptr, out);
+  }
+  alignas(pack_bytes) double numbers[6][batch_rows] = {};
+  auto& [max, reference, exponent, sum, sum_lo, max_count] = numbers;
+  for (index i = 0; i < rows; ++i) {
+    const index first = i * blocks, top = max_block_of(in.max + first, blocks);
+    const merged_blocks<T> row = merge_row<T>(first, blocks, top, t, in);
+    out.max_block[i] = top;
+    max[i] = row.max;
+    reference[i] = row.reference;
+    exponent[i] = row.exponent;
+    max_count[i] = in.max_count[first + top];
+    if constexpr (block_merging<T>::extended) {
+      sum[i] = row.sum.hi;
+      sum_lo[i] = row.sum.lo;
+    } else {
+      sum[i] = row.sum;
+    }
+  }
+  finish_rows<T>(rows, t, {max, reference, exponent, nullptr, sum, max_count}, block_merging<T>::extended ? sum_lo : nullptr,
+                 out);
 }
 
 template <class T> void split_exponents(index rows, double* factor, double* exponent) {

@@ -1,0 +1,45 @@
+// The order in which blocks are merged: those of a row, and those of the rows of a reduction.
+//
+// A range of n blocks is split at the largest power of two below n, and both parts likewise. So the blocks from a multiple of
+// 2^k on, 2^k of them, are always merged by themselves first: whoever has them may do it, on whatever machine.
+#pragma once
+
+#include "core/double_double.hpp"
+#include "crossent/crossent.hpp"
+
+// In line always: object files of several instruction sets must not share a function.
+#define CROSSENT_ALWAYS inline __attribute__((always_inline))
+
+namespace crossent {
+
+// leaf(0) .. leaf(n - 1), n > 0, merged by merge(a, b), a being before b.
+template <class Leaf, class Merge> CROSSENT_ALWAYS auto merge_tree(index n, Leaf leaf, Merge merge) {
+  constexpr int height = 64;
+  decltype(leaf(index{0})) open[height];   // subtrees that wait for their neighbour, each smaller than the one before it
+  int count = 0;
+  for (index i = 0; i < n; ++i) {
+    open[count++] = leaf(i);
+    for (index size = i + 1; size % 2 == 0; size /= 2, --count) open[count - 2] = merge(open[count - 2], open[count - 1]);
+  }
+  for (; count > 1; --count) open[count - 2] = merge(open[count - 2], open[count - 1]);
+  return open[0];
+}
+
+// x[0] + .. + x[n - 1] in this order; 0 where n is.
+CROSSENT_ALWAYS double_double<double> sum_tree(index n, const double* x) {
+  using number = double_double<double>;
+  if (n == 0) return {0, 0};
+  return merge_tree(n, [=](index i) { return number{x[i], 0}; }, [](number a, number b) { return a + b; });
+}
+// The same of many numbers, level by level, so that no addition waits for the one before it. Overwrites x.
+CROSSENT_ALWAYS double_double<double> sum_levels(index n, double_double<double>* x) {
+  for (; n > 1; n = (n + 1) / 2) {
+    for (index i = 0; i < n / 2; ++i) x[i] = x[2 * i] + x[2 * i + 1];
+    if (n % 2 == 1) x[n / 2] = x[n - 1];
+  }
+  return n == 0 ? double_double<double>{0, 0} : x[0];
+}
+
+}  // namespace crossent
+
+#undef CROSSENT_ALWAYS

@@ -1,0 +1,38 @@
+// The sums of the blocks of some rows, and of the rows.
+#pragma once
+
+#include "core/kernels.hpp"
+#include "core/merge_tree.hpp"
+#include "rows/row_buffer.hpp"
+
+namespace crossent {
+
+class summed_blocks {
+ public:
+  // Room for so many rows, if it is not there. with_tiny: tiny terms are summed apart.
+  void reserve(index rows, index blocks, bool with_tiny = false) {
+    if (memory_.data() != nullptr) return;
+    blocks_ = blocks;
+    entries_ = rows * blocks;
+    memory_.reserve((with_tiny ? 4 : 2) * entries_ * static_cast<index>(sizeof(double)));
+  }
+  block_sums out() { return {{at(0), at(2)}, {at(1), at(3)}}; }
+  double row(index i) const { return rounded(sum(i, 0)); }
+  double row_with_tiny(index i) const { return row(i) + rounded(sum(i, 2)) * tiny_unit; }
+
+ private:
+  static_assert(tiny_sums_exponent == 500);
+  static constexpr double tiny_unit = 0x1p-500;
+
+  double* at(index array) const { return reinterpret_cast<double*>(memory_.data()) + array * entries_; }
+  double_double<double> sum(index row, index array) const {
+    const double *hi = at(array) + row * blocks_, *lo = at(array + 1) + row * blocks_;
+    using number = double_double<double>;
+    return merge_tree(blocks_, [=](index b) { return number{hi[b], lo[b]}; }, [](number a, number b) { return a + b; });
+  }
+
+  line_memory memory_;
+  index blocks_ = 1, entries_ = 0;
+};
+
+}  // namespace crossent
