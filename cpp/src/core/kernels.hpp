@@ -277,6 +277,8 @@ struct kernel_table {
                              double* scaled);
   void (*logsumexp)(index rows, const row_statistics&, double* out);
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
+  // sum w (max - x) of a row from those of its blocks, and the sum of their weights (total_mass: or nullptr).
+  double (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass, double* total_mass);
   // exp((hi + lo) / divisor)
   double (*exp_quotient)(double hi, double lo, double divisor);
   // A measure of each block, with its tiny terms apart.

@@ -89,6 +89,7 @@ constexpr kernel_table table() {
   t.log_sum_difference = log_sum_difference;
   t.logsumexp = logsumexp;
   t.cross_entropy = cross_entropy;
+  t.merge_gaps = merge_gaps;
   t.exp_quotient = exp_quotient;
   t.information_sums = information_sums;
   t.short_exp = [](const void* x, void* out, index n) {

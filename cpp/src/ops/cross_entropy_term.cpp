@@ -84,23 +84,10 @@ void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index
   else if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
 }
 
-double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* gaps, const double* mass) const {
-  struct gaps_to_max {
-    double max;
-    double_double<double> gap, mass;
-  };
+double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* gaps, const double* mass,
+                                      double* total_mass) const {
   const double* max = batch.in[logits_].statistics_of_blocks().max + row * batch.blocks;
-  const auto leaf = [&](index b) { return gaps_to_max{max[b], {gaps[b], 0}, {mass[b], 0}}; };
-  const auto finite = [](double m) { return m == -__builtin_inf() ? 0 : m; };   // gaps of a block of -inf are to 0
-  const auto moved = [&](const gaps_to_max& g, double to) {
-    const double by = finite(to) - finite(g.max), weight = rounded(g.mass);
-    return g.gap + (weight == 0 || by == 0 ? 0 : weight * by);
-  };
-  const auto merge = [&](const gaps_to_max& a, const gaps_to_max& b) {
-    const double top = b.max > a.max ? b.max : a.max;
-    return gaps_to_max{top, moved(a, top) + moved(b, top), a.mass + b.mass};
-  };
-  return rounded(merge_tree(batch.blocks, leaf, merge).gap);
+  return kernels().merge_gaps(batch.blocks, max, gaps, mass, total_mass);
 }
 
 void cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_state& state) const {
@@ -109,8 +96,7 @@ void cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_sta
   const row_array& q = plan_.input(probabilities_).array;
   for (index i = 0; i < batch.count; ++i) {
     const index at = i * batch.blocks, max_block = batch.in[logits_].statistics.max_block[i];
-    r.target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, sums.mass + at);
-    r.mass[i] = rounded(sum_tree(batch.blocks, sums.mass + at));
+    r.target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, sums.mass + at, &r.mass[i]);
     const double whole_max_block = std::exchange(sums.mass[at + max_block], sums.mass_without_max[at + max_block]);
     r.mass_without_max[i] = rounded(sum_tree(batch.blocks, sums.mass + at));
     sums.mass[at + max_block] = whole_max_block;
@@ -138,7 +124,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
     for (index i = 0; i < batch.count; ++i) r.argmax_weight[i] = y_.weight(r.argmax[i]);
   }
   for (index i = 0; i < batch.count && smoothed_; ++i)
-    r.weighted_gap_to_max[i] = merge_gaps(batch, i, state.sums.data() + i * batch.blocks, block_weights_.data());
+    r.weighted_gap_to_max[i] = merge_gaps(batch, i, state.sums.data() + i * batch.blocks, block_weights_.data(), nullptr);
   if (r.probabilities) merge_probabilities(batch, state);
   const row_array& logits = plan_.input(logits_).array;
   if (!r.probabilities)

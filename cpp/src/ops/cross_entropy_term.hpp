@@ -52,8 +52,7 @@ class cross_entropy_term {
   bool needs_argmax() const { return smoothed_ || probabilities_ >= 0; }
   void sum_class_weights(const execution&);
   void pack_class_weights(const execution&);
-  // The sum over the blocks of `gaps` and of mass * (max of the row - max of the block).
-  double merge_gaps(row_batch&, index row, const double* gaps, const double* mass) const;
+  double merge_gaps(row_batch&, index row, const double* gaps, const double* mass, double* total_mass) const;
   probability_sums sums_of_probabilities(row_batch&, cross_entropy_state&) const;
   void merge_probabilities(row_batch&, cross_entropy_state&) const;
 

@@ -50,6 +50,21 @@ template <int bytes, bool upper, class T> CROSSENT_INLINE pack<T> interleave(pac
   return interleave<bytes, upper>(a, b, std::make_integer_sequence<int, native_bytes / 4>{});
 }
 
+// The even (odd) ones of 16 doubles.
+template <bool odd, int... i>
+CROSSENT_INLINE pack<double> unzip(pack<double> a, pack<double> b, std::integer_sequence<int, i...>) {
+  pack<double>::reg in[2 * registers];
+  for (int k = 0; k < registers; ++k) {
+    in[k] = a.r[k];
+    in[registers + k] = b.r[k];
+  }
+  for (int k = 0; k < registers; ++k) a.r[k] = __builtin_shufflevector(in[2 * k], in[2 * k + 1], 2 * i + odd...);
+  return a;
+}
+template <bool odd> CROSSENT_INLINE pack<double> unzip(pack<double> a, pack<double> b) {
+  return unzip<odd>(a, b, std::make_integer_sequence<int, native_bytes / 8>{});
+}
+
 // Squares of 16 bytes a side, four to a pack, transposed in place.
 CROSSENT_INLINE void transpose(pack<float> (&p)[4]) {
   const pack<float> a = interleave<4, false>(p[0], p[1]), b = interleave<4, false>(p[2], p[3]);

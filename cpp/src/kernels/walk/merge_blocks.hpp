@@ -1,159 +1,16 @@
 // From the statistics of blocks to those of rows, in float64; and keeps the factors of rows in range.
-//
-// The blocks of a row are merged to one (core/merge_tree.hpp says in which order), of which the row's numbers follow. Two
-// blocks have most often the same reference, 0: then one sum is moved by a power of two, without an error.
 #pragma once
 
-#include "core/merge_tree.hpp"
-#include "kernels/simd/double_double.hpp"
-#include "kernels/walk/definition.hpp"
+#include "kernels/walk/block_tree.hpp"
 
 namespace crossent {
 namespace {
 
-// 1/T in two parts of the arithmetic type.
-template <class T> inverse_temperature inverse_temperature_of(double temperature) {
-  const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
-  const double whole = inverse.r[0][0];
-  const double error = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
-  // Beyond the range of the type every difference of logits is; its largest number does as well.
-  constexpr double largest = static_cast<double>(constants<T>::largest);
-  if (!(whole < largest)) return {largest, 0, false};
-  const double hi = static_cast<double>(static_cast<T>(whole));
-  return {hi, (whole - hi) + error, temperature == 1};
-}
-
-// The argument of an exponential as x + error, and the `magic` that sets its power of two.
-struct exp_argument {
-  doubles x, error, magic;
-};
-CROSSENT_INLINE doubles exp_of(exp_argument e) { return exp_scaled(e.x, e.error, e.magic); }
-// The exponential with its rounding error: 1 + g is exact.
-CROSSENT_INLINE double_double<doubles> extended_exp_of(exp_argument e) {
-  const exp_parts p = exp_scaled_parts(e.x, e.error, e.magic);
-  const doubles whole = set1(1.0) + p.g, sum = whole + p.w;
-  return {sum * p.scale, ((whole - sum) + p.w) * p.scale};
-}
-
-// (a - b)/T for exp(..) 2^exponent, a and b at any distance; 0 where both are infinite.
-CROSSENT_INLINE exp_argument exp_argument_of(doubles a, doubles b, const inverse_temperature& t, doubles exponent) {
-  const doubles zero = set1(0.0), one = set1(1.0);
-  const auto difference = two_sum(a, -b);
-  doubles d = at_least(select(a != b, difference.hi, zero), set1(-constants<double>::largest));
-  doubles error = select(absolute(difference.lo) < one, difference.lo, zero);  // NaN beside an infinite d
-  if (!t.is_one) {
-    const doubles inverse_hi = set1(t.hi), z = d * inverse_hi;
-    error = fma(error, inverse_hi, fma(d, set1(t.lo), product_error(d, inverse_hi, z)));
-    error = select(absolute(error) < one, error, zero);
-    d = z;
-  }
-  const doubles lowest = lowest_exponent(exponent);
-  return {at_least(d, lowest), select(d < lowest, zero, error), magic_of(exponent)};
-}
-
-// exp(..) takes a block's terms to exp((x - max)/T), times 2^block_headroom.
-CROSSENT_INLINE exp_argument block_argument(doubles reference, doubles exponent, doubles max, const inverse_temperature& t) {
-  const doubles finite = select(max != set1(-constants<double>::infinity), max, set1(0.0));
-  return exp_argument_of(reference, finite, t, exponent + set1(block_headroom));
-}
-// The same where that block is the row, with T = 1: `reference` is 0 or the maximum, and the exponent keeps the result near 1.
-CROSSENT_INLINE exp_argument row_argument(doubles reference, doubles exponent, doubles max) {
-  const doubles zero = set1(0.0), d = select(reference == zero, -max, zero);
-  return {select(max != set1(-constants<double>::infinity), d, zero), zero, magic_of(exponent + set1(block_headroom))};
-}
-
-template <class T> struct block_merging {
-  static constexpr bool extended = sizeof(T) == 8;
-  using number = double_double<doubles>;
-  const doubles unscaled = exp2_whole(set1(-block_headroom));
-  const double unbiased = exp2_whole(set1(-block_headroom - static_cast<double>(bias<T>))).r[0][0];
-
-  // The factor of a block's terms, times 2^block_headroom; of float64 rows with its rounding error.
-  CROSSENT_INLINE_MEMBER number factor(exp_argument e) const {
-    if constexpr (extended) return extended_exp_of(e);
-    else return exact(short_exp_scaled(e.x, e.error, e.magic));
-  }
-  // A sum of terms times their factor. Only the result may be subnormal.
-  CROSSENT_INLINE_MEMBER number product(doubles sum, number factor) const {
-    const doubles p = sum * factor.hi;
-    if constexpr (extended) return {p, fma(sum, factor.lo, product_error(sum, factor.hi, p))};
-    else return exact(p);
-  }
-  // The tail of a row from the sum of its terms without one group's maxima, and how many those are.
-  CROSSENT_INLINE_MEMBER number tail(number sum, doubles max_count) const {
-    const doubles more = max_count - set1(1.0), whole = sum.hi * set1(unbiased);
-    if constexpr (extended) return normalised(number{whole, sum.lo * set1(unbiased)} + exact(more));
-    else return exact(whole + more);
-  }
-};
-
-// ---- Blocks to one block ---------------------------------------------------------------------------------------------
-
-// Blocks as one: `sum` is that of the terms of all, counted as those of the block with the largest maximum are. In one that
-// holds the maximum of the row, it is without the terms that its `max_count` counts.
-template <class T> struct merged_blocks {
-  using number = std::conditional_t<block_merging<T>::extended, double_double<double>, double>;
-  double max, reference, exponent;
-  number sum;
-};
-CROSSENT_INLINE double first_part(double a) { return a; }
-CROSSENT_INLINE double first_part(double_double<double> a) { return a.hi; }
-CROSSENT_INLINE double scaled_by(double a, double power) { return a * power; }
-CROSSENT_INLINE double_double<double> scaled_by(double_double<double> a, double power) { return {a.hi * power, a.lo * power}; }
-
-// The sum of b where it is counted as the terms of a are: times exp((r_b - r_a)/T) 2^(N_b - N_a).
-template <class T>
-CROSSENT_ONCE typename merged_blocks<T>::number rebased_sum(const merged_blocks<T>& a, const merged_blocks<T>& b,
-                                                            const inverse_temperature& t, double exponent) {
-  const block_merging<T> merging;
-  const auto factor = merging.factor(exp_argument_of(set1(b.reference), set1(a.reference), t, set1(exponent + block_headroom)));
-  const auto sum = scaled_by(b.sum, merging.unscaled.r[0][0]);
-  if constexpr (block_merging<T>::extended) {
-    const auto product = double_double{set1(sum.hi), set1(sum.lo)} * factor;
-    return {product.hi.r[0][0], product.lo.r[0][0]};
-  } else {
-    return sum * factor.hi.r[0][0];
-  }
-}
-// The maximum of b is not above that of a.
-template <class T>
-CROSSENT_INLINE merged_blocks<T> merge_smaller(merged_blocks<T> a, const merged_blocks<T>& b, const inverse_temperature& t) {
-  if (first_part(b.sum) == 0) return a;   // its classes are masked, whatever the range of their factor
-  const double exponent = b.exponent - a.exponent, lowest = -static_cast<double>(constants<double>::exponent_bias);
-  if (a.reference != b.reference) {
-    a.sum = a.sum + rebased_sum(a, b, t, exponent);
-  } else {   // a power of two, in two steps: the product may be as small as terms with their bias
-    const double step = exponent + block_headroom, power = exp2_whole(set1(step < lowest ? lowest : step)).r[0][0];
-    a.sum = a.sum + scaled_by(scaled_by(b.sum, exp2_whole(set1(-block_headroom)).r[0][0]), power);
-  }
-  return a;
-}
-template <class T>
-CROSSENT_INLINE merged_blocks<T> merge(const merged_blocks<T>& a, const merged_blocks<T>& b, const inverse_temperature& t) {
-  return b.max > a.max ? merge_smaller(b, a, t) : merge_smaller(a, b, t);
-}
-
 // The first block that holds the maximum of a row.
 CROSSENT_INLINE index max_block_of(const double* max, index blocks) {
   index top = 0;
-  for (index b = 1; b < blocks; ++b)
-    if (max[b] > max[top]) top = b;
+  for (index b = 1; b < blocks; ++b) top = max[b] > max[top] ? b : top;
   return top;
-}
-template <class T>
-CROSSENT_INLINE merged_blocks<T> merge_row(index first, index blocks, index top, const inverse_temperature& t,
-                                           const block_statistics& in) {
-  const auto leaf = [&](index b) CROSSENT_INLINE_LAMBDA {
-    const index at = first + b;
-    merged_blocks<T> block{in.max[at], in.reference[at], in.exponent[at], {}};
-    const double sum = b == top ? in.sum_without_max[at] : in.sum_all[at];
-    if constexpr (block_merging<T>::extended) block.sum = {sum, 0};
-    else block.sum = sum;
-    return block;
-  };
-  return merge_tree(blocks, leaf, [&](const merged_blocks<T>& a, const merged_blocks<T>& b) CROSSENT_INLINE_LAMBDA {
-    return merge(a, b, t);
-  });
 }
 
 // ---- Rows of one block -----------------------------------------------------------------------------------------------
@@ -209,22 +66,18 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
     for (index i = 0; i < batch_rows; ++i) out.max_block[i] = 0;
     return finish_rows<T>(rows, t, in, nullptr, out);
   }
-  alignas(pack_bytes) double numbers[6][batch_rows] = {};
-  auto& [max, reference, exponent, sum, sum_lo, max_count] = numbers;
+  constexpr index room = batch_rows + 8;   // numbers are stored eight times: the lanes after the last row have its
+  double max[room], reference[room], exponent[room], sum[room], sum_lo[room], max_count[room];
   for (index i = 0; i < rows; ++i) {
     const index first = i * blocks, top = max_block_of(in.max + first, blocks);
-    const merged_blocks<T> row = merge_row<T>(first, blocks, top, t, in);
+    const summed_terms<T> row = merge_blocks_of_row<T>(in, first, blocks, top, t);
     out.max_block[i] = top;
-    max[i] = row.max;
-    reference[i] = row.reference;
-    exponent[i] = row.exponent;
-    max_count[i] = in.max_count[first + top];
-    if constexpr (block_merging<T>::extended) {
-      sum[i] = row.sum.hi;
-      sum_lo[i] = row.sum.lo;
-    } else {
-      sum[i] = row.sum;
-    }
+    store(max + i, row.max);
+    store(reference + i, row.reference);
+    store(exponent + i, row.exponent);
+    store(max_count + i, set1(in.max_count[first + top]));
+    store(sum + i, first_of(row.sum));
+    if constexpr (block_merging<T>::extended) store(sum_lo + i, row.sum.lo);
   }
   finish_rows<T>(rows, t, {max, reference, exponent, nullptr, sum, max_count}, block_merging<T>::extended ? sum_lo : nullptr,
                  out);
