@@ -59,12 +59,22 @@ template <class T> struct pack {
   reg r[registers];
 };
 
+// f of each register of packs. Not in a loop, which GCC unrolls only after it has chosen what stays in memory.
+template <class To, class F, class... From> CROSSENT_INLINE To map_registers(F f, From... from) {
+  static_assert(registers == 1 || registers == 2 || registers == 4);
+  To to;
+  to.r[0] = f(from.r[0]...);
+  if constexpr (registers > 1) to.r[1] = f(from.r[1]...);
+  if constexpr (registers > 2) to.r[2] = f(from.r[2]...);
+  if constexpr (registers > 2) to.r[3] = f(from.r[3]...);
+  return to;
+}
+
 // ---- Moving --------------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE pack<T> set1(T v) {
-  pack<T> p;
-  for (int k = 0; k < registers; ++k) p.r[k] = v - typename pack<T>::reg{};   // keeps -0, as v + 0 does not
-  return p;
+  using reg = typename pack<T>::reg;
+  return map_registers<pack<T>>([v]() CROSSENT_INLINE_LAMBDA { return v - reg{}; });   // keeps -0, as v + 0 does not
 }
 
 template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
@@ -205,29 +215,23 @@ CROSSENT_INLINE void store_float16(void* to, pack<float> p) {
 // ---- Arithmetic ----------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE pack<T> operator+(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x + y; }, a, b);
 }
-// Not a = a + b: of packs in several registers, GCC 12 copies such a sum by pieces in every turn of a loop.
 template <class T> CROSSENT_INLINE pack<T>& operator+=(pack<T>& a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  a = a + b;
   return a;
 }
 template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] -= b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x - y; }, a, b);
 }
 template <class T> CROSSENT_INLINE pack<T> operator*(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] *= b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x * y; }, a, b);
 }
 template <class T> CROSSENT_INLINE pack<T> operator/(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] /= b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x / y; }, a, b);
 }
 template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a) {
-  for (int k = 0; k < registers; ++k) a.r[k] = -a.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x) CROSSENT_INLINE_LAMBDA { return -x; }, a);
 }
 
 #if defined(__AVX512F__)
@@ -245,8 +249,7 @@ template <class R> CROSSENT_INLINE R fma_register(R a, R b, R c) { return a * b 
 
 // a * b + c
 template <class T> CROSSENT_INLINE pack<T> fma(pack<T> a, pack<T> b, pack<T> c) {
-  for (int k = 0; k < registers; ++k) a.r[k] = fma_register(a.r[k], b.r[k], c.r[k]);
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y, auto z) CROSSENT_INLINE_LAMBDA { return fma_register(x, y, z); }, a, b, c);
 }
 
 }  // namespace
