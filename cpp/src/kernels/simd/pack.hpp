@@ -70,6 +70,13 @@ template <class To, class F, class... From> CROSSENT_INLINE To map_registers(F f
   return to;
 }
 
+template <class T, class F> CROSSENT_INLINE void for_each_register(pack<T> p, F f) {
+  f(p.r[0]);
+  if constexpr (registers > 1) f(p.r[1]);
+  if constexpr (registers > 2) f(p.r[2]);
+  if constexpr (registers > 2) f(p.r[3]);
+}
+
 // ---- Moving --------------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE pack<T> set1(T v) {
@@ -78,12 +85,21 @@ template <class T> CROSSENT_INLINE pack<T> set1(T v) {
 }
 
 template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
-  pack<T> p;
-  __builtin_memcpy(&p, from, sizeof p);
-  return p;
+  using reg = typename pack<T>::reg;
+  return map_registers<pack<T>>([at = static_cast<const char*>(from)]() mutable CROSSENT_INLINE_LAMBDA {
+    reg r;
+    __builtin_memcpy(&r, at, sizeof r);
+    at += sizeof r;
+    return r;
+  });
 }
 
-template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) { __builtin_memcpy(to, &p, sizeof p); }
+template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) {
+  for_each_register(p, [at = static_cast<char*>(to)](auto r) mutable CROSSENT_INLINE_LAMBDA {
+    __builtin_memcpy(at, &r, sizeof r);
+    at += sizeof r;
+  });
+}
 
 template <class T> CROSSENT_INLINE T load_one(const void* from) {
   T v;
@@ -158,18 +174,17 @@ template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n
 // A store that goes around the caches; `to` is aligned to 64 bytes. The caller of the kernel
 // fences before the data is handed on.
 template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
+#if defined(__x86_64__)
+  for_each_register(p, [at = static_cast<char*>(to)](auto r) mutable CROSSENT_INLINE_LAMBDA {
 #if defined(__AVX512F__)
-  __m512i v;
-  __builtin_memcpy(&v, &p, sizeof p);
-  _mm512_stream_si512(static_cast<__m512i*>(to), v);
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(at), (__m512i)r);
 #elif defined(__AVX2__)
-  __m256i v[2];
-  __builtin_memcpy(v, &p, sizeof p);
-  for (int k = 0; k < 2; ++k) _mm256_stream_si256(static_cast<__m256i*>(to) + k, v[k]);
-#elif defined(__x86_64__)
-  __m128i v[4];
-  __builtin_memcpy(v, &p, sizeof p);
-  for (int k = 0; k < 4; ++k) _mm_stream_si128(static_cast<__m128i*>(to) + k, v[k]);
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(at), (__m256i)r);
+#else
+    _mm_stream_si128(reinterpret_cast<__m128i*>(at), (__m128i)r);
+#endif
+    at += sizeof r;
+  });
 #else
   store(to, p);
 #endif
