@@ -34,16 +34,18 @@ CROSSENT_INLINE pack<float>::reg both_halves(half_register lower, half_register 
 #if defined(__AVX512F__)
   return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #elif defined(__AVX2__)
-  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_set_m128(upper, lower);   // GCC 12 clears the upper half of `lower` first
 #else
   return __builtin_shufflevector(lower, upper, 0, 1, 2, 3);
 #endif
 }
 
-// (GCC 12 takes two conversions and a shuffle for a whole AVX-512 register.)
+// (GCC 12 takes two conversions and a shuffle for a whole register.)
 CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
 #if defined(__AVX512F__)
   return _mm512_cvtps_pd(v);
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(v);
 #else
   return __builtin_convertvector(v, pack<double>::reg);
 #endif
@@ -51,6 +53,8 @@ CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
 CROSSENT_INLINE half_register to_floats(pack<double>::reg v) {
 #if defined(__AVX512F__)
   return _mm512_cvtpd_ps(v);
+#elif defined(__AVX2__)
+  return _mm256_cvtpd_ps(v);
 #else
   return __builtin_convertvector(v, half_register);
 #endif
