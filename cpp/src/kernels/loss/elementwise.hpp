@@ -63,7 +63,7 @@ template <class T> struct binary_cross_entropy_element {
 template <class T, bool unweighted> struct logistic_element {
   static constexpr bool checks_target = true;
   struct terms {
-    pack<T> x, a, b, e;
+    pack<T> x, a, minus_b, e;
     scaled<T> scaled_e;
     pack<T> sum, sum_lo, weight, upstream;   // sum: |a + b|
   };
@@ -87,7 +87,7 @@ template <class T, bool unweighted> struct logistic_element {
     return {
         x[0],
         select(is_positive, one_minus_y, -y),
-        select(is_positive, y, -one_minus_y),
+        select(is_positive, -y, one_minus_y),
         unscale(e),
         e,
         sum.hi,
@@ -104,8 +104,8 @@ template <class T, bool unweighted> struct logistic_element {
     return select(t.weight != zero, unless_tiny(t, loss, t.weight * (t.sum * t.scaled_e)), zero);
   }
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
-    const pack<T> zero = set1<T>(0), g = rounded_once(-t.b, t.e, t.a) / (set1<T>(1) + t.e);
-    const scaled<T> of_e = -t.b * t.scaled_e;
+    const pack<T> zero = set1<T>(0), g = rounded_once(t.minus_b, t.e, t.a) / (set1<T>(1) + t.e);
+    const scaled<T> of_e = t.minus_b * t.scaled_e;
     if constexpr (unweighted) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
     const pack<T> upstream = t.upstream * scale, v = weighted(upstream, weighted(t.weight, g));
     return select(t.weight != zero, unless_tiny(t, v, weighted(upstream, weighted(t.weight, of_e))), zero);
@@ -196,7 +196,7 @@ CROSSENT_ONCE bits<T> run_packs(const Element& of_block, const element_arrays& a
       }
     }
   }
-  return top;
+  return bits<T>(top);   // a copy: the object that is returned would be in memory in the loop
 }
 
 // Up to 1024 elements in contiguous memory: whole packs where they lie, the last elements beside zeros.

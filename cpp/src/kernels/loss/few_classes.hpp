@@ -20,9 +20,9 @@ CROSSENT_INLINE bool load_targets(const few_class_rows& r, index row, index coun
   constexpr std::uint64_t of_integers = 0x4330000000000000u;  // the bits of 2^52: an integer put into them is added to it
   const auto last = static_cast<std::uint64_t>(r.classes - 1);
   const index* y = r.y + row;
-  alignas(pack_bytes) index some[lanes] = {};
+  alignas(pack_bytes) index some[lanes];
   if (count < lanes) {
-    for (index l = 0; l < count; ++l) some[l] = y[l];
+    for (index l = 0; l < lanes; ++l) some[l] = l < count ? y[l] : 0;
     y = some;
   }
   packs numbers;

@@ -1,6 +1,8 @@
 // Between packs of floats and packs of doubles, and from a pack to one number.
 #pragma once
 
+#include <utility>
+
 #include "core/kernels.hpp"
 #include "kernels/simd/mask.hpp"
 
@@ -32,16 +34,18 @@ CROSSENT_INLINE pack<float>::reg both_halves(half_register lower, half_register 
 #if defined(__AVX512F__)
   return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #elif defined(__AVX2__)
-  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_set_m128(upper, lower);   // GCC 12 clears the upper half of `lower` first
 #else
   return __builtin_shufflevector(lower, upper, 0, 1, 2, 3);
 #endif
 }
 
-// (GCC 12 takes two conversions and a shuffle for a whole AVX-512 register.)
+// (GCC 12 takes two conversions and a shuffle for a whole register.)
 CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
 #if defined(__AVX512F__)
   return _mm512_cvtps_pd(v);
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(v);
 #else
   return __builtin_convertvector(v, pack<double>::reg);
 #endif
@@ -49,6 +53,8 @@ CROSSENT_INLINE pack<double>::reg to_doubles(half_register v) {
 CROSSENT_INLINE half_register to_floats(pack<double>::reg v) {
 #if defined(__AVX512F__)
   return _mm512_cvtpd_ps(v);
+#elif defined(__AVX2__)
+  return _mm256_cvtpd_ps(v);
 #else
   return __builtin_convertvector(v, half_register);
 #endif
@@ -60,43 +66,32 @@ struct halves {
   pack<double> lower, upper;
 };
 
-// Lanes 0..7 and 8..15.
-CROSSENT_INLINE halves widen(pack<float> a) {
-  halves w;
-  pack<double> d[2];
-  for (int k = 0; k < registers; ++k) {
-    // Register k of the floats fills two registers of the doubles.
-    d[2 * k / registers].r[2 * k % registers] = to_doubles(lower_half(a.r[k]));
-    d[(2 * k + 1) / registers].r[(2 * k + 1) % registers] = to_doubles(upper_half(a.r[k]));
-  }
-  w.lower = d[0];
-  w.upper = d[1];
-  return w;
+// Lanes 0..7 and 8..15. Register k of the floats fills two registers of the doubles.
+template <int k> CROSSENT_INLINE pack<double>::reg widened_register(pack<float> a) {
+  return to_doubles(k % 2 == 0 ? lower_half(a.r[k / 2]) : upper_half(a.r[k / 2]));
 }
+template <int... k> CROSSENT_INLINE halves widen(pack<float> a, std::integer_sequence<int, k...>) {
+  return {{widened_register<k>(a)...}, {widened_register<registers + k>(a)...}};
+}
+CROSSENT_INLINE halves widen(pack<float> a) { return widen(a, std::make_integer_sequence<int, registers>{}); }
 
 // The way back, rounded.
-CROSSENT_INLINE pack<float> narrow(halves w) {
-  const pack<double> d[2] = {w.lower, w.upper};
-  pack<float> p;
-  for (int k = 0; k < registers; ++k)
-    p.r[k] = both_halves(to_floats(d[2 * k / registers].r[2 * k % registers]),
-                         to_floats(d[(2 * k + 1) / registers].r[(2 * k + 1) % registers]));
-  return p;
+template <int k> CROSSENT_INLINE pack<double>::reg register_of(const halves& w) {
+  return k < registers ? w.lower.r[k % registers] : w.upper.r[k % registers];
 }
+template <int... k> CROSSENT_INLINE pack<float> narrow(const halves& w, std::integer_sequence<int, k...>) {
+  return {both_halves(to_floats(register_of<2 * k>(w)), to_floats(register_of<2 * k + 1>(w)))...};
+}
+CROSSENT_INLINE pack<float> narrow(const halves& w) { return narrow(w, std::make_integer_sequence<int, registers>{}); }
 
 // Lane l + lane l+8 in float32, then as doubles.
+template <int... k> CROSSENT_INLINE pack<double> widen_sum(pack<float> a, std::integer_sequence<int, k...>) {
+  const pack<float> sum{(a.r[k] + a.r[k + registers / 2])...};
+  return widen(sum).lower;
+}
 CROSSENT_INLINE pack<double> widen_sum(pack<float> a) {
-  pack<double> w;
-  if constexpr (registers == 1) {
-    w.r[0] = to_doubles(lower_half(a.r[0]) + upper_half(a.r[0]));
-  } else {
-    for (int k = 0; k < registers / 2; ++k) {
-      const pack<float>::reg sum = a.r[k] + a.r[k + registers / 2];
-      w.r[2 * k] = to_doubles(lower_half(sum));
-      w.r[2 * k + 1] = to_doubles(upper_half(sum));
-    }
-  }
-  return w;
+  if constexpr (registers == 1) return {to_doubles(lower_half(a.r[0]) + upper_half(a.r[0]))};
+  else return widen_sum(a, std::make_integer_sequence<int, registers / 2>{});
 }
 
 // n doubles (n = lanes of T) in consecutive memory as a pack of T.

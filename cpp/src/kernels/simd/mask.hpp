@@ -38,35 +38,25 @@ template <class T> struct mask {
   reg r[registers];
 };
 template <class T> CROSSENT_INLINE mask<T> operator<(pack<T> a, pack<T> b) {
-  mask<T> m;
-  for (int k = 0; k < registers; ++k) m.r[k] = a.r[k] < b.r[k];
-  return m;
+  return map_registers<mask<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x < y; }, a, b);
 }
 template <class T> CROSSENT_INLINE mask<T> operator==(pack<T> a, pack<T> b) {
-  mask<T> m;
-  for (int k = 0; k < registers; ++k) m.r[k] = a.r[k] == b.r[k];
-  return m;
+  return map_registers<mask<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x == y; }, a, b);
 }
 template <class T> CROSSENT_INLINE mask<T> operator!=(pack<T> a, pack<T> b) {
-  mask<T> m;
-  for (int k = 0; k < registers; ++k) m.r[k] = a.r[k] != b.r[k];
-  return m;
+  return map_registers<mask<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x != y; }, a, b);
 }
 template <class T> CROSSENT_INLINE mask<T> operator&(mask<T> a, mask<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] &= b.r[k];
-  return a;
+  return map_registers<mask<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x & y; }, a, b);
 }
 template <class T> CROSSENT_INLINE mask<T> operator|(mask<T> a, mask<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] |= b.r[k];
-  return a;
+  return map_registers<mask<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x | y; }, a, b);
 }
 template <class T> CROSSENT_INLINE mask<T> operator!(mask<T> a) {
-  for (int k = 0; k < registers; ++k) a.r[k] = ~a.r[k];
-  return a;
+  return map_registers<mask<T>>([](auto x) CROSSENT_INLINE_LAMBDA { return ~x; }, a);
 }
 template <class T> CROSSENT_INLINE pack<T> select(mask<T> m, pack<T> yes, pack<T> no) {
-  for (int k = 0; k < registers; ++k) no.r[k] = m.r[k] ? yes.r[k] : no.r[k];
-  return no;
+  return map_registers<pack<T>>([](auto c, auto x, auto y) CROSSENT_INLINE_LAMBDA { return c ? x : y; }, m, yes, no);
 }
 template <class T> CROSSENT_INLINE bool any(mask<T> m) {
   auto all = m.r[0];
@@ -96,24 +86,20 @@ template <class R> CROSSENT_INLINE R min_register(R a, R b) { return a < b ? a :
 
 // The larger; b where a is NaN.
 template <class T> CROSSENT_INLINE pack<T> larger(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) b.r[k] = max_register(a.r[k], b.r[k]);
-  return b;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return max_register(x, y); }, a, b);
 }
 // x, but not below lo; NaN stays.
-template <class T> CROSSENT_INLINE pack<T> at_least(pack<T> x, pack<T> lo) {
-  for (int k = 0; k < registers; ++k) x.r[k] = max_register(lo.r[k], x.r[k]);
-  return x;
-}
+template <class T> CROSSENT_INLINE pack<T> at_least(pack<T> x, pack<T> lo) { return larger(lo, x); }
 template <class T> CROSSENT_INLINE pack<T> at_most(pack<T> x, pack<T> hi) {
-  for (int k = 0; k < registers; ++k) x.r[k] = min_register(hi.r[k], x.r[k]);
-  return x;
+  return map_registers<pack<T>>([](auto a, auto b) CROSSENT_INLINE_LAMBDA { return min_register(a, b); }, hi, x);
 }
 
 template <class T> CROSSENT_INLINE pack<T> absolute(pack<T> a) {
   using uint = typename pack<T>::uint;
   constexpr uint sign = uint{1} << (8 * sizeof(T) - 1);
-  for (int k = 0; k < registers; ++k) a.r[k] = (typename pack<T>::reg)((typename pack<T>::ureg)a.r[k] & ~sign);
-  return a;
+  using reg = typename pack<T>::reg;
+  using ureg = typename pack<T>::ureg;
+  return map_registers<pack<T>>([](auto x) CROSSENT_INLINE_LAMBDA { return (reg)((ureg)x & ~sign); }, a);
 }
 
 }  // namespace

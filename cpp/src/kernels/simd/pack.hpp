@@ -59,21 +59,47 @@ template <class T> struct pack {
   reg r[registers];
 };
 
+// f of each register of packs. Not in a loop, which GCC unrolls only after it has chosen what stays in memory.
+template <class To, class F, class... From> CROSSENT_INLINE To map_registers(F f, From... from) {
+  static_assert(registers == 1 || registers == 2 || registers == 4);
+  To to;
+  to.r[0] = f(from.r[0]...);
+  if constexpr (registers > 1) to.r[1] = f(from.r[1]...);
+  if constexpr (registers > 2) to.r[2] = f(from.r[2]...);
+  if constexpr (registers > 2) to.r[3] = f(from.r[3]...);
+  return to;
+}
+
+template <class T, class F> CROSSENT_INLINE void for_each_register(pack<T> p, F f) {
+  f(p.r[0]);
+  if constexpr (registers > 1) f(p.r[1]);
+  if constexpr (registers > 2) f(p.r[2]);
+  if constexpr (registers > 2) f(p.r[3]);
+}
+
 // ---- Moving --------------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE pack<T> set1(T v) {
-  pack<T> p;
-  for (int k = 0; k < registers; ++k) p.r[k] = v - typename pack<T>::reg{};   // keeps -0, as v + 0 does not
-  return p;
+  using reg = typename pack<T>::reg;
+  return map_registers<pack<T>>([v]() CROSSENT_INLINE_LAMBDA { return v - reg{}; });   // keeps -0, as v + 0 does not
 }
 
 template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
-  pack<T> p;
-  __builtin_memcpy(&p, from, sizeof p);
-  return p;
+  using reg = typename pack<T>::reg;
+  return map_registers<pack<T>>([at = static_cast<const char*>(from)]() mutable CROSSENT_INLINE_LAMBDA {
+    reg r;
+    __builtin_memcpy(&r, at, sizeof r);
+    at += sizeof r;
+    return r;
+  });
 }
 
-template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) { __builtin_memcpy(to, &p, sizeof p); }
+template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) {
+  for_each_register(p, [at = static_cast<char*>(to)](auto r) mutable CROSSENT_INLINE_LAMBDA {
+    __builtin_memcpy(at, &r, sizeof r);
+    at += sizeof r;
+  });
+}
 
 template <class T> CROSSENT_INLINE T load_one(const void* from) {
   T v;
@@ -148,18 +174,17 @@ template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n
 // A store that goes around the caches; `to` is aligned to 64 bytes. The caller of the kernel
 // fences before the data is handed on.
 template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
+#if defined(__x86_64__)
+  for_each_register(p, [at = static_cast<char*>(to)](auto r) mutable CROSSENT_INLINE_LAMBDA {
 #if defined(__AVX512F__)
-  __m512i v;
-  __builtin_memcpy(&v, &p, sizeof p);
-  _mm512_stream_si512(static_cast<__m512i*>(to), v);
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(at), (__m512i)r);
 #elif defined(__AVX2__)
-  __m256i v[2];
-  __builtin_memcpy(v, &p, sizeof p);
-  for (int k = 0; k < 2; ++k) _mm256_stream_si256(static_cast<__m256i*>(to) + k, v[k]);
-#elif defined(__x86_64__)
-  __m128i v[4];
-  __builtin_memcpy(v, &p, sizeof p);
-  for (int k = 0; k < 4; ++k) _mm_stream_si128(static_cast<__m128i*>(to) + k, v[k]);
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(at), (__m256i)r);
+#else
+    _mm_stream_si128(reinterpret_cast<__m128i*>(at), (__m128i)r);
+#endif
+    at += sizeof r;
+  });
 #else
   store(to, p);
 #endif
@@ -205,29 +230,23 @@ CROSSENT_INLINE void store_float16(void* to, pack<float> p) {
 // ---- Arithmetic ----------------------------------------------------------------------------------------------------
 
 template <class T> CROSSENT_INLINE pack<T> operator+(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x + y; }, a, b);
 }
-// Not a = a + b: of packs in several registers, GCC 12 copies such a sum by pieces in every turn of a loop.
 template <class T> CROSSENT_INLINE pack<T>& operator+=(pack<T>& a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] += b.r[k];
+  a = a + b;
   return a;
 }
 template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] -= b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x - y; }, a, b);
 }
 template <class T> CROSSENT_INLINE pack<T> operator*(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] *= b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x * y; }, a, b);
 }
 template <class T> CROSSENT_INLINE pack<T> operator/(pack<T> a, pack<T> b) {
-  for (int k = 0; k < registers; ++k) a.r[k] /= b.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y) CROSSENT_INLINE_LAMBDA { return x / y; }, a, b);
 }
 template <class T> CROSSENT_INLINE pack<T> operator-(pack<T> a) {
-  for (int k = 0; k < registers; ++k) a.r[k] = -a.r[k];
-  return a;
+  return map_registers<pack<T>>([](auto x) CROSSENT_INLINE_LAMBDA { return -x; }, a);
 }
 
 #if defined(__AVX512F__)
@@ -245,8 +264,7 @@ template <class R> CROSSENT_INLINE R fma_register(R a, R b, R c) { return a * b 
 
 // a * b + c
 template <class T> CROSSENT_INLINE pack<T> fma(pack<T> a, pack<T> b, pack<T> c) {
-  for (int k = 0; k < registers; ++k) a.r[k] = fma_register(a.r[k], b.r[k], c.r[k]);
-  return a;
+  return map_registers<pack<T>>([](auto x, auto y, auto z) CROSSENT_INLINE_LAMBDA { return fma_register(x, y, z); }, a, b, c);
 }
 
 }  // namespace

@@ -31,20 +31,20 @@ template <class T> CROSSENT_INLINE void store_quarters(char* const (&to)[4], pac
   for (int k = 0; k < 4; ++k) __builtin_memcpy(to[k], reinterpret_cast<const char*>(&p) + 16 * k, 16);
 }
 
-// The lower (upper) halves of each quarter of a and b, an element of `bytes` of a and one of b in turn.
-template <int bytes, bool upper, class T, int... i>
-CROSSENT_INLINE pack<T> interleave(pack<T> a, pack<T> b, std::integer_sequence<int, i...>) {
-  using reg = pack<float>::reg;
+// The lower (upper) halves of each quarter of a and b, an element of `bytes` of a and one of b in turn: where lane `to` is from.
+template <int bytes, bool upper> constexpr int interleaved_lane(int to) {
   constexpr int lanes = native_bytes / 4;
-  for (int k = 0; k < registers; ++k) {
-    const reg x = (reg)a.r[k], y = (reg)b.r[k];
-    constexpr auto from = [](int to) {
-      const int major = to % 4 / 2, minor = to % 2;
-      return to / 4 * 4 + 2 * upper + (bytes == 4 ? major + minor * lanes : minor + major * lanes);
-    };
-    a.r[k] = (typename pack<T>::reg)__builtin_shufflevector(x, y, from(i)...);
-  }
-  return a;
+  const int major = to % 4 / 2, minor = to % 2;
+  return to / 4 * 4 + 2 * upper + (bytes == 4 ? major + minor * lanes : minor + major * lanes);
+}
+template <int bytes, bool upper, class T, int... to>
+CROSSENT_INLINE pack<T> interleave(pack<T> a, pack<T> b, std::integer_sequence<int, to...>) {
+  using reg = pack<float>::reg;
+  return map_registers<pack<T>>(
+      [](auto x, auto y) CROSSENT_INLINE_LAMBDA {
+        return (decltype(x))__builtin_shufflevector((reg)x, (reg)y, interleaved_lane<bytes, upper>(to)...);
+      },
+      a, b);
 }
 template <int bytes, bool upper, class T> CROSSENT_INLINE pack<T> interleave(pack<T> a, pack<T> b) {
   return interleave<bytes, upper>(a, b, std::make_integer_sequence<int, native_bytes / 4>{});

@@ -103,7 +103,10 @@ template <class T> struct tile_maximum {
 template <class T, class F>
 CROSSENT_INLINE tile_maximum<T> maximum_of_tile(tile<T> x, index n, const inverse_temperature& t, T* buffer, F look) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  tile_maximum<T> m{x, set1(-constants<T>::infinity), set1<T>(0), {}, {}};
+  tile_maximum<T> m;
+  m.x = x;
+  m.max = set1(-constants<T>::infinity);
+  m.group = set1<T>(0);
   const auto visit = [&](auto see) CROSSENT_INLINE_LAMBDA {
     for (index c = 0, g = 0; c < n; c += group_classes, ++g) {
       const index end = n - c < group_classes ? n : c + group_classes;
