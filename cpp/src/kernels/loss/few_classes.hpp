@@ -76,7 +76,14 @@ template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows
   const bool whole = r.grad_type == native<T> && count == lanes;
   if (whole && r.grad_row_stride == size) {
     const bool streams = r.stream && (reinterpret_cast<std::uintptr_t>(to) | r.grad_class_stride) % pack_bytes == 0;
-    for (index c = 0; c < r.classes; ++c, to += r.grad_class_stride) streams ? stream(to, entry(c)) : store(to, entry(c));
+    for (index c = 0; c < r.classes; ++c, to += r.grad_class_stride) {
+      if (streams) {
+        stream(to, entry(c));
+      } else {
+        prefetch_to_write(to + tiles_ahead * pack_bytes);
+        store(to, entry(c));
+      }
+    }
     return;
   }
   if (whole && r.grad_class_stride == size && r.classes >= 16 / size) {

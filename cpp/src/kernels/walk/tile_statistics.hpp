@@ -124,14 +124,18 @@ CROSSENT_INLINE tile_maximum<T> maximum_of_tile(tile<T> x, index n, const invers
   };
   if (x.stride == pack_bytes) {
     visit([](index, const char*, pack<T>) CROSSENT_INLINE_LAMBDA {});
-  } else {
-    // Lines that are a power of two apart share one set of the first cache, and would not be there for the second look.
-    const bool copy = x.stride % 4096 == 0;
-    visit([&](index i, const char* at, pack<T> v) CROSSENT_INLINE_LAMBDA {
-      prefetch(at + tiles_ahead * pack_bytes);
-      if (copy) store(buffer + i * lanes, v);
+  } else if (x.stride % 4096 == 0) {
+    // Lines a power of two apart share one set of each cache. They would not be there for the second look, and of more lines
+    // than a set has, the last push out the first: so they are asked for in the reverse order of their use.
+    const char* ahead = x.data + (n - 1) * x.stride + tiles_ahead * pack_bytes;
+    visit([&](index i, const char*, pack<T> v) CROSSENT_INLINE_LAMBDA {
+      prefetch(ahead);
+      ahead -= x.stride;
+      store(buffer + i * lanes, v);
     });
-    if (copy) m.x = {reinterpret_cast<const char*>(buffer), pack_bytes};
+    m.x = {reinterpret_cast<const char*>(buffer), pack_bytes};
+  } else {
+    visit([&](index, const char* at, pack<T>) CROSSENT_INLINE_LAMBDA { prefetch(at + tiles_ahead * pack_bytes); });
   }
   m.ref = reference_of(m.max, t);
   m.top = m.max;
