@@ -38,12 +38,17 @@ def cross_entropy(x: Array, y: Array, axis: int, out: Array, gradient: bool) -> 
     return float((np.log(total) - picked).mean())
 
 
+def sum_of_products(a: Array, b: Array) -> float:
+    """Row by row: one sum of 65 million products in float32, as of np.vdot, is wrong in its third digit."""
+    return float(np.einsum("ij,ij->i", a, b).sum())
+
+
 def soft(x: Array, q: Array, out: Array, scratch: Array, log_softmax: LogSoftmax) -> float:
     n, classes = x.shape
     log_p = log_softmax(x, 1, out)
     smoothed = np.multiply(q, 1 - SMOOTHING, out=scratch)
     smoothed += SMOOTHING / classes
-    loss = -float(np.vdot(smoothed, log_p)) / n
+    loss = -sum_of_products(smoothed, log_p) / n
     np.exp(log_p, out=out)
     out -= smoothed
     out /= n
@@ -71,7 +76,7 @@ def distillation(x: Array, z: Array, out: Array, scratch: Array, log_softmax: Lo
     teacher = log_softmax(np.divide(z, TEMPERATURE, out=scratch), 1, scratch)
     probs = np.exp(teacher)
     teacher -= student
-    loss = float(np.vdot(probs, teacher)) / len(x)
+    loss = sum_of_products(probs, teacher) / len(x)
     np.exp(student, out=out)
     out -= probs
     out /= len(x) * TEMPERATURE
