@@ -5,17 +5,22 @@
 #pragma once
 
 #include "kernels/loss/forward_kl_over_classes.hpp"
-#include "kernels/math/phi.hpp"
+#include "kernels/loss/js_divergence.hpp"
 
 namespace crossent {
 namespace {
 
-// log(t/s) from the logits: 0 where both are -inf, and without an error where it is infinite.
-template <class T> CROSSENT_INLINE double_double<pack<T>> log_ratio_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo) {
+// log(t/s) from the logits, which is usually d: 0 where both are -inf, and without an error where it is infinite.
+template <class T> inline CROSSENT_INLINE_WIDE double_double<pack<T>> log_ratio_of(pack<T> s, pack<T> t, pack<T> d,
+                                                                                   pack<T> d_lo) {
   const pack<T> zero = set1<T>(0), infinity = set1(constants<T>::infinity);
-  const mask<T> both_masked = (s == -infinity) & (t == -infinity);
-  const auto unless_masked = [&](pack<T> v) { return select(both_masked, zero, v); };
-  return {unless_masked(d), select(absolute(d) < infinity, unless_masked(d_lo), zero)};
+  const mask<T> is_usual = absolute(d) < infinity;
+  if (any(!is_usual)) {
+    const mask<T> both_masked = (s == -infinity) & (t == -infinity);
+    d = select(both_masked, zero, d);
+    d_lo = select(is_usual, d_lo, zero);
+  }
+  return {d, d_lo};
 }
 
 // d = ((x_t - max_t) - (x_s - max_s)) / T - (log_sum_t - log_sum_s): accurate relative to d itself, as rows that are nearly
@@ -33,9 +38,9 @@ template <> struct log_ratio<float> {   // in float64
       log_sum_difference[k] = of(p.log_sum_difference);
     }
   }
-  double_double<pack<float>> operator()(pack<float> s, pack<float> t) const {
+  CROSSENT_INLINE_WIDE double_double<pack<float>> operator()(pack<float> s, pack<float> t) const {
     const halves ws = widen(s), wt = widen(t);
-    const auto of = [&](pack<double> xs, pack<double> xt, int k) {
+    const auto of = [&](pack<double> xs, pack<double> xt, int k) CROSSENT_INLINE_WIDE {
       return fma((xt - teacher[k]) - (xs - student[k]), inverse, -log_sum_difference[k]);
     };
     const halves whole{of(ws.lower, wt.lower, 0), of(ws.upper, wt.upper, 1)};
@@ -55,7 +60,7 @@ template <> struct log_ratio<double> {   // as sums of two doubles
         log_sum_difference_lo(per_row<double>(p.log_sum_difference_lo, row, o)),
         inverse_hi(set1(p.t.hi)),
         inverse_lo(set1(p.t.lo)) {}
-  double_double<doubles> operator()(pack<double> s, pack<double> t) const {
+  CROSSENT_INLINE_WIDE double_double<doubles> operator()(pack<double> s, pack<double> t) const {
     const auto left = two_sum(t, -teacher), right = two_sum(s, -student), rough = two_sum(left.hi, -right.hi);
     const doubles gap = rough.hi + (rough.lo + (left.lo - right.lo)),
                   gap_lo = ((rough.hi - gap) + rough.lo) + (left.lo - right.lo);
@@ -79,85 +84,51 @@ template <class T> struct probability {
         reference(per_row<T>(r.reference, row, o)),
         factor(per_row<T>(r.factor, row, o)),
         factor_lo(per_row<T>(r.factor_lo, row, o)) {}
-  // p v, 0 where p is (NaN where the row is), rounded once beside the exponential. The terms are biased: only the last product
-  // can be subnormal.
-  pack<T> times(pack<T> x, double_double<pack<T>> v) const {
-    const pack<T> e = term_of(x), ev = e * v.hi, product = ev * factor;
-    const pack<T> error = fma(fma(e, v.lo, product_error(e, v.hi, ev)), factor, product_error(ev, factor, product));
-    const pack<T> fine = select(absolute(error) < absolute(product), product + error, product);   // not where it is NaN
-    return select(e == set1<T>(0), e * factor, fine);
-  }
-  pack<T> operator()(pack<T> x) const { return term_of(x) * factor; }
-
- private:
-  pack<T> term_of(pack<T> x) const {
+  CROSSENT_INLINE_WIDE pack<T> term_of(pack<T> x) const {
     if constexpr (sizeof(T) == 4) return term(x - reference, factor_lo);
     const auto gap = two_sum(x, -reference);   // the reference of float64 rows is their maximum
     return term(gap.hi, gap.lo, factor_lo);
   }
 };
 
-// The larger of s and t times v, for the price of one exponential: d > 0 says that it is t.
-template <class T> struct larger_probability {
+// e factor v, 0 where e is 0, rounded once beside the exponential. The terms are biased: only the last product can be subnormal.
+template <class T> inline CROSSENT_INLINE_WIDE pack<T> product_of(pack<T> e, pack<T> factor, double_double<pack<T>> v) {
+  const pack<T> zero = set1<T>(0), ev = select(e != zero, e * v.hi, zero), product = ev * factor;
+  const pack<T> error = fma(fma(e, v.lo, product_error(e, v.hi, ev)), factor, product_error(ev, factor, product));
+  return select(absolute(error) < absolute(product), product + error, product);   // not where it is NaN
+}
+
+// Whether these kernels do the forward divergence: that of float32 rows has its own.
+template <class T> constexpr bool forward = sizeof(T) == 8;
+
+// A pair of rows, or a tile of pairs.
+template <class T> struct pair_of_rows {
+  log_ratio<T> ratio;
   probability<T> student, teacher;
 
-  pack<T> times(pack<T> d, pack<T> s, pack<T> t, double_double<pack<T>> v) const {
-    const mask<T> teacher_is_larger = set1<T>(0) < d;
-    const auto choose = [&](pack<T> of_teacher, pack<T> of_student) {
-      return select(teacher_is_larger, of_teacher, of_student);
-    };
+  template <class O>
+  CROSSENT_INLINE_MEMBER pair_of_rows(const divergence_rows& p, index row, O o)
+      : ratio(p, row, o), student(p.student, p.t, row, o), teacher(p.teacher, p.t, row, o) {}
+
+  // log(t/s) as d + d_lo, from the logits of both.
+  CROSSENT_INLINE_WIDE void take_log_ratio(const pack<T>* x, pack<T>& d, pack<T>& d_lo) const {
+    const auto of_class = ratio(x[0], x[1]);
+    d = of_class.hi;
+    d_lo = of_class.lo;
+  }
+  // The larger of s and t times v, for the price of one exponential.
+  CROSSENT_INLINE_WIDE pack<T> times_larger(mask<T> teacher_is_larger, const pack<T>* x, pack<T> v) const {
+    const auto choose = [&](pack<T> of_teacher, pack<T> of_student)
+                            CROSSENT_INLINE_WIDE { return select(teacher_is_larger, of_teacher, of_student); };
     probability<T> p = student;
     p.term.magic = choose(teacher.term.magic, p.term.magic);
     p.term.lowest = choose(teacher.term.lowest, p.term.lowest);
     p.reference = choose(teacher.reference, p.reference);
     p.factor = choose(teacher.factor, p.factor);
     p.factor_lo = choose(teacher.factor_lo, p.factor_lo);
-    return p.times(choose(t, s), v);
+    return product_of(p.term_of(choose(x[1], x[0])), p.factor, exact(v));
   }
 };
-
-// beta and 1 - beta.
-template <class T> struct mixture {
-  double_double<pack<T>> teacher, student;
-
-  explicit mixture(double beta) : teacher(of(beta, 0)), student(of(1 - beta, (1 - (1 - beta)) - beta)) {}
-
- private:
-  static double_double<pack<T>> of(double share, double share_lo) {
-    const T value = static_cast<T>(share);
-    return {set1(value), set1(static_cast<T>((share - static_cast<double>(value)) + share_lo))};
-  }
-};
-
-// log(t/m) and log(s/m) for m = beta t + (1 - beta) s, from d: -log1p((1 - beta) expm1(-d)) and -log1p(beta expm1(d)), with the
-// rounding errors of d and of the products to first order. Where e^|d| leaves the range, the logarithm of the
-// smaller of s and t is -|d| beside that of the larger.
-template <class T> struct mixture_ratios {
-  pack<T> teacher, student;
-};
-template <class T> CROSSENT_ONCE mixture_ratios<T> mixture_ratios_of(const double_double<pack<T>>& d, const mixture<T>& share) {
-  const pack<T> one = set1<T>(1), size = absolute(d.hi), limit = set1<T>(64);
-  const mask<T> teacher_is_larger = set1<T>(0) < d.hi;
-  const auto of_smaller = select(teacher_is_larger, share.student, share.teacher);
-  const auto of_larger = select(teacher_is_larger, share.teacher, share.student);
-  const pack<T> size_lo = select(teacher_is_larger, d.lo, -d.lo), falls = exp(-size), near = at_most(size, limit);
-  // share expm1(x + x_lo), power being exp(x)
-  const auto product = [&](const double_double<pack<T>>& of, pack<T> e, pack<T> power, pack<T> x_lo) {
-    const pack<T> a = of.hi * e;
-    return double_double{a, fma(of.hi * power, x_lo, fma(of.lo, e, product_error(of.hi, e, a)))};
-  };
-  const pack<T> mixed = fma(of_smaller.hi, falls, of_larger.hi);   // m / larger; log1p is for where it is near 1
-  const auto less = product(of_smaller, expm1(-size), falls, -size_lo);
-  const pack<T> log_larger = -select(mixed < set1<T>(T(0.5)), log(mixed), log1p(less.hi) + less.lo / mixed);
-  const pack<T> grown = expm1(near);
-  const auto more = product(of_larger, grown, one + grown, size_lo);
-  const pack<T> log_smaller = -(log1p(more.hi) + more.lo / (one + more.hi));
-  const pack<T> smaller = select(limit < size, log_larger - size, log_smaller);
-  return {select(teacher_is_larger, log_larger, smaller), select(teacher_is_larger, smaller, log_larger)};
-}
-
-// Whether these kernels do the forward divergence: that of float32 rows has its own.
-template <class T> constexpr bool forward = sizeof(T) == 8;
 
 // `inner` is sum s log(s/t), or of s/m, as it stands: an error that the log-ratios of a row have in common leaves the
 // gradient with it.
@@ -165,32 +136,40 @@ template <class T>
 void divergence_sums(const source& student, const source& teacher, index begin, index end, const divergence_rows& p,
                      double* value, double* inner) {
   sum_blocks<T, 2, terms::heavy>({student, teacher}, begin, end, {value, inner}, [&](index row, index, auto o) {
-    const log_ratio<T> ratio(p, row, o);
-    const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
-    const divergence_kind kind = p.kind;
+    const pair_of_rows<T> pair(p, row, o);
     const mixture<T> share(p.beta);
-    return [=](const pack<T>* x, index, index) {
+    const bool is_js = p.kind == divergence_kind::js, is_forward = forward<T> && p.kind == divergence_kind::forward;
+    return [=](const pack<T>(*x)[2], index n, parts<T, 2>* sums) CROSSENT_INLINE_WIDE {
       const pack<T> zero = set1<T>(0);
-      const auto [d, d_lo] = ratio(x[0], x[1]);
-      if (kind != divergence_kind::js) {
-        const bool is_forward = forward<T> && kind == divergence_kind::forward;
-        const mask<T> teacher_is_larger = zero < d;
-        const mask<T> star = is_forward ? teacher_is_larger : !teacher_is_larger;
-        const pack<T> v = phi_or_star(-absolute(d), select(teacher_is_larger, -d_lo, d_lo), star);
-        const pack<T> term = larger_of.times(d, x[0], x[1], {v, zero});
-        return parts<T, 2>{{term, kind == divergence_kind::reverse ? larger_of.student.times(x[0], {-d, -d_lo}) : zero}};
+      pack<T> d[group_packs], d_lo[group_packs], s[group_packs], t[group_packs];
+      for (index j = 0; j < n; ++j) pair.take_log_ratio(x[j], d[j], d_lo[j]);
+      if (is_js) {
+        mixture_ratios<T> ratios[group_packs];
+        for (index j = 0; j < n; ++j) ratios[j].set(d[j], d_lo[j]);
+        for (index j = 0; j < n; ++j) s[j] = ratios[j].student(share);
+        for (index j = 0; j < n; ++j) t[j] = ratios[j].teacher(share);
+        for (index j = 0; j < n; ++j) {
+          const pack<T> e = pair.student.term_of(x[j][0]), of_teacher = pair.teacher.term_of(x[j][1]) * pair.teacher.factor;
+          sums[j].v[0] = js_of(e * pair.student.factor, of_teacher, s[j], t[j], share);
+          sums[j].v[1] = product_of(e, pair.student.factor, exact(s[j]));
+        }
+        return;
       }
-      // KL(p || m) adds p phi*(log p/m) where p > m, and m phi(log p/m) elsewhere.
-      const mixture_ratios<T> ratios = mixture_ratios_of<T>({d, d_lo}, share);
-      const pack<T> s = larger_of.student(x[0]), t = larger_of.teacher(x[1]);
-      const pack<T> m = fma(share.teacher.hi, t, share.student.hi * s);
-      const auto term = [&](pack<T> q, pack<T> log_q) {
-        const mask<T> is_above = zero < log_q;
-        return select(m != zero, select(is_above, q, m) * phi_or_star(-absolute(log_q), zero, is_above), zero);
-      };
-      const pack<T> of_student = term(s, ratios.student);
-      const pack<T> value = fma(share.teacher.hi, term(t, ratios.teacher), share.student.hi * of_student);
-      return parts<T, 2>{{value, larger_of.student.times(x[0], {ratios.student, zero})}};
+      for (index j = 0; j < n; ++j) {
+        const mask<T> teacher_is_larger = zero < d[j], star = is_forward ? teacher_is_larger : !teacher_is_larger;
+        t[j] = phi_or_star_of_nonpositive(-absolute(d[j]), select(teacher_is_larger, -d_lo[j], d_lo[j]), star);
+      }
+      for (index j = 0; j < n && is_forward; ++j) {
+        sums[j].v[0] = pair.times_larger(zero < d[j], x[j], t[j]);
+        sums[j].v[1] = zero;
+      }
+      for (index j = 0; j < n && !is_forward; ++j) {
+        const pack<T> of_student = pair.student.term_of(x[j][0]), of_teacher = pair.teacher.term_of(x[j][1]);
+        const mask<T> teacher_is_larger = zero < d[j];
+        const pack<T> factor = select(teacher_is_larger, pair.teacher.factor, pair.student.factor);
+        sums[j].v[0] = product_of(select(teacher_is_larger, of_teacher, of_student), factor, exact(t[j]));
+        sums[j].v[1] = product_of(of_student, pair.student.factor, {-d[j], -d_lo[j]});
+      }
     };
   });
 }
@@ -200,31 +179,44 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
 template <class T>
 void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
                       const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy) {
-  write_blocks<T, 3>({student, teacher, q ? *q : student}, to, begin, end, [&](index row, auto o) {
-    const log_ratio<T> ratio(p, row, o);
-    const larger_probability<T> larger_of{{p.student, p.t, row, o}, {p.teacher, p.t, row, o}};
+  const source s[] = {student, teacher, q ? *q : student};
+  write_blocks<T, 3, terms::heavy>(s, to, begin, end, [&](index row, auto o) {
+    const pair_of_rows<T> pair(p, row, o);
     const pack<T> zero = set1<T>(0), inner = per_row<T>(p.inner, row, o), inner_lo = per_row<T>(p.inner_lo, row, o);
     const scaled<T> tiny_difference{per_row<T>(p.log_sum_difference_scaled, row, o)};
-    const divergence_kind kind = p.kind;
     const mixture<T> share(p.beta);
+    const bool is_js = p.kind == divergence_kind::js, is_forward = forward<T> && p.kind == divergence_kind::forward;
     const bool with_cross_entropy = cross_entropy != nullptr;
     const cross_entropy_gradient<T> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
-    return [=](const pack<T>* x, index c, index n) {
-      const auto [d, d_lo] = ratio(x[0], x[1]);
-      pack<T> g;
-      if (forward<T> && kind == divergence_kind::forward) {   // s - t
+    constexpr index step = o.lanes_over_rows ? 1 : pack<T>::lanes;   // classes of a pack
+    return [=](const pack<T>(*x)[3], index c, index n, pack<T>* gradient) CROSSENT_INLINE_WIDE {
+      const index packs = (n + step - 1) / step;
+      pack<T> d[group_packs], d_lo[group_packs];
+      for (index j = 0; j < packs; ++j) pair.take_log_ratio(x[j], d[j], d_lo[j]);
+      for (index j = 0; j < packs && is_forward; ++j) {   // s - t
         // Of equal logits, a log_sum_difference that may be subnormal is all that is left.
-        const pack<T> v = select(d == zero, -tiny_difference.value, expm1(-absolute(d)));
-        const pack<T> product = larger_of.times(d, x[0], x[1], {v, zero}), signed_product = select(zero < d, product, -product);
-        g = select(d == zero, unscale(scaled<T>{signed_product}), signed_product);
-      } else {                             // s (log s/t - sum s log s/t), or the same of s/m
-        const bool js = kind == divergence_kind::js;
-        const pack<T> log_s = js ? mixture_ratios_of<T>({d, d_lo}, share).student : -d;
-        const auto difference = two_sum(log_s, -inner);
-        g = larger_of.student.times(x[0], {difference.hi, difference.lo - (inner_lo + (js ? zero : d_lo))});
+        const pack<T> v = select(d[j] == zero, -tiny_difference.value, expm1(-absolute(d[j])));
+        const pack<T> product = pair.times_larger(zero < d[j], x[j], v);
+        const pack<T> signed_product = select(zero < d[j], product, -product);
+        gradient[j] = select(d[j] == zero, unscale(scaled<T>{signed_product}), signed_product);
       }
-      g = select(larger_of.student.factor != zero, g, zero);
-      return with_cross_entropy ? g + of_cross_entropy(x[0], x[2], c, n, o) : g;
+      for (index j = 0; j < packs && is_js; ++j) {   // log(m/s) in the place of log(t/s)
+        mixture_ratios<T> ratios;
+        ratios.set(d[j], d_lo[j]);
+        d[j] = -ratios.student(share);
+        d_lo[j] = zero;
+      }
+      for (index j = 0; j < packs && !is_forward; ++j) {   // s (log s/t - sum s log s/t), or the same of s/m
+        const auto difference = two_sum(-d[j], -inner);
+        gradient[j] = product_of(pair.student.term_of(x[j][0]), pair.student.factor,
+                                 {difference.hi, difference.lo - (inner_lo + d_lo[j])});
+      }
+      for (index j = 0; j < packs; ++j) gradient[j] = select(pair.student.factor != zero, gradient[j], zero);
+      for (index j = 0; j < packs && with_cross_entropy; ++j) {
+        const index left = n - j * step;
+        const pack<T> g = of_cross_entropy(x[j][0], x[j][2], c + j * step, left < step ? left : step, o);
+        gradient[j] = gradient[j] + g;
+      }
     };
   });
 }

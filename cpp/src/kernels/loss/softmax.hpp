@@ -53,33 +53,47 @@ template <class T> CROSSENT_INLINE pack<T> any_not_zero(pack<T> a, pack<T> b, pa
   return select((a == zero) & (b == zero) & (c == zero), zero, set1<T>(1));
 }
 
-// Rows without a factor and a second term are 0, whatever is in them.
+// Rows without a factor and a second term are 0, whatever is in them: with lanes over classes they are not read.
 template <class T, temperature how, bool with_beta, int arrays>
 CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to,
                                                index begin, index end, const inverse_temperature& t, const gradient_rows& p) {
-  write_blocks<T>(s, to, begin, end, [&](index i, auto o) {
-    const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
-    const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
-    pack<T> beta = zero, gamma = zero;
-    if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
-    if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
-    const pack<T> counts = any_not_zero(factor, beta, gamma);
-    const void* weight = p.weight;
-    constexpr bool with_target = o.lanes_over_rows && !with_beta;
-    target_entry<T> target;
-    if constexpr (with_target) target = target_entry<T>(p, i, o);
-    return [=](const pack<T>* x, index c, index n) {
-      const pack<T> e = term(x[0] - reference);
-      if constexpr (with_beta) {
-        const pack<T> entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weight, c, n, o);
-        return select(counts != zero, entry, zero);
-      } else {
-        const pack<T> entry = select(factor != zero, e * factor, zero);
+  const auto make = [&](auto weighted) CROSSENT_INLINE_WIDE {
+    return [&, weighted](index i, auto o) CROSSENT_INLINE_WIDE {
+      const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
+      const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+      pack<T> beta = zero, gamma = zero;
+      if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
+      if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
+      const pack<T> counts = o.lanes_over_rows ? any_not_zero(factor, beta, gamma) : set1<T>(1);
+      const void* weight = p.weight;
+      constexpr bool over_rows = o.lanes_over_rows, with_target = over_rows && !with_beta;
+      target_entry<T> target;
+      if constexpr (with_target) target = target_entry<T>(p, i, o);
+      return [=](const pack<T>* x, index c, index n) CROSSENT_INLINE_WIDE {
+        const pack<T> e = term(x[0] - reference);
+        pack<T> entry;
+        if constexpr (with_beta)
+          entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weighted ? weight : nullptr, c, n, o);
+        else entry = e * factor;
+        if constexpr (over_rows) entry = select(counts != zero, entry, zero);
         if constexpr (with_target) return target.or_else(c, entry);
         else return entry;
-      }
+      };
     };
-  });
+  };
+  if (s[0].lanes_over_rows) return write_over_rows<T, arrays>(s, to, begin, end, make(std::true_type{}));
+  const char* rows[batch_rows];
+  for (index i = 0; i < s[0].count; ++i) {
+    const auto counts = [&](const double* v) { return static_cast<T>(v[i]) != 0; };
+    rows[i] = counts(p.factor) || (with_beta && counts(p.beta)) || (arrays == 2 && counts(p.gamma)) ? s[0].rows[i] : nullptr;
+  }
+  source counting[arrays];
+  for (int k = 0; k < arrays; ++k) counting[k] = s[k];
+  counting[0].rows = rows;
+  // Without weights in a loop of its own, but where packs are four registers and compilers would take long over it.
+  if constexpr (with_beta && registers <= 2)
+    if (p.weight == nullptr) return write_over_classes<T, terms::light>(counting, to, begin, end, make(std::false_type{}));
+  write_over_classes<T, terms::light>(counting, to, begin, end, make(std::bool_constant<with_beta>{}));
 }
 
 template <class T>

@@ -31,8 +31,8 @@ CROSSENT_INLINE half_register upper_half(pack<float>::reg v) {
 }
 
 CROSSENT_INLINE pack<float>::reg both_halves(half_register lower, half_register upper) {
-#if defined(__AVX512F__)
-  return __builtin_shufflevector(lower, upper, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#if defined(__AVX512F__)   // (of the shuffle GCC 12 makes two moves and a permutation)
+  return _mm512_insertf32x8(_mm512_castps256_ps512(lower), upper, 1);
 #elif defined(__AVX2__)
   return _mm256_set_m128(upper, lower);   // GCC 12 clears the upper half of `lower` first
 #else

@@ -61,10 +61,14 @@ template <class T> CROSSENT_INLINE pack<T> select(mask<T> m, pack<T> yes, pack<T
 template <class T> CROSSENT_INLINE bool any(mask<T> m) {
   auto all = m.r[0];
   for (int k = 1; k < registers; ++k) all |= m.r[k];
+#if defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)all) != 0;
+#else
   std::uint64_t word[native_bytes / 8];
   __builtin_memcpy(word, &all, sizeof all);
   for (int k = 1; k < native_bytes / 8; ++k) word[0] |= word[k];
   return word[0] != 0;
+#endif
 }
 #endif
 

@@ -22,6 +22,12 @@
 #define CROSSENT_INLINE static inline __attribute__((always_inline))
 #define CROSSENT_INLINE_MEMBER inline __attribute__((always_inline))   // of the object's own state
 #define CROSSENT_INLINE_LAMBDA __attribute__((always_inline))
+// Of long functions: in line where a pack is one or two registers. Where it is four, compilers would take long over them.
+#if defined(__AVX2__)
+#define CROSSENT_INLINE_WIDE __attribute__((always_inline))
+#else
+#define CROSSENT_INLINE_WIDE
+#endif
 // Long and called from many kernels: once in the object, not once in each of them.
 #define CROSSENT_ONCE static __attribute__((noinline))
 

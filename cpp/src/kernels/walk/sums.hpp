@@ -52,33 +52,24 @@ template <class T> struct entries {
   }
 };
 
-// Light terms are in line for every pack of a whole group, heavy ones once.
-enum class terms { light, heavy };
-
 // The groups of a block of a row from pack g on, given to put().
-template <class T, int sums, int arrays, class Term, class Put>
+template <class T, int sums, terms weight, int arrays, class Term, class Put>
 CROSSENT_INLINE void put_rolled(const Term& term, const char* const (&from)[arrays], class_range r, index g, const Put& put) {
   constexpr index lanes = pack<T>::lanes;
   const index packs = (r.n + lanes - 1) / lanes;
   for (; g < packs; g += group_packs) {
     parts<T, sums> group[group_packs];
-    const index n = packs - g < group_packs ? packs - g : group_packs;
-    for (index j = 0; j < n; ++j) {
-      const index c = (g + j) * lanes, left = r.n - c;
-      alignas(pack_bytes) T last[arrays][lanes];
-      pack<T> x[arrays];
-      for (int k = 0; k < arrays; ++k) {
-        const char* at = from[k] + c * size_of<T>;
-        if (left < lanes) {
-          store(last[k], load_partial<T>(at, left, T(0)));
-          at = reinterpret_cast<const char*>(last[k]);
-        }
-        x[k] = load<T>(at);
-      }
-      group[j] = term(x, r.begin + c, left < lanes ? left : lanes);
-      if (left < lanes)
-        for (int k = 0; k < sums; ++k) group[j].v[k] = select(first_lanes<T>(left) != set1<T>(0), group[j].v[k], set1<T>(0));
-    }
+    const index n = packs - g < group_packs ? packs - g : group_packs, left = r.n - (g + n - 1) * lanes;
+    const index last = left < lanes ? left : lanes;   // classes of the last pack
+    pack<T> x[group_packs][arrays];
+    for (index j = 0; j < n; ++j)
+      for (int k = 0; k < arrays; ++k) x[j][k] = load_pack<T>(from[k] + (g + j) * pack_bytes, j < n - 1 ? lanes : last);
+    if constexpr (weight == terms::heavy) term(x, n, group);
+    else
+      for (index j = 0; j < n; ++j) group[j] = term(x[j], r.begin + (g + j) * lanes, j < n - 1 ? lanes : last);
+    if (last < lanes)
+      for (int k = 0; k < sums; ++k)
+        group[n - 1].v[k] = select(first_lanes<T>(last) != set1<T>(0), group[n - 1].v[k], set1<T>(0));
     put(add_group<T, sums>([&](index j) { return group[j]; }, n));
   }
 }
@@ -101,23 +92,24 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
       accumulator<T> total[sums] = {};
       const auto put = [&](const parts<T, sums>& group) { each<sums>([&](int k) { add_terms(total[k], group.v[k]); }); };
       index g = 0;
-      for (; weight == terms::light && (g + group_packs) * lanes <= r.n; g += group_packs)
-        put(tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
-          pack<T> x[arrays];
-          each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
-            x[k] = load<T>(from[k] + (g + j) * pack_bytes);
-            if (k > 0) prefetch_ahead(from[k] + (g + j) * pack_bytes);  // the logits are in the cache since their statistics
-          });
-          return term(x, r.begin + (g + j) * lanes, lanes);
-        }));
-      put_rolled<T, sums>(term, from, r, g, put);
+      if constexpr (weight == terms::light)
+        for (; (g + group_packs) * lanes <= r.n; g += group_packs)
+          put(tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
+            pack<T> x[arrays];
+            each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
+              x[k] = load<T>(from[k] + (g + j) * pack_bytes);
+              if (k > 0) prefetch_ahead(from[k] + (g + j) * pack_bytes);  // the logits are in the cache since their statistics
+            });
+            return term(x, r.begin + (g + j) * lanes, lanes);
+          }));
+      put_rolled<T, sums, weight>(term, from, r, g, put);
       for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = sum_lanes(total[k]);
     }
   }
 }
 
 // The same; make(row, block, orientation, entries) is called while the entries of the tile are open.
-template <class T, int sums, int arrays, class Make, class Entries>
+template <class T, int sums, terms weight, int arrays, class Make, class Entries>
 CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make,
                                    Entries& to) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
@@ -137,11 +129,24 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
         for (index g = 0; g < r.n; g += group_classes) {
           const index n = r.n - g < group_classes ? r.n - g : group_classes;
           alignas(pack_bytes) T group[sums][group_classes * lanes];
-          for (index c = 0; c < n; ++c) {
-            pack<T> x[arrays];
-            each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
-            const parts<T, sums> v = term(x, r.begin + g + c, 1);
-            for (int k = 0; k < sums; ++k) store(group[k] + c * lanes, v.v[k]);
+          if constexpr (weight == terms::heavy) {
+            for (index c = 0; c < n; c += group_packs) {
+              const index m = n - c < group_packs ? n - c : group_packs;
+              pack<T> x[group_packs][arrays];
+              parts<T, sums> v[group_packs];
+              for (index j = 0; j < m; ++j)
+                for (int k = 0; k < arrays; ++k) x[j][k] = load<T>(t[k].data + (g + c + j) * t[k].stride);
+              term(x, m, v);
+              for (index j = 0; j < m; ++j)
+                for (int k = 0; k < sums; ++k) store(group[k] + (c + j) * lanes, v[j].v[k]);
+            }
+          } else {
+            for (index c = 0; c < n; ++c) {
+              pack<T> x[arrays];
+              each<arrays>([&](int k) { x[k] = load<T>(t[k].data + (g + c) * t[k].stride); });
+              const parts<T, sums> v = term(x, r.begin + g + c, 1);
+              for (int k = 0; k < sums; ++k) store(group[k] + c * lanes, v.v[k]);
+            }
           }
           for (int k = 0; k < sums; ++k) add_classes(total[k], group[k], n, r.begin + g == first);
         }
@@ -160,7 +165,7 @@ template <class T, int sums, terms weight = terms::light, int arrays, class Make
 CROSSENT_INLINE void sum_blocks(const source (&s)[arrays], index begin, index end, double* const (&out)[sums], Make make) {
   if (!s[0].lanes_over_rows) return sum_over_classes<T, sums, weight>(s, begin, end, out, make);
   no_entries<T> none;
-  sum_over_rows<T, sums>(
+  sum_over_rows<T, sums, weight>(
       s, begin, end, out, [&](index row, index block, auto o, no_entries<T>) { return make(row, block, o); }, none);
 }
 
@@ -170,7 +175,7 @@ CROSSENT_INLINE void sum_and_write_over_rows(const source (&s)[arrays], const si
                                              double* const (&out)[sums], Make make) {
   alignas(pack_bytes) T buffer[tile_classes * pack<T>::lanes];
   entries<T> e{to, buffer};
-  sum_over_rows<T, sums>(s, begin, end, out, make, e);
+  sum_over_rows<T, sums, terms::light>(s, begin, end, out, make, e);
 }
 
 }  // namespace
