@@ -58,7 +58,8 @@ template <class T, temperature how, bool with_beta, int arrays>
 CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to,
                                                index begin, index end, const inverse_temperature& t, const gradient_rows& p) {
   const auto make = [&](auto weighted) CROSSENT_INLINE_WIDE {
-    return [&, weighted](index i, auto o) CROSSENT_INLINE_WIDE {
+    using is_weighted = decltype(weighted);
+    return [&](index i, auto o) CROSSENT_INLINE_WIDE {
       const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
       const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
       pack<T> beta = zero, gamma = zero;
@@ -73,7 +74,8 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
         const pack<T> e = term(x[0] - reference);
         pack<T> entry;
         if constexpr (with_beta)
-          entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], weighted ? weight : nullptr, c, n, o);
+          entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], is_weighted::value ? weight : nullptr,
+                                                 c, n, o);
         else entry = e * factor;
         if constexpr (over_rows) entry = select(counts != zero, entry, zero);
         if constexpr (with_target) return target.or_else(c, entry);

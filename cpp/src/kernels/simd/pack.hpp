@@ -91,9 +91,9 @@ template <class T> CROSSENT_INLINE pack<T> set1(T v) {
 }
 
 template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
-  using reg = typename pack<T>::reg;
-  return map_registers<pack<T>>([at = static_cast<const char*>(from)]() mutable CROSSENT_INLINE_LAMBDA {
-    reg r;
+  const char* at = static_cast<const char*>(from);
+  return map_registers<pack<T>>([&]() CROSSENT_INLINE_LAMBDA {
+    typename pack<T>::reg r;
     __builtin_memcpy(&r, at, sizeof r);
     at += sizeof r;
     return r;
@@ -101,7 +101,8 @@ template <class T> CROSSENT_INLINE pack<T> load(const void* from) {
 }
 
 template <class T> CROSSENT_INLINE void store(void* to, pack<T> p) {
-  for_each_register(p, [at = static_cast<char*>(to)](auto r) mutable CROSSENT_INLINE_LAMBDA {
+  char* at = static_cast<char*>(to);
+  for_each_register(p, [&](auto r) CROSSENT_INLINE_LAMBDA {
     __builtin_memcpy(at, &r, sizeof r);
     at += sizeof r;
   });
@@ -181,7 +182,8 @@ template <class T> CROSSENT_INLINE void store_partial(void* to, std::ptrdiff_t n
 // fences before the data is handed on.
 template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
 #if defined(__x86_64__)
-  for_each_register(p, [at = static_cast<char*>(to)](auto r) mutable CROSSENT_INLINE_LAMBDA {
+  char* at = static_cast<char*>(to);
+  for_each_register(p, [&](auto r) CROSSENT_INLINE_LAMBDA {
 #if defined(__AVX512F__)
     _mm512_stream_si512(reinterpret_cast<__m512i*>(at), (__m512i)r);
 #elif defined(__AVX2__)
