@@ -26,7 +26,6 @@ using clock = std::chrono::steady_clock;
 // chunks are timed.
 constexpr std::chrono::microseconds waking_time(50), polling_start(5);
 constexpr index serial_work = 1 << 15, parallel_work = 1 << 19;
-constexpr index sum_block = 1024;
 
 std::atomic<int> process_threads{0};   // 0: not set
 
@@ -164,13 +163,13 @@ void run_parallel(index units, index unit_work, int threads, const execution& e,
 }
 
 double_double<double> ordered_sum(const double* x, index n, const execution& e) {
-  const index blocks = (n + sum_block - 1) / sum_block;
+  const index blocks = (n + summed_rows - 1) / summed_rows;
   std::vector<double_double<double>> sums(static_cast<std::size_t>(blocks));
   const auto& k = kernels();
-  parallel_for(blocks, sum_block, threads_for(n, e), e, [&](index begin, index end, int) {
+  parallel_for(blocks, summed_rows, threads_for(n, e), e, [&](index begin, index end, int) {
     for (index b = begin; b < end; ++b) {
       double_double<double>& sum = sums[static_cast<std::size_t>(b)];
-      k.sum(std::min(sum_block, n - b * sum_block), x + b * sum_block, &sum.hi, &sum.lo);
+      k.sum(std::min(summed_rows, n - b * summed_rows), x + b * summed_rows, &sum.hi, &sum.lo);
     }
   });
   return sum_levels(blocks, sums.data());

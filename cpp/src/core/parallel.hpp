@@ -89,7 +89,8 @@ void parallel_for_runs(index units, index blocks, index unit_work, int threads, 
 int threads_for(index work, const execution&);
 
 // The sum of n doubles, exact to a relative 2^-100 for terms of one sign, in an order that depends on n alone: what
-// reductions are made of. Blocks of 1024 numbers are summed, and these sums by the tree of core/merge_tree.hpp.
+// reductions are made of. Blocks of 1024 numbers are summed by the kernels, and these sums by the tree of core/merge_tree.hpp.
+constexpr index summed_rows = 1024;
 double_double<double> ordered_sum(const double* x, index n, const execution&);
 
 }  // namespace crossent

@@ -15,18 +15,22 @@ struct cross_entropy_batch : batch_state, cross_entropy_state {};
 
 class cross_entropy_operation : public row_operation<cross_entropy_batch> {
  public:
-  cross_entropy_operation(const cross_entropy_term& term, double* losses, double* losses_lo)
+  cross_entropy_operation(const cross_entropy_term& term, row_losses& losses, double* losses_lo)
       : term_(term), losses_(losses), losses_lo_(losses_lo) {}
   const few_class_cross_entropy* few_classes = nullptr;   // where rows are taken at once
 
-  index take(index first, index count) override { return few_classes == nullptr ? 0 : few_classes->take(first, count); }
+  void start(int workers) override { losses_.start(workers); }
+  void end_block(index block, int worker) override { losses_.end_block(block, worker); }
+  index take(index first, index count, int worker) override {
+    return few_classes == nullptr ? 0 : few_classes->take(first, count, worker);
+  }
   void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
   void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch)); }
   void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {
     cross_entropy_state& s = state(batch);
     term_.finish(batch, s);
-    if (losses_ != nullptr) std::copy_n(s.rows.loss, batch.count, losses_ + batch.first);
+    if (double* const to = losses_.of(batch.first, batch.worker)) std::copy_n(s.rows.loss, batch.count, to);
     if (losses_lo_ != nullptr) std::copy_n(s.rows.loss_lo, batch.count, losses_lo_ + batch.first);
   }
   void write(row_batch& batch, index begin, index end) override {
@@ -40,7 +44,8 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
 
  private:
   const cross_entropy_term& term_;
-  double *losses_, *losses_lo_;   // of every row, in C order, and their rounding errors
+  row_losses& losses_;
+  double* losses_lo_;   // the rounding errors of all losses
 };
 
 // exp(mean) with the digits of the mean that a double does not hold: of a mean of 700 the last one is 2^-43, and 500 ulp of
@@ -57,7 +62,12 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   row_plan plan = make_plan(logits, options.axis, 1.0, grad);
   const index rows = plan.rows;
   const bool exponential = options.reduction == reduction_kind::exp_mean;
-  const row_buffer losses(loss.data ? new_row_buffer(exponential ? 2 * rows : rows) : nullptr);
+  // Blocks of rows are units of work: there must be some for each thread.
+  const bool is_sum =
+      loss.data != nullptr && (options.reduction == reduction_kind::sum || options.reduction == reduction_kind::mean);
+  plan.by_summed_rows =
+      is_sum && plan.lanes_over_rows && plan.blocks() == 1 && rows >= 4 * summed_rows * num_threads(e.threads);
+  row_losses losses(rows, loss.data == nullptr ? 0 : exponential ? 2 * rows : rows, plan.by_summed_rows);
   const targets y(indices, rows, options, plan.classes, plan.type, plan.writes(), e);
   double denominator = plan.writes() ? y.denominator(e) : 1;
   const upstream coefficients(options.grad_output, plan.type, denominator);
@@ -66,14 +76,15 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   plan.cache_exponentials = term.writes_target() && plan.may_cache_exponentials();
   if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;   // single entries would fetch all lines again
 
-  cross_entropy_operation operation(term, losses.get(), exponential ? losses.get() + rows : nullptr);
-  const few_class_cross_entropy few_classes(plan, y, coefficients, losses.get());
+  cross_entropy_operation operation(term, losses, exponential ? losses.all() + rows : nullptr);
+  const few_class_cross_entropy few_classes(plan, y, coefficients, losses);
   if (probabilities.data == nullptr && few_class_cross_entropy::applies(plan, options)) operation.few_classes = &few_classes;
   run_rows(plan, operation, e);
   y.throw_if_bad();
   if (!plan.writes()) denominator = y.denominator(e);
-  if (exponential) store_number(loss.data, loss.type, exp_mean(losses.get(), rows, denominator, e));
-  else reduce(losses.get(), rows, options.reduction, denominator, loss, e);
+  if (exponential) store_number(loss.data, loss.type, exp_mean(losses.all(), rows, denominator, e));
+  else if (is_sum) store_number(loss.data, loss.type, reduced(losses.sum(e), options.reduction, denominator));
+  else reduce(losses.all(), rows, options.reduction, denominator, loss, e);
 }
 
 }  // namespace

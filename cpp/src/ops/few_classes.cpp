@@ -9,7 +9,8 @@ constexpr index step_rows = 256;   // of one call of the kernel
 
 }  // namespace
 
-few_class_cross_entropy::few_class_cross_entropy(const row_plan& plan, const targets& y, const upstream& u, double* losses)
+few_class_cross_entropy::few_class_cross_entropy(const row_plan& plan, const targets& y, const upstream& u,
+                                                 const row_losses& losses)
     : plan_(plan), y_(y), upstream_(u), losses_(losses) {}
 
 bool few_class_cross_entropy::applies(const row_plan& plan, const row_loss_options& options) {
@@ -18,7 +19,7 @@ bool few_class_cross_entropy::applies(const row_plan& plan, const row_loss_optio
          options.reduction != reduction_kind::exp_mean;
 }
 
-index few_class_cross_entropy::take(index first, index count) const {
+index few_class_cross_entropy::take(index first, index count, int worker) const {
   const row_array& x = plan_.input(0).array;
   index classes[step_rows];
   double g[step_rows];
@@ -36,7 +37,7 @@ index few_class_cross_entropy::take(index first, index count) const {
     r.class_stride = x.class_stride;
     r.y = y.y;
     r.ignored = y.ignored;
-    r.loss = losses_ == nullptr ? nullptr : losses_ + row;
+    r.loss = losses_.of(row, worker);
     if (plan_.writes()) {
       r.grad = plan_.out.data + grad.offset;
       r.grad_type = plan_.out.type;

@@ -80,20 +80,28 @@ void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads
   const tile_memory tiles(plan, threads);
   const std::unique_ptr<row_batch[]> batches(new row_batch[static_cast<std::size_t>(threads)]);
   for (int i = 0; i < threads; ++i) reserve(plan, steps, batches[static_cast<std::size_t>(i)], rows);
-  const index count = (plan.rows + rows - 1) / rows;
-  parallel_for(count, work_of(rows, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
-    row_batch& batch = batches[static_cast<std::size_t>(worker)];
-    for (index first = begin * rows, last = std::min(end * rows, plan.rows); first < last; first += batch.count) {
-      first += steps.take(first, last - first);
+  const auto run = [&](row_batch& batch, index first, index last) {
+    for (; first < last; first += batch.count) {
+      first += steps.take(first, last - first, batch.worker);
       if (first == last) break;
       start(plan, steps, batch, first, std::min(rows, last - first));
-      take_statistics(plan, batch, 0, batch.blocks, tiles.of(worker));
+      take_statistics(plan, batch, 0, batch.blocks, tiles.of(batch.worker));
       merge_blocks(plan, batch);
       steps.prepare_sums(batch);
       if (plan.with_sums) steps.sum(batch, 0, batch.blocks);
       steps.finish(batch);
       if (plan.writes()) steps.write(batch, 0, batch.blocks);
       steps.complete(batch);
+    }
+  };
+  const index unit = plan.by_summed_rows ? summed_rows : rows, units = (plan.rows + unit - 1) / unit;
+  parallel_for(units, work_of(unit, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
+    row_batch& batch = batches[static_cast<std::size_t>(worker)];
+    batch.worker = worker;
+    const index step = plan.by_summed_rows ? 1 : end - begin;
+    for (index u = begin; u < end; u += step) {
+      run(batch, u * unit, std::min((u + step) * unit, plan.rows));
+      if (plan.by_summed_rows) steps.end_block(u, worker);
     }
     if (plan.stream) stream_fence();
   });
@@ -181,7 +189,9 @@ void run_rows(const row_plan& plan, row_steps& steps, const execution& e) {
   if (plan.rows == 0) return;
   const int threads = threads_for(plan.rows * plan.classes, e);
   const index rows = choose_batch(plan, threads);
+  steps.start(threads);
   const bool are_few = threads > 1 && plan.rows < 4 * threads * rows && plan.blocks() >= 4;
+  if (plan.by_summed_rows) return run_batches(plan, steps, rows, threads, e);
   if (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit) run_blocks(plan, steps, rows, threads, e);
   else run_batches(plan, steps, rows, threads, e);
 }

@@ -42,6 +42,7 @@ struct alignas(64) batch_state {
 struct alignas(64) row_batch {
   const row_plan* plan = nullptr;
   index first = 0, count = 0, blocks = 1;
+  int worker = 0;
   std::unique_ptr<input_rows[]> in;   // one per input
   char* out[batch_rows] = {};
   index out_strides[batch_tiles] = {};
@@ -67,14 +68,16 @@ struct alignas(64) row_batch {
 class row_steps {
  public:
   virtual ~row_steps() = default;
-  // All steps at once, for rows where an operation has that: returns how many of [first, first + count) it has done.
-  virtual index take(index, index) { return 0; }
+  virtual void start(int) {}   // before the first row, with the number of workers
+  virtual void end_block(index, int) {}   // a block of summed_rows rows is done, by this worker
+  // All steps at once, for rows where an operation has that: returns how many of `count` rows from `first` on `worker` has done.
+  virtual index take(index, index, int) { return 0; }
   virtual std::unique_ptr<batch_state> new_state() const { return nullptr; }
-  virtual void load(row_batch&) {}                       // before the inputs are read: targets and weights
-  virtual void prepare_sums(row_batch&) {}               // once the blocks are merged
+  virtual void load(row_batch&) {}  // before the inputs are read: targets and weights
+  virtual void prepare_sums(row_batch&) {}  // once the blocks are merged
   virtual void sum(row_batch&, index begin, index end);  // over the classes of blocks, where the plan is with sums
-  virtual void finish(row_batch&) {}                     // losses, factors and coefficients of the rows
-  virtual void write(row_batch&, index begin, index end);   // entries of the output, if there is one
+  virtual void finish(row_batch&) {}  // losses, factors and coefficients of the rows
+  virtual void write(row_batch&, index begin, index end);  // entries of the output, if there is one
   virtual void complete(row_batch&) {}  // single entries, and losses that are known once all blocks are written
 };
 

@@ -46,6 +46,11 @@ CROSSENT_INLINE bool load_targets(const few_class_rows& r, index row, index coun
   return true;
 }
 
+// Contiguous rows that are too short for the squares of rows_to_packs.
+template <class T> CROSSENT_INLINE bool has_short_rows(index classes, index row_stride, index class_stride) {
+  return sizeof(T) == 4 && (classes == 2 || classes == 3) && class_stride == size_of<T> && row_stride == classes * size_of<T>;
+}
+
 template <class T> CROSSENT_INLINE tile<T> load_tile(const few_class_rows& r, index row, index count, T* buffer) {
   constexpr index lanes = pack<T>::lanes, size = size_of<T>;
   const char* from = r.x + row * r.row_stride;
@@ -55,6 +60,11 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const few_class_rows& r, in
   if (whole && r.class_stride == size && r.classes >= 16 / size) {
     for_each_line_ahead<T>(from, r.row_stride, [](const char* p) { prefetch(p); });
     rows_to_packs(even_rows<const char*>{from, r.row_stride}, 0, r.classes, buffer);
+    return packed;
+  }
+  if (whole && has_short_rows<T>(r.classes, r.row_stride, r.class_stride)) {
+    if (r.classes == 2) short_rows_to_packs<2>(from, buffer);
+    else short_rows_to_packs<3>(from, buffer);
     return packed;
   }
   if (whole) {
@@ -89,6 +99,12 @@ template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows
   if (whole && r.grad_class_stride == size && r.classes >= 16 / size) {
     if (r.stream && stream_rows(r.classes, to, r.grad_row_stride, buffer, entry)) return;
     packs_to_rows<T>(r.classes, even_rows<char*>{to, r.grad_row_stride}, 0, entry);
+    return;
+  }
+  if (whole && has_short_rows<T>(r.classes, r.grad_row_stride, r.grad_class_stride)) {
+    const bool streams = r.stream && reinterpret_cast<std::uintptr_t>(to) % pack_bytes == 0;
+    if (r.classes == 2) packs_to_short_rows<2, T>(to, streams, entry);
+    else packs_to_short_rows<3, T>(to, streams, entry);
     return;
   }
   for (index c = 0; c < r.classes; ++c) store(buffer + c * lanes, entry(c));

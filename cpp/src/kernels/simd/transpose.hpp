@@ -50,21 +50,6 @@ template <int bytes, bool upper, class T> CROSSENT_INLINE pack<T> interleave(pac
   return interleave<bytes, upper>(a, b, std::make_integer_sequence<int, native_bytes / 4>{});
 }
 
-// The even (odd) ones of 16 doubles.
-template <bool odd, int... i>
-CROSSENT_INLINE pack<double> unzip(pack<double> a, pack<double> b, std::integer_sequence<int, i...>) {
-  pack<double>::reg in[2 * registers];
-  for (int k = 0; k < registers; ++k) {
-    in[k] = a.r[k];
-    in[registers + k] = b.r[k];
-  }
-  for (int k = 0; k < registers; ++k) a.r[k] = __builtin_shufflevector(in[2 * k], in[2 * k + 1], 2 * i + odd...);
-  return a;
-}
-template <bool odd> CROSSENT_INLINE pack<double> unzip(pack<double> a, pack<double> b) {
-  return unzip<odd>(a, b, std::make_integer_sequence<int, native_bytes / 8>{});
-}
-
 // Squares of 16 bytes a side, four to a pack, transposed in place.
 CROSSENT_INLINE void transpose(pack<float> (&p)[4]) {
   const pack<float> a = interleave<4, false>(p[0], p[1]), b = interleave<4, false>(p[2], p[3]);
@@ -116,6 +101,75 @@ template <class T, class Rows, class F> CROSSENT_INLINE void packs_to_rows(index
       store_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at}, p[i]);
     });
   }
+}
+
+// ---- Contiguous rows of two or three classes -----------------------------------------------------------------------
+
+// Class c of so many rows as a register has lanes, which are the elements of `classes` registers. The third one may be nothing.
+template <int classes, int c, class R, int... i>
+CROSSENT_INLINE R class_of_rows(R x, R y, R z, std::integer_sequence<int, i...>) {
+  constexpr int lanes = sizeof...(i);
+  constexpr auto at = [](int row) { return row * classes + c; };
+  if constexpr (classes == 2) return __builtin_shufflevector(x, y, at(i)...);
+  const R two = __builtin_shufflevector(x, y, (at(i) < 2 * lanes ? at(i) : 0)...);
+  return __builtin_shufflevector(two, z, (at(i) < 2 * lanes ? i : at(i) - lanes)...);
+}
+// The other way: register `part` of the rows, of whose classes a, b and c are.
+template <int classes, int part, class R, int... i>
+CROSSENT_INLINE R rows_of_classes(R a, R b, R c, std::integer_sequence<int, i...>) {
+  constexpr int lanes = sizeof...(i);
+  constexpr auto row = [](int lane) { return (part * lanes + lane) / classes; };
+  constexpr auto class_of = [](int lane) { return (part * lanes + lane) % classes; };
+  const R two = __builtin_shufflevector(a, b, (class_of(i) == 1 ? lanes + row(i) : row(i))...);
+  if constexpr (classes == 2) return two;
+  return __builtin_shufflevector(two, c, (class_of(i) == 2 ? lanes + row(i) : i)...);
+}
+
+template <int classes, class T> CROSSENT_INLINE void short_rows_to_packs(const char* rows, T* packs) {
+  using reg = typename pack<T>::reg;
+  constexpr std::make_integer_sequence<int, pack<T>::lanes / registers> lanes;
+  each<registers>([&](int k) CROSSENT_INLINE_LAMBDA {
+    const char* from = rows + k * classes * native_bytes;
+    char* to = reinterpret_cast<char*>(packs) + k * native_bytes;
+    reg in[3];
+    each<classes>([&](int j) CROSSENT_INLINE_LAMBDA { __builtin_memcpy(&in[j], from + j * native_bytes, sizeof(reg)); });
+    const auto put = [&](int c, reg r) CROSSENT_INLINE_LAMBDA { __builtin_memcpy(to + c * pack_bytes, &r, sizeof r); };
+    put(0, class_of_rows<classes, 0>(in[0], in[1], in[classes - 1], lanes));
+    put(1, class_of_rows<classes, 1>(in[0], in[1], in[classes - 1], lanes));
+    if constexpr (classes == 3) put(2, class_of_rows<classes, 2>(in[0], in[1], in[2], lanes));
+  });
+}
+// entry(c): the pack of class c
+template <int classes, class T, class F> CROSSENT_INLINE void packs_to_short_rows(char* rows, bool streams, F entry) {
+  using reg = typename pack<T>::reg;
+  constexpr std::make_integer_sequence<int, pack<T>::lanes / registers> lanes;
+  const pack<T> p[] = {entry(0), entry(1), entry(classes - 1)};
+  pack<T> out[classes];
+  each<registers>([&](int k) CROSSENT_INLINE_LAMBDA {
+    const auto put = [&](int part, reg r) CROSSENT_INLINE_LAMBDA {
+      const int at = k * classes + part;
+      out[at / registers].r[at % registers] = r;
+    };
+    put(0, rows_of_classes<classes, 0>(p[0].r[k], p[1].r[k], p[2].r[k], lanes));
+    put(1, rows_of_classes<classes, 1>(p[0].r[k], p[1].r[k], p[2].r[k], lanes));
+    if constexpr (classes == 3) put(2, rows_of_classes<classes, 2>(p[0].r[k], p[1].r[k], p[2].r[k], lanes));
+  });
+  for (int c = 0; c < classes; ++c) streams ? stream(rows + c * pack_bytes, out[c]) : store(rows + c * pack_bytes, out[c]);
+}
+
+// The even (odd) ones of 16 doubles.
+template <bool odd> CROSSENT_INLINE pack<double> every_other(const double* numbers) {
+  using reg = pack<double>::reg;
+  constexpr std::make_integer_sequence<int, native_bytes / 8> lanes;
+  pack<double> p;
+  each<registers>([&](int k) CROSSENT_INLINE_LAMBDA {
+    const char* from = reinterpret_cast<const char*>(numbers) + 2 * k * native_bytes;
+    reg x, y;
+    __builtin_memcpy(&x, from, sizeof x);
+    __builtin_memcpy(&y, from + native_bytes, sizeof y);
+    p.r[k] = class_of_rows<2, odd>(x, y, y, lanes);
+  });
+  return p;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ template <class Node> class node_list {
   template <class Merge> CROSSENT_INLINE_MEMBER Node merged(index n, const Merge& merge) {
     for (; n > 1; n = (n + 1) / 2) {
       const Node last = node_of([&](const double* v) CROSSENT_INLINE_LAMBDA { return set1(v[n - 1]); });
-      for (index i = 0; i < n / 2; i += 8) store_eight(i, merge(every_other<false>(2 * i), every_other<true>(2 * i)));
+      for (index i = 0; i < n / 2; i += 8) store_eight(i, merge(neighbours<false>(2 * i), neighbours<true>(2 * i)));
       if (n % 2 == 1) store_eight(n / 2, last);
     }
     return node_of([](const double* v) CROSSENT_INLINE_LAMBDA { return set1(v[0]); });
@@ -38,9 +38,8 @@ template <class Node> class node_list {
     __builtin_memcpy(&node, packs, sizeof node);
     return node;
   }
-  template <bool odd> CROSSENT_INLINE_MEMBER Node every_other(index i) const {
-    return node_of([&](const double* v)
-                       CROSSENT_INLINE_LAMBDA { return unzip<odd>(load<double>(v + i), load<double>(v + i + 8)); });
+  template <bool odd> CROSSENT_INLINE_MEMBER Node neighbours(index i) const {
+    return node_of([&](const double* v) CROSSENT_INLINE_LAMBDA { return every_other<odd>(v + i); });
   }
 };
 

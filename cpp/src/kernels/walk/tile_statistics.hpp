@@ -48,10 +48,15 @@ template <class T> CROSSENT_INLINE lane_sum<T> operator+(lane_sum<T> a, lane_sum
   each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { a.rows[k] = a.rows[k] + b.rows[k]; });
   return a;
 }
-// The eight of them, by a binary tree: one sum per row.
-template <class T, class F> CROSSENT_INLINE void add_lanes(F lane, pack<double>* out) {
-  const auto pair = [&](int l) CROSSENT_INLINE_LAMBDA { return lane(l) + lane(l + 4); };
-  const lane_sum<T> sum = (pair(0) + pair(2)) + (pair(1) + pair(3));
+// Lanes l, l + step, .. by the binary tree over l and l + 4, l + 2, l + 1. Those from `count` on are 0, and left out.
+template <int l, int step, int count, class F> CROSSENT_INLINE auto tree_of_lanes(const F& lane) {
+  if constexpr (step == 8) return lane(l);
+  else if constexpr (l + step >= count) return tree_of_lanes<l, 2 * step, count>(lane);
+  else return tree_of_lanes<l, 2 * step, count>(lane) + tree_of_lanes<l + step, 2 * step, count>(lane);
+}
+// One sum per row.
+template <class T, int count = 8, class F> CROSSENT_INLINE void add_lanes(F lane, pack<double>* out) {
+  const lane_sum<T> sum = tree_of_lanes<0, 1, count>(lane);
   each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { out[k] = rounded(sum.rows[k]); });
 }
 
@@ -147,6 +152,21 @@ CROSSENT_INLINE tile_maximum<T> maximum_of_tile(tile<T> x, index n, const invers
   return m;
 }
 
+// The terms of n classes, up to `count` and a pack, in each row; more terms cost more, and are 0.
+template <int count, class T> CROSSENT_INLINE void add_few_classes(T* e, index n, pack<double>* sum) {
+  constexpr index lanes = pack<T>::lanes;
+  for (index i = n; i < count; ++i) store(e + i * lanes, set1<T>(0));
+  const auto lane = [&](int l) CROSSENT_INLINE_LAMBDA {
+    pack<T> terms = load<T>(e + l * lanes);
+    if constexpr (count == 16) terms = terms + load<T>(e + (l + 8) * lanes);
+    const per_row_doubles<T> rows(terms);
+    lane_sum<T> s;
+    each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows.part[k]); });
+    return s;
+  };
+  add_lanes<T, count == 16 ? 8 : count>(lane, sum);
+}
+
 // Of rows that are one group of classes: the sum of the terms without the maximum; returns how often that is there.
 // keep(c, e_c) sees every term. e: room for a group.
 template <class T, temperature how, class F>
@@ -166,16 +186,14 @@ CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const 
     tile_sums<T> sums;
     add_classes(sums, e, n, true);
     add_lanes(sums, sum);
+  } else if (n > 8) {
+    add_few_classes<16>(e, n, sum);
+  } else if (n > 4) {
+    add_few_classes<8>(e, n, sum);
+  } else if (n > 2) {
+    add_few_classes<4>(e, n, sum);
   } else {
-    for (index i = n; i < pack<T>::lanes; ++i) store(e + i * pack<T>::lanes, zero);
-    const auto lane = [&](int l) CROSSENT_INLINE_LAMBDA {
-      pack<double> rows[lane_sum<T>::packs];
-      sum_class_lane<1>(e, l, rows);
-      lane_sum<T> s;
-      each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows[k]); });
-      return s;
-    };
-    add_lanes<T>(lane, sum);
+    add_few_classes<2>(e, n, sum);
   }
   return set1(static_cast<T>(n)) - others;
 }
