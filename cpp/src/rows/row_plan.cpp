@@ -21,7 +21,11 @@ row_plan make_plan(const view& x, int axis, double temperature, const mutable_vi
   plan.read(x, axis, temperature);
   const row_array& a = plan.inputs[0].array;
   plan.rows = a.rows.rows();
-  plan.lanes_over_rows = choose_lanes_over_rows(a, plan.classes, few_classes);
+  const bool is_half = item_size(x.type) < item_size(plan.type);
+  plan.lanes_over_rows = choose_lanes_over_rows(a, plan.classes,
+                                                is_half               ? few_half_classes
+                                                : out.data == nullptr ? few_read_classes
+                                                                      : few_classes);
   if (out.data == nullptr) return plan;
   plan.out = row_array(out, axis);
   plan.stream = out.data != x.data && plan.rows * plan.classes * item_size(x.type) > streamed_bytes;
