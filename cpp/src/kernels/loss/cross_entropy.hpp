@@ -20,8 +20,6 @@ template <class N> CROSSENT_INLINE N number(doubles hi, doubles lo = set1(0.0)) 
   if constexpr (std::is_same_v<N, doubles>) return hi;
   else return {hi, lo};
 }
-CROSSENT_INLINE doubles first_part(doubles a) { return a; }
-CROSSENT_INLINE doubles first_part(double_double<doubles> a) { return a.hi; }
 CROSSENT_INLINE doubles one_number(doubles a) { return a; }
 CROSSENT_INLINE doubles one_number(double_double<doubles> a) { return a.hi + a.lo; }
 CROSSENT_INLINE double_double<doubles> two_numbers(doubles a) { return exact(a); }

@@ -73,6 +73,8 @@ CROSSENT_INLINE double sum_lanes(double_double<doubles> a) { return rounded(add_
 // A sum in float64 of terms of T: with its rounding errors for float64.
 template <class T> using accumulator = std::conditional_t<sizeof(T) == 4, doubles, double_double<doubles>>;
 CROSSENT_INLINE doubles rounded(doubles a) { return a; }
+CROSSENT_INLINE doubles first_part(doubles a) { return a; }
+CROSSENT_INLINE doubles first_part(double_double<doubles> a) { return a.hi; }
 template <class T> CROSSENT_INLINE accumulator<T> accumulator_of(doubles first) {
   if constexpr (sizeof(T) == 4) return first;
   else return exact(first);

@@ -68,8 +68,6 @@ CROSSENT_INLINE doubles times_power(doubles a, doubles power) { return a * power
 CROSSENT_INLINE double_double<doubles> times_power(double_double<doubles> a, doubles power) {
   return {a.hi * power, a.lo * power};
 }
-CROSSENT_INLINE doubles first_of(doubles a) { return a; }
-CROSSENT_INLINE doubles first_of(double_double<doubles> a) { return a.hi; }
 
 // The sums of b where they are counted as the terms of a are: times exp((r_b - r_a)/T) 2^(N_b - N_a). step: N_b - N_a and
 // block_headroom.
@@ -93,10 +91,10 @@ CROSSENT_INLINE summed_terms<T> merge(const summed_terms<T>& a, const summed_ter
   // In two steps: the product may be as small as terms with their bias.
   const doubles power = exp2_whole(at_least(step, set1(-static_cast<double>(constants<double>::exponent_bias))));
   accumulator<T> moved = times_power(times_power(sum, exp2_whole(set1(-block_headroom))), power);
-  const mask<double> is_far = (reference != merged.reference) & (first_of(sum) != zero);
+  const mask<double> is_far = (reference != merged.reference) & (first_part(sum) != zero);
   if (any(is_far)) moved = select(is_far, moved_far<T>(sum, reference, merged.reference, step, t), moved);
   // A block without terms is masked; its power may be out of range.
-  merged.sum = merged.sum + select(first_of(sum) != zero, moved, accumulator_of<T>(zero));
+  merged.sum = merged.sum + select(first_part(sum) != zero, moved, accumulator_of<T>(zero));
   return merged;
 }
 

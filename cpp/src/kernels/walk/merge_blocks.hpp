@@ -76,7 +76,7 @@ void merge_blocks(index rows, index blocks, const inverse_temperature& t, const 
     store(reference + i, row.reference);
     store(exponent + i, row.exponent);
     store(max_count + i, set1(in.max_count[first + top]));
-    store(sum + i, first_of(row.sum));
+    store(sum + i, first_part(row.sum));
     if constexpr (block_merging<T>::extended) store(sum_lo + i, row.sum.lo);
   }
   finish_rows<T>(rows, t, {max, reference, exponent, nullptr, sum, max_count}, block_merging<T>::extended ? sum_lo : nullptr,
