@@ -28,7 +28,6 @@ class row_losses {
     return reinterpret_cast<double*>(block_.data()) + worker * summed_rows + row % summed_rows;
   }
   double* all() const { return all_.get(); }
-  bool by_blocks() const { return by_blocks_; }
   void end_block(index block, int worker);   // by blocks: its losses are there
   double_double<double> sum(const execution&);
 
