@@ -36,6 +36,8 @@ constexpr index tile_bytes = block_classes * 64;
 constexpr int tiny_sums_exponent = 500;
 
 constexpr index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
+// Bytes from row to row of cached exponentials, with lanes over classes: in whole groups of eight packs of 64 bytes.
+constexpr index cached_row_bytes(index classes, index size) { return (classes * size + 511) / 512 * 512; }
 
 // The dtype that arrays of a dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
@@ -76,7 +78,8 @@ struct block_statistics {
   double* sum_all;  // of the terms; not written where a row is one block
   double* sum_without_max;  // the same without the terms equal to the maximum in the first group of classes that holds it
   double* max_count;  // how many those are; both only of a block whose maximum is above those of the blocks before it
-  void* exponentials = nullptr;  // lanes over rows, one block: where e_c is to be left, a pack per class of each tile
+  // One block: where e_c is to be left, a pack per class of each tile (lanes over rows), or cached_row_bytes a row.
+  void* exponentials = nullptr;
   void* tile = nullptr;  // lanes over rows, more than tile_classes: room for tile_bytes, aligned to 64 bytes
 };
 
@@ -230,7 +233,7 @@ struct dtype_kernels {
   void (*write_softmax_gradient)(const source&, const row_statistics&, const source* q, const sink&, index block_begin,
                                  index block_end, const inverse_temperature&, const gradient_rows&);
   // The same from cached exponentials, with unbiased factors: reference and exponent are not read.
-  void (*write_cached_gradient)(const source& exponentials, const sink&, const gradient_rows&);
+  void (*write_cached_gradient)(const source& exponentials, const source* q, const sink&, const gradient_rows&);
   // out_c = (x_c - max)/T - log_sum
   void (*write_log_softmax)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&,
                             const double* max, const double* log_sum);

@@ -73,7 +73,7 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   const upstream coefficients(options.grad_output, plan.type, denominator);
   cross_entropy_term term(plan, 0, y, coefficients, options, probabilities, 1.0, e);
   term.with_loss_lo = exponential;
-  plan.cache_exponentials = term.writes_target() && plan.may_cache_exponentials();
+  plan.cache_exponentials = plan.may_cache_exponentials();
   if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;   // single entries would fetch all lines again
 
   cross_entropy_operation operation(term, losses, exponential ? losses.all() + rows : nullptr);

@@ -41,6 +41,10 @@ void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, ind
   if (!plan.cache_exponentials) return;
   const index size = item_size(plan.type), lanes = plan.kernel().lanes;
   input_rows& x = batch.in[0];
+  if (!plan.lanes_over_rows) {
+    x.exponentials.reserve(rows * cached_row_bytes(plan.classes, size));
+    return;
+  }
   x.exponentials.reserve(batch_rows * plan.classes * size);
   for (index i = 0; i < batch_rows; ++i)
     x.cached_rows[i] = x.exponentials.data() + (i / lanes * lanes * plan.classes + i % lanes) * size;
@@ -164,6 +168,11 @@ void row_batch::skip_zero_weight_rows(const double* row_weight) {
 
 void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
   from_cache = plan->cache_exponentials && plan->kernel().unbias_factors(count, gradient.factor);
+  if (from_cache && !plan->lanes_over_rows)
+    for (index i = 0; i < count; ++i)
+      in[0].cached_rows[i] = in[0].x[i] == nullptr
+                                 ? nullptr
+                                 : in[0].exponentials.data() + i * cached_row_bytes(plan->classes, item_size(plan->type));
   if (from_cache) return;
   std::copy_n(exponent, count, gradient.exponent);
   plan->kernel().split_exponents(count, gradient.factor, gradient.exponent);
@@ -173,9 +182,11 @@ void row_batch::write_softmax_gradient(const source* q, index begin, index end, 
   if (!from_cache)
     return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t,
                                                  gradient);
-  const source exponentials{in[0].cached_rows, count, plan->classes, plan->kernel().lanes * item_size(plan->type),
-                            plan->type,        true,  false,         in[0].cached_strides};
-  plan->kernel().write_cached_gradient(exponentials, output(), gradient);
+  const bool over_rows = plan->lanes_over_rows;
+  const index stride = item_size(plan->type) * (over_rows ? plan->kernel().lanes : 1);
+  const source exponentials{in[0].cached_rows, count,     plan->classes, stride,
+                            plan->type,        over_rows, false,         in[0].cached_strides};
+  plan->kernel().write_cached_gradient(exponentials, q, output(), gradient);
 }
 
 void row_batch::store_entry(index row, index c, double value) {

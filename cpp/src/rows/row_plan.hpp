@@ -73,7 +73,7 @@ struct row_plan {
   // Adds an input; returns its number.
   int read(const view&, int axis, double temperature, bool with_statistics = true);
   // Whether the exponentials of a batch would stay on chip until they are wanted for the output.
-  bool may_cache_exponentials() const { return writes() && lanes_over_rows && classes <= tile_classes; }
+  bool may_cache_exponentials() const { return writes() && classes <= (lanes_over_rows ? tile_classes : block_classes); }
 };
 
 // x is the first input, and gives type, orientation and streaming.

@@ -53,15 +53,16 @@ template <class T> CROSSENT_INLINE pack<T> any_not_zero(pack<T> a, pack<T> b, pa
   return select((a == zero) & (b == zero) & (c == zero), zero, set1<T>(1));
 }
 
-// Rows without a factor and a second term are 0, whatever is in them: with lanes over classes they are not read.
-template <class T, temperature how, bool with_beta, int arrays>
-CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const row_statistics& statistics, const sink& to,
-                                               index begin, index end, const inverse_temperature& t, const gradient_rows& p) {
+// Rows without a factor and a second term are 0, whatever is in them: with lanes over classes they are not read. terms(row,
+// orientation) gives the function from x_c to e_c.
+template <class T, bool with_beta, int arrays, class Terms>
+CROSSENT_INLINE void write_gradient_of(const source (&s)[arrays], const sink& to, index begin, index end,
+                                       const gradient_rows& p, Terms terms) {
   const auto make = [&](auto weighted) CROSSENT_INLINE_WIDE {
     using is_weighted = decltype(weighted);
     return [&](index i, auto o) CROSSENT_INLINE_WIDE {
-      const exponential<T, how> term(per_row<T>(p.exponent, i, o), t);
-      const pack<T> reference = per_row<T>(statistics.reference, i, o), factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
+      const auto term = terms(i, o);
+      const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
       pack<T> beta = zero, gamma = zero;
       if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
       if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
@@ -71,7 +72,7 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
       target_entry<T> target;
       if constexpr (with_target) target = target_entry<T>(p, i, o);
       return [=](const pack<T>* x, index c, index n) CROSSENT_INLINE_WIDE {
-        const pack<T> e = term(x[0] - reference);
+        const pack<T> e = term(x[0]);
         pack<T> entry;
         if constexpr (with_beta)
           entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], is_weighted::value ? weight : nullptr,
@@ -101,18 +102,26 @@ CROSSENT_INLINE void write_softmax_gradient_of(const source (&s)[arrays], const 
 template <class T>
 void write_softmax_gradient(const source& s, const row_statistics& statistics, const source* q, const sink& to, index begin,
                             index end, const inverse_temperature& t, const gradient_rows& p) {
-  if (q != nullptr) write_softmax_gradient_of<T, temperature::one, true, 2>({s, *q}, statistics, to, begin, end, t, p);
-  else if (!t.is_one) write_softmax_gradient_of<T, temperature::any, false, 1>({s}, statistics, to, begin, end, t, p);
-  else if (!p.with_beta) write_softmax_gradient_of<T, temperature::one, false, 1>({s}, statistics, to, begin, end, t, p);
-  else write_softmax_gradient_of<T, temperature::one, true, 1>({s}, statistics, to, begin, end, t, p);
+  const auto at = [&](auto how) CROSSENT_INLINE_WIDE {
+    return [&](index i, auto o) CROSSENT_INLINE_WIDE {
+      const exponential<T, decltype(how)::value> term(per_row<T>(p.exponent, i, o), t);
+      const pack<T> reference = per_row<T>(statistics.reference, i, o);
+      return [=](pack<T> x) CROSSENT_INLINE_WIDE { return term(x - reference); };
+    };
+  };
+  const auto one = at(std::integral_constant<temperature, temperature::one>{});
+  if (q != nullptr) write_gradient_of<T, true, 2>({s, *q}, to, begin, end, p, one);
+  else if (p.with_beta) write_gradient_of<T, true, 1>({s}, to, begin, end, p, one);
+  else if (t.is_one) write_gradient_of<T, false, 1>({s}, to, begin, end, p, one);
+  else write_gradient_of<T, false, 1>({s}, to, begin, end, p, at(std::integral_constant<temperature, temperature::any>{}));
 }
 
-template <class T> void write_cached_gradient(const source& exponentials, const sink& to, const gradient_rows& p) {
-  write_over_rows<T, 1>({exponentials}, to, 0, 1, [&](index i, auto o) {
-    const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
-    const target_entry<T> target(p, i, o);
-    return [=](const pack<T>* x, index c, index) { return target.or_else(c, select(factor != zero, x[0] * factor, zero)); };
-  });
+template <class T>
+void write_cached_gradient(const source& exponentials, const source* q, const sink& to, const gradient_rows& p) {
+  const auto as_they_are = [](index, auto) CROSSENT_INLINE_WIDE { return [](pack<T> e) CROSSENT_INLINE_WIDE { return e; }; };
+  if (q != nullptr) write_gradient_of<T, true, 2>({exponentials, *q}, to, 0, 1, p, as_they_are);
+  else if (p.with_beta) write_gradient_of<T, true, 1>({exponentials}, to, 0, 1, p, as_they_are);
+  else write_gradient_of<T, false, 1>({exponentials}, to, 0, 1, p, as_they_are);
 }
 
 template <class T>

@@ -15,6 +15,7 @@ namespace {
 
 constexpr index group_packs = 8;
 constexpr index block_groups_max = 16;   // of float64; 8 of float32
+constexpr index group_bytes = group_packs * pack_bytes;
 
 // Logits this far out are taken relative to the maximum before anything else, exactly: a logit within a factor of 2 of
 // the maximum gives an exact difference, any other a term that vanishes.

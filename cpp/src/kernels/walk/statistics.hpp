@@ -6,15 +6,14 @@
 namespace crossent {
 namespace {
 
-constexpr index group_bytes = group_packs * pack_bytes;
-
 // A block of a row on its way through two passes: its maxima are seen (`update_max`), which gives the reference of its terms
-// (`set_reference`), then its terms are summed (`sum`).
+// (`set_reference`), then its terms are summed (`sum`), and kept where they are wanted again.
 template <class T, temperature how> struct block_pass {
   const char* data = nullptr;
   index entry = 0, packs = 0, whole = 0,
         groups = 0;   // `whole` of the groups lie in memory, the last one may be in `last_group`
   bool first = false;                                  // of its row
+  char* kept = nullptr;                                // where the terms are left
   T max = 0;
   pack<T> last_group[group_packs], group_max[block_groups_max], sums[block_groups_max];
   reference<T> ref;
@@ -71,18 +70,31 @@ template <class T, temperature how> struct block_pass {
   // are computed. A pack that a group lacks is one of -inf, whose terms are 0: more than half of a group are summed as all.
   CROSSENT_INLINE void sum(block_pass& b, block_pass& next) {
     const exponential<T, how> e = b.term;
-    const auto sum_of = [&](const char* from, auto size) CROSSENT_INLINE_LAMBDA {
-      return tree<decltype(size)::value>([&](index j) CROSSENT_INLINE_LAMBDA { return e(load<T>(from + j * pack_bytes)); });
+    const auto sum_of = [&](const char* from, auto size, const auto& see) CROSSENT_INLINE_LAMBDA {
+      return tree<decltype(size)::value>([&](index j) CROSSENT_INLINE_LAMBDA {
+        const pack<T> e_c = e(load<T>(from + j * pack_bytes));
+        see(j, e_c);
+        return e_c;
+      });
+    };
+    const auto sum_group = [&](index g, auto size) CROSSENT_INLINE_LAMBDA {
+      if (b.kept == nullptr) {
+        b.sums[g] = sum_of(b.group(g), size, [](index, pack<T>) CROSSENT_INLINE_LAMBDA {});
+      } else {
+        char* const to = b.kept + g * group_bytes;
+        b.sums[g] =
+            sum_of(b.group(g), size, [&](index j, pack<T> e_c) CROSSENT_INLINE_LAMBDA { store(to + j * pack_bytes, e_c); });
+      }
     };
     constexpr std::integral_constant<int, group_packs> all;
     constexpr std::integral_constant<int, group_packs / 2> half;
     index g = 0;
     for (const index full = (b.packs + half - 1) / group_packs; g < full; ++g) {
       if (g < next.groups) next.update_max(next, g, next.group(g));
-      b.sums[g] = sum_of(b.group(g), all);
+      sum_group(g, all);
     }
     for (index seen = g; seen < next.groups; ++seen) next.update_max(next, seen, next.group(seen));
-    if (g < b.groups) b.sums[g] = sum_of(b.group(g), half);
+    if (g < b.groups) sum_group(g, half);
   }
   double total() const {
     accumulator<T> all{};
@@ -116,6 +128,8 @@ CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index
     b.groups = b.whole = 0;
     if (row == s.count) return;
     b.open(s, row, block, block == begin, row * blocks + block);
+    if (out.exponentials != nullptr)
+      b.kept = static_cast<char*>(out.exponentials) + row * cached_row_bytes(s.classes, size_of<T>);
     if (++block == end) {
       block = begin;
       ++row;
