@@ -21,6 +21,16 @@ index choose_batch(const row_plan& plan, int threads) {
   return std::clamp<index>((n + lanes - 1) / lanes * lanes, lanes, batch_rows);
 }
 
+// Several threads that all read for a while and then all write leave memory idle half of the time. So where there is more than the
+// caches hold, the next batch is asked for while one is written, if rows are neither so short that it is not worth the trouble
+// nor so long that the next one would push this one out.
+bool asks_for_next_batch(const row_plan& plan, int threads) {
+  const row_array& x = plan.inputs[0].array;
+  const index row_bytes = plan.classes * item_size(x.type);
+  return threads > 1 && x.class_stride == item_size(x.type) && row_bytes >= reread_bytes / batch_rows &&
+         row_bytes <= 2 * reread_bytes && plan.rows * row_bytes > streamed_bytes;
+}
+
 // Room for a tile of each worker, where one does not fit the stack.
 struct tile_memory {
   line_memory memory;
@@ -84,6 +94,7 @@ void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads
   const tile_memory tiles(plan, threads);
   const std::unique_ptr<row_batch[]> batches(new row_batch[static_cast<std::size_t>(threads)]);
   for (int i = 0; i < threads; ++i) reserve(plan, steps, batches[static_cast<std::size_t>(i)], rows);
+  const bool asks_for_next = asks_for_next_batch(plan, threads);
   const auto run = [&](row_batch& batch, index first, index last) {
     for (; first < last; first += batch.count) {
       first += steps.take(first, last - first, batch.worker);
@@ -94,6 +105,7 @@ void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads
       steps.prepare_sums(batch);
       if (plan.with_sums) steps.sum(batch, 0, batch.blocks);
       steps.finish(batch);
+      batch.asks_for_next = asks_for_next && first + batch.count < last;
       if (plan.writes()) steps.write(batch, 0, batch.blocks);
       steps.complete(batch);
     }
@@ -184,9 +196,18 @@ void row_batch::write_softmax_gradient(const source* q, index begin, index end, 
                                                  gradient);
   const bool over_rows = plan->lanes_over_rows;
   const index stride = item_size(plan->type) * (over_rows ? plan->kernel().lanes : 1);
-  const source exponentials{in[0].cached_rows, count,     plan->classes, stride,
-                            plan->type,        over_rows, false,         in[0].cached_strides};
+  source exponentials{in[0].cached_rows, count, plan->classes, stride, plan->type, over_rows, false, in[0].cached_strides};
+  point_at_next(exponentials);
   plan->kernel().write_cached_gradient(exponentials, q, output(), gradient);
+}
+
+// Rows lie as far apart as the first two do, or memory is asked for in vain.
+void row_batch::point_at_next(source& s) const {
+  const row_array& a = plan->input(0).array;
+  if (!asks_for_next || in[0].x[0] == nullptr) return;
+  s.next_row_stride = a.rows.inner_stride();
+  s.next_class_stride = a.class_stride;
+  s.next = in[0].x[0] + count * s.next_row_stride;
 }
 
 void row_batch::store_entry(index row, index c, double value) {

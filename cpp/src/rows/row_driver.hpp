@@ -47,12 +47,16 @@ struct alignas(64) row_batch {
   char* out[batch_rows] = {};
   index out_strides[batch_tiles] = {};
   bool from_cache = false;            // the output is made of cached exponentials
+  bool asks_for_next = false;         // for the rows after these, while the output is written
   std::unique_ptr<batch_state> state;
 
   source input(int k) const {
     const row_array& a = plan->input(k).array;
-    return {in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].tile_strides};
+    source s{in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].tile_strides};
+    if (k == 0) point_at_next(s);
+    return s;
   }
+  void point_at_next(source&) const;
   sink output() const { return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides}; }
   // With lanes over classes, rows of weight 0 are not read.
   void skip_zero_weight_rows(const double* row_weight);

@@ -199,10 +199,11 @@ template <class T> CROSSENT_INLINE void stream(void* to, pack<T> p) {
 }
 
 CROSSENT_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+CROSSENT_INLINE void prefetch_to_second_cache(const void* p) { __builtin_prefetch(p, 0, 2); }
 // Prefetches memory that is read line after line, in three stages: into the second cache, then, twice, into the first. The
 // first cache has too few requests under way to fetch from far memory as fast as it is worked on.
 CROSSENT_INLINE void prefetch_ahead(const char* p) {
-  __builtin_prefetch(p + 8192, 0, 2);
+  prefetch_to_second_cache(p + 8192);
   prefetch(p + 3072);
   prefetch(p + 1024);
 }

@@ -103,7 +103,8 @@ template <class T> CROSSENT_INLINE index entries_before_line(const char* y, bool
   return streams ? static_cast<index>(-reinterpret_cast<std::uintptr_t>(y) % pack_bytes) / size_of<T> : 0;
 }
 template <class T, int arrays, class Entry>
-CROSSENT_INLINE void write_light(const Entry& entry, const char* const (&from)[arrays], char* y, class_range r, bool streams) {
+CROSSENT_INLINE void write_light(const Entry& entry, const char* const (&from)[arrays], const char* next, index next_stride,
+                                 char* y, class_range r, bool streams) {
   constexpr index lanes = pack<T>::lanes;
   const auto whole = [&](index c) CROSSENT_INLINE_WIDE {
     pack<T> x[arrays];
@@ -111,6 +112,7 @@ CROSSENT_INLINE void write_light(const Entry& entry, const char* const (&from)[a
       x[k] = load<T>(from[k] + c * size_of<T>);
       prefetch(from[k] + c * size_of<T> + 8 * pack_bytes);  // from the second cache
     });
+    if (next != nullptr) prefetch_to_second_cache(next + (r.begin + c) * next_stride);
     return entry(x, r.begin + c, lanes);
   };
   index part = entries_before_line<T>(y, streams);
@@ -159,6 +161,7 @@ CROSSENT_INLINE void write_over_classes(const source (&s)[arrays], const sink& t
       continue;
     }
     const auto entry = make(i, orientation<false>{});
+    const char* const next = s[0].next == nullptr ? nullptr : s[0].next + i * s[0].next_row_stride;
     for (index b = begin; b < end; ++b) {
       const class_range r = block_range(b, s[0].classes);
       char* y = open_classes(to, i, r, out);
@@ -166,7 +169,7 @@ CROSSENT_INLINE void write_over_classes(const source (&s)[arrays], const sink& t
       for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
       const bool streams = to.stream && is_direct<T>(to) && reinterpret_cast<std::uintptr_t>(y) % size_of<T> == 0;
       if (streams) prefetch_to_write(y + r.n * size_of<T>);  // the line that the last entries share with the next row
-      if constexpr (weight == terms::light) write_light<T>(entry, from, y, r, streams);
+      if constexpr (weight == terms::light) write_light<T>(entry, from, next, s[0].next_class_stride, y, r, streams);
       else write_heavy<T>(entry, from, y, r, streams);
       close_classes(to, i, r, out);
     }
