@@ -127,7 +127,7 @@ struct probability_sums {
 };
 
 // Sums over blocks as hi + lo: one entry per (row, block), at [row * blocks + block]. The second one, which not all kernels have,
-// is that of squares; or of terms that may be subnormal, and times 2^tiny_sums_exponent.
+// is of terms that may be subnormal, and times 2^tiny_sums_exponent.
 struct block_sums {
   double *hi[2], *lo[2];
 };
@@ -254,10 +254,10 @@ struct dtype_kernels {
   // Of the entropy of the softmax: sum e (max - x) of each block, and from its sum over a row that row's entropy.
   void (*gap_sums_of_logits)(const source&, const row_statistics&, index block_begin, index block_end, const block_sums&);
   void (*entropy_of_logits)(index rows, const row_statistics&, const double* gap_sum, double* out);
-  // Of the softmax at a temperature: sum e (max - x) and sum e (max - x)^2 of each block, and from their sums over a row, in
-  // place, the mean and the variance of the gap under p.
+  // Of the softmax at a temperature: sum e g and sum e g^2 of each block, g = (max - x)/T, and from their sums over a row, in
+  // place, the mean and the variance of g under p.
   void (*gap_moment_sums)(const source&, const row_statistics&, index block_begin, index block_end, const inverse_temperature&,
-                          const block_sums&);
+                          double* gaps, double* squares);
   void (*gap_moments)(index rows, const row_statistics&, double* mean, double* variance);
   // sum g p, or sum g (probs == nullptr), of each block
   void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, const block_sums&);

@@ -57,7 +57,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.gap_sums_of_logits = gap_sums_of_logits<T>;
   k.entropy_of_logits = entropy_of_logits<T>;
   k.gap_moment_sums = gap_moment_sums<T>;
-  k.gap_moments = gap_moments_of_rows<T>;
+  k.gap_moments = gap_moments<T>;
   k.sum_products = sum_products<T>;
   k.write_softmax_backward = write_softmax_backward<T>;
   k.write_log_softmax_backward = write_log_softmax_backward<T>;

@@ -3,24 +3,24 @@
 #include <cmath>
 
 #include "core/fp_environment.hpp"
+#include "core/merge_tree.hpp"
 #include "core/number.hpp"
 #include "ops/cross_entropy_term.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
-#include "rows/summed_blocks.hpp"
 
 namespace crossent {
 namespace {
 
-// Of all rows at a temperature T, each an average over their weights, in units of the logits: the loss, the gap of the target to
-// the maximum, and the mean and the variance of the gap under p. The loss falls with T where mean_gap < target_gap.
+// Of the logits divided by a temperature T, averages over the weights of all rows: the loss, the gap of the target to the
+// maximum, and the mean and the variance of the gap under p. The loss falls with T where mean_gap < target_gap.
 struct moments {
   double loss, target_gap, mean_gap, variance;
 };
 
 struct moments_batch : batch_state {
   cross_entropy_state target;
-  summed_blocks sums;
+  std::vector<double> gaps, squares;   // of each (row, block)
   double log_sum[batch_rows] = {}, mean[batch_rows] = {}, variance[batch_rows] = {};
 };
 
@@ -32,21 +32,23 @@ class moments_operation : public row_operation<moments_batch> {
 
   void load(row_batch& batch) override { term_.load(batch, state(batch).target, false); }
   void prepare_sums(row_batch& batch) override {
-    state(batch).sums.reserve(batch_rows, batch.blocks, true);
-    term_.prepare_sums(batch, state(batch).target);
+    moments_batch& s = state(batch);
+    s.gaps.assign(static_cast<std::size_t>(batch.count * batch.blocks), 0.0);
+    s.squares = s.gaps;
+    term_.prepare_sums(batch, s.target);
   }
   void sum(row_batch& batch, index begin, index end) override {
-    plan_.kernel().gap_moment_sums(batch.input(0), batch.in[0].statistics, begin, end, plan_.input(0).t,
-                                   state(batch).sums.out());
-    term_.sum(batch, state(batch).target, begin, end);
+    moments_batch& s = state(batch);
+    plan_.kernel().gap_moment_sums(batch.input(0), batch.in[0].statistics, begin, end, plan_.input(0).t, s.gaps.data(),
+                                   s.squares.data());
+    term_.sum(batch, s.target, begin, end);
   }
   void finish(row_batch& batch) override {
     moments_batch& s = state(batch);
     const row_statistics& statistics = batch.in[0].statistics;
     for (index i = 0; i < batch.count; ++i) {
-      const bool counts = s.target.rows.row_weight[i] != 0;   // else it has no sums
-      s.mean[i] = counts ? s.sums.row(i) : 0;
-      s.variance[i] = counts ? s.sums.second_of_row(i) : 0;
+      s.mean[i] = rounded(sum_tree(batch.blocks, s.gaps.data() + i * batch.blocks));
+      s.variance[i] = rounded(sum_tree(batch.blocks, s.squares.data() + i * batch.blocks));
     }
     plan_.kernel().gap_moments(batch.count, statistics, s.mean, s.variance);
     kernels().log_sum(batch.count, statistics, s.log_sum);
@@ -89,8 +91,8 @@ class temperature_problem {
     const auto mean = [&](index k) {
       return reduced(ordered_sum(numbers_.get() + k * plan.rows, plan.rows, e_), reduction_kind::mean, denominator_);
     };
-    const double log_sum = mean(0), target_gap = mean(1);
-    return {log_sum + target_gap / temperature, target_gap, mean(2), mean(3)};
+    const double log_sum = mean(0), target_gap = mean(1) / temperature;
+    return {log_sum + target_gap, target_gap, mean(2), mean(3)};
   }
 
  private:
@@ -135,12 +137,11 @@ class search {
     }
     const double log_t = log_of(temperature);
     inside_[rises ? 1 : 0] = log_t;
-    const double difference = log_of(m.mean_gap / m.target_gap) * (m.mean_gap / m.variance);   // of 1/T, and its optimum
-    const double inverse = 1 / temperature + difference;
-    const double step = inverse > 0 ? -log_of(inverse) - log_t : -difference * temperature;
+    const double change = log_of(m.mean_gap / m.target_gap) * (m.mean_gap / m.variance);   // of 1/T, as a share of it
+    const double step = change > -1 ? -log_of(1 + change) : -change;
     if (std::abs(step) <= small_step) {
       temperature_ = std::clamp(exp_of(log_t + step), bound_[0], bound_[1]);
-      change_ = (m.mean_gap - m.target_gap) / temperature * (step / 2);   // the loss is a parabola here
+      change_ = (m.mean_gap - m.target_gap) * (step / 2);   // the loss is a parabola here
       return converged_ = true;
     }
     next_ = next_from(log_t + step, rises ? 0 : 1);

@@ -9,17 +9,16 @@ namespace crossent {
 
 class summed_blocks {
  public:
-  // Room for so many rows, if it is not there. with_second: of tiny terms, which are summed apart, or of squares.
-  void reserve(index rows, index blocks, bool with_second = false) {
+  // Room for so many rows, if it is not there. with_tiny: tiny terms are summed apart.
+  void reserve(index rows, index blocks, bool with_tiny = false) {
     if (memory_.data() != nullptr) return;
     blocks_ = blocks;
     entries_ = rows * blocks;
-    memory_.reserve((with_second ? 4 : 2) * entries_ * static_cast<index>(sizeof(double)));
+    memory_.reserve((with_tiny ? 4 : 2) * entries_ * static_cast<index>(sizeof(double)));
   }
   block_sums out() { return {{at(0), at(2)}, {at(1), at(3)}}; }
   double row(index i) const { return rounded(sum(i, 0)); }
-  double second_of_row(index i) const { return rounded(sum(i, 2)); }
-  double row_with_tiny(index i) const { return row(i) + second_of_row(i) * tiny_unit; }
+  double row_with_tiny(index i) const { return row(i) + rounded(sum(i, 2)) * tiny_unit; }
 
  private:
   static_assert(tiny_sums_exponent == 500);
