@@ -145,6 +145,13 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
+def sklearn(session: nox.Session) -> None:
+    """crossent.sklearn with scikit-learn's own checks, data frames among them, and docs/scipy.md. Half a minute."""
+    session.install(".[sklearn,test]", "pandas")
+    session.run("python", "-m", "pytest", "tests/scikit_learn", *session.posargs)
+
+
+@nox.session
 def large(session: nox.Session) -> None:
     """Arrays of more than 2^31 elements: needs about 6 GB."""
     session.install(".[test]")

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <utility>
+
 #include "losses.hpp"
 #include "module.hpp"
 
@@ -57,6 +60,29 @@ struct perplexity_function {
     const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
     c.options.reduction = reduction_kind::exp_mean;
     return c.compute_cross_entropy(target, {nullptr, Py_False, Py_None});
+  }
+};
+
+struct fit_temperature_function {
+  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, sample_weight, bounds)
+
+  static py::object run(const arguments& given) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    // None is negative, or the loss might have no least value.
+    if (const array v = c.row_weights(given[arg::sample_weight], c.x, c.rows))
+      c.options.sample_weight = broadcast_0d(input(c.within("sample_weight", v, 0, largest(c.x))), c.rows);
+    const auto [low, high] = check_in_python("bounds", given[arg::bounds]).cast<std::pair<double, double>>();
+    temperature_fit fit;
+    c.run([&, low = low, high = high](const execution& e) {
+      const bool by_index = target.is_integer();
+      fit = fit_temperature(input(c.x), by_index ? indices(target) : index_view{}, by_index ? view{} : input(target), c.options,
+                            low, high, e);
+    });
+    if (!std::isfinite(fit.nll_before)) raise_from_python("refuse_fit", fit.nll_before);
+    constexpr const char* bounds[] = {"lower", nullptr, "upper"};
+    return py::make_tuple(fit.temperature, fit.nll_before, fit.nll_after, bounds[fit.at_bound + 1], fit.passes, fit.converged);
   }
 };
 
@@ -154,6 +180,7 @@ PyMethodDef row_losses[] = {
     method<forward<distillation_loss_function>>("distillation_loss"),
     method<backward<distillation_loss_function>>("distillation_loss_backward"),
     method<perplexity_function>("perplexity"),
+    method<fit_temperature_function>("fit_temperature"),
     {}};
 
 }  // namespace crossent::python

@@ -10,6 +10,7 @@ from ._binary_cross_entropy_with_logits import (
 )
 from ._cross_entropy import cross_entropy, cross_entropy_backward
 from ._distillation_loss import distillation_loss, distillation_loss_backward
+from ._fit_temperature import TemperatureFit, fit_temperature
 from ._kl_div import kl_div, kl_div_backward
 from ._kl_div_with_logits import kl_div_with_logits, kl_div_with_logits_backward
 from ._nll_loss import nll_loss, nll_loss_backward
@@ -24,6 +25,7 @@ from ._normalisers import (
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [
+    "TemperatureFit",
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_with_logits",
@@ -33,6 +35,7 @@ __all__ = [
     "cross_entropy_backward",
     "distillation_loss",
     "distillation_loss_backward",
+    "fit_temperature",
     "get_num_threads",
     "information",
     "kl_div",

@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"crossent {__version__}")
     commands = parser.add_subparsers(dest="command")
     demo_parser = commands.add_parser(
-        "demo", help="train classifiers, compare with scikit-learn, distil, smooth labels, measure (a minute)"
+        "demo", help="train classifiers, compare with scikit-learn, distil, smooth, calibrate, measure (a minute)"
     )
     out_help = "folder for the report and the figures (default: %(default)s)"
     demo_parser.add_argument("--out", type=Path, default=Path("crossent-demo"), help=out_help)

@@ -2,6 +2,7 @@
 # position, and checks them itself. It hands arguments that are not ordinary to the module given to `use_checks`.
 from contextvars import ContextVar
 from types import ModuleType
+from typing import Literal
 
 from ._types import Array, Build, Loss, Scalar
 
@@ -26,6 +27,9 @@ def cross_entropy_backward(
     label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
     out: object, /,
 ) -> Array: ...
+def fit_temperature(
+    logits: object, target: object, axis: object, ignore_index: object, sample_weight: object, bounds: object, /,
+) -> tuple[float, float, float, Literal["lower", "upper"] | None, int, bool]: ...
 def nll_loss(
     log_probs: object, target: object, axis: object, weight: object, ignore_index: object, sample_weight: object,
     reduction: object, denominator: object, return_grad: object, grad_out: object, /,

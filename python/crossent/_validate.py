@@ -250,6 +250,23 @@ def logarithm_base(value: object) -> float:
     return result
 
 
+def bounds(value: Any) -> tuple[float, float]:
+    """The least and the largest temperature of a search."""
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise TypeError(f"bounds is {value!r}: expected two numbers") from None
+    low, high = positive("bounds[0]", first), positive("bounds[1]", second)
+    if not low < high:
+        raise ValueError(f"bounds is {(low, high)}: expected the lower one first")
+    return low, high
+
+
+def refuse_fit(nll: float) -> NoReturn:
+    finite = "expected a row that counts, finite logits, and none of -inf at a target"
+    raise ValueError(f"the mean cross-entropy at temperature 1 is {nll}: {finite}")
+
+
 def refuse_name(name: str, value: object, names: tuple[str, ...]) -> NoReturn:
     raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, names))}")
 

@@ -41,7 +41,7 @@ VALID = {name: {**valid_arguments(function.arrays), **({"grad_output": 1.0} if n
                                                       "grad_output" in function.arrays else {})}
          for name, function in FUNCTIONS.items()}
 INFORMATION = tuple(function.name for function in MEASURES)
-WITH_OUTPUT = tuple(name for name in FUNCTIONS if name not in INFORMATION)
+WITH_OUTPUT = tuple(name for name, function in FUNCTIONS.items() if function.out)
 NORMALISERS = tuple(name for name in WITH_OUTPUT if name not in OF_LOSSES)
 FORWARD = tuple(loss.name for loss in LOSSES)
 FIRST = {name: function.first for name, function in FUNCTIONS.items()}

@@ -60,6 +60,7 @@ def of_class_indices(x, target, g, weight, v):
         "cross_entropy mean": xe.cross_entropy(finite, target),
         "cross_entropy sum": xe.cross_entropy(finite, target, reduction="sum"),
         "cross_entropy_backward": xe.cross_entropy_backward(g, x, target, reduction="none", **everything),
+        "fit_temperature": np.array(xe.fit_temperature(finite.clip(-30, 30), target, sample_weight=v)[:3]),
         "nll_loss": xe.nll_loss(log_p, target, reduction="none", weight=weight),
         "nll_loss grad": xe.nll_loss(log_p, target, weight=weight, return_grad=True)[1],
     }

@@ -17,13 +17,14 @@ import crossent as xe
 from crossent import _cli, information
 
 PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
+TYPES = ("TemperatureFit",)
 SECTIONS = ("Parameters", "Returns", "Raises", "References", "Examples")
 
 
 def test_all_names():
     measures = {f"information.{name}" for name in information.__all__}
-    assert {*xe.__all__} - {"information"} | measures == {*FUNCTIONS, *PROCESS}
-    assert len(xe.__all__) + len(measures) == len(FUNCTIONS) + len(PROCESS) + 1
+    assert {*xe.__all__} - {"information"} | measures == {*FUNCTIONS, *PROCESS, *TYPES}
+    assert len(xe.__all__) + len(measures) == len(FUNCTIONS) + len(PROCESS) + len(TYPES) + 1
     assert all(hasattr(xe, name) for name in xe.__all__)
     assert xe.information is information
 

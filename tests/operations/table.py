@@ -177,6 +177,13 @@ NORMALISERS = (
              grad_output=PER_ROW, x=LOGITS),
 )
 
+# What is neither a loss nor returns an array.
+FITS = (
+    Function("fit_temperature",
+             "logits, target, *, axis=None, ignore_index=-100, sample_weight=None, bounds=(0.001, 1000.0)",
+             logits=LOGITS, target=CLASS_INDICES),
+)
+
 OF_TWO = {"p": PROBABILITIES, "q": PROBABILITIES}
 MEASURES = (
     Function("information.entropy", "p, axis=-1, *, base=None", p=PROBABILITIES),

@@ -12,10 +12,15 @@ import torch
 import torch.nn.functional as F
 from scipy import special, stats
 from scipy.spatial.distance import jensenshannon
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 import crossent as xe
 from crossent import information
+from crossent.sklearn import TemperatureScaling
 
 INF = math.inf
 X = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
@@ -224,6 +229,27 @@ def test_negative_probabilities():
 
 
 # ---- scikit-learn ----------------------------------------------------------------------------------------------------
+
+def test_temperature_of_two_classes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 2))
+    y = x[:, 0] + rng.logistic(size=500) > 0
+    trained = FrozenEstimator(LogisticRegression().fit(x[::2], y[::2]))
+    ours = TemperatureScaling(trained).fit(x, y)
+    theirs = CalibratedClassifierCV(trained, method="temperature").fit(x, y)
+    calibrator = theirs.calibrated_classifiers_[0].calibrators[0]
+    assert math.isclose(1 / calibrator.beta_, 2 * ours.temperature_, rel_tol=1e-6)
+    np.testing.assert_allclose(theirs.predict_proba(x), ours.predict_proba(x), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_temperature_of_probability_0():
+    x, y = np.zeros((20, 1)), np.array([0, 1] * 10)
+    sure = FrozenEstimator(DummyClassifier(strategy="constant", constant=0).fit(x, y))
+    assert np.isfinite(CalibratedClassifierCV(sure, method="temperature").fit(x, y).predict_proba(x)).all()
+    with pytest.raises(ValueError, match="temperature 1 is inf"):
+        TemperatureScaling(sure).fit(x, y)
+
 
 def test_log_loss_clips():
     assert math.isclose(log_loss([1], [[1.0, 0.0]], labels=[0, 1]), -math.log(np.finfo(float).eps))

@@ -133,6 +133,19 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
                        const distillation_options&, const divergence_options&, const row_loss_options&,
                        const mutable_view& loss, const mutable_view& grad, const execution& = {});
 
+struct temperature_fit {
+  double temperature;
+  double nll_before, nll_after;     // the mean cross-entropy at temperature 1 and at the one found
+  int at_bound;                     // -1: the loss still falls below `low`; 1: beyond `high`; 0: neither
+  int passes;                       // over the logits: at most 6
+  bool converged;                   // false: that was not enough; the temperature is the best one tried
+};
+// The temperature in [low, high], 0 < low < high, of the least mean cross-entropy(logits / temperature, target), of axis,
+// ignore_index and sample_weight (>= 0). Where the mean at temperature 1 is not finite, there is no fit: passes is 1.
+// indices, probabilities: one is given
+temperature_fit fit_temperature(const view& logits, const index_view& indices, const view& probabilities,
+                                const row_loss_options&, double low, double high, const execution& = {});
+
 // ---- Losses of elements ------------------------------------------------------------------------------------------
 
 // The first number of an array, in C order, that is outside a range (NaN always is).

@@ -254,6 +254,11 @@ struct dtype_kernels {
   // Of the entropy of the softmax: sum e (max - x) of each block, and from its sum over a row that row's entropy.
   void (*gap_sums_of_logits)(const source&, const row_statistics&, index block_begin, index block_end, const block_sums&);
   void (*entropy_of_logits)(index rows, const row_statistics&, const double* gap_sum, double* out);
+  // Of the softmax at a temperature: sum e g and sum e g^2 of each block, g = (max - x)/T, and from their sums over a row, in
+  // place, the mean and the variance of g under p.
+  void (*gap_moment_sums)(const source&, const row_statistics&, index block_begin, index block_end, const inverse_temperature&,
+                          double* gaps, double* squares);
+  void (*gap_moments)(index rows, const row_statistics&, double* mean, double* variance);
   // sum g p, or sum g (probs == nullptr), of each block
   void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, const block_sums&);
   // out_c = p_c (g_c - sum) scale

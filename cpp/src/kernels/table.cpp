@@ -4,6 +4,7 @@
 #include "kernels/loss/divergence.hpp"
 #include "kernels/loss/elementwise.hpp"
 #include "kernels/loss/few_classes.hpp"
+#include "kernels/loss/gap_moments.hpp"
 #include "kernels/loss/information.hpp"
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
@@ -55,6 +56,8 @@ template <class T> constexpr dtype_kernels kernels_of() {
   if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
   k.gap_sums_of_logits = gap_sums_of_logits<T>;
   k.entropy_of_logits = entropy_of_logits<T>;
+  k.gap_moment_sums = gap_moment_sums<T>;
+  k.gap_moments = gap_moments<T>;
   k.sum_products = sum_products<T>;
   k.write_softmax_backward = write_softmax_backward<T>;
   k.write_log_softmax_backward = write_log_softmax_backward<T>;

@@ -105,6 +105,33 @@ void cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_sta
   }
 }
 
+void cross_entropy_term::load_targets(row_batch& batch, cross_entropy_state& state) const {
+  cross_entropy_rows& r = state.rows;
+  const row_array& logits = plan_.input(logits_).array;
+  const char* const* rows = batch.in[logits_].x;
+  with_loader(logits.type, [&](auto load) {
+    for (index i = 0; i < batch.count; ++i)
+      r.target[i] = r.row_weight[i] != 0 ? load(rows[i] + state.y()[i] * logits.class_stride) : 0;
+  });
+}
+
+void cross_entropy_term::target_gaps(row_batch& batch, cross_entropy_state& state) const {
+  cross_entropy_rows& r = state.rows;
+  if (probabilities_ >= 0) {
+    const probability_sums sums = sums_of_probabilities(batch, state);
+    for (index i = 0; i < batch.count; ++i) {
+      const index at = i * batch.blocks;
+      r.target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, sums.mass + at, &r.mass[i]);
+    }
+    return;
+  }
+  load_targets(batch, state);
+  for (index i = 0; i < batch.count; ++i) {
+    r.target_gap_to_max[i] = batch.in[logits_].statistics.max[i] - r.target[i];
+    r.mass[i] = 1;
+  }
+}
+
 void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) const {
   cross_entropy_rows& r = state.rows;
   input_rows& x = batch.in[logits_];
@@ -126,12 +153,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   for (index i = 0; i < batch.count && smoothed_; ++i)
     r.weighted_gap_to_max[i] = merge_gaps(batch, i, state.sums.data() + i * batch.blocks, block_weights_.data(), nullptr);
   if (r.probabilities) merge_probabilities(batch, state);
-  const row_array& logits = plan_.input(logits_).array;
-  if (!r.probabilities)
-    with_loader(logits.type, [&](auto load) {
-      for (index i = 0; i < batch.count; ++i)
-        r.target[i] = r.row_weight[i] != 0 ? load(x.x[i] + state.y()[i] * logits.class_stride) : 0;
-    });
+  if (!r.probabilities) load_targets(batch, state);
   // A target of weight 0 has no coefficient: its entry is as those of the other classes.
   for (index i = 0; i < batch.count && r.z_loss > 0; ++i)
     if (r.class_weight[i] == 0) state.y()[i] = targets::ignored;

@@ -27,6 +27,8 @@ class cross_entropy_term {
   void load(row_batch&, cross_entropy_state&, bool all_rows) const;
   void prepare_sums(row_batch&, cross_entropy_state&) const;
   void sum(row_batch&, cross_entropy_state&, index begin, index end) const;
+  // From the sums, of each row: target_gap_to_max, of class indices too, and the mass of its target, which is 1 for these.
+  void target_gaps(row_batch&, cross_entropy_state&) const;
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
   // Whether the entry of the target is written with the others, and none is left for `for_each_entry`.
@@ -55,6 +57,7 @@ class cross_entropy_term {
   double merge_gaps(row_batch&, index row, const double* gaps, const double* mass, double* total_mass) const;
   probability_sums sums_of_probabilities(row_batch&, cross_entropy_state&) const;
   void merge_probabilities(row_batch&, cross_entropy_state&) const;
+  void load_targets(row_batch&, cross_entropy_state&) const;
 
   row_plan& plan_;
   int logits_, probabilities_ = -1;

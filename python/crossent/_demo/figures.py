@@ -9,11 +9,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: it draws with Agg and needs no display
 
-from . import digits, distillation, logistic, parts, smoothing, throughput
+from . import calibration, digits, distillation, logistic, parts, smoothing, throughput
 from .networks import estimate
 
 BLUE, ORANGE, GREY = "#3465a4", "#e07b20", "#b8bcc2"
 FEWEST = 100  # predictions that a point of the reliability diagram stands for
+FEWEST_OF_ONE = 5  # the same of one classifier
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -133,6 +134,27 @@ def label_smoothing(result: smoothing.Result, runs: int, path: Path) -> Path:
     return save(figure, path)
 
 
+def reliability_diagram(result: calibration.Result, path: Path) -> Path:
+    figure = Figure(figsize=(5.2, 5), layout="constrained")
+    axes = figure.subplots()
+    for quality, colour, label in (
+        (result.before, ORANGE, "naive Bayes"),
+        (result.after, BLUE, f"at temperature {result.fit.temperature:.1f}"),
+    ):
+        shown = quality.reliability[quality.reliability[:, 0] >= FEWEST_OF_ONE]
+        name = f"{label}: {quality.loss:.2f} nats"
+        axes.plot(shown[:, 1], shown[:, 2], color=colour, marker="o", label=name)
+    axes.plot([0, 1], [0, 1], color="grey", ls="--")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy at that confidence")
+    axes.set_xlim(0.3, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_title("Calibration on digits")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return save(figure, path)
+
+
 def throughput_bars(result: throughput.Result, path: Path) -> Path:
     measurements = result.measurements
     at = np.arange(len(measurements))
@@ -169,5 +191,6 @@ def draw(results: parts.Results, out: Path) -> list[Path]:
         logistic_regression(results.logistic, out / "logistic-regression.png"),
         distilled_students(results.distillation, results.runs, out / "distillation.png"),
         label_smoothing(results.smoothing, results.runs, out / "label-smoothing.png"),
+        reliability_diagram(results.calibration, out / "calibration.png"),
         throughput_bars(results.throughput, out / "throughput.png"),
     ]

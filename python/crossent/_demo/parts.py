@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from . import digits, distillation, logistic, smoothing, throughput
+from . import calibration, digits, distillation, logistic, smoothing, throughput
 from .networks import QUICK_RUNS, RUNS
 
 
@@ -18,6 +18,7 @@ class Results:
     logistic: logistic.Result
     distillation: distillation.Result
     smoothing: smoothing.Result
+    calibration: calibration.Result
     throughput: throughput.Result
 
     @property
@@ -44,8 +45,18 @@ def run(console: Console, quick: bool) -> Results:
         distillation_result = distillation.run(lambda: progress.advance(task), runs)
         task = progress.add_task("label smoothing", total=smoothing.STEPS)
         smoothing_result = smoothing.run(lambda: progress.advance(task), runs)
+        task = progress.add_task("calibration", total=2)
+        calibration_result = calibration.run(lambda: progress.advance(task))
         task = progress.add_task("throughput of the loss", total=None)
         throughput_result = throughput.run(
             lambda total: progress.update(task, total=total), lambda: progress.advance(task), quick
         )
-    return Results(runs, digits_result, logistic_result, distillation_result, smoothing_result, throughput_result)
+    return Results(
+        runs,
+        digits_result,
+        logistic_result,
+        distillation_result,
+        smoothing_result,
+        calibration_result,
+        throughput_result,
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import comparison, distillation, figures, parts, smoothing, throughput
+from . import calibration, comparison, distillation, figures, parts, smoothing, throughput
 from .networks import Estimate, Scores, estimate
 
 VERSUS_HARD = "minus hard\nlabels"
@@ -128,6 +128,21 @@ def print_smoothing(console: Console, result: smoothing.Result, runs: int) -> No
     console.print()
 
 
+def calibration_table(result: calibration.Result) -> Table:
+    table = Table(title="Calibration on digits: naive Bayes", title_justify="left")
+    columns = "", "test accuracy\n(%)", "test loss\n(nats)", "calibration\nerror (%)"
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    for name, found in (
+        ("as it is", result.before),
+        (f"at temperature {result.fit.temperature:.1f}", result.after),
+    ):
+        table.add_row(
+            name, f"{100 * found.accuracy:.1f}", f"{found.loss:.3f}", f"{100 * found.calibration_error:.1f}"
+        )
+    return table
+
+
 def throughput_table(result: throughput.Result) -> Table:
     table = Table(
         title=f"Cross-entropy of {result.rows} x {throughput.VOCABULARY:,} logits, float32", title_justify="left"
@@ -154,6 +169,8 @@ def print_results(console: Console, results: parts.Results) -> None:
     console.print(verdict(results.logistic))
     print_distillation(console, results.distillation, results.runs)
     print_smoothing(console, results.smoothing, results.runs)
+    console.print(calibration_table(results.calibration))
+    console.print(f"Found on training images that were held out, in {results.calibration.fit.passes} passes.\n")
     console.print(throughput_table(results.throughput))
     console.print(
         "NumPy: the same formula in whole arrays, on one thread. Plain pass: x.max() beside the loss, np.copyto beside "
