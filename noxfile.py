@@ -146,7 +146,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def boosting(session: nox.Session) -> None:
-    """crossent.boosting with XGBoost and LightGBM, Dask included: about a minute."""
+    """crossent.boosting with XGBoost and LightGBM, Dask included: half a minute (`tests` runs what is installed)."""
     session.install(".[boosting,test]", "scikit-learn", "dask[dataframe,distributed]")
     session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
 
