@@ -152,6 +152,13 @@ def sklearn(session: nox.Session) -> None:
 
 
 @nox.session
+def boosting(session: nox.Session) -> None:
+    """crossent.boosting with XGBoost and LightGBM, Dask included: half a minute (`tests` runs what is installed)."""
+    session.install(".[boosting,test]", "scikit-learn", "dask[dataframe,distributed]")
+    session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
+
+
+@nox.session
 def large(session: nox.Session) -> None:
     """Arrays of more than 2^31 elements: needs about 6 GB."""
     session.install(".[test]")

@@ -5,6 +5,9 @@
 namespace crossent::python {
 namespace {
 
+// NumPy has '=' for the machine's own byte order, but its name where that was asked for, as ctypes does.
+constexpr char own_order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? '<' : '>';
+
 PyObject* numpy_dtype(dtype type) {
   return numpy::get().PyArray_DescrFromType_(type == dtype::float64 ? numpy::NPY_DOUBLE_ : numpy::NPY_FLOAT_);
 }
@@ -35,7 +38,7 @@ void array_fields::read(PyObject* x) {
   data = now.data;
   dtype = now.descr;
   type_number = described.type_num;
-  byte_order = described.byteorder;
+  byte_order = described.byteorder == own_order ? '=' : described.byteorder;
   flags = now.flags;
   ndim = now.nd;
   for (int d = 0; d < ndim; ++d) {   // few: a call of memcpy takes longer

@@ -91,6 +91,9 @@ void call::run_erased(void (*f)(void*, const execution&), void* context) {
   } catch (const outside_error& error) {
     exceeded = &bounds_[0];
     found = error;
+  } catch (const label_error& error) {
+    const array y = classes_.target;
+    if (error.element >= 0) raise_from_python("refuse_label", "target", y.shape(), y.dtype(), error.element, error.value);
   } catch (const target_error& error) {
     const py::object ignored = ignored_class(*classes_.options);
     raise_from_python("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count,

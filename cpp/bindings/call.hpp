@@ -98,16 +98,22 @@ class call {
   array class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array binary_target(PyObject* target, array x);
+  // The same, or labels that are floating numbers.
+  array class_labels(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
   array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
   array element_weights(const char* name, PyObject* given, array x);
   view upstream(PyObject* grad_output, const shape& loss_shape);
 
+  // Remembers an input as it was given, or the first of two outputs, for the check of an output against it.
+  void record_input(const char* name, PyObject* given);
   // An array that the core writes, of the dtype of x. It may be one of the inputs recorded before, or else share no memory
   // with them.
   array output(const char* name, PyObject* out, array x, const shape& as);
   // The same in the shape of x. If `out` is None, a new array.
   result result_like(const char* name, PyObject* out, array x);
+  // The same as result_like, but apart from all of them.
+  result result_apart(const char* name, PyObject* out, array x);
   // An array made for this call, of which no other code has a reference.
   array created(const py::object& x);
 
@@ -135,8 +141,6 @@ class call {
 
   static constexpr int most_arrays = 12;   // inputs, converted inputs and outputs
 
-  // Remembers an input as it was given, for the check of an output against it.
-  void record_input(const char* name, PyObject* given);
   // The fields of x as they are now, valid until the next call; none if x is not a plain ndarray.
   array inspect(PyObject* x);
   // Makes the array inspected last a part of the call, which holds a reference to it.

@@ -18,6 +18,10 @@ bool is_floating(array x) {
   return number == numpy::NPY_FLOAT_ || number == numpy::NPY_DOUBLE_ || number == numpy_half ||
          number == bfloat16_number.load(std::memory_order_relaxed);
 }
+// x: an array that Python has recognised.
+void note_bfloat16(array x) {
+  if (x && x.type_number() >= numpy_first_of_others) bfloat16_number = x.type_number();
+}
 bool is_integer(array x) { return x && x.is_native() && x.is_integer(); }
 bool is_floating_or_integer(array x) { return is_floating(x) || is_integer(x); }
 
@@ -122,8 +126,7 @@ array call::floating(const char* name, PyObject* x) {
   record_input(name, x);
   if (const array ordinary = inspect(x); is_floating(ordinary)) return keep(name, ordinary);
   const py::object made = check_in_python("floating", name, x);
-  if (const array result = inspect(made.ptr()); result && result.type_number() >= numpy_first_of_others)
-    bfloat16_number = result.type_number();
+  note_bfloat16(inspect(made.ptr()));
   return converted(name, made, is_floating);
 }
 
@@ -161,6 +164,23 @@ array call::class_target(PyObject* target, array x, const rows_of& rows, const r
   const array y = converted("target", check_in_python("class_target", target, x.shape(), rows, ignored_class(options).ptr()),
                             is_floating_or_integer);
   if (!(y.shape() == (y.is_integer() ? shape(rows) : x.shape()))) raise_changed("target");
+  classes_ = {y, x.size(options.axis), &options};
+  return y;
+}
+
+array call::class_labels(PyObject* target, array x, const rows_of& rows, const row_loss_options& options) {
+  const array q = inspect(target);
+  if (q && (q.is_integer() || q.shape() == x.shape())) return class_target(target, x, rows, options);
+  record_input("target", target);
+  array y;
+  if (is_floating(q) && q.shape() == rows) {
+    y = keep("target", q);
+  } else {
+    const py::object made = check_in_python("class_labels", target, x.shape(), rows, ignored_class(options).ptr());
+    note_bfloat16(inspect(made.ptr()));
+    y = converted("target", made, is_floating_or_integer);
+  }
+  if (!(y.shape() == rows) && !(is_floating(y) && y.shape() == x.shape())) raise_changed("target");
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }

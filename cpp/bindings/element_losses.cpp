@@ -57,6 +57,28 @@ struct binary_cross_entropy_with_logits_function {
   }
 };
 
+struct binary_cross_entropy_with_logits_gradient_hessian_function {
+  CROSSENT_ARGUMENTS(logits, target, weight, pos_weight, label_smoothing, hessian, hessian_scale, hessian_floor, grad_out,
+                     hess_out)
+
+  static py::object run(const arguments& given) {
+    call c;
+    element_loss_options options;
+    const array x = c.floating("logits", given[arg::logits]);
+    const array target = c.binary_target(given[arg::target], x);
+    options.weight = input(c.element_weights("weight", given[arg::weight], x));
+    options.pos_weight = input(c.element_weights("pos_weight", given[arg::pos_weight], x));
+    options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    options.reduction = reduction_kind::sum;
+    const hessian_options hessian = read_hessian(given[arg::hessian], given[arg::hessian_scale], given[arg::hessian_floor]);
+    const gradient_hessian_outputs out(c, given[arg::grad_out], given[arg::hess_out], x);
+    c.run([&](const execution& e) {
+      binary_cross_entropy_with_logits_gradient_hessian(input(x), input(target), hessian, options, out.grad, out.hess, e);
+    });
+    return out.returned();
+  }
+};
+
 struct kl_div_function {
   CROSSENT_ARGUMENTS(log_probs, target, log_target, axis, reduction, denominator)
 
@@ -85,6 +107,7 @@ PyMethodDef element_losses[] = {
     method<backward<binary_cross_entropy_function>>("binary_cross_entropy_backward"),
     method<forward<binary_cross_entropy_with_logits_function>>("binary_cross_entropy_with_logits"),
     method<backward<binary_cross_entropy_with_logits_function>>("binary_cross_entropy_with_logits_backward"),
+    method<binary_cross_entropy_with_logits_gradient_hessian_function>("binary_cross_entropy_with_logits_gradient_hessian"),
     method<forward<kl_div_function>>("kl_div"),
     method<backward<kl_div_function>>("kl_div_backward"),
     {}};

@@ -67,6 +67,37 @@ class loss_outputs {
   py::object losses_, grad_;
 };
 
+// In the order of hessian_options::absolute.
+inline constexpr const char* hessians[] = {"diagonal", "absolute"};
+
+inline hessian_options read_hessian(PyObject* hessian, PyObject* scale, PyObject* floor) {
+  hessian_options options;
+  options.absolute = one_of("hessian", hessian, hessians, 2) == 1;
+  options.scale = number(at_least_zero, "hessian_scale", scale);
+  options.floor = number(at_least_zero, "hessian_floor", floor);
+  return options;
+}
+
+// Gradient and Hessian, the last arguments of their functions.
+class gradient_hessian_outputs {
+ public:
+  mutable_view grad, hess;
+
+  gradient_hessian_outputs(call& c, PyObject* grad_out, PyObject* hess_out, array x) {
+    const result of_gradient = c.result_like("grad_out", grad_out, x);
+    c.record_input("grad_out", of_gradient.returned.ptr());
+    const result of_hessian = c.result_apart("hess_out", hess_out, x);
+    grad_ = of_gradient.returned;
+    hess_ = of_hessian.returned;
+    grad = output(of_gradient.written);
+    hess = output(of_hessian.written);
+  }
+  py::object returned() const { return py::reinterpret_steal<py::object>(PyTuple_Pack(2, grad_.ptr(), hess_.ptr())); }
+
+ private:
+  py::object grad_, hess_;
+};
+
 // The two functions of a loss. Their arguments are those of `Loss` and those of the gradient_request.
 template <class Loss> struct forward {
   static py::object run(const arguments& given) {

@@ -58,6 +58,17 @@ array call::output(const char* name, PyObject* out, array x, const shape& as) {
   return to;
 }
 
+result call::result_apart(const char* name, PyObject* out, array x) {
+  if (out == Py_None) return result_like(name, out, x);
+  py::dict inputs;
+  for (int i = 0; i < inputs_count_; ++i) inputs[inputs_[i].name] = py::handle(inputs_[i].given);
+  const auto is_writeable = [](array to) { return to.is_native() && to.has(numpy::NPY_ARRAY_WRITEABLE_); };
+  const py::object checked = check_in_python("output_apart", name, out, x.shape(), x.dtype(), inputs.ptr());
+  const array to = converted(name, checked, is_writeable, x.shape());
+  if (to.type_number() != x.type_number()) raise_changed(name);
+  return {py::reinterpret_borrow<py::object>(out), to};
+}
+
 result call::result_like(const char* name, PyObject* out, array x) {
   if (out != Py_None) return {py::reinterpret_borrow<py::object>(out), output(name, out, x, x.shape())};
   const py::object fresh = new_like(x);

@@ -51,6 +51,32 @@ struct cross_entropy_function {
   }
 };
 
+struct cross_entropy_gradient_hessian_function {
+  CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, hessian, hessian_scale,
+                     hessian_floor, grad_out, hess_out)
+
+  static py::object run(const arguments& given) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    const array target = c.class_labels(given[arg::target], c.x, c.rows, c.options);
+    c.read_weight(given[arg::weight]);
+    c.read_sample_weight(given[arg::sample_weight]);
+    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    c.options.reduction = reduction_kind::sum;
+    const hessian_options hessian = read_hessian(given[arg::hessian], given[arg::hessian_scale], given[arg::hessian_floor]);
+    c.options.writes_to_caller = given[arg::grad_out] != Py_None || given[arg::hess_out] != Py_None;
+    const gradient_hessian_outputs out(c, given[arg::grad_out], given[arg::hess_out], c.x);
+    class_labels labels;
+    if (target.is_integer()) labels.integers = indices(target);
+    else if (target.ndim() < c.x.ndim()) labels.numbers = input(target);
+    const view probabilities = target.ndim() == c.x.ndim() ? input(target) : view{};
+    c.run([&](const execution& e) {
+      cross_entropy_gradient_hessian(input(c.x), labels, probabilities, hessian, c.options, out.grad, out.hess, e);
+    });
+    return out.returned();
+  }
+};
+
 struct perplexity_function {
   CROSSENT_ARGUMENTS(logits, target, axis, ignore_index)
 
@@ -173,6 +199,7 @@ struct distillation_loss_function {
 PyMethodDef row_losses[] = {
     method<forward<cross_entropy_function>>("cross_entropy"),
     method<backward<cross_entropy_function>>("cross_entropy_backward"),
+    method<cross_entropy_gradient_hessian_function>("cross_entropy_gradient_hessian"),
     method<forward<nll_loss_function>>("nll_loss"),
     method<backward<nll_loss_function>>("nll_loss_backward"),
     method<forward<kl_div_with_logits_function>>("kl_div_with_logits"),

@@ -11,6 +11,7 @@ from ._binary_cross_entropy_with_logits import (
 from ._cross_entropy import cross_entropy, cross_entropy_backward
 from ._distillation_loss import distillation_loss, distillation_loss_backward
 from ._fit_temperature import TemperatureFit, fit_temperature
+from ._gradient_hessian import binary_cross_entropy_with_logits_gradient_hessian, cross_entropy_gradient_hessian
 from ._kl_div import kl_div, kl_div_backward
 from ._kl_div_with_logits import kl_div_with_logits, kl_div_with_logits_backward
 from ._nll_loss import nll_loss, nll_loss_backward
@@ -30,9 +31,11 @@ __all__ = [
     "binary_cross_entropy_backward",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_backward",
+    "binary_cross_entropy_with_logits_gradient_hessian",
     "config",
     "cross_entropy",
     "cross_entropy_backward",
+    "cross_entropy_gradient_hessian",
     "distillation_loss",
     "distillation_loss_backward",
     "fit_temperature",

@@ -30,6 +30,11 @@ def cross_entropy_backward(
 def fit_temperature(
     logits: object, target: object, axis: object, ignore_index: object, sample_weight: object, bounds: object, /,
 ) -> tuple[float, float, float, Literal["lower", "upper"] | None, int, bool]: ...
+def cross_entropy_gradient_hessian(
+    logits: object, target: object, axis: object, weight: object, ignore_index: object, label_smoothing: object,
+    sample_weight: object, hessian: object, hessian_scale: object, hessian_floor: object, grad_out: object,
+    hess_out: object, /,
+) -> tuple[Array, Array]: ...
 def nll_loss(
     log_probs: object, target: object, axis: object, weight: object, ignore_index: object, sample_weight: object,
     reduction: object, denominator: object, return_grad: object, grad_out: object, /,
@@ -74,6 +79,10 @@ def binary_cross_entropy_with_logits_backward(
     grad_output: object, logits: object, target: object, weight: object, pos_weight: object, label_smoothing: object,
     reduction: object, denominator: object, out: object, /,
 ) -> Array: ...
+def binary_cross_entropy_with_logits_gradient_hessian(
+    logits: object, target: object, weight: object, pos_weight: object, label_smoothing: object, hessian: object,
+    hessian_scale: object, hessian_floor: object, grad_out: object, hess_out: object, /,
+) -> tuple[Array, Array]: ...
 def kl_div(
     log_probs: object, target: object, log_target: object, axis: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,

@@ -24,7 +24,12 @@ def overlaps_itself(x: Array) -> bool:
 
 def clashes(out: Array, x: Array) -> bool:
     """Whether `out` shares a byte with `x` without being the same array."""
-    if not np.may_share_memory(out, x) or _layout(out) == _layout(x):
+    return _layout(out) != _layout(x) and shares_memory(out, x)
+
+
+def shares_memory(out: Array, x: Array) -> bool:
+    """Whether `out` shares a byte with `x`."""
+    if not np.may_share_memory(out, x):
         return False
     try:
         return bool(np.shares_memory(out, x, max_work=_EFFORT))

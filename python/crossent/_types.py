@@ -12,6 +12,7 @@ Scalar = np.floating[Any]
 Loss = Scalar | Array
 Reduction = Literal["none", "mean", "sum"]
 ReductionKL = Literal["none", "mean", "sum", "batchmean"]
+Hessian = Literal["diagonal", "absolute"]
 Divergence = Literal["forward", "reverse", "js"]
 
 

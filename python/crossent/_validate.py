@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _core
 from ._dtypes import arithmetic, as_array, converted, floating, floating_dtype, largest
-from ._memory import clashes, overlaps_itself
+from ._memory import clashes, overlaps_itself, shares_memory
 
 if TYPE_CHECKING:
     from ._types import Array
@@ -128,6 +128,25 @@ def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], 
     array = floating("target", array)
     within("target", array, 0.0, 1.0)
     return array
+
+
+def class_labels(target: object, shape: tuple[int, ...], rows: tuple[int, ...], ignore_index: int | None) -> Array:
+    """`target` as `class_target`, or as class labels of a floating dtype: whether they are integers is for the core."""
+    array = as_array("target", target)
+    one_row = rows == () and array.shape == (1,) != shape
+    if floating_dtype(array.dtype) is None or (array.ndim == len(shape) and not one_row):
+        return class_target(array, shape, rows, ignore_index)
+    array = floating("target", array)
+    if one_row:
+        return array.reshape(())
+    if array.shape != rows:
+        expected = f"{rows}, one class label per row, or class probabilities in the shape of the logits, {shape}"
+        raise ValueError(f"target has shape {array.shape}: expected {expected}")
+    return array
+
+
+def refuse_label(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], at: int, value: float) -> NoReturn:
+    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected a class label, an integer")
 
 
 def binary_target(target: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -304,6 +323,17 @@ def output(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any],
             raise ValueError(
                 f"{name} shares memory with {other}: expected exactly the same array, to work in place, or one apart"
             )
+    return plain
+
+
+def output_apart(
+    name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: dict[str, Any]
+) -> Array:
+    """`out` as `output`, but without memory of any of the `inputs`."""
+    plain = output(name, out, shape, dtype, inputs)
+    for other, x in inputs.items():
+        if x is not None and shares_memory(plain, np.asarray(x)):
+            raise ValueError(f"{name} shares memory with {other}: expected an array apart from it")
     return plain
 
 

@@ -8,6 +8,7 @@ from operations import (
     CLASS_INDICES,
     FRACTIONS,
     FUNCTIONS,
+    HESSIANS,
     LOG_PROBABILITIES,
     LOGITS,
     LOSSES,
@@ -42,7 +43,7 @@ VALID = {name: {**valid_arguments(function.arrays), **({"grad_output": 1.0} if n
          for name, function in FUNCTIONS.items()}
 INFORMATION = tuple(function.name for function in MEASURES)
 WITH_OUTPUT = tuple(name for name, function in FUNCTIONS.items() if function.out)
-NORMALISERS = tuple(name for name in WITH_OUTPUT if name not in OF_LOSSES)
+NORMALISERS = tuple(name for name in WITH_OUTPUT if name not in (*OF_LOSSES, *(f.name for f in HESSIANS)))
 FORWARD = tuple(loss.name for loss in LOSSES)
 FIRST = {name: function.first for name, function in FUNCTIONS.items()}
 

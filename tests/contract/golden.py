@@ -61,6 +61,11 @@ def of_class_indices(x, target, g, weight, v):
         "cross_entropy sum": xe.cross_entropy(finite, target, reduction="sum"),
         "cross_entropy_backward": xe.cross_entropy_backward(g, x, target, reduction="none", **everything),
         "fit_temperature": np.array(xe.fit_temperature(finite.clip(-30, 30), target, sample_weight=v)[:3]),
+        "cross_entropy hessian": xe.cross_entropy_gradient_hessian(x, target)[1],
+        "cross_entropy hessian options": xe.cross_entropy_gradient_hessian(
+            x, target, hessian_scale=1.5, hessian_floor=1e-9, **everything)[1],
+        "cross_entropy hessian absolute": xe.cross_entropy_gradient_hessian(
+            x, target, hessian="absolute", hessian_scale=1.5, **everything)[1],
         "nll_loss": xe.nll_loss(log_p, target, reduction="none", weight=weight),
         "nll_loss grad": xe.nll_loss(log_p, target, weight=weight, return_grad=True)[1],
     }
@@ -77,6 +82,10 @@ def of_losses(batch):
                 found[name] = form.backward(batch.upstream(form), *arrays, **options)
             else:
                 found[name], found[name + " grad"] = form.function(*arrays, return_grad=True, **options)
+            if name in ("cross_entropy options", "binary_cross_entropy_with_logits"):
+                function = getattr(xe, f"{form.loss.name}_gradient_hessian")
+                options.pop("reduction")
+                found[name + " hessian"] = function(*arrays, **options)[1]
     q = batch.q
     found["entropy"], found["entropy_with_logits"] = information.entropy(q), information.entropy_with_logits(batch.x)
     for name in ("cross_entropy", "kl_divergence", "js_divergence"):

@@ -10,7 +10,18 @@ import sys
 
 import ml_dtypes
 import numpy as np
-from operations import CLASS_INDICES, FITS, FORMS, MEASURES, NORMALISERS, PER_CLASS, PER_ELEMENT, PER_ROW, resolved
+from operations import (
+    CLASS_INDICES,
+    FITS,
+    FORMS,
+    HESSIANS,
+    MEASURES,
+    NORMALISERS,
+    PER_CLASS,
+    PER_ELEMENT,
+    PER_ROW,
+    resolved,
+)
 
 ROWS, CLASSES = 64, 128_256
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
@@ -63,6 +74,13 @@ def of_function(function):
     return call
 
 
+def of_hessian(function, hessian):
+    def call(arrays):
+        function.run(*inputs_of(function.arrays.values(), arrays), hessian=hessian, grad_out=arrays["grad"],
+                     hess_out=arrays["hess"])
+    return call
+
+
 CALLS = {function.name: of_function(function) for function in (*NORMALISERS, *MEASURES, *FITS)}
 for _form in FORMS:
     _options = {**_form.last_case, **_form.weights}
@@ -72,6 +90,9 @@ for _form in FORMS:
     CALLS[f"{_form}: in place"] = of_form(_form, {}, "in place")
     if not _form.per_element:
         CALLS[f"{_form}: rows"] = of_form(_form, {"reduction": "none"}, "value")
+for _function in HESSIANS:
+    for _hessian in ("diagonal", "absolute"):
+        CALLS[f"{_function}: {_hessian}"] = of_hessian(_function, _hessian)
 # What the measure must see.
 COPIES = {"a copy": lambda arrays: arrays["first"].copy(), "a wider copy": lambda arrays: arrays["first"].astype("f4")}
 
@@ -100,7 +121,8 @@ def small(name, array):
 def growth(layout, first, second):
     """{call: MiB that it adds to the peak}, the copies last."""
     first, second = filled(layout, DTYPES[first]), filled(layout, DTYPES[second])
-    arrays = {"first": first, "second": second, "grad": np.zeros_like(first), CLASS_INDICES: np.arange(ROWS) * 7,
+    arrays = {"first": first, "second": second, "grad": np.zeros_like(first),
+              "hess": np.zeros_like(first), CLASS_INDICES: np.arange(ROWS) * 7,
               PER_ROW: np.ones(ROWS, np.float32), PER_CLASS: np.full(CLASSES, 0.5, np.float32), PER_ELEMENT: second}
     few = {name: small(name, array) for name, array in arrays.items()}
     CALLS["logsumexp"]({"first": np.zeros((2000, 100), np.float32)})  # starts the threads

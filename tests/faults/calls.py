@@ -5,7 +5,7 @@ two axes, (rows, classes), dtype and layout; the classes are the last axis.
 """
 
 import numpy as np
-from operations import DRAW, FORMS, FUNCTIONS, MEASURES, NORMALISERS, OPTIONS, PER_ELEMENT, PER_ROW
+from operations import DRAW, FORMS, FUNCTIONS, HESSIANS, MEASURES, NORMALISERS, OPTIONS, PER_ELEMENT, PER_ROW
 
 
 class Call:
@@ -16,7 +16,8 @@ class Call:
         public = FUNCTIONS[function]
         self.run, self.first = public.run, public.first  # the argument that the result is like
         # The name of the argument that receives what the function writes; None if there is none.
-        self.out = public.out if public.out == "out" or self.options.get("return_grad") else None
+        writes = public.out == "out" or self.options.get("return_grad") or "hess_out" in public.signature
+        self.out = public.out if writes else None
 
     def draw(self, shape, dtype=np.float32, layout=np.asarray, seed=0):
         """Valid arguments: arrays in the dtype and the layout, and the options."""
@@ -63,7 +64,7 @@ def calls():
             yield directions(form.name, form, {})
         if options:
             yield directions(f"{form} with options", form, options)
-    for function in MEASURES:
+    for function in (*HESSIANS, *MEASURES):
         yield {function.name: Call(function.name, function.arrays)}
 
 

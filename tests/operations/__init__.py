@@ -34,12 +34,13 @@ from .arguments import (
     resolved,
 )
 from .functions import FLOATS, PAIRS
-from .table import FITS, LOSSES, MEASURES, NORMALISERS
+from .table import FITS, HESSIANS, LOSSES, MEASURES, NORMALISERS
 
 FORMS = tuple(form for loss in LOSSES for form in loss.forms)
 CASES = tuple((form, case) for form in FORMS for case in form.cases)
 FUNCTIONS = {function.name: function for function in (
-    *NORMALISERS, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *MEASURES, *FITS)}
+    *NORMALISERS, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *HESSIANS,
+    *MEASURES, *FITS)}
 # Of each name in docs/accuracy.md, the form and its options.
 ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
 
@@ -59,6 +60,7 @@ __all__ = [
     "FORMS",
     "FRACTIONS",
     "FUNCTIONS",
+    "HESSIANS",
     "LOGITS",
     "LOG_PROBABILITIES",
     "LOSSES",

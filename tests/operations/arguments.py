@@ -72,6 +72,10 @@ OPTIONS = {
     "ignore_index": Option(2, bad_types=(-100.0, "1", [0.5], 1j, True)),
     "base": Option(2.0, values=(None, 2, 10.0, 0.5), bad_values=(1, 1.0, 0, -2, NAN), bad_types=NO_NUMBERS),
     "divergence": Option("js", values=("forward", "reverse", "js"), bad_values=("kl", "", None, "Forward")),
+    "hessian": Option("absolute", values=("diagonal", "absolute"), bad_values=("exact", "", None, "Diagonal")),
+    "hessian_scale": Option(2.0, values=(0.0, 0.5, 1.0, 2), bad_values=(-0.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
+    "hessian_floor": Option(
+        0.125, values=(0.0, 1e-16, 0.25), bad_values=(-0.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
     "reduction": Option("sum", bad_values=("batch_mean", "exp_mean", "Mean", "", None, 0)),
     "scale_by_temperature": Option(False, values=(True, False)),
     "log_target": Option(True, values=(True, False)),

@@ -184,6 +184,18 @@ FITS = (
              logits=LOGITS, target=CLASS_INDICES),
 )
 
+# Two results, of which the first is that of `grad_out`.
+HESSIANS = (
+    Function("cross_entropy_gradient_hessian",
+             "logits, target, *, axis=None, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, "
+             "hessian='diagonal', hessian_scale=1.0, hessian_floor=0.0, grad_out=None, hess_out=None",
+             logits=LOGITS, target=CLASS_INDICES),
+    Function("binary_cross_entropy_with_logits_gradient_hessian",
+             "logits, target, *, weight=None, pos_weight=None, label_smoothing=0.0, hessian='diagonal', "
+             "hessian_scale=1.0, hessian_floor=0.0, grad_out=None, hess_out=None",
+             logits=LOGITS, target=FRACTIONS),
+)
+
 OF_TWO = {"p": PROBABILITIES, "q": PROBABILITIES}
 MEASURES = (
     Function("information.entropy", "p, axis=-1, *, base=None", p=PROBABILITIES),

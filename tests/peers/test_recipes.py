@@ -20,7 +20,7 @@ def test_xgboost(tmp_path, monkeypatch):
     names = run(RECIPES["xgboost",], tmp_path, monkeypatch)
     margins = names["booster"].predict(names["xgb"].DMatrix(names["x"]), output_margin=True)
     assert margins.shape == (500, 3)
-    assert xe.cross_entropy(margins, names["y"]) < 0.02
+    assert xe.cross_entropy(margins, names["y"]) < 0.1
 
 
 def test_scipy(tmp_path, monkeypatch):

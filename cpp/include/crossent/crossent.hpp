@@ -65,6 +65,14 @@ struct target_error {
   std::string value;   // as written in the target array; empty where that has been changed since
 };
 
+// The first number of an array, in C order, that is outside a range (NaN always is).
+struct outlier {
+  index element = -1;   // -1: there is none
+  double value = 0;
+  // Where another thread or process has changed it since it was read, it was one of so many from `element` on; else 0.
+  index among = 0;
+};
+
 // ---- Normalisers -------------------------------------------------------------------------------------------------
 // x: (.., C, ..) with C at `axis`; out: the shape of x. out may be x.
 
@@ -146,15 +154,26 @@ struct temperature_fit {
 temperature_fit fit_temperature(const view& logits, const index_view& indices, const view& probabilities,
                                 const row_loss_options&, double low, double high, const execution& = {});
 
-// ---- Losses of elements ------------------------------------------------------------------------------------------
-
-// The first number of an array, in C order, that is outside a range (NaN always is).
-struct outlier {
-  index element = -1;   // -1: there is none
-  double value = 0;
-  // Where another thread or process has changed it since it was read, it was one of so many from `element` on; else 0.
-  index among = 0;
+// The diagonal of the Hessian of a loss.
+struct hessian_options {
+  bool absolute = false;            // the absolute value of the gradient in place of the second derivative
+  double scale = 1;                 // >= 0
+  double floor = 0;  // >= 0: entries are at least this, in rows or elements that have a coefficient; others are 0
 };
+// Class labels: integers, or floating numbers of the rows' shape. One of them is given.
+struct class_labels {
+  index_view integers;
+  view numbers;
+};
+// Thrown for a number that is no integer of size below 2^53, before anything is written.
+struct label_error : outlier {};
+// Gradient and Hessian of the sum of `cross_entropy`, of labels or probabilities. hess: of the shape and dtype of the logits;
+// shares no memory with another array.
+void cross_entropy_gradient_hessian(const view& logits, const class_labels&, const view& probabilities, const hessian_options&,
+                                    const row_loss_options&, const mutable_view& grad, const mutable_view& hess,
+                                    const execution& = {});
+
+// ---- Losses of elements ------------------------------------------------------------------------------------------
 
 // Thrown for a target outside [0, 1].
 struct outside_error : outlier {};
@@ -162,20 +181,24 @@ struct outside_error : outlier {};
 // All arrays have the shape of the first argument; strides may be 0.
 struct element_loss_options {
   view weight;
-  view pos_weight;                  // binary_cross_entropy_with_logits
-  double log_floor = -100;          // binary_cross_entropy
-  double label_smoothing = 0;       // binary_cross_entropy_with_logits
-  bool check_target = false;        // binary_cross_entropy_with_logits: throws outside_error, outputs then being anything
-  bool log_target = false;          // kl_div
-  int axis = -1;                    // kl_div: summed over this one; -1: none is
+  view pos_weight;  // binary_cross_entropy_with_logits
+  double log_floor = -100;  // binary_cross_entropy
+  double label_smoothing = 0;  // binary_cross_entropy_with_logits
+  bool check_target = false;  // binary_cross_entropy_with_logits: throws outside_error, outputs then being anything
+  bool log_target = false;  // kl_div
+  int axis = -1;  // kl_div: summed over this one; -1: none is
   reduction_kind reduction = reduction_kind::mean;
-  double denominator = 0;           // replaces the mean's denominator, the number of elements, where > 0
+  double denominator = 0;  // replaces the mean's denominator, the number of elements, where > 0
   view grad_output;
 };
 void binary_cross_entropy(const view& probs, const view& target, const element_loss_options&, const mutable_view& loss,
                           const mutable_view& grad, const execution& = {});
 void binary_cross_entropy_with_logits(const view& logits, const view& target, const element_loss_options&,
                                       const mutable_view& loss, const mutable_view& grad, const execution& = {});
+// Of the sum, as cross_entropy_gradient_hessian.
+void binary_cross_entropy_with_logits_gradient_hessian(const view& logits, const view& target, const hessian_options&,
+                                                       const element_loss_options&, const mutable_view& grad,
+                                                       const mutable_view& hess, const execution& = {});
 void kl_div(const view& log_probs, const view& target, const element_loss_options&, const mutable_view& loss,
             const mutable_view& grad, const execution& = {});
 
@@ -195,17 +218,17 @@ outlier first_outside(const view& x, double low, double high, const execution& =
 
 // ---- The process -------------------------------------------------------------------------------------------------
 
-void set_num_threads(int n);   // n >= 1, process-wide
+void set_num_threads(int n);  // n >= 1, process-wide
 int num_threads(int limit = 0);  // what a call would use now: min(set_num_threads, limit, OpenMP, CPU quota)
 
 struct build_info {
   const char* version;
-  const char* isa;          // the level in use
+  const char* isa;  // the level in use
   const char* compiler;
-  const char* openmp;       // the OpenMP version macro's value, or "none"
+  const char* openmp;  // the OpenMP version macro's value, or "none"
 };
-build_info info();               // throws std::runtime_error on a CROSSENT_ISA that is unknown or unusable
-const char* const* isa_levels();   // the levels this machine can run, best first, ended by nullptr
+build_info info();  // throws std::runtime_error on a CROSSENT_ISA that is unknown or unusable
+const char* const* isa_levels();  // the levels this machine can run, best first, ended by nullptr
 
 // vmath through the kernels' own table, for accuracy sweeps: out[i] = f(x[i]), over contiguous arrays.
 // function: "exp", "expm1", "log", "log1p", "phi", "phi_star"; false where there is no such function.

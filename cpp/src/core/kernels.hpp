@@ -132,6 +132,17 @@ struct block_sums {
   double *hi[2], *lo[2];
 };
 
+// The diagonal of the Hessian of rows of a loss in -log p: of class c, max(scale v A p_c (1 - p_c), floor), or max(scale
+// |gradient|, floor).
+struct alignas(64) hessian_rows {
+  double scale, floor;
+  double probability[batch_rows];  // of a term: p_c
+  double factor[batch_rows];  // the same times scale v A; of split_hessian a number near 1, and two powers of two
+  double power[2][batch_rows];
+  double of_max[batch_rows];  // the entry of a class with p_c > 1/2
+  double exponent[batch_rows];  // of terms that are not cached
+};
+
 // A loss in -log p, of rows of class indices or of class probabilities, and its gradient.
 struct alignas(64) cross_entropy_rows {
   // Of the call.
@@ -152,6 +163,7 @@ struct alignas(64) cross_entropy_rows {
   // Of each row, out.
   double loss[batch_rows], loss_lo[batch_rows];
   double argmax_gradient[batch_rows];
+  hessian_rows* hessian = nullptr;  // nullptr: not wanted
   gradient_rows gradient;  // of which the target is the class y; its exponents are for the caller to make
 };
 
@@ -205,6 +217,9 @@ struct element_block {
   void* loss = nullptr;  // either may be absent
   void* grad = nullptr;  // may be an input
   double* sum = nullptr;  // of the losses
+  void* hessian = nullptr;  // of binary_cross_entropy_with_logits, beside the gradient; not an input
+  double hessian_scale = 1, hessian_floor = 0;
+  bool absolute_gradient = false;  // is the Hessian
   bool* outside = nullptr;  // of binary_cross_entropy_with_logits: set if a target may be outside [0, 1]
   bool stream = false;  // write the gradient around the caches
   double scale = 1;  // of the gradient
@@ -237,6 +252,13 @@ struct dtype_kernels {
                                  index block_end, const inverse_temperature&, const gradient_rows&);
   // The same from cached exponentials, with unbiased factors: reference and exponent are not read.
   void (*write_cached_gradient)(const source& exponentials, const source* q, const sink&, const gradient_rows&);
+  // Splits `factor`. probability: of exponentials that are cached, or have exponents; unsplit: the same before that.
+  void (*split_hessian)(index rows, const double* unsplit, hessian_rows&);
+  // The Hessian of logits, of their cached exponentials, and of a gradient: scale |g|.
+  void (*write_hessian)(const source&, const row_statistics&, const sink&, index block_begin, index block_end,
+                        const hessian_rows&);
+  void (*write_cached_hessian)(const source& exponentials, const sink&, const hessian_rows&);
+  void (*write_magnitude)(const source& gradient, const sink&, index block_begin, index block_end, const hessian_rows&);
   // out_c = (x_c - max)/T - log_sum
   void (*write_log_softmax)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&,
                             const double* max, const double* log_sum);
@@ -267,7 +289,7 @@ struct dtype_kernels {
   // out_c = (g_c - exp(log_p_c) sum) scale
   void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, index block_begin,
                                      index block_end, const double* sum, double scale);
-  element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, kl_div, kl_div_log;
+  element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, logistic_hessian, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
   // n numbers `stride` bytes apart, from and to any dtype.
   void (*gather)(const char* from, index stride, dtype, index n, void* to);

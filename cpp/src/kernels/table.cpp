@@ -5,6 +5,7 @@
 #include "kernels/loss/elementwise.hpp"
 #include "kernels/loss/few_classes.hpp"
 #include "kernels/loss/gap_moments.hpp"
+#include "kernels/loss/hessian.hpp"
 #include "kernels/loss/information.hpp"
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
@@ -50,6 +51,10 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.few_class_cross_entropy = few_class_cross_entropy<T>;
   k.write_softmax_gradient = write_softmax_gradient<T>;
   k.write_cached_gradient = write_cached_gradient<T>;
+  k.split_hessian = split_hessian<T>;
+  k.write_hessian = write_hessian<T>;
+  k.write_cached_hessian = write_cached_hessian<T>;
+  k.write_magnitude = write_magnitude<T>;
   k.write_log_softmax = write_log_softmax<T>;
   k.divergence_sums = divergence_sums<T>;
   k.write_divergence = write_divergence<T>;
@@ -63,6 +68,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.write_log_softmax_backward = write_log_softmax_backward<T>;
   k.binary_cross_entropy = binary_cross_entropy<T>;
   k.binary_cross_entropy_with_logits = binary_cross_entropy_with_logits<T>;
+  k.logistic_hessian = logistic_hessian<T>;
   k.kl_div = kl_div<T>;
   k.kl_div_log = kl_div_log<T>;
   k.in_range = in_range<T>;

@@ -60,7 +60,7 @@ struct element_array {
 
 struct alignas(64) element_buffers {
   char input[element_block::arrays][block_elements * 8];
-  char loss[block_elements * 8], grad[block_elements * 8];
+  char loss[block_elements * 8], grad[block_elements * 8], hess[block_elements * 8];
 };
 
 // Throws outside_error where a target is outside [0, 1].
@@ -68,8 +68,14 @@ void check_target(const view& target, const execution& e) {
   if (const outlier found = first_outside(target, 0, 1, e); found.element >= 0) throw outside_error{found};
 }
 
+// A second derivative beside the gradient.
+struct hessian_output {
+  hessian_options options;
+  mutable_view to;
+};
+
 void evaluate(element_kernel kernel, const view& x, const view& target, const element_loss_options& options,
-              const mutable_view& loss, const mutable_view& grad, const execution& e) {
+              const mutable_view& loss, const mutable_view& grad, const execution& e, const hessian_output& hessian = {}) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
   // The kernel sees the targets as it reads them: rounded, where they are wider.
@@ -83,6 +89,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
       element_array(x), element_array(target), element_array(options.weight), element_array(options.pos_weight),
       one_upstream ? element_array() : element_array(options.grad_output)};
   const element_array grad_to(grad);
+  const element_array hess_to = hessian.to.data ? element_array(hessian.to) : element_array();
   const element_array loss_to = each ? element_array(loss) : element_array();
   const index count = inputs[0].positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   const double denominator = options.denominator > 0 ? options.denominator : static_cast<double>(count);
@@ -104,6 +111,11 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
       for (int i = 0; i < element_block::arrays; ++i) b.input[i] = inputs[i].read(first, b.n, type, buffer.input[i]);
       char* loss_at = loss_to.data ? loss_to.direct(first, b.n, type) : nullptr;
       char* grad_at = grad_to.data ? grad_to.direct(first, b.n, type) : nullptr;
+      char* hess_at = hess_to.data ? hess_to.direct(first, b.n, type) : nullptr;
+      if (hess_to.data) b.hessian = hess_at ? hess_at : buffer.hess;
+      b.hessian_scale = hessian.options.scale;
+      b.hessian_floor = hessian.options.floor;
+      b.absolute_gradient = hessian.options.absolute;
       if (loss_to.data) b.loss = loss_at ? loss_at : buffer.loss;
       if (grad_to.data) b.grad = grad_at ? grad_at : buffer.grad;
       if (summed) b.sum = &sums[static_cast<std::size_t>(k)].hi;
@@ -117,6 +129,7 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
       if (unsure) outside = true;
       if (loss_to.data && !loss_at) loss_to.write(first, b.n, type, buffer.loss);
       if (grad_to.data && !grad_at) grad_to.write(first, b.n, type, buffer.grad);
+      if (hess_to.data && !hess_at) hess_to.write(first, b.n, type, buffer.hess);
     }
     if (stream) stream_fence();
   });
@@ -135,6 +148,12 @@ void binary_cross_entropy(const view& probs, const view& target, const element_l
 void binary_cross_entropy_with_logits(const view& logits, const view& target, const element_loss_options& options,
                                       const mutable_view& loss, const mutable_view& grad, const execution& e) {
   evaluate(kernels(logits.type).binary_cross_entropy_with_logits, logits, target, options, loss, grad, e);
+}
+
+void binary_cross_entropy_with_logits_gradient_hessian(const view& logits, const view& target, const hessian_options& hessian,
+                                                       const element_loss_options& options, const mutable_view& grad,
+                                                       const mutable_view& hess, const execution& e) {
+  evaluate(kernels(logits.type).logistic_hessian, logits, target, options, {}, grad, e, {hessian, hess});
 }
 
 void kl_div(const view& log_probs, const view& target, const element_loss_options& options, const mutable_view& loss,

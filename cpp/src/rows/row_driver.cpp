@@ -194,11 +194,15 @@ void row_batch::write_softmax_gradient(const source* q, index begin, index end, 
   if (!from_cache)
     return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t,
                                                  gradient);
+  plan->kernel().write_cached_gradient(cached(), q, output(), gradient);
+}
+
+source row_batch::cached() const {
   const bool over_rows = plan->lanes_over_rows;
   const index stride = item_size(plan->type) * (over_rows ? plan->kernel().lanes : 1);
   source exponentials{in[0].cached_rows, count, plan->classes, stride, plan->type, over_rows, false, in[0].cached_strides};
   point_at_next(exponentials);
-  plan->kernel().write_cached_gradient(exponentials, q, output(), gradient);
+  return exponentials;
 }
 
 // Rows lie as far apart as the first two do, or memory is asked for in vain.

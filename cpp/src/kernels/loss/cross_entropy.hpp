@@ -154,6 +154,22 @@ template <class N> CROSSENT_INLINE N entry(const class_coefficients<N>& c, N u, 
 }
 template <class N> CROSSENT_INLINE N entry_of_max(const class_coefficients<N>& c, N tail) { return c.others + -c.b * tail; }
 
+// What the Hessian of eight rows needs: A p (1 - p) of the maximum is A tail / (1 + tail)^2.
+template <class N>
+CROSSENT_INLINE void hessian_of(const row_statistics& statistics, index i, const row_tail<N>& row, N of_p, N v,
+                                hessian_rows& h) {
+  const doubles zero = set1(0.0);
+  const auto inverse_max_term = load_inverse_max_term(statistics, i);
+  const division<N> by_sum(number<N>(set1(1.0)) + row.tail);
+  const N probability = by_sum(number<N>(inverse_max_term.hi, inverse_max_term.lo));
+  const N scale = number<N>(set1(h.scale)) * v, of_row = scale * of_p;
+  const mask<double> has_none = (first_part(v) == zero) | (one_number(of_p) == zero) | (set1(h.scale) == zero);
+  const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_none, zero, x)); };
+  store(h.probability + i, one_number(probability));
+  store_row(h.factor, one_number(of_row * probability));
+  store_row(h.of_max, row.add_tiny(one_number(by_sum(by_sum(of_row * row.tail))), of_row, number<N>(set1(1.0))));
+}
+
 template <class N, bool probabilities> void cross_entropy_of(const row_statistics& statistics, cross_entropy_rows& r) {
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
@@ -174,6 +190,7 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
     if (r.with_loss_lo) store(r.loss_lo + i, loss.lo);
     if (!r.with_gradient) continue;
+    if (r.hessian != nullptr) hessian_of(statistics, i, row, c.sum, v, *r.hessian);
 
     const doubles g = load<double>(r.upstream + i);
     const N one = number<N>(set1(1.0)), scale = by_divisor(number<N>(g) * v);

@@ -118,6 +118,35 @@ template <class T, bool unweighted> struct logistic_element {
   }
 };
 
+// The same with the second derivative, scale w (a + b) e / (1 + e)^2, or |gradient|, and at least the floor.
+template <class T> struct logistic_hessian_element : logistic_element<T, false> {
+  using base = logistic_element<T, false>;
+  pack<T> scale_hi, scale_lo, floor;
+  bool absolute_gradient;
+  explicit logistic_hessian_element(const element_block& b)
+      : base(b),
+        scale_hi(set1(static_cast<T>(b.hessian_scale))),
+        scale_lo(set1(static_cast<T>(b.hessian_scale - static_cast<double>(static_cast<T>(b.hessian_scale))))),
+        floor(set1(static_cast<T>(b.hessian_floor))),
+        absolute_gradient(b.absolute_gradient) {}
+
+  CROSSENT_INLINE_MEMBER pack<T> hessian(const typename base::terms& t) const {
+    const pack<T> zero = set1<T>(0);
+    const pack<T> entry = absolute_gradient ? absolute(this->gradient(t)) * scale_hi : second_derivative(t);
+    return select(t.weight != zero, select(entry < floor, floor, entry), zero);
+  }
+
+ private:
+  // Rounded once.
+  CROSSENT_INLINE_MEMBER pack<T> second_derivative(const typename base::terms& t) const {
+    const double_double<pack<T>> sum{t.sum, t.sum_lo}, scale{scale_hi, scale_lo};
+    const auto coefficient = exact(t.weight) * sum * scale, one_and_e = exact(set1<T>(1)) + t.e;
+    const auto fine = exact(t.e) * coefficient / (one_and_e * one_and_e);
+    const pack<T> whole = fine.hi + fine.lo, h = select(whole == whole, whole, fine.hi);
+    return select(t.e < set1(subnormal<T>::tiny), unscale(coefficient.hi * t.scaled_e), h);
+  }
+};
+
 // x: log-probability, target probability, -, -, upstream gradient
 template <class T> struct kl_div_element {
   static constexpr bool checks_target = false;
@@ -165,9 +194,11 @@ struct element_arrays {
 };
 
 // Whole packs of elements: their losses, their gradient, or both. Returns the largest bits of a target.
+template <class Element, class = void> constexpr bool has_hessian = false;
+template <class Element> constexpr bool has_hessian<Element, std::void_t<decltype(&Element::hessian)>> = true;
 template <bool with_loss, bool with_gradient, class T, class Element>
 CROSSENT_ONCE bits<T> run_packs(const Element& of_block, const element_arrays& a, index packs, char* loss, char* grad,
-                                bool streams) {
+                                char* hess, bool streams) {
   const Element element = of_block;
   const element_arrays arrays = a;
   bits<T> top = to_bits<T>(set1<T>(0));
@@ -190,6 +221,7 @@ CROSSENT_ONCE bits<T> run_packs(const Element& of_block, const element_arrays& a
       const typename Element::terms t = element.read(x, ahead[j]);
       if constexpr (Element::checks_target) top = larger(top, to_bits<T>(x[1]));
       if constexpr (with_loss) store(loss + at, element.loss(t));
+      if constexpr (has_hessian<Element>) store(hess + at, element.hessian(t));
       if constexpr (with_gradient) {
         if (streams) stream(grad + at, element.gradient(t));
         else store(grad + at, element.gradient(t));
@@ -216,19 +248,21 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
                                      : run_packs<false, true, T, Element>;
   const index packs = (b.n + lanes - 1) / lanes, whole = b.n / lanes, rest = b.n - whole * lanes, end = whole * pack_bytes;
   char* const loss = b.loss ? static_cast<char*>(b.loss) : reinterpret_cast<char*>(losses);
-  char* const grad = static_cast<char*>(b.grad);
-  bits<T> top = run(element, a, whole, loss, grad, b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0);
+  char *const grad = static_cast<char*>(b.grad), *const hess = static_cast<char*>(b.hessian);
+  bits<T> top = run(element, a, whole, loss, grad, hess, b.stream && reinterpret_cast<std::uintptr_t>(grad) % pack_bytes == 0);
   if (rest > 0) {
-    alignas(pack_bytes) char in[element_block::arrays][pack_bytes], last_loss[pack_bytes], last_grad[pack_bytes];
+    alignas(pack_bytes) char in[element_block::arrays][pack_bytes], last_loss[pack_bytes], last_grad[pack_bytes],
+        last_hess[pack_bytes];
     for (int k = 0; k < element_block::arrays; ++k) {
       if (b.input[k] == nullptr) continue;
       store(in[k], load_partial<T>(a.in[k] + end, rest, T(0)));
       a.in[k] = in[k];
     }
-    top = larger(top, run(element, a, 1, last_loss, last_grad, false));
+    top = larger(top, run(element, a, 1, last_loss, last_grad, last_hess, false));
     if (b.loss) store_partial(loss + end, rest, load<T>(last_loss));
     else if (want_loss) store(loss + end, select(first_lanes<T>(rest) != set1<T>(0), load<T>(last_loss), set1<T>(0)));
     if (grad) store_partial(grad + end, rest, load<T>(last_grad));
+    if (hess) store_partial(hess + end, rest, load<T>(last_hess));
   }
   if (b.sum) *b.sum = sum_of_packs(losses, packs);
   // The bits of numbers in [0, 1] are at most those of 1; those of -0 are not, which is for the caller to see.
@@ -243,6 +277,7 @@ template <class T> void binary_cross_entropy_with_logits(const element_block& b)
   if (b.input[2] || b.input[3] || b.input[4] || b.label_smoothing != 0) elementwise_loop<T, logistic_element<T, false>>(b);
   else elementwise_loop<T, logistic_element<T, true>>(b);
 }
+template <class T> void logistic_hessian(const element_block& b) { elementwise_loop<T, logistic_hessian_element<T>>(b); }
 template <class T> void kl_div(const element_block& b) { elementwise_loop<T, kl_div_element<T>>(b); }
 template <class T> void kl_div_log(const element_block& b) { elementwise_loop<T, kl_div_log_element<T>>(b); }
 
