@@ -100,7 +100,7 @@ class call {
   array binary_target(PyObject* target, array x);
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
   array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
-  array element_weights(const char* name, PyObject* given, array x);
+  array element_weights(const char* name, PyObject* given, array x, double low);   // low: the least weight
   view upstream(PyObject* grad_output, const shape& loss_shape);
 
   // An array that the core writes, of the dtype of x. It may be one of the inputs recorded before, or else share no memory

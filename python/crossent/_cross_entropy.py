@@ -89,8 +89,9 @@ def cross_entropy(
     z_loss : float, default 0.0
         The coefficient of the squared logsumexp of each row, finite and >= 0.
     sample_weight : array_like, optional
-        A weight per row, finite and >= 0, in the shape of `logits` without the class axis or broadcastable to it; any
-        of the dtypes of `logits`. The default is ones.
+        A weight per row, finite, of any sign, in the shape of `logits` without the class axis or broadcastable to it;
+        any of the dtypes of `logits`. The default is ones. A negative one gives the loss and gradient of the row with
+        the opposite sign, as policy gradients need.
     reduction : {"none", "mean", "sum"}, default "mean"
         What becomes of the losses of the rows.
     denominator : float, optional

@@ -167,16 +167,16 @@ def ignored_class(ignore_index: Any) -> int | None:
 # ---- Weights ---------------------------------------------------------------------------------------------------------
 
 
-def weights(name: str, x: object, dtype: np.dtype[Any]) -> Array:
-    """`x` as an array, of its own floating dtype, of weights that are finite in the arithmetic on `dtype`."""
+def weights(name: str, x: object, dtype: np.dtype[Any], low: float) -> Array:
+    """`x` as an array, of its own floating dtype, of weights >= `low` that are finite in the arithmetic on `dtype`."""
     array = floating(name, x)
-    within(name, array, 0.0, largest(dtype))
+    within(name, array, low, largest(dtype))
     return array
 
 
 def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """`weight` of shape (C,), in the dtype that the call computes in."""
-    array = weights("weight", x, dtype)
+    array = weights("weight", x, dtype, 0.0)
     same_shape("weight", array, (classes,))
     array = converted(array, arithmetic(dtype))
     # One row and its weights have the same shape, so that the gradient may go where the weights lie.
@@ -185,13 +185,13 @@ def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtyp
 
 def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """`sample_weight` in the rows' shape, or 0-d where one weight is for every row; in the dtype of the arithmetic."""
-    array = converted(weights("sample_weight", x, dtype), arithmetic(dtype))
+    array = converted(weights("sample_weight", x, dtype, -largest(dtype)), arithmetic(dtype))
     return array if array.ndim == 0 else spread("sample_weight", array, rows)
 
 
-def element_weights(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`weight` or `pos_weight` in this `shape`, for a call on `dtype`."""
-    return spread(name, weights(name, x, dtype), shape)
+def element_weights(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any], low: float) -> Array:
+    """`weight` or `pos_weight` in this `shape`, from `low` on, for a call on `dtype`."""
+    return spread(name, weights(name, x, dtype, low), shape)
 
 
 def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:

@@ -6,7 +6,16 @@ import fuzz_values as values
 import numpy as np
 from fuzz_calls import FUNCTIONS, NAMES, Call
 from fuzz_layouts import draw_layout
-from operations import CLASS_INDICES, FRACTIONS, LOG_PROBABILITIES, LOGITS, OPTIONS, WEIGHTS
+from operations import (
+    CLASS_INDICES,
+    FRACTIONS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    OPTIONS,
+    PER_ELEMENT,
+    WEIGHTS,
+    may_be_negative,
+)
 
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
 NO_WEIGHTS = (-0.5, np.inf, np.nan)
@@ -138,8 +147,10 @@ class _Draw:
             shape = values.broadcastable(self.random, c.first.shape)
         else:
             shape = (c.first.shape[c.axis],) if name == "weight" else values.broadcastable(self.random, c.rows)
-        w = values.weights(self.random, self.rng, shape)
-        self.spoil(w, NO_WEIGHTS)
+        kind = PER_ELEMENT if c.axis is None else OPTIONS[name].example
+        signed = may_be_negative(name, kind)
+        w = values.weights(self.random, self.rng, shape, signed)
+        self.spoil(w, NO_WEIGHTS[signed:])
         c.arrays[name] = cast(w, self.other_dtype(c))
 
     def grad_output(self, c):

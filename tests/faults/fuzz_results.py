@@ -71,7 +71,7 @@ def _reduced(call, terms):
     if call.reduction == "none":
         return tuple(sum(x).reshape(call.rows) for x in ([t.losses for t in terms], [t.sizes for t in terms]))
     divisors = [_divisor(call, t) or np.nan for t in terms]  # a mean over nothing is NaN
-    pairs = [(t.losses.sum() / n, finite(t.sizes).sum() / n) for t, n in zip(terms, divisors, strict=True)]
+    pairs = [(t.losses.sum() / n, finite(t.sizes).sum() / abs(n)) for t, n in zip(terms, divisors, strict=True)]
     return tuple(np.asarray(sum(x)) for x in zip(*pairs, strict=True))
 
 

@@ -31,6 +31,7 @@ from .arguments import (
     PER_ROW,
     PROBABILITIES,
     WEIGHTS,
+    may_be_negative,
     resolved,
 )
 from .functions import FLOATS, PAIRS
@@ -72,6 +73,7 @@ __all__ = [
     "WEIGHTS",
     "draws",
     "exact",
+    "may_be_negative",
     "resolved",
     "taking",
 ]

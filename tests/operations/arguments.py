@@ -15,6 +15,11 @@ PER_CLASS, PER_ROW, PER_ELEMENT = "per class", "per row", "per element"
 WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT)
 
 
+def may_be_negative(option, kind):
+    """Weights of rows and of elements have any sign; those of classes and of the positive class have not."""
+    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight")
+
+
 def normalised(rng, rows, classes):
     p = rng.uniform(0.1, 1, (rows, classes))
     return p / p.sum(axis=1, keepdims=True)

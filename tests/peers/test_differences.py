@@ -84,7 +84,7 @@ def test_target_range():
         xe.binary_cross_entropy_with_logits(np.array([0.5]), np.array([2.0]))
 
 
-def test_negative_weights():
+def test_negative_class_weights():
     w = np.array([-1.0, 1.0, 1.0])
     assert F.cross_entropy(torch.tensor(X), torch.tensor(Y), weight=torch.tensor(w), reduction="sum") < 0
     with pytest.raises(ValueError, match="weight"):

@@ -94,7 +94,7 @@ struct row_loss_options {
   std::int64_t ignore_index = -100;
   double label_smoothing = 0;
   double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x)^2 to the cross-entropy of each row that counts
-  view sample_weight;               // the rows' shape, >= 0 (strides may be 0); absent: ones
+  view sample_weight;               // the rows' shape (strides may be 0); absent: ones
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
   view grad_output;                 // the rows' shape (strides may be 0); absent: ones

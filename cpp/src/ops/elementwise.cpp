@@ -160,8 +160,11 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
 outlier first_outside(const view& x, double low, double high, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
-  if (type == dtype::float32)
-    high = std::min<double>(high, std::numeric_limits<float>::max());   // or it would be infinite there
+  if (type == dtype::float32) {   // or they would be infinite there
+    constexpr double most = std::numeric_limits<float>::max();
+    low = std::max(low, -most);
+    high = std::min(high, most);
+  }
   const element_array array(x);
   const index count = array.positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   constexpr index none = std::numeric_limits<index>::max();
