@@ -33,7 +33,8 @@ struct row_call : call {
 };
 
 struct cross_entropy_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
+                     denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
@@ -41,6 +42,7 @@ struct cross_entropy_function {
     const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
+    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
     c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
     c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);

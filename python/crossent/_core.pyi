@@ -17,14 +17,14 @@ def logsumexp(x: object, axis: object, keepdims: object, out: object, /) -> Scal
 def logsumexp_backward(grad_output: object, x: object, axis: object, keepdims: object, out: object, /) -> Array: ...
 
 def cross_entropy(
-    logits: object, target: object, axis: object, weight: object, ignore_index: object, label_smoothing: object,
-    z_loss: object, sample_weight: object, reduction: object, denominator: object, return_grad: object,
-    grad_out: object, /,
+    logits: object, target: object, axis: object, temperature: object, weight: object, ignore_index: object,
+    label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
+    return_grad: object, grad_out: object, /,
 ) -> Loss | tuple[Loss, Array]: ...
 def cross_entropy_backward(
-    grad_output: object, logits: object, target: object, axis: object, weight: object, ignore_index: object,
-    label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
-    out: object, /,
+    grad_output: object, logits: object, target: object, axis: object, temperature: object, weight: object,
+    ignore_index: object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object,
+    denominator: object, out: object, /,
 ) -> Array: ...
 def nll_loss(
     log_probs: object, target: object, axis: object, weight: object, ignore_index: object, sample_weight: object,

@@ -80,17 +80,18 @@ def coefficients(a, o, x, rows):
 def cross_entropy(a, o, rows):
     x = a["logits"]
     b, denominator, counted = coefficients(a, o, x, rows)
-    log_p = log_softmax(x)
+    t = o.get("temperature", 1.0)
+    log_p = log_softmax(x, t)
     losses = times(b, -log_p).sum(axis=1)
     total, p = b.sum(axis=1, keepdims=True), np.exp(log_p)
     grads, sizes = times(total, p - b / total), np.abs(times(total, p + b / total))
     z = np.where(counted, row_weights(a, rows), 0.0) * o.get("z_loss", 0.0)
     if z.any() and x.size:
-        lse = x.max(axis=1) - log_p.max(axis=1)
+        lse = x.max(axis=1) / t - log_p.max(axis=1)
         losses = losses + times(z, lse**2)
         of_z = times(column(z), 2 * column(lse) * p)
         grads, sizes = grads + of_z, sizes + np.abs(of_z)
-    return [Term(losses, np.abs(losses), grads, sizes, denominator)]
+    return [Term(losses, np.abs(losses), grads / t, sizes / t, denominator)]
 
 
 def nll_loss(a, o, rows):
@@ -144,7 +145,7 @@ def distillation_loss(a, o, rows):
     if with_target:
         v = np.where(coefficients(a, o, a["logits"], rows)[2], v, 0.0)
         if alpha < 1:
-            terms += [term.times(1 - alpha) for term in cross_entropy(a, o, rows)]
+            terms += [term.times(1 - alpha) for term in cross_entropy(a, {**o, "temperature": 1.0}, rows)]
     if alpha > 0:
         scale = o.get("temperature", 1.0)**2 if o.get("scale_by_temperature", True) else 1.0
         terms.append(divergence_term(a, o, v).times(alpha * scale))

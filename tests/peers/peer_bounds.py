@@ -178,8 +178,9 @@ def row_loss(case):
         scale = b * np.expand_dims(f * v, axis)
         return Bounds(*value, promise(scale, dtype), 4 * U * (case.first.size + 16) * scale)
     if case.function in ("cross_entropy", "perplexity"):
-        value, scale, error = class_loss(case, *log_softmax(case.first, axis), b, v, d)
-        return Bounds(*value, promise(scale + error, dtype), error)
+        t = o.get("temperature", 1.)
+        value, scale, error = class_loss(case, *log_softmax(case.first, axis, t), b, v, d)
+        return Bounds(*value, promise((scale + error) / t, dtype), error / t)
     value, scale, error = divergence(case, v * kept, (v * kept).sum())
     if case.function == "kl_div_with_logits":
         return Bounds(*value, promise(scale + error, dtype), error)

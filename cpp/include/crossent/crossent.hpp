@@ -93,7 +93,8 @@ struct row_loss_options {
   bool has_ignore_index = true;
   std::int64_t ignore_index = -100;
   double label_smoothing = 0;
-  double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x)^2 to the cross-entropy of each row that counts
+  double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x/T)^2 to the cross-entropy of each row that counts
+  double temperature = 1;           // T of cross_entropy, whose logits are x/T; beside a divergence 1
   view sample_weight;               // the rows' shape (strides may be 0); absent: ones
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
