@@ -78,6 +78,13 @@ def loss_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
     return class_axis(name, shape, (1 if len(shape) > 1 else 0) if axis is None else axis)
 
 
+def over_axes(function: str, arguments: tuple[Any, ...]) -> Any:
+    """The result of a normaliser whose axis is a tuple or None, or whose first argument is a number."""
+    from . import _axes  # which takes its checks from here
+
+    return getattr(_axes, function)(*arguments)
+
+
 def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     """The rows' shape: `shape` without the class axis."""
     return shape[:axis] + shape[axis + 1 :]

@@ -11,6 +11,7 @@ from operations import (
     FRACTIONS,
     LOG_PROBABILITIES,
     LOGITS,
+    NORMALISERS,
     OPTIONS,
     PER_ELEMENT,
     WEIGHTS,
@@ -19,6 +20,7 @@ from operations import (
 
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
 NO_WEIGHTS = (-0.5, np.inf, np.nan)
+TAKE_SEVERAL_AXES = tuple(function.name for function in NORMALISERS)
 MISTAKES = ("reversed input", "repeated", "shape", "dtype")
 
 
@@ -81,6 +83,8 @@ class _Draw:
         usual = {"last": ndim - 1, "second": 1 if ndim > 1 else 0, None: None}[spec.axis]
         if c.axis is not None and (c.axis != usual or self.chance(0.5)):
             c.options["axis"] = self.random.choice((c.axis, c.axis - ndim))
+        if self.name in TAKE_SEVERAL_AXES and self.chance(0.2):
+            c.options["axis"] = (c.axis,)
         for name in names:  # left out in half of the calls
             if OPTIONS[name].values and self.chance(0.5):
                 c.options[name] = self.random.choice(OPTIONS[name].values)

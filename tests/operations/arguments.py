@@ -81,7 +81,7 @@ OPTIONS = {
     "scale_by_temperature": Option(False, values=(True, False)),
     "log_target": Option(True, values=(True, False)),
     "keepdims": Option(True, values=(True, False)),
-    "axis": Option(-1, bad_types=((0,), (0, 1), 1.0, "1", [1])),
+    "axis": Option(-1, bad_types=(1.0, "1", [1])),
     # An array in place of each of these kinds; PER_ELEMENT in the losses of elements.
     "weight": Option(PER_CLASS),
     "sample_weight": Option(PER_ROW),
