@@ -115,6 +115,18 @@ struct logsumexp_backward_function {
   }
 };
 
+template <void (*f)(const view&, const mutable_view&, const execution&)> struct element_function {
+  CROSSENT_ARGUMENTS(x, out)
+
+  static py::object run(const arguments& given) {
+    call c;
+    const array x = c.floating("x", given[arg::x]);
+    const result out = c.result_like("out", given[arg::out], x);
+    c.run([&](const execution& e) { f(input(x), output(out.written), e); });
+    return given[arg::out] == Py_None ? scalar_if_0d(out.returned) : out.returned;
+  }
+};
+
 }  // namespace
 
 PyMethodDef normalisers[] = {
@@ -124,6 +136,8 @@ PyMethodDef normalisers[] = {
     method<log_softmax_backward_function>("log_softmax_backward"),
     method<logsumexp_function>("logsumexp"),
     method<logsumexp_backward_function>("logsumexp_backward"),
+    method<element_function<&sigmoid>>("sigmoid"),
+    method<element_function<&log_sigmoid>>("log_sigmoid"),
     {}};
 
 }  // namespace crossent::python

@@ -47,6 +47,7 @@ def of_class_indices(x, target, g, weight, v):
         log_p, finite = xe.log_softmax(x), np.where(np.isfinite(x), x, 0)
     sharp = {"temperature": 0.7}
     return {
+        "sigmoid": xe.sigmoid(x), "log_sigmoid": xe.log_sigmoid(x),
         "softmax": xe.softmax(x), "softmax temperature": xe.softmax(x, **sharp),
         "log_softmax": log_p, "log_softmax temperature": xe.log_softmax(x, **sharp), "logsumexp": xe.logsumexp(x),
         "softmax_backward": xe.softmax_backward(finite, xe.softmax(x), **sharp),

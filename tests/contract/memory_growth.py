@@ -10,7 +10,17 @@ import sys
 
 import ml_dtypes
 import numpy as np
-from operations import CLASS_INDICES, FORMS, MEASURES, NORMALISERS, PER_CLASS, PER_ELEMENT, PER_ROW, resolved
+from operations import (
+    CLASS_INDICES,
+    FORMS,
+    MEASURES,
+    NORMALISERS,
+    PER_CLASS,
+    PER_ELEMENT,
+    PER_ROW,
+    POINTWISE,
+    resolved,
+)
 
 ROWS, CLASSES = 64, 128_256
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
@@ -63,7 +73,7 @@ def of_function(function):
     return call
 
 
-CALLS = {function.name: of_function(function) for function in (*NORMALISERS, *MEASURES)}
+CALLS = {function.name: of_function(function) for function in (*NORMALISERS, *POINTWISE, *MEASURES)}
 for _form in FORMS:
     _options = {**_form.last_case, **_form.weights}
     CALLS[f"{_form}: value"] = of_form(_form, _options, "value")

@@ -5,7 +5,7 @@ two axes, (rows, classes), dtype and layout; the classes are the last axis.
 """
 
 import numpy as np
-from operations import DRAW, FORMS, FUNCTIONS, MEASURES, NORMALISERS, OPTIONS, PER_ELEMENT, PER_ROW
+from operations import DRAW, FORMS, FUNCTIONS, MEASURES, NORMALISERS, OPTIONS, PER_ELEMENT, PER_ROW, POINTWISE
 
 
 class Call:
@@ -54,7 +54,7 @@ def directions(name, form, options):
 
 
 def calls():
-    for function in NORMALISERS:
+    for function in (*NORMALISERS, *POINTWISE):
         yield {function.name: Call(function.name, function.arrays)}
     for form in FORMS:
         numbers = {name: value for name, value in NUMBERS.items() if name in form.options}

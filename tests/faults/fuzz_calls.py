@@ -18,7 +18,7 @@ class Function:
         self.first, self.arrays = function.first, function.arrays
         self.options = tuple(name for name in function.options if name not in ("axis", "denominator"))
         self.returns = {"grad_out": "loss", "out": "array", None: "rows"}[function.out]
-        self.axis = "second" if "axis=None" in function.signature else "last"
+        self.axis = "second" if "axis=None" in function.signature else "last" if "axis" in function.options else None
         self.forms = loss.forms if loss else ()
         if loss and loss.per_element:
             self.axis = None

@@ -35,12 +35,12 @@ from .arguments import (
     resolved,
 )
 from .functions import FLOATS, PAIRS
-from .table import LOSSES, MEASURES, NORMALISERS
+from .table import LOSSES, MEASURES, NORMALISERS, POINTWISE
 
 FORMS = tuple(form for loss in LOSSES for form in loss.forms)
 CASES = tuple((form, case) for form in FORMS for case in form.cases)
 FUNCTIONS = {function.name: function for function in (
-    *NORMALISERS, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *MEASURES)}
+    *NORMALISERS, *POINTWISE, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *MEASURES)}
 # Of each name in docs/accuracy.md, the form and its options.
 ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
 
@@ -69,6 +69,7 @@ __all__ = [
     "PER_CLASS",
     "PER_ELEMENT",
     "PER_ROW",
+    "POINTWISE",
     "PROBABILITIES",
     "WEIGHTS",
     "draws",

@@ -183,6 +183,12 @@ NORMALISERS = (
              grad_output=PER_ROW, x=LOGITS),
 )
 
+# Of each element.
+POINTWISE = (
+    Function("sigmoid", "x, *, out=None", x=LOGITS),
+    Function("log_sigmoid", "x, *, out=None", x=LOGITS),
+)
+
 OF_TWO = {"p": PROBABILITIES, "q": PROBABILITIES}
 MEASURES = (
     Function("information.entropy", "p, axis=-1, *, base=None", p=PROBABILITIES),

@@ -84,6 +84,14 @@ void log_softmax_backward(const view& grad_output, const view& log_probs, int ax
 // out = g * softmax(x); grad_output: the rows' shape (strides may be 0)
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& = {});
 
+// ---- Elements ----------------------------------------------------------------------------------------------------
+// out: the shape of x. out may be x.
+
+// out = 1 / (1 + exp(-x))
+void sigmoid(const view& x, const mutable_view& out, const execution& = {});
+// out = -log(1 + exp(-x))
+void log_sigmoid(const view& x, const mutable_view& out, const execution& = {});
+
 // ---- Losses of rows ----------------------------------------------------------------------------------------------
 
 // What the losses of rows share; each uses what applies to it.

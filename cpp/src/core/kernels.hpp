@@ -268,6 +268,7 @@ struct dtype_kernels {
   // n numbers `stride` bytes apart, from and to any dtype.
   void (*gather)(const char* from, index stride, dtype, index n, void* to);
   void (*scatter)(const void* from, index n, char* to, index stride, dtype);
+  map_kernel sigmoid, log_sigmoid;
   // vmath over contiguous arrays; exp_sum: exp(x + error), error a rounding error of x
   map_kernel exp, expm1, log, log1p, phi, phi_star;
   void (*exp_sum)(const void* x, const void* error, void* out, index n);
