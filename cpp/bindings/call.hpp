@@ -103,11 +103,12 @@ class call {
   array element_weights(const char* name, PyObject* given, array x, double low);   // low: the least weight
   view upstream(PyObject* grad_output, const shape& loss_shape);
 
-  // An array that the core writes, of the dtype of x. It may be one of the inputs recorded before, or else share no memory
-  // with them.
-  array output(const char* name, PyObject* out, array x, const shape& as);
+  // An array that the core writes, of this dtype. It may be one of the inputs recorded before, or else share no memory with
+  // them.
+  array output(const char* name, PyObject* out, PyObject* dtype, const shape& as);
   // The same in the shape of x. If `out` is None, a new array.
-  result result_like(const char* name, PyObject* out, array x);
+  result result_like(const char* name, PyObject* out, array x, PyObject* dtype);
+  result result_like(const char* name, PyObject* out, array x) { return result_like(name, out, x, x.dtype()); }
   // An array made for this call, of which no other code has a reference.
   array created(const py::object& x);
 
@@ -144,7 +145,7 @@ class call {
   // Keeps the array that Python made of an argument, after a check of its dtype and shape.
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array));
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as);
-  bool can_write(array out, array x, const shape& as) const;
+  bool can_write(array out, int type_number, const shape& as) const;
   void confirm_arrays() const;
   void run_erased(void (*f)(void*, const execution&), void* context);
 

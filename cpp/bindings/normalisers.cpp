@@ -15,11 +15,22 @@ template <class Function> py::object over_axes(const char* name, const arguments
   return check_in_python("over_axes", name, all.ptr());
 }
 
+// The dtype of the result: that of x, or float32 beside a half type.
+py::object result_dtype(array x, PyObject* dtype, PyObject* out) {
+  const bool is_given =
+      dtype != Py_None || (is_plain(out) && type_number(py::detail::array_proxy(out)->descr) != x.type_number());
+  if (!is_given) return as_python(x.dtype());
+  const py::object checked = check_in_python("result_dtype", x.dtype(), dtype, out);
+  const int number = type_number(checked.ptr());
+  if (number != x.type_number() && number != numpy::NPY_FLOAT_) raise_changed("dtype");
+  return checked;
+}
+
 using normaliser = void (*)(const view&, int, double, const mutable_view&, const execution&);
 using normaliser_backward = void (*)(const view&, const view&, int, double, const mutable_view&, const execution&);
 
 template <normaliser f, bool is_log> struct normaliser_function {
-  CROSSENT_ARGUMENTS(x, axis, temperature, out)
+  CROSSENT_ARGUMENTS(x, axis, temperature, dtype, out)
 
   static py::object run(const arguments& given) {
     call c;
@@ -27,7 +38,8 @@ template <normaliser f, bool is_log> struct normaliser_function {
     if (is_over_axes(x, given[arg::axis])) return over_axes<normaliser_function>(is_log ? "log_softmax" : "softmax", given);
     const int axis = class_axis("x", x, given[arg::axis]);
     const double temperature = number(positive, "temperature", given[arg::temperature]);
-    const result out = c.result_like("out", given[arg::out], x);
+    const py::object dtype = result_dtype(x, given[arg::dtype], given[arg::out]);
+    const result out = c.result_like("out", given[arg::out], x, dtype.ptr());
     c.run([&](const execution& e) { f(input(x), axis, temperature, output(out.written), e); });
     return out.returned;
   }
@@ -90,8 +102,8 @@ struct logsumexp_function {
     const int axis = class_axis("x", x, given[arg::axis]);
     const bool keepdims = as_bool(given[arg::keepdims]);
     const reduced_shape as(x, axis, keepdims);
-    const py::object created = given[arg::out] == Py_None ? new_array(x, as) : py::object();
-    const array out = created ? c.created(created) : c.output("out", given[arg::out], x, as);
+    const py::object created = given[arg::out] == Py_None ? new_array(arithmetic(x), as) : py::object();
+    const array out = created ? c.created(created) : c.output("out", given[arg::out], numpy_dtype(arithmetic(x)).ptr(), as);
     const rows_of rows(out, keepdims ? axis : -1);
     c.run([&](const execution& e) { logsumexp(input(x), axis, rows.output(out), e); });
     return created ? scalar_if_0d(created) : py::reinterpret_borrow<py::object>(given[arg::out]);

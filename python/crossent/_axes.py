@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core, _validate
-from ._dtypes import floating
+from ._dtypes import arithmetic, floating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from ._types import Array, Scalar
 
 
-def softmax(x: object, axis: object, temperature: object, out: object) -> Array:
-    return _normalised(_core.softmax, x, axis, temperature, out)
+def softmax(x: object, axis: object, temperature: object, dtype: object, out: object) -> Array:
+    return _normalised(_core.softmax, x, axis, temperature, dtype, out)
 
 
-def log_softmax(x: object, axis: object, temperature: object, out: object) -> Array:
-    return _normalised(_core.log_softmax, x, axis, temperature, out)
+def log_softmax(x: object, axis: object, temperature: object, dtype: object, out: object) -> Array:
+    return _normalised(_core.log_softmax, x, axis, temperature, dtype, out)
 
 
-def _normalised(core: Callable[..., Array], given: object, axis: object, temperature: object, out: object) -> Array:
+def _normalised(
+    core: Callable[..., Array], given: object, axis: object, temperature: object, dtype: object, out: object
+) -> Array:
     x = floating("x", given)
     axes = _Axes("x", x, axis)
-    return axes.filled(out, {"x": given}, lambda to: core(axes.merged(x), -1, temperature, to))
+    of_result = _validate.result_dtype(x.dtype, dtype, out)
+    return axes.filled(
+        out, {"x": given}, lambda to: core(axes.merged(x), -1, temperature, of_result, to), of_result)
 
 
 def softmax_backward(grad_output: object, probs: object, axis: object, temperature: object, out: object) -> Array:
@@ -55,14 +59,14 @@ def _normalised_backward(
     _validate.same_shape("grad_output", g, y.shape)
     return axes.filled(
         out, {name: given, "grad_output": upstream},
-        lambda to: core(axes.merged(g), axes.merged(y), -1, temperature, to))
+        lambda to: core(axes.merged(g), axes.merged(y), -1, temperature, to), y.dtype)
 
 
 def logsumexp(given: object, axis: object, keepdims: object, out: object) -> Scalar | Array:
     x = floating("x", given)
     axes = _Axes("x", x, axis)
-    shape = axes.reduced_shape(bool(keepdims))
-    result = np.empty(shape, x.dtype) if out is None else _validate.output("out", out, shape, x.dtype, {"x": given})
+    shape, dtype = axes.reduced_shape(bool(keepdims)), arithmetic(x.dtype)
+    result = np.empty(shape, dtype) if out is None else _validate.output("out", out, shape, dtype, {"x": given})
     _core.logsumexp(axes.merged(x), -1, False, result.reshape(axes.rows))
     return _returned(result, out)  # type: ignore[no-any-return]
 
@@ -74,7 +78,7 @@ def logsumexp_backward(upstream: object, given: object, axis: object, keepdims: 
     _validate.same_shape("grad_output", g, axes.reduced_shape(bool(keepdims)))
     return axes.filled(
         out, {"x": given, "grad_output": upstream},
-        lambda to: _core.logsumexp_backward(g.reshape(axes.rows), axes.merged(x), -1, False, to))
+        lambda to: _core.logsumexp_backward(g.reshape(axes.rows), axes.merged(x), -1, False, to), x.dtype)
 
 
 def _returned(result: Array, out: object) -> Any:
@@ -106,10 +110,12 @@ class _Axes:
         """(*rows, classes): a view where the axes lie as one, else a copy."""
         return self.moved(x).reshape(*self.rows, self.count)
 
-    def filled(self, out: object, inputs: dict[str, Any], compute: Callable[[Array], object]) -> Array:
-        """`out`, or a new array like `x`, with what `compute` writes into an array of the shape of `merged`."""
+    def filled(
+        self, out: object, inputs: dict[str, Any], compute: Callable[[Array], object], dtype: np.dtype[Any]
+    ) -> Array:
+        """`out`, or a new array like `x` of the dtype, with what `compute` writes in the shape of `merged`."""
         x = self.x
-        result = np.empty_like(x) if out is None else _validate.output("out", out, x.shape, x.dtype, inputs)
+        result = np.empty_like(x, dtype) if out is None else _validate.output("out", out, x.shape, dtype, inputs)
         to = self.merged(result)
         compute(to)
         if not np.may_share_memory(to, result):

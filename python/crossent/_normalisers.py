@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from . import _core
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, DTypeLike
 
     from ._types import Array, Axes, Scalar
 
 
-def softmax(x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
+def softmax(
+    x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None, out: Array | None = None
+) -> Array:
     """Probabilities proportional to the exponentials of `x` along an axis.
 
     Every entry has full relative accuracy, however small. The default axis is the last one; the default of
@@ -33,14 +35,17 @@ def softmax(x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out: Arr
         in memory are copied.
     temperature : float, default 1.0
         Finite and > 0.
+    dtype : dtype, optional
+        Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
+        then not rounded to three digits.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
-        leave it partly written.
+        Receives the result: the shape of `x` and the dtype of the result, float32 for a half `x` too; any strides. May
+        be `x` itself. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
     ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `x`. A scalar for a number.
+        `out` if it was given; else a new array of `dtype` in the memory order of `x`. A scalar for a number.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def softmax(x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out: Arr
     [[0.5 0.5]
      [1.  0. ]]
     """
-    return _core.softmax(x, axis, temperature, out)
+    return _core.softmax(x, axis, temperature, dtype, out)
 
 
 def softmax_backward(
@@ -117,7 +122,9 @@ def softmax_backward(
     return _core.softmax_backward(grad_output, probs, axis, temperature, out)
 
 
-def log_softmax(x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
+def log_softmax(
+    x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None, out: Array | None = None
+) -> Array:
     """Logarithms of the softmax of `x` along an axis.
 
     Every entry has full relative accuracy, also close to 0, where the logarithm of `softmax` has none left. The
@@ -138,14 +145,17 @@ def log_softmax(x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out:
         in memory are copied.
     temperature : float, default 1.0
         Finite and > 0.
+    dtype : dtype, optional
+        Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
+        then not rounded to three digits.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
-        leave it partly written.
+        Receives the result: the shape of `x` and the dtype of the result, float32 for a half `x` too; any strides. May
+        be `x` itself. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
     ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `x`. A scalar for a number.
+        `out` if it was given; else a new array of `dtype` in the memory order of `x`. A scalar for a number.
 
     Raises
     ------
@@ -162,7 +172,7 @@ def log_softmax(x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out:
     >>> print(xe.log_softmax([100.0, 0.0]))
     [-3.72007598e-44 -1.00000000e+02]
     """
-    return _core.log_softmax(x, axis, temperature, out)
+    return _core.log_softmax(x, axis, temperature, dtype, out)
 
 
 def log_softmax_backward(
@@ -235,14 +245,14 @@ def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Arr
     keepdims : bool, default False
         Whether these axes stay, with length 1.
     out : ndarray, optional
-        Receives the result: its shape (0-d for 1-D `x`), the dtype of `x`, any strides. A `MemoryError` or Ctrl-C may
-        leave it partly written.
+        Receives the result: its shape (0-d for 1-D `x`) and dtype, any strides. A `MemoryError` or Ctrl-C may leave it
+        partly written.
 
     Returns
     -------
     ndarray or NumPy scalar
-        `out` if it was given; else a new C-order array of the shape of `x` without `axis` (length 1 with `keepdims`),
-        in the dtype of `x`. A scalar where no axis is left.
+        `out` if it was given; else a new C-order array of the shape of `x` without `axis` (length 1 with `keepdims`):
+        float32, or float64 for float64 `x`, as losses are. A scalar where no axis is left.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import _core
-from ._dtypes import arithmetic, as_array, converted, floating, floating_dtype, largest
+from ._dtypes import FLOAT32, arithmetic, as_array, converted, floating, floating_dtype, largest
 from ._memory import clashes, overlaps_itself
 
 if TYPE_CHECKING:
@@ -295,6 +295,17 @@ def output(name: str, out: object, shape: tuple[int, ...], dtype: np.dtype[Any],
                 f"{name} shares memory with {other}: expected exactly the same array, to work in place, or one apart"
             )
     return plain
+
+
+def result_dtype(of: np.dtype[Any], dtype: Any, out: object) -> np.dtype[Any]:
+    """The dtype of a normaliser's result: that `of` its argument, or float32 in place of a half dtype."""
+    allowed = [of] if arithmetic(of) == of else [of, FLOAT32]
+    if dtype is None:
+        return FLOAT32 if isinstance(out, np.ndarray) and out.dtype in allowed[1:] else of
+    try:
+        return allowed[allowed.index(np.dtype(dtype))]
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype is {dtype!r}: expected None or {' or '.join(map(str, allowed))}") from None
 
 
 def refuse_changed(name: str) -> NoReturn:

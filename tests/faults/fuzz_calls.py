@@ -88,7 +88,8 @@ class Call:
     def results(self):
         """The dtypes of what is returned."""
         if self.spec.returns == "array":
-            return (self.first.dtype,)
+            usual = self.arithmetic if self.name == "logsumexp" else self.first.dtype
+            return (np.dtype(self.options.get("dtype", usual)),)
         return (self.arithmetic, self.first.dtype) if self.options.get("return_grad") else (self.arithmetic,)
 
     def each_result(self, returned):

@@ -170,7 +170,9 @@ class _Draw:
     def output(self, c):
         if c.spec.returns == "rows" or (c.spec.returns == "loss" and not c.options.get("return_grad")):
             return
-        shape, dtype = c.first.shape, c.first.dtype
+        if "dtype" in c.spec.options and c.first.dtype.itemsize == 2 and self.chance(0.5):
+            c.options["dtype"] = np.float32
+        shape, dtype = c.first.shape, c.results[-1]
         if c.name == "logsumexp":
             shape = values.rows_shape(shape, c.axis, c.options.get("keepdims", False))
         how = self.random.random()
@@ -179,11 +181,14 @@ class _Draw:
         c.out = shape, dtype
         if how < 0.5 and c.name != "logsumexp":
             same = [name for name, a in c.arrays.items() if (a.shape, a.dtype) == c.out]
-            c.in_place = self.random.choice(same)
+            c.in_place = self.random.choice(same) if same else None
         if self.chance(0.03) and c.first.size > 1 and np.prod(shape) > 1:
             c.mistake = self.random.choice(MISTAKES)
+            if c.mistake == "reversed input" and c.out[1] != c.first.dtype:
+                c.mistake = "repeated"
             c.in_place = c.spec.first if c.mistake == "reversed input" else None
             if c.mistake == "shape":
                 c.out = (*shape, 1), dtype
             elif c.mistake == "dtype":
-                c.out = shape, self.random.choice([d for d in values.FLOATS if d != dtype])
+                right = {dtype, np.dtype(np.float32)} if c.name in ("softmax", "log_softmax") else {dtype}
+                c.out = shape, self.random.choice([d for d in values.FLOATS if d not in right])

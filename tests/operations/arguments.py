@@ -80,6 +80,8 @@ OPTIONS = {
     "reduction": Option("sum", bad_values=("batch_mean", "exp_mean", "Mean", "", None, 0)),
     "scale_by_temperature": Option(False, values=(True, False)),
     "log_target": Option(True, values=(True, False)),
+    # Of float64; what else a half dtype takes is in losses/test_normalisers.py.
+    "dtype": Option(np.float64, bad_types=(np.float32, np.float16, np.int64, "nonsense", 7, object())),
     "keepdims": Option(True, values=(True, False)),
     "axis": Option(-1, bad_types=(1.0, "1", [1])),
     # An array in place of each of these kinds; PER_ELEMENT in the losses of elements.

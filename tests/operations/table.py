@@ -172,8 +172,8 @@ LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, BINARY
           BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
 
 NORMALISERS = (
-    Function("softmax", "x, axis=-1, *, temperature=1.0, out=None", x=LOGITS),
-    Function("log_softmax", "x, axis=-1, *, temperature=1.0, out=None", x=LOGITS),
+    Function("softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),
+    Function("log_softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),
     Function("logsumexp", "x, axis=-1, *, keepdims=False, out=None", x=LOGITS),
     Function("softmax_backward", "grad_output, probs, axis=-1, *, temperature=1.0, out=None",
              grad_output=PER_ELEMENT, probs=PROBABILITIES),

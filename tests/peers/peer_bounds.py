@@ -279,7 +279,7 @@ def normaliser(case):
     m = wide(case.first).max(axis=axis, initial=-np.inf)
     tail = np.log(np.exp(wide(case.first) - np.expand_dims(m, axis)).sum(axis=axis))
     error = 4 * U * (np.abs(m) + np.abs(tail) + e.max(axis=axis, initial=0) / U)
-    own = ulp(np.abs(m + tail) + error, dtype) + (4 * ulp(tail, dtype) if dtype.itemsize > 2 else 0)
+    own = ulp(np.abs(m + tail) + error, loss_dtype(case)) + 4 * ulp(tail, loss_dtype(case))
     scale = p if case.upstream is None else p * np.expand_dims(np.abs(wide(case.upstream)), axis)
     return Bounds(own, error, promise(scale * (1 + e), dtype), scale * (e + 16 * U))
 

@@ -140,6 +140,8 @@ def test_half_precision_losses():
     loss, grad = xe.cross_entropy(x, Y, return_grad=True)
     assert loss.dtype == np.float32
     assert grad.dtype == np.float16
+    assert torch.logsumexp(torch.tensor(x), 1).dtype == torch.float16
+    assert xe.logsumexp(x).dtype == np.float32
 
 
 def test_target_dtypes():

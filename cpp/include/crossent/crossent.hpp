@@ -66,13 +66,13 @@ struct target_error {
 };
 
 // ---- Normalisers -------------------------------------------------------------------------------------------------
-// x: (.., C, ..) with C at `axis`; out: the shape of x. out may be x.
+// x: (.., C, ..) with C at `axis`; out: the shape of x, and its dtype, or float32 beside a half type. out may be x.
 
 // out = exp(x/T) / sum exp(x/T)
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
 // out = x/T - log sum exp(x/T)
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
-// out = log sum exp(x); out: the rows' shape
+// out = log sum exp(x); out: the rows' shape, the arithmetic dtype
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
 
 // out = p * (g - sum g p) / T, with p = softmax(x/T)
