@@ -147,7 +147,7 @@ array call::class_indices(PyObject* target, array x, const rows_of& rows, const 
   record_input("target", target);
   array y = inspect(target);
   if (is_integer(y) && y.shape() == rows) y = keep("target", y);
-  else y = converted("target", check_in_python("class_indices", target, rows), is_integer, rows);
+  else y = converted("target", check_in_python("class_indices", target, x.shape(), rows), is_integer, rows);
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }

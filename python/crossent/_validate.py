@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core
+from . import _core, _hints
 from ._dtypes import FLOAT32, arithmetic, as_array, converted, floating, floating_dtype, largest
 from ._memory import clashes, overlaps_itself
 
@@ -32,7 +32,8 @@ def within(name: str, x: Array, low: float, high: float) -> None:
 def refuse_value(
     name: str, shape: tuple[int, ...], dtype: np.dtype[Any], at: int, value: float, low: float, high: float
 ) -> NoReturn:
-    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}")
+    hint = _hints.IN_THE_SECOND_PLACE if name == "target" else ""
+    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}{hint}")
 
 
 def refuse_values(name: str, shape: tuple[int, ...], at: int, count: int, low: float, high: float) -> NoReturn:
@@ -102,18 +103,20 @@ def refuse_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -
 # ---- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def class_indices(target: object, rows: tuple[int, ...]) -> Array:
+def class_indices(target: object, shape: tuple[int, ...], rows: tuple[int, ...]) -> Array:
     """`target` as a native integer array of the rows' shape; their range is the core's to check."""
     array = as_array("target", target)
     dtype = array.dtype
     if dtype.kind not in "iu":
-        raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype")
+        hint = _hints.of_target(array, shape, rows)
+        raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype{hint}")
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     if array.shape != rows:
         if rows or array.shape != (1,):
             expected = f"{rows}, one class index per row" if rows else "() or (1,), as the logits are one row"
-            raise ValueError(f"target has shape {array.shape}: expected {expected}")
+            hint = _hints.of_target(array, shape, rows)
+            raise ValueError(f"target has shape {array.shape}: expected {expected}{hint}")
         array = array.reshape(())
     return array
 
@@ -123,13 +126,15 @@ def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], 
     array = as_array("target", target)
     dtype = array.dtype
     if dtype.kind in "iu":
-        return class_indices(array, rows)
+        return class_indices(array, shape, rows)
     if floating_dtype(dtype) is None:
         expected = "class indices, of an integer dtype, or class probabilities, of a floating dtype"
+        expected += _hints.of_dtype("target", dtype)
         raise TypeError(f"target has dtype {dtype}: expected {expected}")
     if array.shape != shape:
         given = f"target has shape {array.shape} and, as class probabilities do, dtype {dtype}"
-        raise ValueError(f"{given}: expected the shape of the logits, {shape}, or class indices, of an integer dtype")
+        expected = f"the shape of the logits, {shape}, or class indices, of an integer dtype"
+        raise ValueError(f"{given}: expected {expected}{_hints.of_target(array, shape, rows)}")
     if ignore_index != -100:
         raise ValueError(f"ignore_index is {ignore_index} with class probabilities: expected it with indices only")
     array = floating("target", array)
