@@ -8,10 +8,6 @@ namespace {
 // NumPy has '=' for the machine's own byte order, but its name where that was asked for, as ctypes does.
 constexpr char own_order = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? '<' : '>';
 
-PyObject* numpy_dtype(dtype type) {
-  return numpy::get().PyArray_DescrFromType_(type == dtype::float64 ? numpy::NPY_DOUBLE_ : numpy::NPY_FLOAT_);
-}
-
 py::object checked(PyObject* made) {
   if (made == nullptr) throw python_error();
   return py::reinterpret_steal<py::object>(made);
@@ -24,9 +20,9 @@ py::object allocate(PyObject* dtype, const shape& as, int flags) {
   return checked(made);
 }
 
-py::object empty_like(PyObject* x) {
+py::object empty_like(PyObject* x, PyObject* dtype) {
   const py::object function = py::module_::import("numpy").attr("empty_like");
-  return checked(or_sleep([&] { return PyObject_CallOneArg(function.ptr(), x); }));
+  return checked(or_sleep([&] { return PyObject_CallFunctionObjArgs(function.ptr(), x, dtype, nullptr); }));
 }
 
 }  // namespace
@@ -55,18 +51,23 @@ bool array_fields::is_unchanged() const {
   return same;
 }
 
-py::object new_array(dtype type, const shape& as) { return allocate(numpy_dtype(type), as, 0); }
+py::object numpy_dtype(dtype type) {
+  const int number = type == dtype::float64 ? numpy::NPY_DOUBLE_ : numpy::NPY_FLOAT_;
+  return py::reinterpret_steal<py::object>(numpy::get().PyArray_DescrFromType_(number));
+}
 
-py::object new_array(array x, const shape& as) { return allocate(Py_NewRef(x.dtype()), as, 0); }
+int type_number(PyObject* dtype) { return py::detail::array_descriptor_proxy(dtype)->type_num; }
 
-py::object new_like(array x) {
+py::object new_array(dtype type, const shape& as) { return allocate(numpy_dtype(type).release().ptr(), as, 0); }
+
+py::object new_like(array x, PyObject* dtype) {
   const bool c_order = x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_);
-  if (!c_order && !x.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return empty_like(x.object());
-  return allocate(Py_NewRef(x.dtype()), x.shape(), c_order ? 0 : numpy::NPY_ARRAY_F_CONTIGUOUS_);
+  if (!c_order && !x.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return empty_like(x.object(), dtype);
+  return allocate(Py_NewRef(dtype), x.shape(), c_order ? 0 : numpy::NPY_ARRAY_F_CONTIGUOUS_);
 }
 
 py::object scalar(const void* data, dtype type) {
-  const auto descr = py::reinterpret_steal<py::object>(numpy_dtype(type));
+  const py::object descr = numpy_dtype(type);
   return checked(numpy::get().PyArray_Scalar_(const_cast<void*>(data), descr.ptr(), nullptr));
 }
 

@@ -127,8 +127,9 @@ inline view broadcast_0d(const view& a, const shape& positions) {
 }
 
 py::object new_array(dtype type, const shape& as);   // of float32 or float64, in C order
-py::object new_array(array x, const shape& as);      // of the dtype of x, in C order
-py::object new_like(array x);                        // of the dtype, shape and memory order of x
+py::object numpy_dtype(dtype type);                  // of float32 or float64
+int type_number(PyObject* dtype);
+py::object new_like(array x, PyObject* dtype);       // of this dtype, in the shape and memory order of x
 py::object scalar(const void* data, dtype type);     // of a float32 or float64
 py::object scalar_if_0d(py::object x);               // x, or the NumPy scalar if x is 0-d
 

@@ -102,16 +102,17 @@ class call {
   array class_labels(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
   array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
-  array element_weights(const char* name, PyObject* given, array x);
+  array element_weights(const char* name, PyObject* given, array x, double low);   // low: the least weight
   view upstream(PyObject* grad_output, const shape& loss_shape);
 
   // Remembers an input as it was given, or the first of two outputs, for the check of an output against it.
   void record_input(const char* name, PyObject* given);
-  // An array that the core writes, of the dtype of x. It may be one of the inputs recorded before, or else share no memory
-  // with them.
-  array output(const char* name, PyObject* out, array x, const shape& as);
+  // An array that the core writes, of this dtype. It may be one of the inputs recorded before, or else share no memory with
+  // them.
+  array output(const char* name, PyObject* out, PyObject* dtype, const shape& as);
   // The same in the shape of x. If `out` is None, a new array.
-  result result_like(const char* name, PyObject* out, array x);
+  result result_like(const char* name, PyObject* out, array x, PyObject* dtype);
+  result result_like(const char* name, PyObject* out, array x) { return result_like(name, out, x, x.dtype()); }
   // The same as result_like, but apart from all of them.
   result result_apart(const char* name, PyObject* out, array x);
   // An array made for this call, of which no other code has a reference.
@@ -148,7 +149,7 @@ class call {
   // Keeps the array that Python made of an argument, after a check of its dtype and shape.
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array));
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as);
-  bool can_write(array out, array x, const shape& as) const;
+  bool can_write(array out, int type_number, const shape& as) const;
   void confirm_arrays() const;
   void run_erased(void (*f)(void*, const execution&), void* context);
 

@@ -150,7 +150,7 @@ array call::class_indices(PyObject* target, array x, const rows_of& rows, const 
   record_input("target", target);
   array y = inspect(target);
   if (is_integer(y) && y.shape() == rows) y = keep("target", y);
-  else y = converted("target", check_in_python("class_indices", target, rows), is_integer, rows);
+  else y = converted("target", check_in_python("class_indices", target, x.shape(), rows), is_integer, rows);
   classes_ = {y, x.size(options.axis), &options};
   return y;
 }
@@ -207,18 +207,19 @@ array call::row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
   if (sample_weight == Py_None) return {};
   record_input("sample_weight", sample_weight);
   if (const array v = inspect(sample_weight); is_arithmetic(v, x) && v.shape() == rows)
-    return within("sample_weight", keep("sample_weight", v), 0, largest(x));
+    return within("sample_weight", keep("sample_weight", v), -largest(x), largest(x));
   const array v = converted("sample_weight", check_in_python("row_weights", sample_weight, rows, x.dtype()), is_floating);
   if (v.ndim() > 0 && !(v.shape() == rows)) raise_changed("sample_weight");
   return v;
 }
 
-array call::element_weights(const char* name, PyObject* x, array like) {
+array call::element_weights(const char* name, PyObject* x, array like, double low) {
   if (x == Py_None) return {};
   record_input(name, x);
   if (const array w = inspect(x); is_floating(w) && w.shape() == like.shape())
-    return within(name, keep(name, w), 0, largest(like));
-  return converted(name, check_in_python("element_weights", name, x, like.shape(), like.dtype()), is_floating, like.shape());
+    return within(name, keep(name, w), low, largest(like));
+  const py::object made = check_in_python("element_weights", name, x, like.shape(), like.dtype(), low);
+  return converted(name, made, is_floating, like.shape());
 }
 
 view call::upstream(PyObject* grad_output, const shape& loss_shape) {

@@ -31,7 +31,7 @@ struct binary_cross_entropy_function {
     const array x = c.floating("probs", given[arg::probs]);
     c.within("probs", x, 0, 1);
     const array target = c.binary_target(given[arg::target], x);
-    options.weight = input(c.element_weights("weight", given[arg::weight], x));
+    options.weight = input(c.element_weights("weight", given[arg::weight], x, -largest(x)));
     options.log_floor = given[arg::log_floor] == Py_None ? -std::numeric_limits<double>::infinity()
                                                          : number(at_most_zero, "log_floor", given[arg::log_floor]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, options);
@@ -47,8 +47,8 @@ struct binary_cross_entropy_with_logits_function {
     element_loss_options options;
     const array x = c.floating("logits", given[arg::logits]);
     const array target = c.binary_target(given[arg::target], x);
-    options.weight = input(c.element_weights("weight", given[arg::weight], x));
-    options.pos_weight = input(c.element_weights("pos_weight", given[arg::pos_weight], x));
+    options.weight = input(c.element_weights("weight", given[arg::weight], x, -largest(x)));
+    options.pos_weight = input(c.element_weights("pos_weight", given[arg::pos_weight], x, 0));
     options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, options);
     // An output of the caller's must not be written before the check; a new array may.
@@ -66,8 +66,8 @@ struct binary_cross_entropy_with_logits_gradient_hessian_function {
     element_loss_options options;
     const array x = c.floating("logits", given[arg::logits]);
     const array target = c.binary_target(given[arg::target], x);
-    options.weight = input(c.element_weights("weight", given[arg::weight], x));
-    options.pos_weight = input(c.element_weights("pos_weight", given[arg::pos_weight], x));
+    options.weight = input(c.element_weights("weight", given[arg::weight], x, 0));
+    options.pos_weight = input(c.element_weights("pos_weight", given[arg::pos_weight], x, 0));
     options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
     options.reduction = reduction_kind::sum;
     const hessian_options hessian = read_hessian(given[arg::hessian], given[arg::hessian_scale], given[arg::hessian_floor]);

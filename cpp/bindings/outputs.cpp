@@ -35,8 +35,8 @@ bool are_same(array a, array b) {
 }  // namespace
 
 // Whether `to` is an ordinary output. Python decides about partial overlaps.
-bool call::can_write(array to, array x, const shape& as) const {
-  if (!to || to.type_number() != x.type_number() || !to.is_native() || !(to.shape() == as)) return false;
+bool call::can_write(array to, int type_number, const shape& as) const {
+  if (!to || to.type_number() != type_number || !to.is_native() || !(to.shape() == as)) return false;
   if (!to.has(numpy::NPY_ARRAY_WRITEABLE_)) return false;
   if (!to.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) && !to.has(numpy::NPY_ARRAY_F_CONTIGUOUS_)) return false;
   return std::all_of(inputs_, inputs_ + inputs_count_, [&](const named_input& in) {
@@ -48,13 +48,14 @@ bool call::can_write(array to, array x, const shape& as) const {
   });
 }
 
-array call::output(const char* name, PyObject* out, array x, const shape& as) {
-  if (const array to = inspect(out); can_write(to, x, as)) return keep(name, to);
+array call::output(const char* name, PyObject* out, PyObject* dtype, const shape& as) {
+  const int number = type_number(dtype);
+  if (const array to = inspect(out); can_write(to, number, as)) return keep(name, to);
   py::dict inputs;
   for (int i = 0; i < inputs_count_; ++i) inputs[inputs_[i].name] = py::handle(inputs_[i].given);
   const auto is_writeable = [](array to) { return to.is_native() && to.has(numpy::NPY_ARRAY_WRITEABLE_); };
-  const array to = converted(name, check_in_python("output", name, out, as, x.dtype(), inputs.ptr()), is_writeable, as);
-  if (to.type_number() != x.type_number()) raise_changed(name);
+  const array to = converted(name, check_in_python("output", name, out, as, dtype, inputs.ptr()), is_writeable, as);
+  if (to.type_number() != number) raise_changed(name);
   return to;
 }
 
@@ -69,9 +70,9 @@ result call::result_apart(const char* name, PyObject* out, array x) {
   return {py::reinterpret_borrow<py::object>(out), to};
 }
 
-result call::result_like(const char* name, PyObject* out, array x) {
-  if (out != Py_None) return {py::reinterpret_borrow<py::object>(out), output(name, out, x, x.shape())};
-  const py::object fresh = new_like(x);
+result call::result_like(const char* name, PyObject* out, array x, PyObject* dtype) {
+  if (out != Py_None) return {py::reinterpret_borrow<py::object>(out), output(name, out, dtype, x.shape())};
+  const py::object fresh = new_like(x, dtype);
   const array to = created(fresh);
   if (!(to.shape() == x.shape())) raise_changed("an argument");
   return {fresh, to};

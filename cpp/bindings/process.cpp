@@ -53,7 +53,7 @@ struct vmath_function {
     const char* function = PyUnicode_AsUTF8(given[arg::function]);
     if (function == nullptr) throw python_error();
     call c;
-    const array x = c.floating("x", given[arg::x]), out = c.output("out", given[arg::out], x, x.shape());
+    const array x = c.floating("x", given[arg::x]), out = c.output("out", given[arg::out], x.dtype(), x.shape());
     if (float_type(x) != arithmetic(x) || !x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) || !out.has(numpy::NPY_ARRAY_C_CONTIGUOUS_))
       throw py::type_error("vmath: expected C-contiguous arrays of float32 or float64");
     index n = 1;

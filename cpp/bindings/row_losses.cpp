@@ -17,6 +17,11 @@ struct row_call : call {
 
   void read_weight(PyObject* weight) { options.weight = input(class_weights(weight, x, rows, options.axis)); }
   void read_sample_weight(PyObject* weight) { options.sample_weight = broadcast_0d(input(row_weights(weight, x, rows)), rows); }
+  // None of them is negative.
+  void read_positive_sample_weight(PyObject* weight) {
+    if (const array v = row_weights(weight, x, rows))
+      options.sample_weight = broadcast_0d(input(within("sample_weight", v, 0, largest(x))), rows);
+  }
 
   // Runs f(loss, grad, execution) and returns the result for Python.
   template <class F> py::object compute(const gradient_request& request, F f) {
@@ -36,7 +41,8 @@ struct row_call : call {
 };
 
 struct cross_entropy_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
+                     denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
@@ -44,6 +50,7 @@ struct cross_entropy_function {
     const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
+    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
     c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
     c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
@@ -60,7 +67,7 @@ struct cross_entropy_gradient_hessian_function {
     read_ignore_index(given[arg::ignore_index], c.options);
     const array target = c.class_labels(given[arg::target], c.x, c.rows, c.options);
     c.read_weight(given[arg::weight]);
-    c.read_sample_weight(given[arg::sample_weight]);
+    c.read_positive_sample_weight(given[arg::sample_weight]);   // or the Hessian would not be
     c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
     c.options.reduction = reduction_kind::sum;
     const hessian_options hessian = read_hessian(given[arg::hessian], given[arg::hessian_scale], given[arg::hessian_floor]);
@@ -96,9 +103,7 @@ struct fit_temperature_function {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
     const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
-    // None is negative, or the loss might have no least value.
-    if (const array v = c.row_weights(given[arg::sample_weight], c.x, c.rows))
-      c.options.sample_weight = broadcast_0d(input(c.within("sample_weight", v, 0, largest(c.x))), c.rows);
+    c.read_positive_sample_weight(given[arg::sample_weight]);   // or the loss might have no least value
     const auto [low, high] = check_in_python("bounds", given[arg::bounds]).cast<std::pair<double, double>>();
     temperature_fit fit;
     c.run([&, low = low, high = high](const execution& e) {

@@ -239,7 +239,7 @@ TEST_CASE_TEMPLATE("the exponential of the kernels is within 0.75 ULP", T, float
   report("exp hi+lo", w, limit);
 }
 
-// In terms of binary_cross_entropy_with_logits of the target 0: its value and its gradient.
+// Also in terms of binary_cross_entropy_with_logits of the target 0: its value and its gradient.
 TEST_CASE_TEMPLATE("softplus and the sigmoid", T, float, double) {
   std::vector<T> x;
   if constexpr (sizeof(T) == 4) x = float_samples();
@@ -255,17 +255,26 @@ TEST_CASE_TEMPLATE("softplus and the sigmoid", T, float, double) {
     b.grad = grad.data() + i;
     (sizeof(T) == 4 ? kernels().f32 : kernels().f64).binary_cross_entropy_with_logits(b);
   }
-  worst<T> softplus, sigmoid;
+  std::vector<T> p(x.size()), log_p(x.size());
+  const dtype_kernels& k = sizeof(T) == 4 ? kernels().f32 : kernels().f64;
+  k.sigmoid(x.data(), p.data(), n);
+  k.log_sigmoid(x.data(), log_p.data(), n);
+  worst<T> softplus, sigmoid, of_event, log_of_event;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const exactly<T> v = x[i], e = std::exp(-std::fabs(v));
     softplus.see(x[i], loss[i], v < 0 ? std::log1p(e) : v + std::log1p(e));
     sigmoid.see(x[i], grad[i], (v < 0 ? e : 1) / (1 + e));
+    of_event.see(x[i], p[i], (v < 0 ? e : 1) / (1 + e));
+    log_of_event.see(x[i], log_p[i], v < 0 ? v - std::log1p(e) : -std::log1p(e));
   }
   // softplus: 1.6 by its parts (logistic.hpp). The sigmoid of -|x|, e / (1 + e): where e is just above a power of two and the
   // result just below, e brings twice its own 0.6 (float64: 0.7), 1 + e one, the quotient a half.
   const bool fused = bar() == 1.0;
-  report("softplus", softplus, fused ? 1.7 : 2.5);
-  report("sigmoid", sigmoid, sizeof(T) == 4 ? 2.7 : 2.9);
+  const double of_softplus = fused ? 1.7 : 2.5, of_sigmoid = sizeof(T) == 4 ? 2.7 : 2.9;
+  report("softplus", softplus, of_softplus);
+  report("sigmoid", sigmoid, of_sigmoid);
+  report("sigmoid(x)", of_event, of_sigmoid);
+  report("log_sigmoid", log_of_event, of_softplus);
 }
 
 TEST_CASE_TEMPLATE("vmath at the ends of its domain", T, float, double) {

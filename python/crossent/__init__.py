@@ -23,6 +23,7 @@ from ._normalisers import (
     softmax,
     softmax_backward,
 )
+from ._sigmoid import log_sigmoid, sigmoid
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "kl_div_backward",
     "kl_div_with_logits",
     "kl_div_with_logits_backward",
+    "log_sigmoid",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
@@ -53,6 +55,7 @@ __all__ = [
     "nll_loss_backward",
     "num_threads",
     "set_num_threads",
+    "sigmoid",
     "softmax",
     "softmax_backward",
 ]

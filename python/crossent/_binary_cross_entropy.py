@@ -65,7 +65,7 @@ def binary_cross_entropy(
     target : array_like in the shape of `probs`
         In [0, 1]; of a dtype as `probs`, an integer dtype or bool.
     weight : array_like, optional
-        A weight per element, finite and >= 0, in the shape of `probs` or broadcastable to it; any of the dtypes of
+        A weight per element, finite, of any sign, in the shape of `probs` or broadcastable to it; any of the dtypes of
         `probs`. The default is ones.
     log_floor : float or None, default -100.0
         The least value of a logarithm in the loss, at most 0. None is none: the exact loss, which may be infinite.

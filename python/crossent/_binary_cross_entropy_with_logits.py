@@ -67,10 +67,10 @@ def binary_cross_entropy_with_logits(
     target : array_like in the shape of `logits`
         In [0, 1]; of a dtype as `logits`, an integer dtype or bool.
     weight : array_like, optional
-        A weight per element, finite and >= 0, in the shape of `logits` or broadcastable to it; any of the dtypes of
+        A weight per element, finite, of any sign, in the shape of `logits` or broadcastable to it; any of the dtypes of
         `logits`. The default is ones.
     pos_weight : array_like, optional
-        A weight of the targets 1 alone, as `weight`. The default is ones.
+        A weight of the targets 1 alone, as `weight` but >= 0. The default is ones.
     label_smoothing : float, default 0.0
         The share of the target that is spread evenly over 0 and 1, in [0, 1].
     reduction : {"none", "mean", "sum"}, default "mean"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._types import Array, IndexLossOptions, Loss, Reduction
 
     class _Options(IndexLossOptions, total=False):
+        temperature: float
         label_smoothing: float
         z_loss: float
 
@@ -36,6 +37,7 @@ def cross_entropy(
     target: ArrayLike,
     *,
     axis: int | None = None,
+    temperature: float = 1.0,
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
@@ -53,14 +55,14 @@ def cross_entropy(
     are all 0 (without `z_loss`), is never read: its loss and gradient are 0 whatever its logits are. The dtype of
     `target` says whether it holds indices or probabilities; probabilities are not renormalised.
 
-    The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with ``p = softmax(x)``, the
-    class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
+    The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with ``p = softmax(x / T)`` at
+    the temperature ``T``, the class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
 
         indices:        loss = v * ((1 - e) * w[y] * -log p[y]  +  e / C * sum_c w[c] * -log p[c])
         probabilities:  loss = v * sum_c w[c] * ((1 - e) * q[c] + e / C) * -log p[c]
 
-    ``z_loss`` adds ``v * z_loss * logsumexp(x)^2`` to the loss of each row that is not ignored, whatever ``w[y]`` is:
-    it keeps the logits of a language model near log-probabilities.
+    ``z_loss`` adds ``v * z_loss * logsumexp(x / T)^2`` to the loss of each row that is not ignored, whatever ``w[y]``
+    is: it keeps the logits of a language model near log-probabilities.
 
     ``"mean"`` divides the sum of the losses by the sum of ``v * w[y]`` over the rows that are not ignored, also with
     smoothing: with class weights, and not by the number of rows. For probabilities it divides by the sum of ``v``
@@ -80,6 +82,8 @@ def cross_entropy(
         `ignore_index`. Of a floating dtype: class probabilities in the shape of `logits`, in [0, 1].
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
+    temperature : float, default 1.0
+        Finite and > 0; divides the logits.
     weight : array_like, (C,), optional
         A weight per class, finite and >= 0; any of the dtypes of `logits`. The default is ones.
     ignore_index : int or None, default -100
@@ -89,8 +93,9 @@ def cross_entropy(
     z_loss : float, default 0.0
         The coefficient of the squared logsumexp of each row, finite and >= 0.
     sample_weight : array_like, optional
-        A weight per row, finite and >= 0, in the shape of `logits` without the class axis or broadcastable to it; any
-        of the dtypes of `logits`. The default is ones.
+        A weight per row, finite, of any sign, in the shape of `logits` without the class axis or broadcastable to it;
+        any of the dtypes of `logits`. The default is ones. A negative one gives the loss and gradient of the row with
+        the opposite sign, as policy gradients need.
     reduction : {"none", "mean", "sum"}, default "mean"
         What becomes of the losses of the rows.
     denominator : float, optional
@@ -141,8 +146,8 @@ def cross_entropy(
     [[ 0.25 -0.25]]
     """
     return _core.cross_entropy(
-        logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator,
-        return_grad, grad_out,
+        logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
+        denominator, return_grad, grad_out,
     )
 
 
@@ -152,6 +157,7 @@ def cross_entropy_backward(
     target: ArrayLike,
     *,
     axis: int | None = None,
+    temperature: float = 1.0,
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
@@ -170,14 +176,15 @@ def cross_entropy_backward(
     and with ``b`` the coefficients of ``-log p`` in its loss; for indices ``q[c]`` is 1 where ``c = y``, else 0::
 
         b[c] = v * w[c] * ((1 - e) * q[c]  +  e / C)
-        out[c] = g * (p[c] * (sum_k b[k] + 2 * v * z_loss * logsumexp(x)) - b[c]) / denominator
+        out[c] = g / T * (p[c] * (sum_k b[k] + 2 * v * z_loss * logsumexp(x / T)) - b[c]) / denominator
 
     Parameters
     ----------
     grad_output : array_like
         ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
         axis for ``"none"``; any of the dtypes of `logits`.
-    logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
+    logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, \
+    denominator
         As for `cross_entropy`.
     out : ndarray, optional
         Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
@@ -205,6 +212,6 @@ def cross_entropy_backward(
      [-0.5  0.5]]
     """
     return _core.cross_entropy_backward(
-        grad_output, logits, target, axis, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
-        denominator, out,
+        grad_output, logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight,
+        reduction, denominator, out,
     )

@@ -69,7 +69,7 @@ def distillation_loss(
     term. With ``alpha=0`` it is `cross_entropy`, with ``alpha=1`` it is ``T^2`` times `kl_div_with_logits`.
 
     The formula for a row, with the temperature ``T``, the divergence ``D`` of `kl_div_with_logits` and the loss ``CE``
-    of `cross_entropy`, which has no temperature::
+    of `cross_entropy`, at the temperature 1::
 
         loss = alpha * T^2 * D(logits, teacher_logits) + (1 - alpha) * CE(logits, target)
 

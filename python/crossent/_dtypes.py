@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import _hints
+
 if TYPE_CHECKING:
     from ._types import Array
 
@@ -42,7 +44,8 @@ def floating(name: str, x: object, integers: np.dtype[Any] = FLOAT64) -> Array:
         return array.astype(integers)
     dtype = floating_dtype(array.dtype)
     if dtype is None:
-        raise TypeError(f"{name} has dtype {array.dtype}: expected float16, bfloat16 of ml_dtypes, float32 or float64")
+        expected = "float16, bfloat16 of ml_dtypes, float32 or float64" + _hints.of_dtype(name, array.dtype)
+        raise TypeError(f"{name} has dtype {array.dtype}: expected {expected}")
     return array.astype(dtype, copy=False)
 
 

@@ -52,8 +52,8 @@ def kl_div_with_logits(
 ) -> Loss | tuple[Loss, Array]:
     """Divergence of the softmax of `logits` and that of `teacher_logits`, in nats.
 
-    One loss per row, never negative, and exactly 0 for equal rows. `logits`, the first argument, is the student, which
-    the gradient is for; the teacher is a constant.
+    One loss per row, never negative but by its weight, and exactly 0 for equal rows. `logits`, the first argument, is
+    the student, which the gradient is for; the teacher is a constant.
 
     The formula for rows ``x`` and ``z`` of logits and teacher logits, with the temperature ``T`` and the row's weight
     ``v``; ``KL(a || b) = sum_c a[c] * log(a[c] / b[c])``::
@@ -81,8 +81,8 @@ def kl_div_with_logits(
     beta : float, default 0.5
         The share of the teacher in the mixture of ``"js"``: in (0, 1). Without effect, in [0, 1], otherwise.
     sample_weight : array_like, optional
-        A weight per row, finite and >= 0, in the shape of `logits` without the class axis or broadcastable to it; any
-        of the dtypes of `logits`. The default is ones.
+        A weight per row, finite, of any sign, in the shape of `logits` without the class axis or broadcastable to it;
+        any of the dtypes of `logits`. The default is ones.
     reduction : {"none", "mean", "sum", "batchmean"}, default "batchmean"
         What becomes of the losses of the rows.
     denominator : float, optional

@@ -1,4 +1,4 @@
-"""softmax, log_softmax and logsumexp along one axis, and their gradients."""
+"""softmax, log_softmax and logsumexp, and their gradients."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from . import _core
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, DTypeLike
 
-    from ._types import Array, Scalar
+    from ._types import Array, Axes, Scalar
 
 
-def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
+def softmax(
+    x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None, out: Array | None = None
+) -> Array:
     """Probabilities proportional to the exponentials of `x` along an axis.
 
     Every entry has full relative accuracy, however small. The default axis is the last one; the default of
@@ -28,25 +30,30 @@ def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Arra
     x : array_like, (..., C, ...)
         Logits; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists
         become float64.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
+        in memory are copied.
     temperature : float, default 1.0
         Finite and > 0.
+    dtype : dtype, optional
+        Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
+        then not rounded to three digits.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
-        leave it partly written.
+        Receives the result: the shape of `x` and the dtype of the result, float32 for a half `x` too; any strides. May
+        be `x` itself. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
     ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `x`.
+        `out` if it was given; else a new array of `dtype` in the memory order of `x`. A scalar for a number.
 
     Raises
     ------
     TypeError
-        If a dtype is not supported, or `axis` is not one int.
+        If a dtype is not supported, or `axis` is something else.
     ValueError
-        If C is 0, `temperature` is out of range, or `out` cannot be written in place or apart.
+        If C is 0, `axis` has an axis twice, `temperature` is out of range, or `out` cannot be written in place or
+        apart.
     numpy.exceptions.AxisError
         If `axis` is out of range.
 
@@ -61,11 +68,11 @@ def softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Arra
     [[0.5 0.5]
      [1.  0. ]]
     """
-    return _core.softmax(x, axis, temperature, out)
+    return _core.softmax(x, axis, temperature, dtype, out)
 
 
 def softmax_backward(
-    grad_output: ArrayLike, probs: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None
+    grad_output: ArrayLike, probs: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out: Array | None = None
 ) -> Array:
     """Gradient through `softmax`, from its result.
 
@@ -83,8 +90,9 @@ def softmax_backward(
     probs : array_like, (..., C, ...)
         The result of `softmax`; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers,
         bool and lists become float64.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
+        in memory are copied.
     temperature : float, default 1.0
         The temperature that `softmax` was given.
     out : ndarray, (..., C, ...), optional
@@ -114,7 +122,9 @@ def softmax_backward(
     return _core.softmax_backward(grad_output, probs, axis, temperature, out)
 
 
-def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None) -> Array:
+def log_softmax(
+    x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None, out: Array | None = None
+) -> Array:
     """Logarithms of the softmax of `x` along an axis.
 
     Every entry has full relative accuracy, also close to 0, where the logarithm of `softmax` has none left. The
@@ -130,18 +140,22 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: 
     x : array_like, (..., C, ...)
         Logits; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists
         become float64.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
+        in memory are copied.
     temperature : float, default 1.0
         Finite and > 0.
+    dtype : dtype, optional
+        Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
+        then not rounded to three digits.
     out : ndarray, (..., C, ...), optional
-        Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
-        leave it partly written.
+        Receives the result: the shape of `x` and the dtype of the result, float32 for a half `x` too; any strides. May
+        be `x` itself. A `MemoryError` or Ctrl-C may leave it partly written.
 
     Returns
     -------
     ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `x`.
+        `out` if it was given; else a new array of `dtype` in the memory order of `x`. A scalar for a number.
 
     Raises
     ------
@@ -158,11 +172,11 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: 
     >>> print(xe.log_softmax([100.0, 0.0]))
     [-3.72007598e-44 -1.00000000e+02]
     """
-    return _core.log_softmax(x, axis, temperature, out)
+    return _core.log_softmax(x, axis, temperature, dtype, out)
 
 
 def log_softmax_backward(
-    grad_output: ArrayLike, log_probs: ArrayLike, axis: int = -1, *, temperature: float = 1.0, out: Array | None = None
+    grad_output: ArrayLike, log_probs: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, out: Array | None = None
 ) -> Array:
     """Gradient through `log_softmax`, from its result.
 
@@ -180,8 +194,9 @@ def log_softmax_backward(
     log_probs : array_like, (..., C, ...)
         The result of `log_softmax`; float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers,
         bool and lists become float64.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
+        in memory are copied.
     temperature : float, default 1.0
         The temperature that `log_softmax` was given.
     out : ndarray, (..., C, ...), optional
@@ -211,7 +226,7 @@ def log_softmax_backward(
     return _core.log_softmax_backward(grad_output, log_probs, axis, temperature, out)
 
 
-def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None) -> Scalar | Array:
+def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Array | None = None) -> Scalar | Array:
     """Logarithm of the sum of the exponentials of `x` along an axis.
 
     The default axis is the last one; the default of `scipy.special.logsumexp` is the whole array. A row of nothing but
@@ -225,26 +240,26 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
     ----------
     x : array_like, (..., C, ...)
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
-    axis : int, default -1
-        The axis that is summed over.
+    axis : int, tuple of int or None, default -1
+        The axis, or axes, to sum over; None: all of them. Axes that do not lie as one in memory are copied.
     keepdims : bool, default False
-        Whether that axis stays, with length 1.
+        Whether these axes stay, with length 1.
     out : ndarray, optional
-        Receives the result: its shape (0-d for 1-D `x`), the dtype of `x`, any strides. A `MemoryError` or Ctrl-C may
-        leave it partly written.
+        Receives the result: its shape (0-d for 1-D `x`) and dtype, any strides. A `MemoryError` or Ctrl-C may leave it
+        partly written.
 
     Returns
     -------
     ndarray or NumPy scalar
-        `out` if it was given; else a new C-order array of the shape of `x` without `axis` (length 1 with `keepdims`),
-        in the dtype of `x`. A scalar where no axis is left.
+        `out` if it was given; else a new C-order array of the shape of `x` without `axis` (length 1 with `keepdims`):
+        float32, or float64 for float64 `x`, as losses are. A scalar where no axis is left.
 
     Raises
     ------
     TypeError, numpy.exceptions.AxisError
         As `softmax`.
     ValueError
-        If C is 0, or `out` has another shape or cannot be written apart.
+        If C is 0, `axis` has an axis twice, or `out` has another shape or cannot be written apart.
 
     References
     ----------
@@ -261,7 +276,7 @@ def logsumexp(x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Arra
 
 
 def logsumexp_backward(
-    grad_output: ArrayLike, x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
+    grad_output: ArrayLike, x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """Gradient through `logsumexp`.
 
@@ -278,10 +293,10 @@ def logsumexp_backward(
         The gradient with respect to the result of `logsumexp`, in its shape; any of those dtypes.
     x : array_like, (..., C, ...)
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
-    axis : int, default -1
-        The axis that was summed over.
+    axis : int, tuple of int or None, default -1
+        The axis, or axes, summed over.
     keepdims : bool, default False
-        Whether `grad_output` has that axis, with length 1.
+        Whether `grad_output` has these axes, with length 1.
     out : ndarray, (..., C, ...), optional
         Receives the result: the shape and dtype of `x`, any strides. May be `x` itself. A `MemoryError` or Ctrl-C may
         leave it partly written.
@@ -289,7 +304,7 @@ def logsumexp_backward(
     Returns
     -------
     ndarray, (..., C, ...)
-        `out` if it was given; else a new array of the dtype and memory order of `x`.
+        `out` if it was given; else a new array of the dtype and memory order of `x`. A scalar for a number.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 Scalar = np.floating[Any]
 Loss = Scalar | Array
+Axes = int | tuple[int, ...] | None
 Reduction = Literal["none", "mean", "sum"]
 ReductionKL = Literal["none", "mean", "sum", "batchmean"]
 Hessian = Literal["diagonal", "absolute"]

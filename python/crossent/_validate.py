@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from . import _core
-from ._dtypes import arithmetic, as_array, converted, floating, floating_dtype, largest
+from . import _core, _hints
+from ._dtypes import FLOAT32, arithmetic, as_array, converted, floating, floating_dtype, largest
 from ._memory import clashes, overlaps_itself, shares_memory
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def within(name: str, x: Array, low: float, high: float) -> None:
 def refuse_value(
     name: str, shape: tuple[int, ...], dtype: np.dtype[Any], at: int, value: float, low: float, high: float
 ) -> NoReturn:
-    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}")
+    hint = _hints.IN_THE_SECOND_PLACE if name == "target" else ""
+    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}{hint}")
 
 
 def refuse_values(name: str, shape: tuple[int, ...], at: int, count: int, low: float, high: float) -> NoReturn:
@@ -78,6 +79,13 @@ def loss_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
     return class_axis(name, shape, (1 if len(shape) > 1 else 0) if axis is None else axis)
 
 
+def over_axes(function: str, arguments: tuple[Any, ...]) -> Any:
+    """The result of a normaliser whose axis is a tuple or None, or whose first argument is a number."""
+    from . import _axes  # which takes its checks from here
+
+    return getattr(_axes, function)(*arguments)
+
+
 def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     """The rows' shape: `shape` without the class axis."""
     return shape[:axis] + shape[axis + 1 :]
@@ -95,18 +103,20 @@ def refuse_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -
 # ---- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def class_indices(target: object, rows: tuple[int, ...]) -> Array:
+def class_indices(target: object, shape: tuple[int, ...], rows: tuple[int, ...]) -> Array:
     """`target` as a native integer array of the rows' shape; their range is the core's to check."""
     array = as_array("target", target)
     dtype = array.dtype
     if dtype.kind not in "iu":
-        raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype")
+        hint = _hints.of_target(array, shape, rows)
+        raise TypeError(f"target has dtype {dtype}: expected class indices, of an integer dtype{hint}")
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     if array.shape != rows:
         if rows or array.shape != (1,):
             expected = f"{rows}, one class index per row" if rows else "() or (1,), as the logits are one row"
-            raise ValueError(f"target has shape {array.shape}: expected {expected}")
+            hint = _hints.of_target(array, shape, rows)
+            raise ValueError(f"target has shape {array.shape}: expected {expected}{hint}")
         array = array.reshape(())
     return array
 
@@ -116,13 +126,15 @@ def class_target(target: object, shape: tuple[int, ...], rows: tuple[int, ...], 
     array = as_array("target", target)
     dtype = array.dtype
     if dtype.kind in "iu":
-        return class_indices(array, rows)
+        return class_indices(array, shape, rows)
     if floating_dtype(dtype) is None:
         expected = "class indices, of an integer dtype, or class probabilities, of a floating dtype"
+        expected += _hints.of_dtype("target", dtype)
         raise TypeError(f"target has dtype {dtype}: expected {expected}")
     if array.shape != shape:
         given = f"target has shape {array.shape} and, as class probabilities do, dtype {dtype}"
-        raise ValueError(f"{given}: expected the shape of the logits, {shape}, or class indices, of an integer dtype")
+        expected = f"the shape of the logits, {shape}, or class indices, of an integer dtype"
+        raise ValueError(f"{given}: expected {expected}{_hints.of_target(array, shape, rows)}")
     if ignore_index != -100:
         raise ValueError(f"ignore_index is {ignore_index} with class probabilities: expected it with indices only")
     array = floating("target", array)
@@ -186,16 +198,16 @@ def ignored_class(ignore_index: Any) -> int | None:
 # ---- Weights ---------------------------------------------------------------------------------------------------------
 
 
-def weights(name: str, x: object, dtype: np.dtype[Any]) -> Array:
-    """`x` as an array, of its own floating dtype, of weights that are finite in the arithmetic on `dtype`."""
+def weights(name: str, x: object, dtype: np.dtype[Any], low: float) -> Array:
+    """`x` as an array, of its own floating dtype, of weights >= `low` that are finite in the arithmetic on `dtype`."""
     array = floating(name, x)
-    within(name, array, 0.0, largest(dtype))
+    within(name, array, low, largest(dtype))
     return array
 
 
 def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """`weight` of shape (C,), in the dtype that the call computes in."""
-    array = weights("weight", x, dtype)
+    array = weights("weight", x, dtype, 0.0)
     same_shape("weight", array, (classes,))
     array = converted(array, arithmetic(dtype))
     # One row and its weights have the same shape, so that the gradient may go where the weights lie.
@@ -204,13 +216,13 @@ def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtyp
 
 def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """`sample_weight` in the rows' shape, or 0-d where one weight is for every row; in the dtype of the arithmetic."""
-    array = converted(weights("sample_weight", x, dtype), arithmetic(dtype))
+    array = converted(weights("sample_weight", x, dtype, -largest(dtype)), arithmetic(dtype))
     return array if array.ndim == 0 else spread("sample_weight", array, rows)
 
 
-def element_weights(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`weight` or `pos_weight` in this `shape`, for a call on `dtype`."""
-    return spread(name, weights(name, x, dtype), shape)
+def element_weights(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any], low: float) -> Array:
+    """`weight` or `pos_weight` in this `shape`, from `low` on, for a call on `dtype`."""
+    return spread(name, weights(name, x, dtype, low), shape)
 
 
 def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:
@@ -335,6 +347,17 @@ def output_apart(
         if x is not None and shares_memory(plain, np.asarray(x)):
             raise ValueError(f"{name} shares memory with {other}: expected an array apart from it")
     return plain
+
+
+def result_dtype(of: np.dtype[Any], dtype: Any, out: object) -> np.dtype[Any]:
+    """The dtype of a normaliser's result: that `of` its argument, or float32 in place of a half dtype."""
+    allowed = [of] if arithmetic(of) == of else [of, FLOAT32]
+    if dtype is None:
+        return FLOAT32 if isinstance(out, np.ndarray) and out.dtype in allowed[1:] else of
+    try:
+        return allowed[allowed.index(np.dtype(dtype))]
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype is {dtype!r}: expected None or {' or '.join(map(str, allowed))}") from None
 
 
 def refuse_changed(name: str) -> NoReturn:

@@ -120,6 +120,6 @@ def bar(name, dtype):
         return None
     if name.endswith("relative"):
         return 1e-12 if dtype == np.float64 else 1e-5
-    if dtype in HALVES and name != "logsumexp":  # whose unit is another one
+    if dtype in HALVES:
         return 1 + 8 * 2.0**-13 if name in DIFFERENCES else 1
     return 8 if name in WIDER else 4

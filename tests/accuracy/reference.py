@@ -113,16 +113,15 @@ def logits(batch):
     x, y, temperature = batch.rows["x"], batch.rows["y"], batch.shared["temperature"]
     rows = Rows(x, temperature)
     out = {"softmax": Exact(rows.softmax), "log_softmax": Exact(-rows.minus_log_softmax)}
-    if temperature != 1:
-        return out  # nothing else has one
-    out["logsumexp"] = Sum(rows.maximum * SCALE + rows.scaled_log_total, rows.scaled_log_total)
-    out["logsumexp_backward"] = Exact(rows.softmax * column(widen(batch.rows["g"])))
-    out["entropy_with_logits"] = Exact(rows.entropy())
+    if temperature == 1:  # these have none
+        out["logsumexp"] = Sum(rows.maximum * SCALE + rows.scaled_log_total, rows.scaled_log_total)
+        out["logsumexp_backward"] = Exact(rows.softmax * column(widen(batch.rows["g"])))
+        out["entropy_with_logits"] = Exact(rows.entropy())
     loss, gradient = cross_entropy(rows, y)
-    out["cross_entropy"], out["cross_entropy gradient"] = Exact(loss), Exact(gradient)
+    out["cross_entropy"], out["cross_entropy gradient"] = Exact(loss), Exact(gradient * rows.per_temperature)
     for name, (loss, gradient, scale) in (
             ("probabilities", of_probabilities(rows, batch.rows["q"])),
             ("smoothed", smoothed(rows, y, batch.shared["w"], batch.rows["v"]))):
         out[f"cross_entropy {name}"] = Exact(loss)
-        out[f"cross_entropy {name} gradient"] = Exact(gradient, scale)
+        out[f"cross_entropy {name} gradient"] = Exact(gradient * rows.per_temperature, scale * rows.per_temperature)
     return out

@@ -55,7 +55,7 @@ class Found:
 
 
 def result_dtype(operation, dtype):
-    entries = operation.endswith(("gradient", "backward")) or operation in ("softmax", "log_softmax", "logsumexp")
+    entries = operation.endswith(("gradient", "backward")) or operation in ("softmax", "log_softmax")
     return DTYPES[dtype] if entries else arithmetic(DTYPES[dtype])
 
 

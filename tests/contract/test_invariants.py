@@ -200,5 +200,7 @@ def test_half_precision_is_float32_rounded_once(form, half, data):
 @given(data=st.data())
 def test_half_precision_normalisers_are_float32_rounded_once(half, data):
     x = data.draw(logits(np.float32, data.draw(rows_and_classes), 200)).astype(half)
-    for function in (xe.softmax, xe.log_softmax, xe.logsumexp):
-        assert_same_bits(function(x), function(x.astype(np.float32)).astype(half))
+    wide = x.astype(np.float32)
+    for function in (xe.softmax, xe.log_softmax):
+        assert_same_bits(function(x), function(wide).astype(half))
+    assert_same_bits(xe.logsumexp(x), xe.logsumexp(wide))

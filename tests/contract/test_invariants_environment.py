@@ -18,6 +18,7 @@ from operations import (
     NORMALISERS,
     PER_ELEMENT,
     PER_ROW,
+    POINTWISE,
     PROBABILITIES,
 )
 from support import assert_same_bits
@@ -41,7 +42,7 @@ def some_calls(seed, dtype, scale):
         options = {name: value for name, value in {"temperature": 0.3, "base": 2}.items() if name in function.options}
         return lambda: function.run(*inputs, **options)
 
-    return {function.name: call(function) for function in (*NORMALISERS, *MEASURES)}
+    return {function.name: call(function) for function in (*NORMALISERS, *POINTWISE, *MEASURES)}
 
 
 def loss_call(form, dtype, seed):

@@ -5,7 +5,19 @@ two axes, (rows, classes), dtype and layout; the classes are the last axis.
 """
 
 import numpy as np
-from operations import DRAW, FORMS, FUNCTIONS, HESSIANS, MEASURES, NORMALISERS, OPTIONS, PER_ELEMENT, PER_ROW
+from operations import (
+    DRAW,
+    FORMS,
+    FUNCTIONS,
+    HESSIANS,
+    MEASURES,
+    NORMALISERS,
+    OPTIONS,
+    PER_ELEMENT,
+    PER_ROW,
+    POINTWISE,
+)
+from oracle.parts import arithmetic
 
 
 class Call:
@@ -29,7 +41,9 @@ class Call:
     def new_out(self, arguments):
         """An array that the function can write to."""
         x = arguments[self.first]
-        return np.empty(x.shape[:1] if self.function == "logsumexp" else x.shape, x.dtype)
+        if self.function == "logsumexp":
+            return np.empty(x.shape[:1], arithmetic(x.dtype))
+        return np.empty(x.shape, x.dtype)
 
     def results(self, arguments):
         """What the function returns, as a tuple."""
@@ -55,7 +69,7 @@ def directions(name, form, options):
 
 
 def calls():
-    for function in NORMALISERS:
+    for function in (*NORMALISERS, *POINTWISE):
         yield {function.name: Call(function.name, function.arrays)}
     for form in FORMS:
         numbers = {name: value for name, value in NUMBERS.items() if name in form.options}

@@ -18,7 +18,7 @@ class Function:
         self.first, self.arrays = function.first, function.arrays
         self.options = tuple(name for name in function.options if name not in ("axis", "denominator"))
         self.returns = {"grad_out": "loss", "out": "array", None: "rows"}[function.out]
-        self.axis = "second" if "axis=None" in function.signature else "last"
+        self.axis = "second" if "axis=None" in function.signature else "last" if "axis" in function.options else None
         self.forms = loss.forms if loss else ()
         if loss and loss.per_element:
             self.axis = None
@@ -92,7 +92,8 @@ class Call:
     def results(self):
         """The dtypes of what is returned."""
         if self.spec.returns == "array":
-            return (self.first.dtype,)
+            usual = self.arithmetic if self.name == "logsumexp" else self.first.dtype
+            return (np.dtype(self.options.get("dtype", usual)),)
         return (self.arithmetic, self.first.dtype) if self.options.get("return_grad") else (self.arithmetic,)
 
     def each_result(self, returned):

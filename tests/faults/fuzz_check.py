@@ -8,10 +8,12 @@ from fuzz_layouts import Placed
 from fuzz_plants import plant
 from fuzz_results import wanted
 from fuzz_values import BFLOAT16
+from operations import OPTIONS, PER_ELEMENT, may_be_negative
 from support import bits
 
 import crossent as xe
 
+WEIGHT_NAMES = ("weight", "pos_weight", "sample_weight")
 IN_GAPS = 0xFF  # of inputs: NaN in every floating dtype, -1 or the largest number in the integer ones
 CANARY = 0xA5  # in and around outputs
 
@@ -91,9 +93,14 @@ def expected_errors(call, values):
         elif name in ("target", "probs") and call.loss != "softmax" and not call.options.get("log_target"):
             if not _all_within(x, 1.0):
                 errors.add(ValueError)
-        elif name in ("weight", "pos_weight", "sample_weight", "p", "q") and not _all_within(x, most):
+        elif name in (*WEIGHT_NAMES, "p", "q") and not _all_within(np.abs(x) if is_signed(call, name) else x, most):
             errors.add(ValueError)
     return errors
+
+
+def is_signed(call, name):
+    """Whether this argument may be negative."""
+    return name in WEIGHT_NAMES and may_be_negative(name, PER_ELEMENT if call.axis is None else OPTIONS[name].example)
 
 
 def _all_within(x, most):

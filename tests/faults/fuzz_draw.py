@@ -6,10 +6,21 @@ import fuzz_values as values
 import numpy as np
 from fuzz_calls import FUNCTIONS, NAMES, Call
 from fuzz_layouts import draw_layout
-from operations import CLASS_INDICES, FRACTIONS, LOG_PROBABILITIES, LOGITS, OPTIONS, WEIGHTS
+from operations import (
+    CLASS_INDICES,
+    FRACTIONS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    NORMALISERS,
+    OPTIONS,
+    PER_ELEMENT,
+    WEIGHTS,
+    may_be_negative,
+)
 
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
 NO_WEIGHTS = (-0.5, np.inf, np.nan)
+TAKE_SEVERAL_AXES = tuple(function.name for function in NORMALISERS)
 MISTAKES = ("reversed input", "repeated", "shape", "dtype")
 
 
@@ -72,6 +83,8 @@ class _Draw:
         usual = {"last": ndim - 1, "second": 1 if ndim > 1 else 0, None: None}[spec.axis]
         if c.axis is not None and (c.axis != usual or self.chance(0.5)):
             c.options["axis"] = self.random.choice((c.axis, c.axis - ndim))
+        if self.name in TAKE_SEVERAL_AXES and self.chance(0.2):
+            c.options["axis"] = (c.axis,)
         for name in names:  # left out in half of the calls
             if OPTIONS[name].values and self.chance(0.5):
                 c.options[name] = self.random.choice(OPTIONS[name].values)
@@ -138,8 +151,10 @@ class _Draw:
             shape = values.broadcastable(self.random, c.first.shape)
         else:
             shape = (c.first.shape[c.axis],) if name == "weight" else values.broadcastable(self.random, c.rows)
-        w = values.weights(self.random, self.rng, shape)
-        self.spoil(w, NO_WEIGHTS)
+        kind = PER_ELEMENT if c.axis is None else OPTIONS[name].example
+        signed = may_be_negative(name, kind)
+        w = values.weights(self.random, self.rng, shape, signed)
+        self.spoil(w, NO_WEIGHTS[signed:])
         c.arrays[name] = cast(w, self.other_dtype(c))
 
     def grad_output(self, c):
@@ -155,7 +170,9 @@ class _Draw:
     def output(self, c):
         if c.spec.returns == "rows" or (c.spec.returns == "loss" and not c.options.get("return_grad")):
             return
-        shape, dtype = c.first.shape, c.first.dtype
+        if "dtype" in c.spec.options and c.first.dtype.itemsize == 2 and self.chance(0.5):
+            c.options["dtype"] = np.float32
+        shape, dtype = c.first.shape, c.results[-1]
         if c.name == "logsumexp":
             shape = values.rows_shape(shape, c.axis, c.options.get("keepdims", False))
         how = self.random.random()
@@ -164,11 +181,14 @@ class _Draw:
         c.out = shape, dtype
         if how < 0.5 and c.name != "logsumexp":
             same = [name for name, a in c.arrays.items() if (a.shape, a.dtype) == c.out]
-            c.in_place = self.random.choice(same)
+            c.in_place = self.random.choice(same) if same else None
         if self.chance(0.03) and c.first.size > 1 and np.prod(shape) > 1:
             c.mistake = self.random.choice(MISTAKES)
+            if c.mistake == "reversed input" and c.out[1] != c.first.dtype:
+                c.mistake = "repeated"
             c.in_place = c.spec.first if c.mistake == "reversed input" else None
             if c.mistake == "shape":
                 c.out = (*shape, 1), dtype
             elif c.mistake == "dtype":
-                c.out = shape, self.random.choice([d for d in values.FLOATS if d != dtype])
+                right = {dtype, np.dtype(np.float32)} if c.name in ("softmax", "log_softmax") else {dtype}
+                c.out = shape, self.random.choice([d for d in values.FLOATS if d not in right])

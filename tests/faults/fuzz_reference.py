@@ -80,24 +80,25 @@ def coefficients(a, o, x, rows):
 def cross_entropy(a, o, rows):
     x = a["logits"]
     b, denominator, counted = coefficients(a, o, x, rows)
-    log_p = log_softmax(x)
+    t = o.get("temperature", 1.0)
+    log_p = log_softmax(x, t)
     losses = times(b, -log_p).sum(axis=1)
     total, p = b.sum(axis=1, keepdims=True), np.exp(log_p)
-    grads, sizes = times(total, p - b / total), times(total, p + b / total)
+    grads, sizes = times(total, p - b / total), np.abs(times(total, p + b / total))
     z = np.where(counted, row_weights(a, rows), 0.0) * o.get("z_loss", 0.0)
     if z.any() and x.size:
-        lse = x.max(axis=1) - log_p.max(axis=1)
+        lse = x.max(axis=1) / t - log_p.max(axis=1)
         losses = losses + times(z, lse**2)
         of_z = times(column(z), 2 * column(lse) * p)
         grads, sizes = grads + of_z, sizes + np.abs(of_z)
-    return [Term(losses, losses, grads, sizes, denominator)]
+    return [Term(losses, np.abs(losses), grads / t, sizes / t, denominator)]
 
 
 def nll_loss(a, o, rows):
     x = a["log_probs"]
     b, denominator, _ = coefficients(a, o, x, rows)
     losses = times(b, -x)
-    return [Term(losses.sum(axis=1), finite(losses).sum(axis=1), -b, b, denominator)]
+    return [Term(losses.sum(axis=1), finite(losses).sum(axis=1), -b, np.abs(b), denominator)]
 
 
 def divergence(x, z, o):
@@ -127,7 +128,8 @@ def divergence(x, z, o):
 def divergence_term(a, o, v):
     """`v`: the weight of each row, 0 where it is ignored."""
     values, sizes, grads, grad_sizes = divergence(a["logits"], a["teacher_logits"], o)
-    return Term(times(v, values), times(v, sizes), times(column(v), grads), times(column(v), grad_sizes), v.sum())
+    size = np.abs(v)
+    return Term(times(v, values), times(size, sizes), times(column(v), grads), times(column(size), grad_sizes), v.sum())
 
 
 def kl_div_with_logits(a, o, rows):
@@ -143,7 +145,7 @@ def distillation_loss(a, o, rows):
     if with_target:
         v = np.where(coefficients(a, o, a["logits"], rows)[2], v, 0.0)
         if alpha < 1:
-            terms += [term.times(1 - alpha) for term in cross_entropy(a, o, rows)]
+            terms += [term.times(1 - alpha) for term in cross_entropy(a, {**o, "temperature": 1.0}, rows)]
     if alpha > 0:
         scale = o.get("temperature", 1.0)**2 if o.get("scale_by_temperature", True) else 1.0
         terms.append(divergence_term(a, o, v).times(alpha * scale))
@@ -157,7 +159,7 @@ def binary_cross_entropy(a, o, _):
     losses = times(y, -np.maximum(np.log(p), floor)) + times(1 - y, -np.maximum(np.log1p(-p), floor))
     below, above = times(1 - y, 1 / (1 - p)), times(y, 1 / p)
     losses = times(w, losses)
-    return [Term(losses, losses, times(w, below - above), times(w, below + above), p.size)]
+    return [Term(losses, np.abs(losses), times(w, below - above), times(np.abs(w), below + above), p.size)]
 
 
 def softplus(x):
@@ -175,7 +177,7 @@ def binary_cross_entropy_with_logits(a, o, _):
     positive, negative = pos_weight * (y * (1 - e) + e / 2), (1 - y) * (1 - e) + e / 2
     losses = times(w, times(positive, softplus(-x)) + times(negative, softplus(x)))
     up, down = times(negative, sigmoid(x)), times(positive, sigmoid(-x))
-    return [Term(losses, losses, times(w, up - down), times(w, up + down), x.size)]
+    return [Term(losses, np.abs(losses), times(w, up - down), times(np.abs(w), up + down), x.size)]
 
 
 def kl_div(a, o, _):

@@ -71,7 +71,7 @@ def _reduced(call, terms):
     if call.reduction == "none":
         return tuple(sum(x).reshape(call.rows) for x in ([t.losses for t in terms], [t.sizes for t in terms]))
     divisors = [_divisor(call, t) or np.nan for t in terms]  # a mean over nothing is NaN
-    pairs = [(t.losses.sum() / n, finite(t.sizes).sum() / n) for t, n in zip(terms, divisors, strict=True)]
+    pairs = [(t.losses.sum() / n, finite(t.sizes).sum() / abs(n)) for t, n in zip(terms, divisors, strict=True)]
     return tuple(np.asarray(sum(x)) for x in zip(*pairs, strict=True))
 
 
@@ -89,6 +89,8 @@ def _gradient(call, term, upstream):
 def _of_rows(call, seen):
     """(numbers, sizes)"""
     function = FUNCTIONS[call.name]
+    if call.axis is None:
+        return function(call, seen)
     arrays = {name: _rows(x, call.axis) if x.shape == call.first.shape else x for name, x in seen.items()}
     if ("grad_output" in arrays and arrays["grad_output"].ndim != 2) or call.name == "logsumexp_backward":
         arrays["grad_output"] = seen["grad_output"].reshape(-1, 1)
@@ -110,6 +112,16 @@ def _logsumexp(call, a):
     top = x.max(axis=1)
     rest = np.log(np.exp(x - column(top)).sum(axis=1))
     return np.where(np.isfinite(top), top + rest, top), finite(top) + finite(rest)
+
+
+def _sigmoid(call, a):
+    p = reference.sigmoid(a["x"])
+    return p, p
+
+
+def _log_sigmoid(call, a):
+    log_p = -reference.softplus(-a["x"])
+    return log_p, finite(log_p)
 
 
 def _softmax(call, a):
@@ -181,6 +193,7 @@ def _perplexity(call, a):
 
 
 FUNCTIONS = {
+    "sigmoid": _sigmoid, "log_sigmoid": _log_sigmoid,
     "softmax": _softmax, "log_softmax": _log_softmax, "logsumexp": _logsumexp,
     "softmax_backward": _softmax_backward, "log_softmax_backward": _log_softmax_backward,
     "logsumexp_backward": _logsumexp_backward, "information.entropy": _entropy,

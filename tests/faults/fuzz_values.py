@@ -73,8 +73,10 @@ def classes(rng, shape, count, dtype):
     return rng.integers(0, max(min(count, numbers_of(dtype).stop), 1), shape).astype(dtype)
 
 
-def weights(random, rng, shape):
+def weights(random, rng, shape, signed):
     w = rng.random(shape) * 3
+    if signed and random.random() < 0.3:
+        w = np.asarray(w - random.choice((0.3, 6)))  # some of them negative, or all
     return np.where(rng.random(shape) < random.choice((0, 0.2)), 0, w)
 
 

@@ -8,6 +8,8 @@ import distributions
 import numpy as np
 import oracle
 import pytest
+from oracle.parts import BFLOAT16, HALVES
+from support import assert_same_bits
 
 import crossent as xe
 
@@ -162,3 +164,57 @@ def test_out_is_the_result(dtype, rng):
         for buffer in (np.empty_like(wanted), np.empty(wanted.shape, dtype, order="F"), strided):
             assert call(buffer) is buffer
             np.testing.assert_array_equal(buffer, wanted)
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@pytest.mark.parametrize("axis", [-1, 0, None, (0, 1)], ids=str)
+@pytest.mark.parametrize("function", [xe.softmax, xe.log_softmax], ids=lambda f: f.__name__)
+def test_float32_results_of_half_logits(function, axis, half, rng):
+    """By dtype or by out, with the bits of the widened logits; without them in the dtype of the logits."""
+    for x in (rng.normal(0, 3, (30, 7)), rng.normal(0, 3, (5, 300)), rng.normal(0, 3, (2, 2000))):
+        for laid_out in (x.astype(half), np.asfortranarray(x.astype(half)), x.astype(half)[::-1, ::-1]):
+            wanted = function(laid_out.astype(np.float32), axis, temperature=0.7)
+            for dtype in (np.float32, "float32", np.dtype("f4")):
+                got = function(laid_out, axis, temperature=0.7, dtype=dtype)
+                assert_same_bits(got, wanted)
+                assert [abs(n) // 2 for n in got.strides] == [abs(n) for n in laid_out.strides]
+            for out in (np.zeros(x.shape, np.float32), np.zeros(x.shape[::-1], np.float32).T,
+                        np.zeros((*x.shape, 2), np.float32)[..., 0]):
+                assert function(laid_out, axis, temperature=0.7, out=out) is out
+                assert_same_bits(out, wanted)
+                out[...] = 0
+                assert function(laid_out, axis, temperature=0.7, dtype=np.float32, out=out) is out
+                assert_same_bits(out, wanted)
+            for dtype in (None, half):
+                assert_same_bits(function(laid_out, axis, temperature=0.7, dtype=dtype), wanted.astype(half))
+
+
+@pytest.mark.parametrize("function", [xe.softmax, xe.log_softmax], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("axis", [-1, None], ids=str)
+def test_dtypes_that_are_refused(function, axis):
+    half, single = np.zeros((2, 3), np.float16), np.zeros((2, 3), np.float32)
+    for x, dtype in ((half, np.float64), (half, BFLOAT16), (single, np.float16), (single, np.float64), (single, int)):
+        with pytest.raises(TypeError, match="dtype"):
+            function(x, axis, dtype=dtype)
+        out = np.full((2, 3), 7, dtype)
+        with pytest.raises(TypeError, match="out has dtype"):
+            function(x, axis, out=out)
+        assert (out == 7).all()
+    with pytest.raises(TypeError, match="out has dtype"):  # they contradict each other
+        function(half, axis, dtype=np.float32, out=half)
+    with pytest.raises(TypeError, match="out has dtype"):
+        function(half, axis, dtype=np.float16, out=single)
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+@pytest.mark.parametrize("axis", [-1, None, (0,)], ids=str)
+def test_logsumexp_of_half_logits_is_float32(half, axis, rng):
+    """As losses are: of 1,000 equal classes it has four digits before the point, of which float16 keeps three."""
+    x = rng.normal(0, 3, (4, 1000)).astype(half)
+    wanted = xe.logsumexp(x.astype(np.float32), axis)
+    assert_same_bits(xe.logsumexp(x, axis), wanted)
+    out = np.zeros(np.shape(wanted), np.float32)
+    assert xe.logsumexp(x, axis, out=out) is out
+    assert_same_bits(out, wanted)
+    with pytest.raises(TypeError, match="out has dtype"):
+        xe.logsumexp(x, axis, out=np.zeros(np.shape(wanted), half))

@@ -31,15 +31,16 @@ from .arguments import (
     PER_ROW,
     PROBABILITIES,
     WEIGHTS,
+    may_be_negative,
     resolved,
 )
 from .functions import FLOATS, PAIRS
-from .table import FITS, HESSIANS, LOSSES, MEASURES, NORMALISERS
+from .table import FITS, HESSIANS, LOSSES, MEASURES, NORMALISERS, POINTWISE
 
 FORMS = tuple(form for loss in LOSSES for form in loss.forms)
 CASES = tuple((form, case) for form in FORMS for case in form.cases)
 FUNCTIONS = {function.name: function for function in (
-    *NORMALISERS, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *HESSIANS,
+    *NORMALISERS, *POINTWISE, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *HESSIANS,
     *MEASURES, *FITS)}
 # Of each name in docs/accuracy.md, the form and its options.
 ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
@@ -71,10 +72,12 @@ __all__ = [
     "PER_CLASS",
     "PER_ELEMENT",
     "PER_ROW",
+    "POINTWISE",
     "PROBABILITIES",
     "WEIGHTS",
     "draws",
     "exact",
+    "may_be_negative",
     "resolved",
     "taking",
 ]

@@ -15,6 +15,11 @@ PER_CLASS, PER_ROW, PER_ELEMENT = "per class", "per row", "per element"
 WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT)
 
 
+def may_be_negative(option, kind):
+    """Weights of rows and of elements have any sign; those of classes and of the positive class have not."""
+    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight")
+
+
 def normalised(rng, rows, classes):
     p = rng.uniform(0.1, 1, (rows, classes))
     return p / p.sum(axis=1, keepdims=True)
@@ -79,8 +84,10 @@ OPTIONS = {
     "reduction": Option("sum", bad_values=("batch_mean", "exp_mean", "Mean", "", None, 0)),
     "scale_by_temperature": Option(False, values=(True, False)),
     "log_target": Option(True, values=(True, False)),
+    # Of float64; what else a half dtype takes is in losses/test_normalisers.py.
+    "dtype": Option(np.float64, bad_types=(np.float32, np.float16, np.int64, "nonsense", 7, object())),
     "keepdims": Option(True, values=(True, False)),
-    "axis": Option(-1, bad_types=((0,), (0, 1), 1.0, "1", [1])),
+    "axis": Option(-1, bad_types=(1.0, "1", [1])),
     # An array in place of each of these kinds; PER_ELEMENT in the losses of elements.
     "weight": Option(PER_CLASS),
     "sample_weight": Option(PER_ROW),

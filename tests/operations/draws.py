@@ -7,19 +7,19 @@ from .arguments import PER_CLASS, PER_ROW
 
 ROWS, CLASSES = 12, 9
 WEIGHT = [0.5, 1.0, 2.0, 0.0, 0.25, 3.0, 1e-3, 1e3, 0.1]
-SAMPLE_WEIGHT = [1.0, 0.5, 0.0, 2.0, 0.3, 1e-3, 7.0, 1.0, 1.0, 0.0, 0.1, 5.0]
+SAMPLE_WEIGHT = [1.0, -0.5, 0.0, 2.0, 0.3, -1e-3, 7.0, -1.0, 1.0, 0.0, 0.1, 5.0]
 
 
 def weights_of(name, kind):
     """What stands for a kind of weights in the option of this name."""
     if kind == PER_CLASS:
         return WEIGHT
-    return SAMPLE_WEIGHT if kind == PER_ROW else of_elements(1 if name == "weight" else 2)
+    return SAMPLE_WEIGHT if kind == PER_ROW else of_elements(1, -2) if name == "weight" else of_elements(2, 0)
 
 
-def of_elements(seed):
+def of_elements(seed, low):
     """A weight per element, some of them 0; the same in every run."""
-    w = np.random.default_rng(seed).uniform(0, 3, (ROWS, CLASSES)).astype(np.float32)
+    w = np.random.default_rng(seed).uniform(low, 3, (ROWS, CLASSES)).astype(np.float32)
     w[:, 4] = 0
     return w
 

@@ -21,18 +21,22 @@ EVERY_WEIGHT = {"weight": PER_ELEMENT, "pos_weight": PER_ELEMENT}
 NO_TARGET = ("alpha", "weight", "ignore_index", "label_smoothing", "z_loss")  # what distillation refuses without one
 INDEX_CASES = {"weight": {"weight": PER_CLASS}, "sample_weight": {"sample_weight": PER_ROW},
                "ignore_index": {"ignore_index": 4}, "ignore_none": {"ignore_index": None}}
+TEMPERATURE_CASES = {"cold": {"temperature": 1 / 3}, "hot": {"temperature": 7.0},
+                     "temperature_everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 0.25,
+                                                "temperature": 0.7}}
 Z_LOSS_CASES = {"z_loss": {"z_loss": 0.25},
                 "weight_smoothing_z_loss": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 1e-4}}
 
 CROSS_ENTROPY = Loss(
     "cross_entropy",
-    "logits, target, *, axis=None, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
+    "logits, target, *, axis=None, temperature=1.0, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
     "sample_weight=None, reduction='mean', denominator=None",
     Form(
         arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
         cases={**INDEX_CASES, "label_smoothing": {"label_smoothing": 0.1},
                "label_smoothing_1": {"label_smoothing": 1.0},
-               "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3}, **Z_LOSS_CASES,
+               "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3},
+               **Z_LOSS_CASES, **TEMPERATURE_CASES,
                "everything": {**BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05}},
         golden={},  # contract/golden.py has its own arrays for class indices
         accuracy={"cross_entropy": {}, "cross_entropy smoothed": {**BOTH_WEIGHTS, "label_smoothing": 0.1}},
@@ -42,9 +46,11 @@ CROSS_ENTROPY = Loss(
         "probabilities", arrays={"logits": LOGITS, "target": PROBABILITIES}, draw=draws.probabilities,
         lacks=("ignore_index",),
         cases={"weight": {"weight": PER_CLASS}, "smoothing": {"label_smoothing": 0.1}, **Z_LOSS_CASES,
+               **TEMPERATURE_CASES,
                "sample_weight": {"sample_weight": PER_ROW}, "everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3}},
         golden={"cross_entropy": {}, "cross_entropy options": {**BOTH_WEIGHTS, "label_smoothing": 0.125},
-                "cross_entropy z_loss": {**BOTH_WEIGHTS, "z_loss": 0.25}},
+                "cross_entropy z_loss": {**BOTH_WEIGHTS, "z_loss": 0.25},
+                "cross_entropy temperature": {**BOTH_WEIGHTS, "label_smoothing": 0.125, "temperature": 0.7}},
         accuracy={"cross_entropy probabilities": {}},
     ),
     exact=exact.cross_entropy,
@@ -166,8 +172,8 @@ LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, BINARY
           BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
 
 NORMALISERS = (
-    Function("softmax", "x, axis=-1, *, temperature=1.0, out=None", x=LOGITS),
-    Function("log_softmax", "x, axis=-1, *, temperature=1.0, out=None", x=LOGITS),
+    Function("softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),
+    Function("log_softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),
     Function("logsumexp", "x, axis=-1, *, keepdims=False, out=None", x=LOGITS),
     Function("softmax_backward", "grad_output, probs, axis=-1, *, temperature=1.0, out=None",
              grad_output=PER_ELEMENT, probs=PROBABILITIES),
@@ -175,6 +181,12 @@ NORMALISERS = (
              grad_output=PER_ELEMENT, log_probs=LOG_PROBABILITIES),
     Function("logsumexp_backward", "grad_output, x, axis=-1, *, keepdims=False, out=None",
              grad_output=PER_ROW, x=LOGITS),
+)
+
+# Of each element.
+POINTWISE = (
+    Function("sigmoid", "x, *, out=None", x=LOGITS),
+    Function("log_sigmoid", "x, *, out=None", x=LOGITS),
 )
 
 # What is neither a loss nor returns an array.

@@ -66,7 +66,8 @@ def exact(array):
 # ---- Cross-entropy ---------------------------------------------------------------------------------------------------
 
 
-def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, z_loss=0.0):
+def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, z_loss=0.0,
+                 temperature=1.0):
     """Per row: (a, b, v * w[y], v * z), with a the coefficient of -log p[y] alone, b (C,) the smoothing part of each
     class, and v * z that of logsumexp**2; None for an ignored row. With class probabilities, an (N, C) target, b is all
     there is of a: (0, b, v, v * z)."""
@@ -113,7 +114,7 @@ def cross_entropy_rows(logits, target, **options):
         losses[i] = ZERO
         if not is_read(entry):
             continue
-        row = Row(logits[i])
+        row = Row(logits[i], options.get("temperature", 1.0))
         log_p = row.log_softmax()
         losses[i] = dot(entry[0], -log_p[class_of(target, i)])
         if entry[1]:
@@ -145,15 +146,16 @@ def scales(n, c, target, reduction, grad_output=1.0, mean_denominator=None, **op
 
 
 def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
-    """(gradient, scale): the exact (N, C) gradient (A - b_c) p_c - b_c (1 - p_c) and the larger of its two terms,
+    """(gradient, scale): the exact (N, C) gradient ((A - b_c) p_c - b_c (1 - p_c)) / T and the larger of its two terms,
     at which a result's spacing is measured. A has 2 v z logsumexp in it."""
     n, c = logits.shape
-    factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options)
+    t = options.get("temperature", 1.0)
+    factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options) / mpf(float(t))
     grad, scale = np.full((n, c), ZERO, dtype=object), np.full((n, c), ZERO, dtype=object)
     for i, entry in enumerate(coefficients(n, c, target, **options)):
         if not factor[i] or not is_read(entry):
             continue
-        row, y = Row(logits[i]), class_of(target, i)
+        row, y = Row(logits[i], t), class_of(target, i)
         p, q = row.softmax(), row.one_minus_softmax()
         b = [s * factor[i] for s in entry[1]] if entry[1] else [ZERO] * c
         b[y] += entry[0] * factor[i]

@@ -1,6 +1,7 @@
 """Exact references of the binary losses. Everything is elementwise: arrays of one shape in, object arrays out.
 
-The gradient of either loss is the difference of two terms of one sign, at the larger of which it is measured.
+The gradient of either loss is the difference of two terms of one sign, the weight's, at the larger of which it is
+measured.
 """
 
 import mpmath
@@ -32,7 +33,7 @@ def binary_cross_entropy(probs, target, weight=None, log_floor=-100.0):
         log_q = max(mpmath.log1p(-p) if p < 1 else -mp.inf, floor)
         loss = dot(w, dot(y, -log_p) + dot(1 - y, -log_q))
         below, above = dot(w, quotient(1 - y, 1 - p)), dot(w, quotient(y, p))
-        return loss, below - above, max(below, above)
+        return loss, below - above, max(abs(below), abs(above))
 
     return elementwise(one, probs, target, weight)
 
@@ -49,7 +50,7 @@ def binary_cross_entropy_with_logits(logits, target, weight=None, pos_weight=Non
         y, rest = y * (1 - e) + e / 2, (1 - y) * (1 - e) + e / 2
         loss = dot(w, dot(pw * y, softplus(-x)) + dot(rest, softplus(x)))
         up, down = w * rest * sigmoid(x), w * pw * y * sigmoid(-x)
-        return loss, up - down, max(up, down)
+        return loss, up - down, max(abs(up), abs(down))
 
     return elementwise(one, logits, target, weight, pos_weight)
 

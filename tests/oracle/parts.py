@@ -40,7 +40,7 @@ def value(parts, reduction, denominator=None):
         if not divisor:
             return mp.nan, mp.nan
         total += mp.fsum(part.losses.ravel()) / divisor
-        scale += mp.fsum(part.loss_scales.ravel()) / divisor
+        scale += mp.fsum(part.loss_scales.ravel()) / abs(divisor)
     return total, scale
 
 

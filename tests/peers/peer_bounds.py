@@ -178,8 +178,9 @@ def row_loss(case):
         scale = b * np.expand_dims(f * v, axis)
         return Bounds(*value, promise(scale, dtype), 4 * U * (case.first.size + 16) * scale)
     if case.function in ("cross_entropy", "perplexity"):
-        value, scale, error = class_loss(case, *log_softmax(case.first, axis), b, v, d)
-        return Bounds(*value, promise(scale + error, dtype), error)
+        t = o.get("temperature", 1.)
+        value, scale, error = class_loss(case, *log_softmax(case.first, axis, t), b, v, d)
+        return Bounds(*value, promise((scale + error) / t, dtype), error / t)
     value, scale, error = divergence(case, v * kept, (v * kept).sum())
     if case.function == "kl_div_with_logits":
         return Bounds(*value, promise(scale + error, dtype), error)
@@ -278,7 +279,7 @@ def normaliser(case):
     m = wide(case.first).max(axis=axis, initial=-np.inf)
     tail = np.log(np.exp(wide(case.first) - np.expand_dims(m, axis)).sum(axis=axis))
     error = 4 * U * (np.abs(m) + np.abs(tail) + e.max(axis=axis, initial=0) / U)
-    own = ulp(np.abs(m + tail) + error, dtype) + (4 * ulp(tail, dtype) if dtype.itemsize > 2 else 0)
+    own = ulp(np.abs(m + tail) + error, loss_dtype(case)) + 4 * ulp(tail, loss_dtype(case))
     scale = p if case.upstream is None else p * np.expand_dims(np.abs(wide(case.upstream)), axis)
     return Bounds(own, error, promise(scale * (1 + e), dtype), scale * (e + 16 * U))
 

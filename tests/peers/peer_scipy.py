@@ -47,7 +47,7 @@ def information(case):
 def cross_entropy(case):
     o, axis, rows, v = options(case)
     x, y = wide(case.first), case.arrays["target"]
-    lp = x if case.function == "nll_loss" else special.log_softmax(x, axis)
+    lp = x if case.function == "nll_loss" else special.log_softmax(x / o.get("temperature", 1.0), axis)
     w = wide(o.get("weight", np.ones(x.shape[axis])))
     e, c = o.get("label_smoothing", 0.0), x.shape[axis]
     lp = np.moveaxis(lp, axis, -1)

@@ -35,6 +35,8 @@ def cross_entropy(case, x, y, *, kept=False):
     o = case.options
     weight = tensor(o["weight"]) if "weight" in o else None
     extra = {"ignore_index": o.get("ignore_index", -100)}
+    if case.function == "cross_entropy":
+        x = x / o.get("temperature", 1.0)
     if case.function != "nll_loss":
         extra["label_smoothing"] = o.get("label_smoothing", 0.0)
     if y.is_floating_point():

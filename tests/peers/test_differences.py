@@ -89,7 +89,7 @@ def test_target_range():
         xe.binary_cross_entropy_with_logits(np.array([0.5]), np.array([2.0]))
 
 
-def test_negative_weights():
+def test_negative_class_weights():
     w = np.array([-1.0, 1.0, 1.0])
     assert F.cross_entropy(torch.tensor(X), torch.tensor(Y), weight=torch.tensor(w), reduction="sum") < 0
     with pytest.raises(ValueError, match="weight"):
@@ -145,6 +145,8 @@ def test_half_precision_losses():
     loss, grad = xe.cross_entropy(x, Y, return_grad=True)
     assert loss.dtype == np.float32
     assert grad.dtype == np.float16
+    assert torch.logsumexp(torch.tensor(x), 1).dtype == torch.float16
+    assert xe.logsumexp(x).dtype == np.float32
 
 
 def test_target_dtypes():

@@ -13,6 +13,7 @@ import pytest
 from differential import check
 from peer_cases import draw, shrink
 
+NOT_OF_LOG_LOSS = {"weight", "label_smoothing", "temperature"}
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 # The share of each library in all cases, divided evenly among its functions.
 SHARES = {"torch": (0.60, peer_torch.SUPPORTED), "scipy": (0.22, peer_scipy.SUPPORTED), "jax": (0.06, peer_jax.JAX),
@@ -32,7 +33,7 @@ def wanted(peer, case):
             return False
         if case.function == "binary_cross_entropy":
             counts, hard = o.get("weight", 1.0), np.isin(y.astype(float), (0, 1)).all()
-        elif y.dtype.kind not in "iu" or set(o) & {"weight", "label_smoothing"} or x.shape[case.axis] == 1:
+        elif y.dtype.kind not in "iu" or set(o) & NOT_OF_LOG_LOSS or x.shape[case.axis] == 1:
             return False
         else:  # log_loss clips probabilities at 2e-16
             counts, hard = o.get("sample_weight", 1.0) * (y != o.get("ignore_index")), np.ptp(np.maximum(x, -1e9)) < 30

@@ -74,13 +74,13 @@ struct outlier {
 };
 
 // ---- Normalisers -------------------------------------------------------------------------------------------------
-// x: (.., C, ..) with C at `axis`; out: the shape of x. out may be x.
+// x: (.., C, ..) with C at `axis`; out: the shape of x, and its dtype, or float32 beside a half type. out may be x.
 
 // out = exp(x/T) / sum exp(x/T)
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
 // out = x/T - log sum exp(x/T)
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
-// out = log sum exp(x); out: the rows' shape
+// out = log sum exp(x); out: the rows' shape, the arithmetic dtype
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
 
 // out = p * (g - sum g p) / T, with p = softmax(x/T)
@@ -92,6 +92,14 @@ void log_softmax_backward(const view& grad_output, const view& log_probs, int ax
 // out = g * softmax(x); grad_output: the rows' shape (strides may be 0)
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& = {});
 
+// ---- Elements ----------------------------------------------------------------------------------------------------
+// out: the shape of x. out may be x.
+
+// out = 1 / (1 + exp(-x))
+void sigmoid(const view& x, const mutable_view& out, const execution& = {});
+// out = -log(1 + exp(-x))
+void log_sigmoid(const view& x, const mutable_view& out, const execution& = {});
+
 // ---- Losses of rows ----------------------------------------------------------------------------------------------
 
 // What the losses of rows share; each uses what applies to it.
@@ -101,8 +109,9 @@ struct row_loss_options {
   bool has_ignore_index = true;
   std::int64_t ignore_index = -100;
   double label_smoothing = 0;
-  double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x)^2 to the cross-entropy of each row that counts
-  view sample_weight;               // the rows' shape, >= 0 (strides may be 0); absent: ones
+  double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x/T)^2 to the cross-entropy of each row that counts
+  double temperature = 1;           // T of cross_entropy, whose logits are x/T; beside a divergence 1
+  view sample_weight;               // the rows' shape (strides may be 0); absent: ones
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
   view grad_output;                 // the rows' shape (strides may be 0); absent: ones

@@ -13,8 +13,8 @@
 //   tail                   sum_c exp((x_c - max)/T) without one instance of the maximum: p_argmax = 1 / (1 + tail)
 //   log_sum                log(1 + tail), so that -log p_c = (max - x_c)/T + log_sum
 //   p_c                    e_c inverse_max_term / (1 + tail)
-//   b_c, A                 the coefficient of -log p_c in a loss, and sum_c b_c; the gradient is A p_c - b_c. With a z-loss,
-//                          z logsumexp(x)^2, A has 2 z logsumexp(x) in it
+//   b_c, A                 the coefficient of -log p_c in a loss, and sum_c b_c; the gradient is (A p_c - b_c)/T. With a
+//                          z-loss, z logsumexp(x/T)^2, A has 2 z logsumexp(x/T) in it
 //   mass                   sum_c w_c q_c of class probabilities q; weighted_gap_to_max: sum_c w_c (max - x_c)
 //   factor, beta, gamma    of a gradient: e_c factor - w_c (beta + gamma q_c)
 //   s, t, m, d             softmax of the student and of the teacher, their mixture, and log(t_c / s_c)
@@ -147,7 +147,8 @@ struct alignas(64) hessian_rows {
 struct alignas(64) cross_entropy_rows {
   // Of the call.
   bool probabilities, smoothed, with_gradient, with_loss_lo;
-  double label_smoothing, z_loss, classes, weight_sum, weight_sum_lo, divisor;
+  double label_smoothing, z_loss, temperature, classes, weight_sum, weight_sum_lo, divisor;
+  inverse_temperature inverse;  // 1/T in float64, for the exponential of the target
   // Of each row, in.
   index count;
   double row_weight[batch_rows];  // v; 0: the row is not there
@@ -247,7 +248,7 @@ struct dtype_kernels {
   // Loss and gradient, tile by tile. Returns how many rows are done: all, or those before a tile with a class that does not
   // exist, or with a gradient of a size that cached exponentials are not made for.
   index (*few_class_cross_entropy)(few_class_rows&);
-  // q: nullptr, or class probabilities (with T = 1)
+  // q: nullptr, or class probabilities
   void (*write_softmax_gradient)(const source&, const row_statistics&, const source* q, const sink&, index block_begin,
                                  index block_end, const inverse_temperature&, const gradient_rows&);
   // The same from cached exponentials, with unbiased factors: reference and exponent are not read.
@@ -294,6 +295,7 @@ struct dtype_kernels {
   // n numbers `stride` bytes apart, from and to any dtype.
   void (*gather)(const char* from, index stride, dtype, index n, void* to);
   void (*scatter)(const void* from, index n, char* to, index stride, dtype);
+  map_kernel sigmoid, log_sigmoid;
   // vmath over contiguous arrays; exp_sum: exp(x + error), error a rounding error of x
   map_kernel exp, expm1, log, log1p, phi, phi_star;
   void (*exp_sum)(const void* x, const void* error, void* out, index n);

@@ -78,6 +78,8 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.scatter = [](const void* from, index n, char* to, index stride, dtype type) {
     scatter(static_cast<const T*>(from), 1, n, to, stride, type);
   };
+  k.sigmoid = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return sigmoid(v); }); };
+  k.log_sigmoid = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log_sigmoid(v); }); };
   k.exp = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return exp(v); }); };
   k.expm1 = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return expm1(v); }); };
   k.log = [](const void* x, void* out, index n) { map<T>(x, out, n, [](pack<T> v) { return log(v); }); };

@@ -59,7 +59,7 @@ double exp_mean(const double* losses, index rows, double denominator, const exec
 void compute(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
              const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, 1.0, grad);
+  row_plan plan = make_plan(logits, options.axis, options.temperature, grad);
   const index rows = plan.rows;
   const bool exponential = options.reduction == reduction_kind::exp_mean;
   // Blocks of rows are units of work: there must be some for each thread.

@@ -21,7 +21,14 @@ template <class F> void for_each_class_block(const row_plan& plan, const executi
 cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets& y, const upstream& u,
                                        const row_loss_options& options, const view& probabilities, double share,
                                        const execution& e)
-    : plan_(plan), logits_(logits), y_(y), upstream_(u), options_(options), share_(share), smoothed_(y.smoothed()) {
+    : plan_(plan),
+      logits_(logits),
+      y_(y),
+      upstream_(u),
+      options_(options),
+      share_(share),
+      smoothed_(y.smoothed()),
+      inverse_(kernels(dtype::float64).inverse_temperature_of(options.temperature)) {
   if (probabilities.data != nullptr) probabilities_ = plan.read(probabilities, options.axis, 1.0, false);
   if (!needs_argmax()) return;
   plan.with_sums = true;
@@ -142,6 +149,8 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   r.with_loss_lo = with_loss_lo;
   r.label_smoothing = options_.label_smoothing;
   r.z_loss = options_.z_loss;
+  r.temperature = options_.temperature;
+  r.inverse = inverse_;
   r.classes = static_cast<double>(plan_.classes);
   r.weight_sum = rounded(weight_sum_);
   r.weight_sum_lo = weight_sum_.lo - (r.weight_sum - weight_sum_.hi);
@@ -159,6 +168,10 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
     if (r.class_weight[i] == 0) state.y()[i] = targets::ignored;
   kernels().cross_entropy(x.statistics, r);
   if (!plan_.writes()) return;
+  // A factor beyond the range, by a tiny T, would be infinite beside terms that are 0.
+  constexpr double most = 0x1p238;
+  if (r.temperature != 1 && plan_.type == dtype::float32)
+    for (index i = 0; i < batch.count; ++i) r.gradient.factor[i] = std::clamp(r.gradient.factor[i], -most, most);
   r.gradient.weight = weight_;
   r.gradient.with_beta = needs_argmax();
   r.gradient.with_gamma = r.probabilities;

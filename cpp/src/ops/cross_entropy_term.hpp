@@ -66,6 +66,7 @@ class cross_entropy_term {
   const row_loss_options& options_;
   double share_;
   bool smoothed_;                        // as the targets are
+  inverse_temperature inverse_;          // in float64
   double_double<double> weight_sum_{};
   const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
   line_memory packed_weight_;            // where they were not

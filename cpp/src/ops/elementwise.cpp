@@ -12,51 +12,12 @@
 #include "core/parallel.hpp"
 #include "core/streaming.hpp"
 #include "ops/information.hpp"
+#include "rows/element_array.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_plan.hpp"
 
 namespace crossent {
 namespace {
-
-constexpr index block_elements = 1024;
-
-// The elements of an array in C order; data == nullptr: none are given.
-struct element_array {
-  char* data = nullptr;
-  dtype type = dtype::float32;
-  row_layout positions;
-
-  element_array() = default;
-  template <class View>
-  explicit element_array(const View& v)
-      : data(static_cast<char*>(const_cast<void*>(v.data))), type(v.type), positions(v.ndim, v.shape, v.strides, -1) {}
-
-  // Where n elements lie, if they lie as the kernels want them.
-  char* direct(index first, index n, dtype wanted) const {
-    char* at = nullptr;
-    if (type != wanted) return at;
-    positions.for_each_strided_run(first, n, [&](index offset, index length, index stride) {
-      if (length == n && (stride == item_size(type) || n == 1)) at = data + offset;
-    });
-    return at;
-  }
-  const void* read(index first, index n, dtype wanted, char* buffer) const {
-    if (data == nullptr) return nullptr;
-    if (const char* at = direct(first, n, wanted)) return at;
-    char* to = buffer;
-    positions.for_each_strided_run(first, n, [&](index offset, index length, index stride) {
-      kernels(wanted).gather(data + offset, stride, type, length, to);
-      to += length * item_size(wanted);
-    });
-    return buffer;
-  }
-  void write(index first, index n, dtype from_type, const char* buffer) const {
-    positions.for_each_strided_run(first, n, [&](index offset, index length, index stride) {
-      kernels(from_type).scatter(buffer, length, data + offset, stride, type);
-      buffer += length * item_size(from_type);
-    });
-  }
-};
 
 struct alignas(64) element_buffers {
   char input[element_block::arrays][block_elements * 8];
@@ -179,8 +140,11 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
 outlier first_outside(const view& x, double low, double high, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
-  if (type == dtype::float32)
-    high = std::min<double>(high, std::numeric_limits<float>::max());   // or it would be infinite there
+  if (type == dtype::float32) {   // or they would be infinite there
+    constexpr double most = std::numeric_limits<float>::max();
+    low = std::max(low, -most);
+    high = std::min(high, most);
+  }
   const element_array array(x);
   const index count = array.positions.rows(), blocks = (count + block_elements - 1) / block_elements;
   constexpr index none = std::numeric_limits<index>::max();

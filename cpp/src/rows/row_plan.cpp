@@ -28,7 +28,7 @@ row_plan make_plan(const view& x, int axis, double temperature, const mutable_vi
                                                                       : few_classes);
   if (out.data == nullptr) return plan;
   plan.out = row_array(out, axis);
-  plan.stream = out.data != x.data && plan.rows * plan.classes * item_size(x.type) > streamed_bytes;
+  plan.stream = out.data != x.data && plan.rows * plan.classes * item_size(out.type) > streamed_bytes;
   return plan;
 }
 

@@ -1,10 +1,10 @@
 // Losses in -log p of rows, eight to a pack, in float64.
 //
-// A loss is sum_c b_c (-log p_c), with -log p_c = (max - x_c) + log(1 + tail), and may have z logsumexp^2 beside it. It comes
+// A loss is sum_c b_c (-log p_c), with -log p_c = (max - x_c)/T + log(1 + tail), and may have z logsumexp^2 beside it. It comes
 // to a value, and to the coefficients b_c and A, which is sum b, and 2 z logsumexp more with the other term. From these its
-// gradient follows, with u = exp(x_c - max):
+// gradient follows, with u = exp((x_c - max)/T):
 //
-//   A p_c - b_c = ((A - b_c) u - b_c ((1 - u) + tail)) / (1 + tail)
+//   T gradient_c = A p_c - b_c = ((A - b_c) u - b_c ((1 - u) + tail)) / (1 + tail)
 //
 // so that 1 - p of a confident class comes from the tail and is never a difference. A loss gives `loss_value` and
 // `coefficients`.
@@ -40,13 +40,17 @@ template <> struct division<doubles> {
   CROSSENT_INLINE_MEMBER explicit division(doubles by) : inverse(set1(1.0) / by) {}
   CROSSENT_INLINE_MEMBER doubles operator()(doubles x) const { return x * inverse; }
 };
-// exp(x - max), 0 for x = -inf. The difference of floats errs by 2^-53 of 104 at most, unless nothing is left of the
-// exponential.
-template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max) {
+// exp((x - max)/T), 0 for x = -inf. The difference of floats and its quotient err by 2^-52 of 104 at most, unless nothing is
+// left of the exponential.
+template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max, const inverse_temperature& t) {
   const doubles zero = set1(0.0);
-  const doubles u = std::is_same_v<N, doubles>
-                        ? short_exp_scaled(at_least(x - max, lowest_exponent(zero)), zero, magic_of(zero))
-                        : exp_of(exp_argument_of(x, max, inverse_temperature{}, zero));
+  doubles u;
+  if constexpr (std::is_same_v<N, doubles>) {
+    const doubles d = t.is_one ? x - max : (x - max) * set1(t.hi);
+    u = short_exp_scaled(at_least(d, lowest_exponent(zero)), zero, magic_of(zero));
+  } else {
+    u = exp_of(exp_argument_of(x, max, t, zero));
+  }
   return select(x != set1(-constants<double>::infinity), u, zero);
 }
 
@@ -81,12 +85,21 @@ template <class N> struct row_tail {
 
 // 1 - s, s / C and sum w of a smoothing s.
 template <class N> struct smoothing {
-  N keep, each, weight_sum;
+  N keep, each, weight_sum, temperature;
+  bool is_one;  // the temperature
 
   CROSSENT_INLINE_MEMBER explicit smoothing(const cross_entropy_rows& r)
       : keep(number<N>(set1(1.0)) + number<N>(set1(-r.label_smoothing))),
         each(number<N>(set1(r.label_smoothing)) / number<N>(set1(r.classes))),
-        weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))) {}
+        weight_sum(number<N>(set1(r.weight_sum), set1(r.weight_sum_lo))),
+        temperature(number<N>(set1(r.temperature))),
+        is_one(r.temperature == 1) {}
+  // x/T, infinite where x is.
+  CROSSENT_INLINE_MEMBER N over_temperature(N x) const {
+    if (is_one) return x;
+    const mask<double> is_finite = absolute(first_part(x)) < set1(constants<double>::infinity);
+    return select(is_finite, x / temperature, x);
+  }
 };
 
 // v (sum b (-log p) + z logsumexp^2), from the weighted gaps to the maximum and the coefficients of log_sum.
@@ -96,14 +109,14 @@ CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entro
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
   if constexpr (probabilities) {
-    loss = times(s.keep, of(r.target_gap_to_max) + times(of(r.mass), log_sum));
+    loss = times(s.keep, s.over_temperature(of(r.target_gap_to_max)) + times(of(r.mass), log_sum));
   } else {
     const N gap = of(statistics.max) + number<N>(-load<double>(r.target + i));
-    loss = times(s.keep * of(r.class_weight), gap + log_sum);
+    loss = times(s.keep * of(r.class_weight), s.over_temperature(gap) + log_sum);
   }
-  if (r.smoothed) loss = loss + s.each * (of(r.weighted_gap_to_max) + s.weight_sum * log_sum);
+  if (r.smoothed) loss = loss + s.each * (s.over_temperature(of(r.weighted_gap_to_max)) + s.weight_sum * log_sum);
   if (r.z_loss != 0) {
-    const N lse = of(statistics.max) + log_sum;
+    const N lse = s.over_temperature(of(statistics.max)) + log_sum;
     loss = loss + number<N>(set1(r.z_loss)) * (lse * lse);
   }
   return times(of(r.row_weight), loss);
@@ -140,7 +153,8 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
   }
   c.of_p = c.sum;
   if (r.z_loss != 0) {
-    const N twice_z = number<N>(set1(2 * r.z_loss)), slope = twice_z * (of(statistics.max) + log_sum_of(row.tail));
+    const N twice_z = number<N>(set1(2 * r.z_loss)),
+            slope = twice_z * (s.over_temperature(of(statistics.max)) + log_sum_of(row.tail));
     c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny)));
     if constexpr (!probabilities) c.target.others = c.target.others + slope;
     c.max.others = c.max.others + slope;
@@ -174,7 +188,7 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
   const smoothing<doubles> s_rounded(r);
-  const division<N> by_divisor(number<N>(set1(r.divisor)));
+  const division<N> by_divisor(number<N>(set1(r.divisor)) * number<N>(set1(r.temperature)));
   // The three products and sums of a loss without smoothing may be rounded one by one.
   const bool round_loss = !(r.smoothed || r.z_loss != 0 || r.with_loss_lo);
   const auto loss_of = [&](index i, N tail) CROSSENT_INLINE_LAMBDA {
@@ -210,7 +224,7 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
       store_row(r.gradient.gamma, one_number(scale * s.keep));
       store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
     } else {
-      const N u = number<N>(exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i)));
+      const N u = number<N>(exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i), r.inverse));
       store_entry(r.gradient.target_gradient, entry(c.target, u, tail), c.target, u);
       if (r.smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
     }

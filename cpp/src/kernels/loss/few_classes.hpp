@@ -139,7 +139,7 @@ template <class T> struct few_class_row {
   // Of the terms, and the entry of the target.
   CROSSENT_INLINE_MEMBER void gradient(N scale, doubles& factor, doubles& of_target) const {
     const division<N> by_sum(one + tail.tail);
-    const N u = number<N>(exp_below_max<N>(target, max));
+    const N u = number<N>(exp_below_max<N>(target, max, inverse_temperature{}));
     const class_coefficients<N> c{one, number<N>(set1(-0.0))};  // others: 0 (0 - 1), as in coefficients_of
     of_target = tail.add_tiny(one_number(by_sum(entry(c, u, tail.tail)) * scale), -one, scale);
     factor = one_number(scale * by_sum(inverse_max_term));

@@ -109,11 +109,13 @@ void write_softmax_gradient(const source& s, const row_statistics& statistics, c
       return [=](pack<T> x) CROSSENT_INLINE_WIDE { return term(x - reference); };
     };
   };
-  const auto one = at(std::integral_constant<temperature, temperature::one>{});
-  if (q != nullptr) write_gradient_of<T, true, 2>({s, *q}, to, begin, end, p, one);
-  else if (p.with_beta) write_gradient_of<T, true, 1>({s}, to, begin, end, p, one);
-  else if (t.is_one) write_gradient_of<T, false, 1>({s}, to, begin, end, p, one);
-  else write_gradient_of<T, false, 1>({s}, to, begin, end, p, at(std::integral_constant<temperature, temperature::any>{}));
+  const auto write = [&](auto terms) CROSSENT_INLINE_WIDE {
+    if (q != nullptr) write_gradient_of<T, true, 2>({s, *q}, to, begin, end, p, terms);
+    else if (p.with_beta) write_gradient_of<T, true, 1>({s}, to, begin, end, p, terms);
+    else write_gradient_of<T, false, 1>({s}, to, begin, end, p, terms);
+  };
+  if (t.is_one) write(at(std::integral_constant<temperature, temperature::one>{}));
+  else write(at(std::integral_constant<temperature, temperature::any>{}));
 }
 
 template <class T>

@@ -32,5 +32,15 @@ CROSSENT_INLINE pack<float> log1p_of(pack<float> e) {
 // A polynomial would have 22 coefficients.
 CROSSENT_INLINE pack<double> log1p_of(pack<double> e) { return log1p(e); }
 
+// Where e may be subnormal, 1 + e is 1 and it is rounded once.
+template <class T> CROSSENT_INLINE pack<T> sigmoid(pack<T> x) {
+  const pack<T> one = set1<T>(1), e = unscale(exp_minus_absolute(x));
+  return select(set1<T>(0) < x, one, e) / (one + e);
+}
+template <class T> CROSSENT_INLINE pack<T> log_sigmoid(pack<T> x) {
+  const pack<T> zero = set1<T>(0);
+  return select(x < zero, x, zero) - log1p_of(unscale(exp_minus_absolute(x)));
+}
+
 }  // namespace
 }  // namespace crossent

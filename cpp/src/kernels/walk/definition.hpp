@@ -38,7 +38,12 @@ template <class T, temperature how> struct exponential {
         lowest(lowest_exponent(exponent)),
         inverse_hi(set1(static_cast<T>(s.hi))),
         inverse_lo(set1(static_cast<T>(s.lo))) {
-    if (how != temperature::one) lowest = at_least(lowest / inverse_hi, set1(-constants<T>::largest));
+    if (how == temperature::one) return;
+    lowest = at_least(lowest / inverse_hi, set1(-constants<T>::largest));
+    if (static_cast<T>(s.hi) != 0) return;
+    // Every x/T is 0, which no x is low enough to take out of an exponent below the range.
+    magic = magic_of(at_least(exponent, set1(static_cast<T>(-constants<T>::exponent_bias))));
+    lowest = set1(-constants<T>::largest);
   }
   // exp(x/T + error)
   CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> error) const {
