@@ -1,0 +1,178 @@
+"""The functions of `torch.nn.functional` that crossent has, with their signatures."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from ._eager import loss_value, normalised, plain
+from ._losses import LOSSES
+from ._operators import operator
+from ._tensors import FLOATING
+
+Tensor = torch.Tensor
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    inplace: bool = False,
+) -> Tensor:
+    reduction = _reduction(size_average, reduce, reduction)
+    return _loss("cross_entropy", inplace, input, target, weight, ignore_index, label_smoothing, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = _reduction(size_average, reduce, reduction)
+    return _loss("nll_loss", False, input, target, weight, ignore_index, reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    return _loss("binary_cross_entropy", False, input, target, weight, _reduction(size_average, reduce, reduction))
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+    *,
+    inplace: bool = False,
+) -> Tensor:
+    reduction = _reduction(size_average, reduce, reduction)
+    return _loss("binary_cross_entropy_with_logits", inplace, input, target, weight, pos_weight, reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    reduction = _reduction(size_average, reduce, reduction)
+    if input.shape != target.shape:
+        input, target = torch.broadcast_tensors(input, target)
+    return _loss("kl_div", False, input, target, log_target, reduction)
+
+
+def distillation_loss(
+    input: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor | None = None,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+    alpha: float | None = None,
+    scale_by_temperature: bool = True,
+    divergence: str = "forward",
+    beta: float = 0.5,
+    reduction: str = "mean",
+    inplace: bool = False,
+) -> Tensor:
+    return _loss(
+        "distillation_loss", inplace, input, teacher_logits, target, weight, ignore_index, label_smoothing,
+        temperature, alpha, scale_by_temperature, divergence, beta, reduction,
+    )  # fmt: skip
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    return _normaliser("softmax", input, dim, dtype, _stacklevel)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
+
+
+def _loss(name: str, inplace: bool, *arguments: Any) -> Tensor:
+    loss = LOSSES[name]
+    tensors = arguments[: loss.tensors]
+    _check("input", tensors[0])
+    for label, x in zip(("target", *loss.options), tensors[1:], strict=False):
+        if x is not None:
+            _check_elsewhere(label, x)
+    for label, x in zip(loss.options, tensors[2:], strict=False):
+        if x is not None and x.requires_grad:
+            raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
+    if plain(*tensors):
+        if inplace and tensors[0].is_leaf and tensors[0].requires_grad:
+            raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
+        return loss_value(loss, inplace, *arguments)
+    # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist.
+    once = torch.compiler.is_compiling() and torch.is_grad_enabled() and tensors[0].requires_grad
+    if once and arguments[-1] != "none" and tensors[0].dtype is not torch.float16:
+        return operator(f"{name}_and_gradient", *arguments)[0]  # type: ignore[no-any-return]
+    return operator(name, *arguments)  # type: ignore[no-any-return]
+
+
+def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int) -> Tensor:
+    if dim is None:
+        warnings.warn(f"{name} without dim is deprecated: pass dim=", stacklevel=stacklevel)
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    if dtype is not None:
+        x = x.to(dtype)
+    _check("input", x)
+    if x.ndim == 0:
+        return _normaliser(name, x.reshape(1), dim, None, stacklevel).reshape(())
+    return normalised(name, x, dim) if plain(x) else operator(name, x, dim)
+
+
+def _check(name: str, x: Tensor) -> None:
+    _check_elsewhere(name, x)
+    if x.dtype not in FLOATING:
+        raise TypeError(f"{name} has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
+
+
+def _check_elsewhere(name: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} is a {type(x).__name__}: expected a tensor")
+    if x.device.type != "cpu":
+        raise ValueError(f"{name} is on {x.device}: crossent computes on the CPU alone")
+    if x.layout is not torch.strided:
+        raise TypeError(f"{name} has the layout {x.layout}: expected a dense tensor")
+
+
+def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """`reduction`, unless one of PyTorch's deprecated arguments is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        reduction = "none"
+    else:
+        reduction = "sum" if size_average is False else "mean"
+    warnings.warn(f"size_average and reduce are deprecated: pass reduction={reduction!r}", stacklevel=3)
+    return reduction
