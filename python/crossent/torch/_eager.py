@@ -3,70 +3,75 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import is_grad_enabled
+from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import Function
+from torch.compiler import is_compiling
 
 import crossent as xe
 
 from ._derivatives import for_target, through_log_softmax, through_softmax
 from ._losses import Loss
 from ._operators import operator
-from ._tensors import call, tensor
+from ._tensors import array, limited, loss_tensor, tensor
 
 Tensor = torch.Tensor
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
+def plain(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether these are ordinary tensors on the CPU, and nothing but autograd looks at what happens to them."""
+    if is_compiling() or _are_functorch_transforms_active() or _len_torch_dispatch_stack():
+        return False
+    for x in tensors:  # noqa: SIM110  # a generator takes longer
+        if x is not None and (type(x) not in PLAIN or not x.is_cpu):
+            return False
+    return True
+
+
 def seen(grad: Tensor) -> bool:
     """Whether the backward pass is itself differentiated, or many are done at once (`is_grads_batched`)."""
-    return torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad)
+    return is_grad_enabled() or is_legacy_batchedtensor(grad)
 
 
-def plain(*tensors: Tensor | None) -> bool:
-    """Whether nothing but autograd looks at the operations on these tensors."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-    ) and all(type(x) in PLAIN for x in tensors if x is not None)
-
-
-def loss_value(loss: Loss, inplace: bool, *arguments: Any) -> Tensor:
-    x, target = arguments[:2]
-    if torch.is_grad_enabled() and (x.requires_grad or target.requires_grad):
-        return apply_loss(loss, inplace, *arguments)  # type: ignore[no-any-return]
-    return tensor(loss.value(*arguments))
+def loss_value(loss: Loss, inplace: bool, tensors: Sequence[Any], options: Sequence[Any]) -> Tensor:
+    if is_grad_enabled() and (tensors[0].requires_grad or tensors[1].requires_grad):
+        return apply_loss((loss, options, inplace), *tensors)  # type: ignore[no-any-return]
+    return loss_tensor(loss.value(tensors, options))
 
 
 class LossFunction(Function):
     """Keeps the gradient for one backward pass. The tensors that it needs to compute it again are saved."""
 
     @staticmethod
-    def forward(ctx: Any, loss: Loss, inplace: bool, *arguments: Any) -> Tensor:  # type: ignore[override]
-        x = arguments[0]
-        ctx.loss, ctx.inplace, ctx.kept = loss, inplace, None
-        ctx.save_for_backward(*arguments[: loss.tensors])
-        ctx.options = arguments[loss.tensors :]
+    def forward(ctx: Any, settings: tuple[Loss, Sequence[Any], bool], *tensors: Any) -> Tensor:  # type: ignore[override]
+        ctx.loss, ctx.options, ctx.inplace = loss, options, inplace = settings
+        ctx.save_for_backward(*tensors)
+        x = tensors[0]
         # A float16 gradient would lose what the upstream gradient, which scales it, is there for.
-        if inplace or not x.requires_grad or arguments[-1] == "none" or x.dtype is torch.float16:
-            return tensor(loss.value(*arguments))
-        value, gradient = loss.value(*arguments, return_grad=True)
+        if inplace or not x.requires_grad or options[-1] == "none" or x.dtype is torch.float16:
+            ctx.kept = None
+            return loss_tensor(loss.value(tensors, options))
+        value, gradient = loss.value(tensors, options, return_grad=True)
         ctx.kept = tensor(gradient)
-        return tensor(value)
+        return loss_tensor(value)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        loss, kept, needed = ctx.loss, ctx.kept, ctx.needs_input_grad
+        kept, ctx.kept = ctx.kept, None  # it belongs to whoever receives it
+        needed = ctx.needs_input_grad
         results: list[Any] = [None] * len(needed)
-        ctx.kept = None  # it belongs to whoever receives it
         if kept is not None and not seen(grad) and scaled(kept, grad):
-            results[2] = kept
-        elif needed[2]:
-            results[2] = gradient(ctx, grad)
-        if needed[3]:
-            results[3] = for_target(loss, grad, (*ctx.saved_tensors, *ctx.options))
+            results[1] = kept
+        elif needed[1]:
+            results[1] = gradient(ctx, grad)
+        if needed[2]:
+            results[2] = for_target(ctx.loss, grad, (*ctx.saved_tensors, *ctx.options))
         return tuple(results)
 
 
@@ -86,29 +91,29 @@ def scaled(gradient: Tensor, factor: Tensor) -> bool:
 
 
 def gradient(ctx: Any, grad: Tensor) -> Tensor:
-    arguments = (*ctx.saved_tensors, *ctx.options)
+    tensors, options = ctx.saved_tensors, ctx.options
+    if ctx.inplace and is_grad_enabled():
+        raise RuntimeError("inplace=True: the gradient takes the memory of input, and has no derivative")
     if seen(grad):
-        if ctx.inplace:
-            raise RuntimeError("inplace=True: the gradient takes the memory of input, and has no derivative")
-        return operator(f"{ctx.loss.name}_backward", grad, *arguments)  # type: ignore[no-any-return]
+        return operator(f"{ctx.loss.name}_backward", grad, *tensors, *options)  # type: ignore[no-any-return]
     if not ctx.inplace:
-        return tensor(ctx.loss.gradient(grad, *arguments))
-    x = arguments[0].detach()
-    ctx.loss.gradient(grad, *arguments, out=x)
+        return tensor(ctx.loss.gradient(grad, tensors, options))
+    x = tensors[0].detach()
+    ctx.loss.gradient(grad, tensors, options, out=array(x))
     torch.autograd.graph.increment_version(x)  # so that whoever still needs the input says so
     return x
 
 
 def normalised(name: str, x: Tensor, dim: int) -> Tensor:
-    if torch.is_grad_enabled() and x.requires_grad:
+    if is_grad_enabled() and x.requires_grad:
         return apply_normaliser(name, x, dim)  # type: ignore[no-any-return]
-    return tensor(call(getattr(xe, name), x, dim))
+    return tensor(limited(getattr(xe, name), (array(x), dim), {}))
 
 
 class NormaliserFunction(Function):
     @staticmethod
     def forward(ctx: Any, name: str, x: Tensor, dim: int) -> Tensor:  # type: ignore[override]
-        output = tensor(call(getattr(xe, name), x, dim))
+        output = tensor(limited(getattr(xe, name), (array(x), dim), {}))
         ctx.save_for_backward(output)
         ctx.name, ctx.dim = name, dim
         return output
@@ -119,7 +124,7 @@ class NormaliserFunction(Function):
         if seen(grad):
             through = through_softmax if ctx.name == "softmax" else through_log_softmax
             return None, through(grad, output, dim), None
-        return None, tensor(call(getattr(xe, f"{ctx.name}_backward"), grad, output, dim)), None
+        return None, tensor(limited(getattr(xe, f"{ctx.name}_backward"), (array(grad), array(output), dim), {})), None
 
 
 apply_normaliser = super(Function, NormaliserFunction).apply

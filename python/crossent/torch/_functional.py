@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ._eager import loss_value, normalised, plain
-from ._losses import LOSSES
+from ._losses import LOSSES, Loss
 from ._operators import operator
 from ._tensors import FLOATING
 
@@ -28,7 +28,7 @@ def cross_entropy(
     inplace: bool = False,
 ) -> Tensor:
     reduction = _reduction(size_average, reduce, reduction)
-    return _loss("cross_entropy", inplace, input, target, weight, ignore_index, label_smoothing, reduction)
+    return _loss("cross_entropy", inplace, (input, target, weight), ignore_index, label_smoothing, reduction)
 
 
 def nll_loss(
@@ -41,7 +41,7 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     reduction = _reduction(size_average, reduce, reduction)
-    return _loss("nll_loss", False, input, target, weight, ignore_index, reduction)
+    return _loss("nll_loss", False, (input, target, weight), ignore_index, reduction)
 
 
 def binary_cross_entropy(
@@ -52,7 +52,7 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    return _loss("binary_cross_entropy", False, input, target, weight, _reduction(size_average, reduce, reduction))
+    return _loss("binary_cross_entropy", False, (input, target, weight), _reduction(size_average, reduce, reduction))
 
 
 def binary_cross_entropy_with_logits(
@@ -67,7 +67,7 @@ def binary_cross_entropy_with_logits(
     inplace: bool = False,
 ) -> Tensor:
     reduction = _reduction(size_average, reduce, reduction)
-    return _loss("binary_cross_entropy_with_logits", inplace, input, target, weight, pos_weight, reduction)
+    return _loss("binary_cross_entropy_with_logits", inplace, (input, target, weight, pos_weight), reduction)
 
 
 def kl_div(
@@ -81,7 +81,7 @@ def kl_div(
     reduction = _reduction(size_average, reduce, reduction)
     if input.shape != target.shape:
         input, target = torch.broadcast_tensors(input, target)
-    return _loss("kl_div", False, input, target, log_target, reduction)
+    return _loss("kl_div", False, (input, target), log_target, reduction)
 
 
 def distillation_loss(
@@ -101,7 +101,7 @@ def distillation_loss(
     inplace: bool = False,
 ) -> Tensor:
     return _loss(
-        "distillation_loss", inplace, input, teacher_logits, target, weight, ignore_index, label_smoothing,
+        "distillation_loss", inplace, (input, teacher_logits, target, weight), ignore_index, label_smoothing,
         temperature, alpha, scale_by_temperature, divergence, beta, reduction,
     )  # fmt: skip
 
@@ -118,25 +118,25 @@ def log_softmax(
     return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
 
 
-def _loss(name: str, inplace: bool, *arguments: Any) -> Tensor:
+def _loss(name: str, inplace: bool, tensors: tuple[Any, ...], *options: Any) -> Tensor:
     loss = LOSSES[name]
-    tensors = arguments[: loss.tensors]
-    _check("input", tensors[0])
-    for label, x in zip(("target", *loss.options), tensors[1:], strict=False):
-        if x is not None:
-            _check_elsewhere(label, x)
-    for label, x in zip(loss.options, tensors[2:], strict=False):
-        if x is not None and x.requires_grad:
+    ordinary = plain(tensors)
+    if not ordinary:
+        _check_tensors(loss, tensors)
+    if tensors[0].dtype not in FLOATING:
+        raise TypeError(f"input has dtype {tensors[0].dtype}: expected float16, bfloat16, float32 or float64")
+    for k, label in loss.more_tensors:
+        if tensors[k] is not None and tensors[k].requires_grad:
             raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
-    if plain(*tensors):
+    if ordinary:
         if inplace and tensors[0].is_leaf and tensors[0].requires_grad:
             raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
-        return loss_value(loss, inplace, *arguments)
+        return loss_value(loss, inplace, tensors, options)
     # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist.
     once = torch.compiler.is_compiling() and torch.is_grad_enabled() and tensors[0].requires_grad
-    if once and arguments[-1] != "none" and tensors[0].dtype is not torch.float16:
-        return operator(f"{name}_and_gradient", *arguments)[0]  # type: ignore[no-any-return]
-    return operator(name, *arguments)  # type: ignore[no-any-return]
+    if once and options[-1] != "none" and tensors[0].dtype is not torch.float16:
+        return operator(f"{name}_and_gradient", *tensors, *options)[0]  # type: ignore[no-any-return]
+    return operator(name, *tensors, *options)  # type: ignore[no-any-return]
 
 
 def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int) -> Tensor:
@@ -145,25 +145,25 @@ def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None
         dim = 0 if x.ndim in (0, 1, 3) else 1
     if dtype is not None:
         x = x.to(dtype)
-    _check("input", x)
+    _check_tensor("input", x)
+    if x.dtype not in FLOATING:
+        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
     if x.ndim == 0:
         return _normaliser(name, x.reshape(1), dim, None, stacklevel).reshape(())
-    return normalised(name, x, dim) if plain(x) else operator(name, x, dim)
+    return normalised(name, x, dim) if plain((x,)) else operator(name, x, dim)
 
 
-def _check(name: str, x: Tensor) -> None:
-    _check_elsewhere(name, x)
-    if x.dtype not in FLOATING:
-        raise TypeError(f"{name} has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
+def _check_tensors(loss: Loss, tensors: tuple[Any, ...]) -> None:
+    for k, label in enumerate(loss.names[: loss.tensors]):
+        if k < 2 or tensors[k] is not None:
+            _check_tensor(label, tensors[k])
 
 
-def _check_elsewhere(name: str, x: Tensor) -> None:
+def _check_tensor(label: str, x: Any) -> None:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} is a {type(x).__name__}: expected a tensor")
-    if x.device.type != "cpu":
-        raise ValueError(f"{name} is on {x.device}: crossent computes on the CPU alone")
-    if x.layout is not torch.strided:
-        raise TypeError(f"{name} has the layout {x.layout}: expected a dense tensor")
+        raise TypeError(f"{label} is a {type(x).__name__}: expected a tensor")
+    if not x.is_cpu:
+        raise ValueError(f"{label} is on {x.device}: crossent computes on the CPU alone")
 
 
 def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:

@@ -7,7 +7,7 @@ the second order, is one of PyTorch's functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,30 +15,44 @@ import torch.nn.functional as F
 
 import crossent as xe
 
-from ._tensors import call
+from ._tensors import array, limited
 
 Tensor = torch.Tensor
 
 
 class Loss:
     def __init__(self, name: str, schema: str, of_rows: bool, reference: Callable[..., Tensor]) -> None:
-        arguments = schema.split(", ")  # tensors first; all but the first two go to the core by their names
-        self.name = name
+        arguments = [argument.split() for argument in schema.split(", ")]
+        names = [argument[1] for argument in arguments]
+        tensors = sum(argument[0].startswith("Tensor") for argument in arguments)  # they come first
+        self.name, self.names = name, names
         self.schema = schema
         self.of_rows = of_rows  # one value per row of classes, or one per element
         self.reference = reference
-        self.tensors = sum(argument.startswith("Tensor") for argument in arguments)
-        self.options = tuple(argument.split()[1] for argument in arguments[2:])
+        self.tensors = tensors
+        # These go to the core by their names.
+        self.more_tensors = tuple(enumerate(names[:tensors]))[2:]
+        self.options = tuple(names[tensors:])
         self.core = getattr(xe, name)
         self.core_backward = getattr(xe, f"{name}_backward")
 
-    def value(self, x: Tensor, target: Tensor, *arguments: Any, **more: Any) -> Any:
-        """What the core returns for the arguments of the schema."""
-        return call(self.core, x, target, **dict(zip(self.options, arguments, strict=True)), **more)
+    def split(self, arguments: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+        return arguments[: self.tensors], arguments[self.tensors :]
 
-    def gradient(self, grad: Tensor, x: Tensor, target: Tensor, *arguments: Any, **more: Any) -> Any:
-        options = dict(zip(self.options, arguments, strict=True))
-        return call(self.core_backward, grad, x, target, **options, **more)
+    def value(self, tensors: Sequence[Any], options: Sequence[Any], **more: Any) -> Any:
+        """What the core returns: the loss, and with `return_grad` the gradient."""
+        return limited(self.core, (array(tensors[0]), array(tensors[1])), self._keywords(tensors, options, more))
+
+    def gradient(self, grad: Tensor, tensors: Sequence[Any], options: Sequence[Any], **more: Any) -> Any:
+        arrays = (array(grad), array(tensors[0]), array(tensors[1]))
+        return limited(self.core_backward, arrays, self._keywords(tensors, options, more))
+
+    def _keywords(self, tensors: Sequence[Any], options: Sequence[Any], more: dict[str, Any]) -> dict[str, Any]:
+        more.update(zip(self.options, options))  # noqa: B905  # this is on the way of every call, and strict= slower
+        for k, name in self.more_tensors:
+            if tensors[k] is not None:
+                more[name] = array(tensors[k])
+        return more
 
     def wide(self, x: Tensor, *arguments: Any) -> Tensor:
         """`reference` with the loss in the dtype that the core gives it."""

@@ -15,7 +15,7 @@ import crossent as xe
 
 from ._derivatives import for_target, second, through_log_softmax, through_softmax, vjp_of
 from ._losses import LOSSES, Loss, class_axis
-from ._tensors import array, call, tensor
+from ._tensors import array, limited, loss_tensor
 
 Tensor = torch.Tensor
 
@@ -85,7 +85,7 @@ def define_loss(loss: Loss) -> None:
     backward_operator = f"{name}_backward"
 
     def value(*arguments: Any) -> Tensor:
-        return tensor(loss.value(*arguments)).contiguous()
+        return loss_tensor(loss.value(*loss.split(arguments))).contiguous()
 
     def fake_value(x: Tensor, target: Tensor, *arguments: Any) -> Tensor:
         shape = list(x.shape) if arguments[-1] == "none" else []
@@ -95,25 +95,24 @@ def define_loss(loss: Loss) -> None:
 
     def both(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
         gradient = torch.empty_like(x)
-        result, _ = loss.value(x, *arguments, return_grad=True, grad_out=array(gradient))
-        return tensor(result).contiguous(), gradient
+        result, _ = loss.value(*loss.split((x, *arguments)), return_grad=True, grad_out=array(gradient))
+        return loss_tensor(result).contiguous(), gradient
 
     def fake_both(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:
         return fake_value(x, *arguments), torch.empty_like(x)
 
     def gradient(grad: Tensor, x: Tensor, *arguments: Any) -> Tensor:
         out = torch.empty_like(x)
-        loss.gradient(grad, x, *arguments, out=array(out))
+        loss.gradient(grad, *loss.split((x, *arguments)), out=array(out))
         return out
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        kept = output[1:] if isinstance(output, tuple) else ()
-        ctx.save_for_backward(*inputs[: loss.tensors], *kept)
-        ctx.options = inputs[loss.tensors :]
+        tensors, ctx.options = loss.split(inputs)
+        ctx.save_for_backward(*tensors, *(output[1:] if isinstance(output, tuple) else ()))
 
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        arguments = (*ctx.saved_tensors[: loss.tensors], *ctx.options)
-        kept = ctx.saved_tensors[loss.tensors :]
+        tensors, kept = loss.split(ctx.saved_tensors)
+        arguments = (*tensors, *ctx.options)
         results: list[Tensor | None] = [None] * len(arguments)
         if ctx.needs_input_grad[0]:
             once = kept and not torch.is_grad_enabled()
@@ -142,12 +141,12 @@ def define_normaliser(name: str, derivative: Callable[[Tensor, Tensor, int], Ten
 
     def value(x: Tensor, dim: int) -> Tensor:
         out = torch.empty_like(x)
-        call(function, x, dim, out=out)
+        limited(function, (array(x), dim), {"out": array(out)})
         return out
 
     def gradient(grad: Tensor, output: Tensor, dim: int) -> Tensor:
         out = torch.empty_like(output)
-        call(function_backward, grad, output, dim, out=out)
+        limited(function_backward, (array(grad), array(output), dim), {"out": array(out)})
         return out
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

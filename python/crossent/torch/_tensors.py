@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 
 from .. import _core
 
+SERIAL = 4096  # a call of less uses one thread in any case
+LIMITS = _core.thread_limits
 FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -21,27 +23,30 @@ def array(x: torch.Tensor) -> np.ndarray[Any, Any]:
     return x.numpy()
 
 
-def tensor(x: Any) -> torch.Tensor:
-    """The memory of an array, or a new tensor for a NumPy scalar."""
-    x = np.asarray(x)
+def tensor(x: np.ndarray[Any, Any]) -> torch.Tensor:
+    """The memory of an array."""
     if x.dtype.kind == "V":
         return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(x)
 
 
-def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """`function` of crossent on the arrays of the tensors, on no more threads than PyTorch would use."""
-    arrays = [array(a) if isinstance(a, torch.Tensor) else a for a in arguments]
-    options = {name: array(a) if isinstance(a, torch.Tensor) else a for name, a in options.items()}
-    limits = _core.thread_limits
-    threads, outer = torch.get_num_threads(), limits.get()[-1]
+def loss_tensor(x: Any) -> torch.Tensor:
+    """The memory of an array that is not of bfloat16, or a new tensor for a NumPy scalar."""
+    return torch.from_numpy(np.asarray(x))
+
+
+def limited(function: Callable[..., Any], arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """A function of crossent on no more threads than PyTorch would use."""
+    if arguments[0].size < SERIAL:
+        return function(*arguments, **options)
+    threads, outer = torch.get_num_threads(), LIMITS.get()[-1]
     if 0 < outer <= threads:
-        return function(*arrays, **options)
-    token = limits.set((threads,))
+        return function(*arguments, **options)
+    token = LIMITS.set((threads,))
     try:
-        return function(*arrays, **options)
+        return function(*arguments, **options)
     finally:
-        limits.reset(token)
+        LIMITS.reset(token)
 
 
 @cache
