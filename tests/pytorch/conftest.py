@@ -1,12 +1,9 @@
 """crossent.torch is tested where PyTorch is installed: a short form everywhere, the long one in `nox -s torch`."""
 
-import os
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="crossent.torch needs PyTorch: the extra `torch`")
 
-LONG = os.environ.get("CROSSENT_TORCH") == "long"
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+from torch import Tensor
 from torch.func import vjp
 
 from ._losses import Loss
-
-Tensor = torch.Tensor
 
 
 def for_target(loss: Loss, grad: Tensor, arguments: Sequence[Any]) -> Tensor:
@@ -45,4 +43,4 @@ def through_log_softmax(grad: Tensor, output: Tensor, dim: int) -> Tensor:
 
 
 def vjp_of(function: Any, arguments: tuple[Tensor, ...], cotangent: Tensor) -> tuple[Tensor, ...]:
-    return vjp(function, *arguments)[1](cotangent)  # type: ignore[no-any-return]
+    return vjp(function, *arguments)[1](cotangent)

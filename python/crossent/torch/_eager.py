@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import is_grad_enabled
+from torch import Tensor, is_grad_enabled
 from torch._C import _are_functorch_transforms_active, _len_torch_dispatch_stack
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import Function
@@ -20,7 +20,6 @@ from ._losses import Loss
 from ._operators import operator
 from ._tensors import array, limited, loss_tensor, tensor
 
-Tensor = torch.Tensor
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
@@ -41,7 +40,7 @@ def seen(grad: Tensor) -> bool:
 
 def loss_value(loss: Loss, inplace: bool, tensors: Sequence[Any], options: Sequence[Any]) -> Tensor:
     if is_grad_enabled() and (tensors[0].requires_grad or tensors[1].requires_grad):
-        return apply_loss((loss, options, inplace), *tensors)  # type: ignore[no-any-return]
+        return apply_loss((loss, options, inplace), *tensors)
     return loss_tensor(loss.value(tensors, options))
 
 
@@ -49,7 +48,7 @@ class LossFunction(Function):
     """Keeps the gradient for one backward pass. The tensors that it needs to compute it again are saved."""
 
     @staticmethod
-    def forward(ctx: Any, settings: tuple[Loss, Sequence[Any], bool], *tensors: Any) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, settings: tuple[Loss, Sequence[Any], bool], *tensors: Any) -> Tensor:
         ctx.loss, ctx.options, ctx.inplace = loss, options, inplace = settings
         ctx.save_for_backward(*tensors)
         x = tensors[0]
@@ -62,7 +61,7 @@ class LossFunction(Function):
         return loss_tensor(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         kept, ctx.kept = ctx.kept, None  # it belongs to whoever receives it
         needed = ctx.needs_input_grad
         results: list[Any] = [None] * len(needed)
@@ -95,7 +94,7 @@ def gradient(ctx: Any, grad: Tensor) -> Tensor:
     if ctx.inplace and is_grad_enabled():
         raise RuntimeError("inplace=True: the gradient takes the memory of input, and has no derivative")
     if seen(grad):
-        return operator(f"{ctx.loss.name}_backward", grad, *tensors, *options)  # type: ignore[no-any-return]
+        return operator(f"{ctx.loss.name}_backward", grad, *tensors, *options)
     if not ctx.inplace:
         return tensor(ctx.loss.gradient(grad, tensors, options))
     x = tensors[0].detach()
@@ -106,20 +105,20 @@ def gradient(ctx: Any, grad: Tensor) -> Tensor:
 
 def normalised(name: str, x: Tensor, dim: int) -> Tensor:
     if is_grad_enabled() and x.requires_grad:
-        return apply_normaliser(name, x, dim)  # type: ignore[no-any-return]
+        return apply_normaliser(name, x, dim)
     return tensor(limited(getattr(xe, name), (array(x), dim), {}))
 
 
 class NormaliserFunction(Function):
     @staticmethod
-    def forward(ctx: Any, name: str, x: Tensor, dim: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, name: str, x: Tensor, dim: int) -> Tensor:
         output = tensor(limited(getattr(xe, name), (array(x), dim), {}))
         ctx.save_for_backward(output)
         ctx.name, ctx.dim = name, dim
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         output, dim = ctx.saved_tensors[0], ctx.dim
         if seen(grad):
             through = through_softmax if ctx.name == "softmax" else through_log_softmax

@@ -6,13 +6,12 @@ import warnings
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ._eager import loss_value, normalised, plain
 from ._losses import LOSSES, Loss
 from ._operators import operator
 from ._tensors import FLOATING
-
-Tensor = torch.Tensor
 
 
 def cross_entropy(
@@ -132,11 +131,12 @@ def _loss(name: str, inplace: bool, tensors: tuple[Any, ...], *options: Any) -> 
         if inplace and tensors[0].is_leaf and tensors[0].requires_grad:
             raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
         return loss_value(loss, inplace, tensors, options)
-    # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist.
+    # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist. Of half
+    # types it would be rounded twice.
     once = torch.compiler.is_compiling() and torch.is_grad_enabled() and tensors[0].requires_grad
-    if once and options[-1] != "none" and tensors[0].dtype is not torch.float16:
-        return operator(f"{name}_and_gradient", *tensors, *options)[0]  # type: ignore[no-any-return]
-    return operator(name, *tensors, *options)  # type: ignore[no-any-return]
+    if once and options[-1] != "none" and tensors[0].dtype in (torch.float32, torch.float64):
+        return operator(f"{name}_and_gradient", *tensors, *options)[0]
+    return operator(name, *tensors, *options)
 
 
 def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int) -> Tensor:
@@ -170,9 +170,6 @@ def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -
     """`reduction`, unless one of PyTorch's deprecated arguments is given."""
     if size_average is None and reduce is None:
         return reduction
-    if reduce is False:
-        reduction = "none"
-    else:
-        reduction = "sum" if size_average is False else "mean"
+    reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     warnings.warn(f"size_average and reduce are deprecated: pass reduction={reduction!r}", stacklevel=3)
     return reduction

@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import crossent as xe
 
 from ._tensors import array, limited
-
-Tensor = torch.Tensor
 
 
 class Loss:

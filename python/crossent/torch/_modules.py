@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ._functional import (
     binary_cross_entropy,
@@ -14,8 +15,6 @@ from ._functional import (
     kl_div,
     nll_loss,
 )
-
-Tensor = torch.Tensor
 
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 import crossent as xe
 
 from ._derivatives import for_target, second, through_log_softmax, through_softmax, vjp_of
 from ._losses import LOSSES, Loss, class_axis
 from ._tensors import array, limited, loss_tensor
-
-Tensor = torch.Tensor
 
 LIBRARY = torch.library.Library("crossent", "DEF")
 
@@ -36,7 +35,7 @@ DERIVATIVES: dict[str, Derivative] = {}
 def operator(name: str, *arguments: Any) -> Any:
     """The result of an operator, also under the transforms of torch.func, which see no derivatives of operators."""
     if torch._C._are_functorch_transforms_active():
-        return Transformed.apply(*arguments, DERIVATIVES[name])  # type: ignore[no-untyped-call]
+        return Transformed.apply(*arguments, DERIVATIVES[name])
     return getattr(torch.ops.crossent, name).default(*arguments)
 
 
@@ -116,7 +115,7 @@ def define_loss(loss: Loss) -> None:
         results: list[Tensor | None] = [None] * len(arguments)
         if ctx.needs_input_grad[0]:
             once = kept and not torch.is_grad_enabled()
-            results[0] = kept[0] * grad.to(kept[0].dtype) if once else operator(backward_operator, grad, *arguments)
+            results[0] = kept[0] * grad if once else operator(backward_operator, grad, *arguments)
         if ctx.needs_input_grad[1]:
             results[1] = for_target(loss, grad, arguments)
         return tuple(results)
@@ -126,9 +125,9 @@ def define_loss(loss: Loss) -> None:
         ctx.options = inputs[loss.tensors + 1 :]
 
     def backward_gradient(ctx: Any, grad_grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad, *arguments = (*ctx.saved_tensors, *ctx.options)
-        results = second(loss, grad_grad, grad, arguments)
-        return (*results, *(None,) * (len(arguments) + 1 - len(results)))
+        grad, *tensors = ctx.saved_tensors
+        results = second(loss, grad_grad, grad, (*tensors, *ctx.options))
+        return (*results, *(None,) * (1 + len(tensors) + len(ctx.options) - len(results)))
 
     define(f"{name}({schema}) -> Tensor", value, fake_value, keep, backward)
     define(f"{name}_and_gradient({schema}) -> (Tensor, Tensor)", both, fake_both, keep, backward)
