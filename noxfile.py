@@ -109,7 +109,7 @@ def tests(session: nox.Session) -> None:
     """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
     session.install(".[demo,test]")
     session.run("python", "tests/run_levels.py", *session.posargs)
-    session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent")
+    session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
     session.run("python", "-m", "doctest", "docs/derivation.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
@@ -142,6 +142,17 @@ def peers(session: nox.Session) -> None:
     """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
     session.install(".[test]", "-r", "tests/peers/requirements.txt")
     session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def torch(session: nox.Session) -> None:
+    """crossent.torch with PyTorch, torch.compile by its default backend included: three minutes.
+
+    The session `tests` runs all but that backend where PyTorch is installed.
+    """
+    session.install(".[test,torch]", "expecttest")
+    session.run("python", "-m", "pytest", "tests/pytorch", *session.posargs, env={"CROSSENT_TORCH": "long"})
+    session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent.torch")
 
 
 @nox.session

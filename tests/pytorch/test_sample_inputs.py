@@ -68,6 +68,8 @@ def test_sample_inputs(op, dtype):
         theirs = computed(op.op, arguments, options)
         for a, b in zip(ours, theirs, strict=True):
             tolerance = TOLERANCE[dtype if a.dtype == dtype else torch.float32]
+            if "softmax" in op.name:  # the gradient of a sum, 1 - C exp(y), multiplies the rounding of y by the classes
+                tolerance *= 4
             torch.testing.assert_close(a.to(b.dtype), b, rtol=tolerance, atol=tolerance, equal_nan=True)
         counts["equal"] += 1
     print(op.formatted_name, str(dtype), dict(counts))

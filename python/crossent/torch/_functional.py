@@ -26,6 +26,42 @@ def cross_entropy(
     *,
     inplace: bool = False,
 ) -> Tensor:
+    """`torch.nn.functional.cross_entropy` on the CPU: `crossent.cross_entropy` with gradients of any order, in nats.
+
+    Parameters
+    ----------
+    input : Tensor, (C,), (N, C) or (N, C, d1, ..., dk)
+        Logits of float16, bfloat16, float32 or float64, of any strides.
+    target : Tensor
+        Class indices of any integer dtype, in the shape of `input` without the classes; or class probabilities in
+        [0, 1], of any floating dtype, in the shape of `input`.
+    weight, size_average, ignore_index, reduce, reduction, label_smoothing
+        As in PyTorch; `weight` is finite and >= 0.
+    inplace : bool, default False
+        Whether the backward pass writes the gradient over `input`, which must not be needed after it.
+
+    Returns
+    -------
+    Tensor
+        Float32, or float64 for float64 `input`. The gradient has the dtype of `input`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported.
+    ValueError
+        If a tensor is not on the CPU, or a shape or value is not as above.
+    IndexError
+        If a target is outside [0, C) and is not `ignore_index`.
+    RuntimeError
+        If `weight` requires a gradient, or `input` is needed elsewhere and `inplace` is given.
+
+    Examples
+    --------
+    >>> import torch, crossent.torch as xt
+    >>> float(xt.cross_entropy(torch.tensor([[17.0, 0.0]]), torch.tensor([0])))
+    4.139937459513021e-08
+    """
     reduction = _reduction(size_average, reduce, reduction)
     return _loss("cross_entropy", inplace, (input, target, weight), ignore_index, label_smoothing, reduction)
 
@@ -39,6 +75,10 @@ def nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
+    """`torch.nn.functional.nll_loss` on the CPU: `crossent.nll_loss` of log-probabilities.
+
+    `target` holds class indices. Dtypes, result and errors are those of `cross_entropy`.
+    """
     reduction = _reduction(size_average, reduce, reduction)
     return _loss("nll_loss", False, (input, target, weight), ignore_index, reduction)
 
@@ -51,6 +91,10 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
+    """`torch.nn.functional.binary_cross_entropy` on the CPU: `crossent.binary_cross_entropy` of probabilities.
+
+    `target` holds probabilities in the shape of `input`. Dtypes, result and errors are those of `cross_entropy`.
+    """
     return _loss("binary_cross_entropy", False, (input, target, weight), _reduction(size_average, reduce, reduction))
 
 
@@ -65,6 +109,11 @@ def binary_cross_entropy_with_logits(
     *,
     inplace: bool = False,
 ) -> Tensor:
+    """`torch.nn.functional.binary_cross_entropy_with_logits` on the CPU: crossent's.
+
+    `target` holds probabilities in the shape of `input`. `inplace`, dtypes, result and errors are as in
+    `cross_entropy`.
+    """
     reduction = _reduction(size_average, reduce, reduction)
     return _loss("binary_cross_entropy_with_logits", inplace, (input, target, weight, pos_weight), reduction)
 
@@ -77,6 +126,11 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
+    """`torch.nn.functional.kl_div` on the CPU: `crossent.kl_div` of log-probabilities.
+
+    `target` holds (log-)probabilities that broadcast with `input`. The default `reduction` is PyTorch's ``"mean"``,
+    without its warning. Dtypes, result and errors are those of `cross_entropy`.
+    """
     reduction = _reduction(size_average, reduce, reduction)
     if input.shape != target.shape:
         input, target = torch.broadcast_tensors(input, target)
@@ -99,6 +153,18 @@ def distillation_loss(
     reduction: str = "mean",
     inplace: bool = False,
 ) -> Tensor:
+    """`crossent.distillation_loss` of tensors, which PyTorch has not: a divergence from a teacher and a cross-entropy.
+
+    The options are those of `crossent.distillation_loss`. A gradient exists for both logits; `inplace`, dtypes, result
+    and errors are as in `cross_entropy`.
+
+    Examples
+    --------
+    >>> import torch, crossent.torch as xt
+    >>> teacher = torch.tensor([[2.0, 0.0]])
+    >>> float(xt.distillation_loss(teacher, teacher, temperature=2.0))
+    0.0
+    """
     return _loss(
         "distillation_loss", inplace, (input, teacher_logits, target, weight), ignore_index, label_smoothing,
         temperature, alpha, scale_by_temperature, divergence, beta, reduction,
@@ -108,12 +174,14 @@ def distillation_loss(
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
+    """`torch.nn.functional.softmax` on the CPU: `crossent.softmax` along `dim`, of `input` as `dtype`."""
     return _normaliser("softmax", input, dim, dtype, _stacklevel)
 
 
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
+    """`torch.nn.functional.log_softmax` on the CPU: `crossent.log_softmax` along `dim`, of `input` as `dtype`."""
     return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
 
 

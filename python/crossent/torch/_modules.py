@@ -22,7 +22,7 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
 
     >>> import torch, crossent.torch as xt
     >>> float(xt.CrossEntropyLoss()(torch.tensor([[17.0, 0.0]]), torch.tensor([0])))
-    4.139937556146833e-08
+    4.139937459513021e-08
     """
 
     def __init__(self, *arguments: Any, inplace: bool = False, **options: Any) -> None:
