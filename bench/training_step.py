@@ -7,12 +7,13 @@ docs/torch.md.
 from __future__ import annotations
 
 import argparse
-import resource
+import gc
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -90,17 +91,27 @@ def batches(count: int) -> list[Tensor]:
 
 
 def peak_memory(way: str, options: argparse.Namespace) -> float:
-    """MB that three steps add to what the process had before the first."""
+    """MB that a step adds to what the process holds between steps."""
     command = [sys.executable, __file__, "--memory", way, "--dtype", options.dtype, "--threads", str(options.threads)]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
+def memory(name: str) -> float:
+    """MB: VmRSS, that of now, or VmHWM, the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
 def print_memory(options: argparse.Namespace) -> None:
     training = Training(options.memory, DTYPES[options.dtype])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for tokens in batches(3):
+    first, *others = batches(3)
+    training.step(first)  # which compiles
+    gc.collect()
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    for tokens in others:
         training.step(tokens)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(memory("VmHWM") - before)
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ class LossFunction(Function):
 
     @staticmethod
     def forward(ctx: Any, settings: tuple[Loss, Sequence[Any], bool], *tensors: Any) -> Tensor:
-        ctx.loss, ctx.options, ctx.inplace = loss, options, inplace = settings
+        ctx.settings = loss, options, inplace = settings
         ctx.save_for_backward(*tensors)
         x = tensors[0]
         # A float16 gradient would lose what the upstream gradient, which scales it, is there for.
@@ -63,15 +63,11 @@ class LossFunction(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         kept, ctx.kept = ctx.kept, None  # it belongs to whoever receives it
-        needed = ctx.needs_input_grad
-        results: list[Any] = [None] * len(needed)
-        if kept is not None and not seen(grad) and scaled(kept, grad):
-            results[1] = kept
-        elif needed[1]:
-            results[1] = gradient(ctx, grad)
-        if needed[2]:
-            results[2] = for_target(ctx.loss, grad, (*ctx.saved_tensors, *ctx.options))
-        return tuple(results)
+        _, for_input, for_second, *others = ctx.needs_input_grad
+        if for_input and (kept is None or seen(grad) or not scaled(kept, grad)):
+            kept = gradient(ctx, grad)
+        target = for_target(ctx.settings[0], grad, (*ctx.saved_tensors, *ctx.settings[1])) if for_second else None
+        return None, kept, target, *[None for _ in others]
 
 
 apply_loss = super(Function, LossFunction).apply  # Function.apply is for torch.func, too, and takes longer
@@ -90,15 +86,16 @@ def scaled(gradient: Tensor, factor: Tensor) -> bool:
 
 
 def gradient(ctx: Any, grad: Tensor) -> Tensor:
-    tensors, options = ctx.saved_tensors, ctx.options
-    if ctx.inplace and is_grad_enabled():
+    loss, options, inplace = ctx.settings
+    tensors = ctx.saved_tensors
+    if inplace and is_grad_enabled():
         raise RuntimeError("inplace=True: the gradient takes the memory of input, and has no derivative")
     if seen(grad):
-        return operator(f"{ctx.loss.name}_backward", grad, *tensors, *options)
-    if not ctx.inplace:
-        return tensor(ctx.loss.gradient(grad, tensors, options))
+        return operator(f"{loss.name}_backward", grad, *tensors, *options)
+    if not inplace:
+        return tensor(loss.gradient(grad, tensors, options))
     x = tensors[0].detach()
-    ctx.loss.gradient(grad, tensors, options, out=array(x))
+    loss.gradient(grad, tensors, options, out=array(x))
     torch.autograd.graph.increment_version(x)  # so that whoever still needs the input says so
     return x
 

@@ -13,12 +13,13 @@ from .. import _core
 
 SERIAL = 4096  # a call of less uses one thread in any case
 LIMITS = _core.thread_limits
+BFLOAT16 = torch.bfloat16
 FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def array(x: torch.Tensor) -> np.ndarray[Any, Any]:
     """The memory of `x`, which must not require a gradient where gradients are recorded."""
-    if x.dtype is torch.bfloat16:  # NumPy has no such dtype, and PyTorch does not know the one of ml_dtypes
+    if x.dtype is BFLOAT16:  # NumPy has no such dtype, and PyTorch does not know the one of ml_dtypes
         return x.view(torch.uint16).numpy().view(_bfloat16())
     return x.numpy()
 
