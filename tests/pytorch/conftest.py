@@ -2,16 +2,12 @@
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="crossent.torch needs PyTorch: the extra `torch`")
-
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-
 
 @pytest.fixture(autouse=True)
 def seed():
-    torch.manual_seed(0)
+    pytest.importorskip("torch").manual_seed(0)
 
 
-@pytest.fixture(params=DTYPES, ids=str)
+@pytest.fixture(params=("float64", "float32", "bfloat16", "float16"))
 def dtype(request):
-    return request.param
+    return getattr(pytest.importorskip("torch"), request.param)
