@@ -36,6 +36,10 @@ def operator(name: str, *arguments: Any) -> Any:
     """The result of an operator, also under the transforms of torch.func, which see no derivatives of operators."""
     if torch._C._are_functorch_transforms_active():
         return Transformed.apply(*arguments, DERIVATIVES[name])
+    return called(name, *arguments)
+
+
+def called(name: str, *arguments: Any) -> Any:
     return getattr(torch.ops.crossent, name).default(*arguments)
 
 
@@ -45,7 +49,7 @@ class Transformed(torch.autograd.Function):
     @staticmethod
     def forward(*inputs: Any) -> Any:
         *arguments, derivative = inputs
-        return operator(derivative.name, *arguments)
+        return called(derivative.name, *arguments)  # here the transforms are done
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
