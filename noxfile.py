@@ -109,7 +109,7 @@ def tests(session: nox.Session) -> None:
     """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
     session.install(".[demo,test]")
     session.run("python", "tests/run_levels.py", *session.posargs)
-    session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent")
+    session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
     session.run("python", "-m", "doctest", "docs/derivation.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
@@ -156,6 +156,17 @@ def boosting(session: nox.Session) -> None:
     """crossent.boosting with XGBoost and LightGBM, Dask included: half a minute (`tests` runs what is installed)."""
     session.install(".[boosting,test]", "scikit-learn", "dask[dataframe,distributed]")
     session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
+
+
+@nox.session
+def torch(session: nox.Session) -> None:
+    """crossent.torch with PyTorch, torch.compile by its default backend included: three minutes.
+
+    The session `tests` runs all but that backend where PyTorch is installed.
+    """
+    session.install(".[test,torch]", "expecttest")
+    session.run("python", "-m", "pytest", "tests/pytorch", *session.posargs, env={"CROSSENT_TORCH": "long"})
+    session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent.torch")
 
 
 @nox.session

@@ -10,10 +10,10 @@ RECIPES = {others: code for others, code in python_blocks() if others}
 
 def test_torch(tmp_path, monkeypatch):
     names = run(RECIPES["torch",], tmp_path, monkeypatch)
-    x, y, model, torch = (names[name] for name in ("x", "y", "model", "torch"))
+    x, y, model, torch, loss = (names[name] for name in ("x", "y", "model", "torch", "loss"))
     expected = torch.nn.functional.cross_entropy(model(x), y).detach()
-    assert expected <= names["loss"] < np.log(4) + 0.1  # before the last step: not below
-    np.testing.assert_allclose(float(expected), names["loss"], rtol=0.01)
+    assert expected <= loss < np.log(4) + 0.1  # before the last step: not below
+    np.testing.assert_allclose(float(expected), float(loss), rtol=0.01)
 
 
 def test_xgboost(tmp_path, monkeypatch):

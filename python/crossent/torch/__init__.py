@@ -1,0 +1,37 @@
+"""The losses for PyTorch: functions and modules with the signatures of `torch.nn`, for tensors on the CPU."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("crossent.torch needs PyTorch: pip install 'crossent[torch]'", name="torch") from error
+
+from ._functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    distillation_loss,
+    kl_div,
+    log_softmax,
+    nll_loss,
+    softmax,
+)
+from ._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, DistillationLoss, KLDivLoss, NLLLoss
+from ._patch import patch
+
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "DistillationLoss",
+    "KLDivLoss",
+    "NLLLoss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "distillation_loss",
+    "kl_div",
+    "log_softmax",
+    "nll_loss",
+    "patch",
+    "softmax",
+]

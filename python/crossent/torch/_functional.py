@@ -1,0 +1,243 @@
+"""The functions of `torch.nn.functional` that crossent has, with their signatures."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._eager import loss_value, normalised, plain
+from ._losses import LOSSES, Loss
+from ._operators import operator
+from ._tensors import FLOATING
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    inplace: bool = False,
+) -> Tensor:
+    """`torch.nn.functional.cross_entropy` on the CPU: `crossent.cross_entropy` with gradients of any order, in nats.
+
+    Parameters
+    ----------
+    input : Tensor, (C,), (N, C) or (N, C, d1, ..., dk)
+        Logits of float16, bfloat16, float32 or float64, of any strides.
+    target : Tensor
+        Class indices of any integer dtype, in the shape of `input` without the classes; or class probabilities in
+        [0, 1], of any floating dtype, in the shape of `input`.
+    weight, size_average, ignore_index, reduce, reduction, label_smoothing
+        As in PyTorch; `weight` is finite and >= 0.
+    inplace : bool, default False
+        Whether the backward pass writes the gradient over `input`, which must not be needed after it.
+
+    Returns
+    -------
+    Tensor
+        Float32, or float64 for float64 `input`. The gradient has the dtype of `input`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported.
+    ValueError
+        If a tensor is not on the CPU, or a shape or value is not as above.
+    IndexError
+        If a target is outside [0, C) and is not `ignore_index`.
+    RuntimeError
+        If `weight` requires a gradient, or `input` is needed elsewhere and `inplace` is given.
+
+    Examples
+    --------
+    >>> import torch, crossent.torch as xt
+    >>> float(xt.cross_entropy(torch.tensor([[17.0, 0.0]]), torch.tensor([0])))
+    4.139937459513021e-08
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    return _loss("cross_entropy", inplace, (input, target, weight), ignore_index, label_smoothing, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """`torch.nn.functional.nll_loss` on the CPU: `crossent.nll_loss` of log-probabilities.
+
+    `target` holds class indices. Dtypes, result and errors are those of `cross_entropy`.
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    return _loss("nll_loss", False, (input, target, weight), ignore_index, reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """`torch.nn.functional.binary_cross_entropy` on the CPU: `crossent.binary_cross_entropy` of probabilities.
+
+    `target` holds probabilities in the shape of `input`. Dtypes, result and errors are those of `cross_entropy`.
+    """
+    return _loss("binary_cross_entropy", False, (input, target, weight), _reduction(size_average, reduce, reduction))
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+    *,
+    inplace: bool = False,
+) -> Tensor:
+    """`torch.nn.functional.binary_cross_entropy_with_logits` on the CPU: crossent's.
+
+    `target` holds probabilities in the shape of `input`. `inplace`, dtypes, result and errors are as in
+    `cross_entropy`.
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    return _loss("binary_cross_entropy_with_logits", inplace, (input, target, weight, pos_weight), reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """`torch.nn.functional.kl_div` on the CPU: `crossent.kl_div` of log-probabilities.
+
+    `target` holds (log-)probabilities that broadcast with `input`. The default `reduction` is PyTorch's ``"mean"``,
+    without its warning. Dtypes, result and errors are those of `cross_entropy`.
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    if input.shape != target.shape:
+        input, target = torch.broadcast_tensors(input, target)
+    return _loss("kl_div", False, (input, target), log_target, reduction)
+
+
+def distillation_loss(
+    input: Tensor,
+    teacher_logits: Tensor,
+    target: Tensor | None = None,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+    alpha: float | None = None,
+    scale_by_temperature: bool = True,
+    divergence: str = "forward",
+    beta: float = 0.5,
+    reduction: str = "mean",
+    inplace: bool = False,
+) -> Tensor:
+    """`crossent.distillation_loss` of tensors, which PyTorch has not: a divergence from a teacher and a cross-entropy.
+
+    The options are those of `crossent.distillation_loss`. A gradient exists for both logits; `inplace`, dtypes, result
+    and errors are as in `cross_entropy`.
+
+    Examples
+    --------
+    >>> import torch, crossent.torch as xt
+    >>> teacher = torch.tensor([[2.0, 0.0]])
+    >>> float(xt.distillation_loss(teacher, teacher, temperature=2.0))
+    0.0
+    """
+    return _loss(
+        "distillation_loss", inplace, (input, teacher_logits, target, weight), ignore_index, label_smoothing,
+        temperature, alpha, scale_by_temperature, divergence, beta, reduction,
+    )  # fmt: skip
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    """`torch.nn.functional.softmax` on the CPU: `crossent.softmax` along `dim`, of `input` as `dtype`."""
+    return _normaliser("softmax", input, dim, dtype, _stacklevel)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    """`torch.nn.functional.log_softmax` on the CPU: `crossent.log_softmax` along `dim`, of `input` as `dtype`."""
+    return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
+
+
+def _loss(name: str, inplace: bool, tensors: tuple[Any, ...], *options: Any) -> Tensor:
+    loss = LOSSES[name]
+    ordinary = plain(tensors)
+    if not ordinary:
+        _check_tensors(loss, tensors)
+    if tensors[0].dtype not in FLOATING:
+        raise TypeError(f"input has dtype {tensors[0].dtype}: expected float16, bfloat16, float32 or float64")
+    for k, label in loss.more_tensors:
+        if tensors[k] is not None and tensors[k].requires_grad:
+            raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
+    if ordinary:
+        if inplace and tensors[0].is_leaf and tensors[0].requires_grad:
+            raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
+        return loss_value(loss, inplace, tensors, options)
+    # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist. Of half
+    # types it would be rounded twice.
+    once = torch.compiler.is_compiling() and torch.is_grad_enabled() and tensors[0].requires_grad
+    if once and options[-1] != "none" and tensors[0].dtype in (torch.float32, torch.float64):
+        return operator(f"{name}_and_gradient", *tensors, *options)[0]
+    return operator(name, *tensors, *options)
+
+
+def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int) -> Tensor:
+    if dim is None:
+        warnings.warn(f"{name} without dim is deprecated: pass dim=", stacklevel=stacklevel)
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    if dtype is not None:
+        x = x.to(dtype)
+    _check_tensor("input", x)
+    if x.dtype not in FLOATING:
+        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
+    if x.ndim == 0:
+        return _normaliser(name, x.reshape(1), dim, None, stacklevel).reshape(())
+    return normalised(name, x, dim) if plain((x,)) else operator(name, x, dim)
+
+
+def _check_tensors(loss: Loss, tensors: tuple[Any, ...]) -> None:
+    for k, label in enumerate(loss.names[: loss.tensors]):
+        if k < 2 or tensors[k] is not None:
+            _check_tensor(label, tensors[k])
+
+
+def _check_tensor(label: str, x: Any) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{label} is a {type(x).__name__}: expected a tensor")
+    if not x.is_cpu:
+        raise ValueError(f"{label} is on {x.device}: crossent computes on the CPU alone")
+
+
+def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """`reduction`, unless one of PyTorch's deprecated arguments is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+    warnings.warn(f"size_average and reduce are deprecated: pass reduction={reduction!r}", stacklevel=3)
+    return reduction

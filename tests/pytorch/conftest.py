@@ -1,0 +1,13 @@
+"""crossent.torch is tested where PyTorch is installed: a short form everywhere, the long one in `nox -s torch`."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    pytest.importorskip("torch").manual_seed(0)
+
+
+@pytest.fixture(params=("float64", "float32", "bfloat16", "float16"))
+def dtype(request):
+    return getattr(pytest.importorskip("torch"), request.param)

@@ -1,0 +1,181 @@
+"""Derivatives of any order, the transforms of torch.func, torch.compile, and PyTorch's checks of operators."""
+
+import os
+
+import pytest
+
+torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402
+from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
+from torch.func import grad, hessian, jacrev, vmap  # noqa: E402
+
+import crossent.torch as xt  # noqa: E402
+
+LONG = os.environ.get("CROSSENT_TORCH") == "long"  # `nox -s torch`
+N, C = 4, 5
+T = torch.tensor([0, 1, 4, -100])
+
+
+def doubles():
+    """Logits, probabilities and class weights."""
+    x = torch.randn(N, C, dtype=torch.float64, requires_grad=True)
+    q = torch.rand(N, C, dtype=torch.float64).softmax(1).requires_grad_()
+    return x, q, torch.rand(C, dtype=torch.float64)
+
+
+W = torch.linspace(0.5, 2, C, dtype=torch.float64)
+FUNCTIONS = {  # of logits and probabilities
+    "indices": lambda x, q, r: xt.cross_entropy(x, T, W, label_smoothing=0.1, reduction=r),
+    "probabilities": lambda x, q, r: xt.cross_entropy(x, q, W, label_smoothing=0.1, reduction=r),
+    "nll_loss": lambda x, q, r: xt.nll_loss(x, T, W, reduction=r),
+    "binary": lambda x, q, r: xt.binary_cross_entropy(x.sigmoid(), q, reduction=r),
+    "binary with logits": lambda x, q, r: xt.binary_cross_entropy_with_logits(x, q, pos_weight=W, reduction=r),
+    "kl_div": lambda x, q, r: xt.kl_div(x, q, reduction=r),
+    "kl_div log_target": lambda x, q, r: xt.kl_div(x, q.log(), log_target=True, reduction=r),
+    "distillation": lambda x, q, r: xt.distillation_loss(x, q, T, temperature=2.0, alpha=0.3, reduction=r),
+    "reverse": lambda x, q, r: xt.distillation_loss(x, q, divergence="reverse", reduction=r),
+    "js": lambda x, q, r: xt.distillation_loss(x, q, T, W, divergence="js", beta=0.2, reduction=r),
+    "log_softmax": lambda x, q, r: xt.log_softmax(x, 1) * q,
+    "softmax": lambda x, q, r: xt.softmax(x, 0) * q,
+}
+
+
+@pytest.mark.parametrize("reduction", ("mean", "sum", "none"))
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradcheck_and_gradgradcheck(name, reduction):
+    x, q, _ = doubles()
+
+    def function(x, q):
+        return FUNCTIONS[name](x, q, reduction)
+
+    assert gradcheck(function, (x, q), check_batched_grad=True)
+    assert gradgradcheck(function, (x, q))
+    assert gradcheck(lambda x: function(x, q.detach()), (x,))
+
+
+PAIRS = {  # the same with PyTorch's functions
+    "cross_entropy": lambda f, x, q: f.cross_entropy(x, q, label_smoothing=0.1),
+    "log_softmax": lambda f, x, q: (f.log_softmax(x, -1) * q).sum(),
+    "softmax": lambda f, x, q: (f.softmax(x, 0) * q).sum(),
+    "kl_div": lambda f, x, q: f.kl_div(x, q, reduction="batchmean"),
+}
+
+
+TRANSFORMS = {  # of a function of x and q, and the axis over which each is mapped
+    "grad": (grad, None),
+    "grad of the target": (lambda f: grad(f, 1), None),
+    "jacrev": (jacrev, None),
+    "hessian": (lambda f: jacrev(jacrev(f)), None),
+    "mixed": (lambda f: jacrev(jacrev(f, 1)), None),
+    "vmap": (vmap, (0, 0)),
+    "vmap of one": (lambda f: vmap(f, (0, None)), (0, None)),
+    "gradients of samples": (lambda f: vmap(grad(f)), (0, 0)),
+    "gradients of targets of samples": (lambda f: vmap(grad(f, 1), (0, None)), (0, None)),
+    "grad of vmap": (lambda f: grad(lambda x, q: vmap(f)(x, q).sum()), (0, 0)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's kl_div under vmap
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_func(name, transform):
+    transformed, mapped = TRANSFORMS[transform]
+    x, q, _ = (v.detach() for v in doubles())
+    if mapped:
+        batches = zip((x, q), mapped, strict=True)
+        x, q = (v if axis is None else torch.stack((v, v + 0.01, v / 2)) for v, axis in batches)
+    ours, theirs = (transformed(lambda x, q, f=f: PAIRS[name](f, x, q))(x, q) for f in (xt, F))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("in_dims", ((0, 0), (0, None), (1, 0)))
+def test_vmap_of_indices(in_dims):
+    x = torch.randn(6, 6, C) if in_dims[0] == 1 else torch.randn(6, N, C)
+    rows = x.shape[0] if in_dims[0] == 1 else N
+    t = torch.randint(C, (6, rows) if in_dims[1] == 0 else (rows,))
+    ours, theirs = (vmap(f.cross_entropy, in_dims)(x, t) for f in (xt, F))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_third_derivative():
+    x = torch.randn(C, dtype=torch.float64)
+    ours, theirs = (jacrev(jacrev(grad(lambda x: f.cross_entropy(x, T[1]))))(x) for f in (xt, F))  # noqa: B023
+    torch.testing.assert_close(ours, theirs)
+
+
+OPERATORS = {
+    "cross_entropy": lambda x, q, t: (x, t, None, -100, 0.1),
+    "nll_loss": lambda x, q, t: (x, t, W.to(x.dtype), -100),
+    "binary_cross_entropy": lambda x, q, t: (x.detach().sigmoid().requires_grad_(), q, None),
+    "binary_cross_entropy_with_logits": lambda x, q, t: (x, q, None, W),
+    "kl_div": lambda x, q, t: (x, q, False),
+    "distillation_loss": lambda x, q, t: (x, q, t, None, -100, 0.0, 2.0, None, True, "js", 0.5),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("reduction", ("mean", "none"))
+def test_opcheck(name, reduction):
+    x = torch.randn(N, C, requires_grad=True)
+    arguments = (*OPERATORS[name](x, torch.rand(N, C).softmax(1).requires_grad_(), T), reduction)
+    operators = torch.ops.crossent
+    loss = getattr(operators, name)(*arguments)
+    torch.library.opcheck(getattr(operators, name).default, arguments)
+    upstream = torch.ones_like(loss.detach(), requires_grad=True)
+    torch.library.opcheck(getattr(operators, f"{name}_backward").default, (upstream, *arguments))
+    if reduction == "mean":
+        torch.library.opcheck(getattr(operators, f"{name}_and_gradient").default, arguments)
+
+
+STRIDED = {
+    "columns": lambda: torch.randn(C, N).t(),
+    "every other": lambda: torch.randn(2 * N, 2 * C)[::2, ::2],
+    "images": lambda: torch.randn(N, C, 2, 3).to(memory_format=torch.channels_last),
+    "bfloat16": lambda: torch.randn(N, C, dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+@pytest.mark.parametrize("reduction", ("mean", "none"))
+def test_opcheck_strides(name, reduction):
+    x = STRIDED[name]().requires_grad_()
+    target = torch.randint(C, (N, *x.shape[2:]))
+    torch.library.opcheck(torch.ops.crossent.cross_entropy.default, (x, target, None, -100, 0.0, reduction))
+    torch.library.opcheck(torch.ops.crossent.log_softmax.default, (x, 1))
+    torch.library.opcheck(torch.ops.crossent.softmax_backward.default, (x, x, 1))
+
+
+def every_loss(f, x, q, t):
+    return (
+        f.cross_entropy(x, t, label_smoothing=0.1)
+        + f.cross_entropy(x * 2, q)
+        + f.nll_loss(f.log_softmax(x, dim=1), t)
+        + f.binary_cross_entropy(f.softmax(x, dim=1), q)
+        + f.binary_cross_entropy_with_logits(x, q)
+        + f.kl_div(x, q, reduction="batchmean")
+    )
+
+
+@pytest.mark.parametrize("backend", ("aot_eager", "inductor") if LONG else ("aot_eager",))
+@pytest.mark.parametrize("patched", (False, True), ids=("called", "patched"))
+def test_compiled_without_graph_breaks(backend, patched):
+    torch._dynamo.reset()
+    x = torch.randn(N, C, requires_grad=True)
+    q = torch.rand(N, C).softmax(1).requires_grad_()
+    module = F if patched else xt
+    compiled = torch.compile(lambda x, q, t: every_loss(module, x, q, t), fullgraph=True, backend=backend)
+    if patched:
+        with xt.patch():
+            ours = compiled(x, q, T)
+    else:
+        ours = compiled(x, q, T)
+    theirs = every_loss(F, x, q, T)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(ours, (x, q)), torch.autograd.grad(theirs, (x, q)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about a part of its own
+def test_hessian_by_forward_mode_is_refused():
+    """Forward mode is not there: PyTorch says so instead of giving a wrong number."""
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        hessian(lambda x: xt.cross_entropy(x, T))(torch.randn(N, C))

@@ -1,0 +1,173 @@
+"""Values and gradients are those of the core, to the bit, and mean what PyTorch's mean."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402
+
+import crossent as xe  # noqa: E402
+import crossent.torch as xt  # noqa: E402
+from crossent.torch._tensors import array, limited  # noqa: E402
+
+N, C = 6, 5
+TARGET = torch.tensor([0, 4, -100, 2, 1, 1])
+
+
+def logits(dtype=torch.float32, *shape):
+    return (torch.randn(*(shape or (N, C))) * 3).to(dtype).requires_grad_()
+
+
+def probabilities(dtype=torch.float32):
+    return torch.rand(N, C).softmax(1).to(dtype)
+
+
+CASES = {  # name: options of both, the other arguments of a call
+    "cross_entropy": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C), "label_smoothing": 0.1}),
+    "cross_entropy probabilities": lambda d: (logits(d), (probabilities(d),), {"label_smoothing": 0.1}),
+    "nll_loss": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C)}),
+    "binary_cross_entropy": lambda d: (logits(d).detach().sigmoid().requires_grad_(), (probabilities(d),), {}),
+    "binary_cross_entropy_with_logits": lambda d: (logits(d), (probabilities(d),), {"pos_weight": torch.rand(C)}),
+    "kl_div": lambda d: (logits(d), (probabilities(d),), {}),
+    "distillation_loss": lambda d: (logits(d), (logits(d).detach(), TARGET), {"temperature": 2.0, "alpha": 0.3}),
+}
+
+
+@pytest.mark.parametrize("reduction", ("mean", "sum", "none"))
+@pytest.mark.parametrize("case", CASES)
+def test_bits_of_the_core(case, reduction, dtype):
+    name = case.split()[0]
+    x, others, options = CASES[case](dtype)
+    loss = getattr(xt, name)(x, *others, reduction=reduction, **options)
+    loss.sum().backward()
+    with torch.no_grad():
+        arrays = {key: array(v) if isinstance(v, torch.Tensor) else v for key, v in options.items()}
+        expected, gradient = getattr(xe, name)(array(x), *map(array, others), reduction=reduction, return_grad=True,
+                                               **arrays)  # fmt: skip
+        assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        assert x.grad.dtype == dtype
+        np.testing.assert_array_equal(array(loss), expected)
+        np.testing.assert_array_equal(array(x.grad), gradient)
+
+
+@pytest.mark.parametrize("name", ("softmax", "log_softmax"))
+@pytest.mark.parametrize("dim", (0, 1, -1))
+def test_normalisers(name, dim, dtype):
+    x = logits(dtype)
+    y = getattr(xt, name)(x, dim)
+    y.backward(g := torch.randn(N, C).to(dtype))
+    with torch.no_grad():
+        np.testing.assert_array_equal(array(y), getattr(xe, name)(array(x), dim))
+        np.testing.assert_array_equal(array(x.grad), getattr(xe, f"{name}_backward")(array(g), array(y), dim))
+    assert getattr(xt, name)(torch.tensor(2.0), 0) == float(name == "softmax")
+    assert getattr(xt, name)(x, dim, dtype=torch.float64).dtype == torch.float64
+
+
+def test_normaliser_without_dim_warns():
+    with pytest.warns(UserWarning, match="pass dim="):
+        assert torch.equal(xt.softmax(x := torch.randn(2, 3)), xt.softmax(x, 1))
+    with pytest.warns(UserWarning, match="pass dim="):
+        assert torch.equal(xt.softmax(x := torch.randn(2, 3, 4)), xt.softmax(x, 0))
+
+
+@pytest.mark.parametrize("upstream", (1.0, 0.25, -1.0, 3.0, 65536.0, 0.0))
+def test_upstream_gradient(upstream, dtype):
+    """To the bits of the core's backward function, whichever way it is computed."""
+    x = logits(dtype)
+    (upstream * xt.cross_entropy(x, TARGET)).backward()
+    with torch.no_grad():
+        expected = xe.cross_entropy_backward(upstream, array(x), TARGET.numpy())
+    np.testing.assert_array_equal(array(x.grad), expected)
+
+
+def test_backward_again():
+    x = logits()
+    loss = xt.cross_entropy(x * 1, TARGET)
+    first, second = (torch.autograd.grad(loss, x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    first.zero_()
+    assert torch.equal(torch.autograd.grad(loss, x)[0], second)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_bfloat16_is_not_copied():
+    x = torch.zeros(3, dtype=torch.bfloat16)
+    array(x)[1] = 2
+    assert x.tolist() == [0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    "module, options, arguments",
+    [
+        ("CrossEntropyLoss", {"weight": torch.ones(C), "label_smoothing": 0.1}, (TARGET,)),
+        ("NLLLoss", {"ignore_index": 2}, (TARGET.clamp(min=0),)),
+        ("BCELoss", {"weight": torch.ones(C)}, (probabilities(),)),
+        ("BCEWithLogitsLoss", {"pos_weight": torch.ones(C)}, (probabilities(),)),
+        ("KLDivLoss", {"reduction": "batchmean", "log_target": True}, (torch.zeros(N, C),)),
+        ("KLDivLoss", {"reduction": "none"}, (probabilities(),)),
+    ],
+)
+def test_modules(module, options, arguments):
+    theirs, ours = (getattr(library, module)(**options) for library in (torch.nn, xt))
+    assert repr(ours) == repr(theirs)
+    assert isinstance(ours, type(theirs))
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    x = logits().detach().sigmoid()
+    torch.testing.assert_close(ours(x, *arguments), theirs(x, *arguments))
+
+
+def test_distillation_module():
+    student, teacher = logits(), logits().detach()
+    module = xt.DistillationLoss(torch.ones(C), temperature=2.0, divergence="reverse")
+    assert repr(module) == "DistillationLoss(temperature=2.0, divergence='reverse')"
+    expected = xt.distillation_loss(student, teacher, TARGET, torch.ones(C), temperature=2.0, divergence="reverse")
+    assert module(student, teacher, TARGET) == expected
+
+
+@pytest.mark.parametrize("size_average", (None, True, False))
+@pytest.mark.parametrize("reduce", (None, True, False))
+def test_deprecated_arguments(size_average, reduce):
+    if size_average is None and reduce is None:
+        return
+    x = logits()
+    results = []
+    for function in (xt.cross_entropy, F.cross_entropy):
+        with pytest.warns(UserWarning, match="size_average and reduce"):
+            results.append(function(x, TARGET, size_average=size_average, reduce=reduce))
+    torch.testing.assert_close(*results)
+
+
+def test_kl_div_broadcasts_and_does_not_warn():
+    x, q = torch.randn(N, C), torch.rand(C)
+    torch.testing.assert_close(xt.kl_div(x, q, reduction="sum"), F.kl_div(x, q, reduction="sum"))
+    xt.kl_div(x, q)
+
+
+def test_threads_of_pytorch():
+    before = torch.get_num_threads()
+    large = np.zeros(5000)
+    try:
+        torch.set_num_threads(1)
+        assert limited(lambda _: xe.get_num_threads(), (large,), {}) == 1
+        torch.set_num_threads(max(before, 2))
+        assert limited(lambda _: xe.get_num_threads(), (large,), {}) == min(xe.get_num_threads(), max(before, 2))
+        with xe.num_threads(1):
+            assert limited(lambda _: xe.get_num_threads(), (large,), {}) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_patch():
+    x, before = logits(), F.cross_entropy
+    with xt.patch():
+        assert F.cross_entropy(x, TARGET).grad_fn.name() == "LossFunctionBackward"
+        assert torch.nn.CrossEntropyLoss()(torch.tensor([[17.0, 0.0]]), torch.tensor([0])) == np.float32(4.1399375e-08)
+        F.log_softmax(input=x, dim=1)
+        with pytest.raises(RuntimeError, match="meta"):  # PyTorch's, as before
+            F.nll_loss(x.to("meta"), TARGET)
+        with xt.patch():
+            pass
+        assert F.cross_entropy is not before
+    assert F.cross_entropy is before
+    assert F.cross_entropy(x, TARGET).grad_fn.name() != "LossFunctionBackward"

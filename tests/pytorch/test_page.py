@@ -1,0 +1,21 @@
+"""The examples of docs/torch.md run as printed, and print what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "torch.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_examples(code, capsys):
+    exec(compile(code, "docs/torch.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"^print\(.*\) +# (.*)$", code, re.MULTILINE)
+
+
+def test_there_are_examples():
+    assert len(BLOCKS) == 3
