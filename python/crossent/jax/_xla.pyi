@@ -1,0 +1,5 @@
+from typing import Any
+
+functions: dict[str, Any]
+
+def set_num_threads(n: int) -> None: ...
