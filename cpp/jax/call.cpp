@@ -1,9 +1,12 @@
 #include "call.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
-#include <limits>
+#include <iterator>
 
 namespace crossent::jax {
 namespace {
@@ -33,6 +36,17 @@ std::string general(double value) {
   char digits[64];
   std::snprintf(digits, sizeof digits, "%g", value);
   return digits;
+}
+
+// XLA takes fresh memory for a large result, whose small pages take longer to get than the result takes to compute. NumPy asks
+// for large ones, too.
+void ask_for_large_pages(void* data, std::size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t page = std::uintptr_t{1} << 21;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data), first = (begin + page - 1) / page * page;
+  const std::uintptr_t end = (begin + bytes) / page * page;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
 }
 
 }  // namespace
@@ -167,6 +181,7 @@ array call::result(std::string_view name, const shape& as) const {
   if (position < 0) return {};
   auto buffer = results_.get<ffi::AnyBuffer>(static_cast<std::size_t>(position));
   if (!buffer.has_value()) throw internal("a result is missing");
+  ask_for_large_pages((*buffer)->untyped_data(), (*buffer)->size_bytes());
   return array(**buffer, example_axes_, as, examples_);
 }
 
