@@ -109,7 +109,8 @@ def tests(session: nox.Session) -> None:
     """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
     session.install(".[demo,test]")
     session.run("python", "tests/run_levels.py", *session.posargs)
-    session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent")
+    # Modules for libraries that are not installed here have sessions of their own.
+    session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
     session.run("python", "-m", "doctest", "docs/derivation.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
@@ -142,6 +143,20 @@ def peers(session: nox.Session) -> None:
     """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
     session.install(".[test]", "-r", "tests/peers/requirements.txt")
     session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def jax(session: nox.Session) -> None:
+    """crossent.jax with the module for XLA, warnings as errors: every dtype and option, both ways to the core."""
+    session.install("jax>=0.8")
+    code = "import jax.ffi; print(jax.ffi.include_dir())"
+    include = session.run("python", "-c", code, silent=True).strip()
+    definitions = {"CROSSENT_JAX_INCLUDE": include, "CROSSENT_WERROR": "ON"}
+    settings = (f"--config-settings=cmake.define.{name}={value}" for name, value in definitions.items())
+    session.install(".[jax,test]", *settings)
+    env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
+    session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
+                *session.posargs, env=env)
 
 
 @nox.session

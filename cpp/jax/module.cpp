@@ -12,6 +12,7 @@ PYBIND11_MODULE(_xla, m, py::mod_gil_not_used()) {
   for (const auto* f = crossent::jax::functions; f->name != nullptr; ++f)
     functions[f->name] = py::capsule(reinterpret_cast<void*>(f->handler));
   m.attr("functions") = functions;
+  m.attr("interface") = py::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR);
   // This module has a core of its own, with its own threads.
   m.def("set_num_threads", &crossent::set_num_threads);
 }

@@ -7,7 +7,7 @@ import operations
 import pytest
 from support import run_python
 
-jax = pytest.importorskip("jax")
+jax = pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has it")
 import jax.numpy as jnp  # noqa: E402
 
 import crossent as xe  # noqa: E402
@@ -100,6 +100,16 @@ def test_position_in_an_example(way):
         jax.block_until_ready(jax.vmap(lambda x, v: xj.cross_entropy(x, y[0], sample_weight=v))(x, weights))
 
 
+def test_set_way(way):
+    before = xj.way()
+    xj.set_way("callback")
+    assert xj.way() == "callback"
+    with pytest.raises(ValueError, match="way is 'python': expected one of"):
+        xj.set_way("python")
+    xj.set_way(before)
+    assert xj.way() == before == way
+
+
 def test_options_are_no_arrays():
     with pytest.raises(jax.errors.TracerArrayConversionError):
         jax.jit(lambda x, t: xj.softmax(x, temperature=t))(X, 2.0)
@@ -129,18 +139,27 @@ import sys
 sys.modules["crossent.jax._xla"] = None
 import numpy as np, jax, crossent as xe, crossent.jax as xj
 assert xj.way() == "callback"
+try:
+    xj.set_way("ffi")
+except ValueError as error:
+    assert str(error) == "way is 'ffi': expected one of 'callback'"
+else:
+    raise AssertionError
 x, y = np.float32([[0, 1], [2, 0]]), np.int32([1, 0])
 loss, grad = jax.jit(jax.value_and_grad(xj.cross_entropy))(x, y)
 assert (loss, grad.tolist()) == (xe.cross_entropy(x, y), xe.cross_entropy(x, y, return_grad=True)[1].tolist())
 """)
 
 
-def test_a_module_that_this_jax_refuses():
-    """Built for another version of the interface: calls go through Python."""
+def test_a_module_for_another_interface(tmp_path):
+    """Built with another JAX: XLA would refuse it, so calls go through Python."""
+    folder = tmp_path / "xla" / "ffi" / "api"
+    folder.mkdir(parents=True)
+    (folder / "c_api.h").write_text("#define XLA_FFI_API_MAJOR 0\n#define XLA_FFI_API_MINOR 1000\n")
     run_python("""
-import jax.ffi
-def refuse(*arguments, **options): raise RuntimeError("version")
-jax.ffi.register_ffi_target = refuse
+import sys, jax.ffi
+jax.ffi.include_dir = lambda: sys.argv[1]
 import crossent.jax as xj
 assert xj.way() == "callback"
-""")
+assert xj.softmax([0.0, 0.0]).tolist() == [0.5, 0.5]
+""", tmp_path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support import assert_same_bits, run_python
 
-jax = pytest.importorskip("jax")
+jax = pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has it")
 
 import crossent as xe  # noqa: E402
 import crossent.jax as xj  # noqa: E402

@@ -16,6 +16,7 @@ try:
 except ImportError as missing:
     raise ImportError("crossent.jax needs JAX: pip install 'crossent[jax]'") from missing
 
+from .. import _validate
 from . import _ways
 from ._arguments import Arguments
 from ._normalisers import log_softmax, softmax
@@ -30,6 +31,7 @@ __all__ = [
     "distillation_loss",
     "kl_div_with_logits",
     "log_softmax",
+    "set_way",
     "softmax",
     "way",
 ]
@@ -51,6 +53,29 @@ def way() -> _ways.Way:
     True
     """
     return _ways.chosen
+
+
+def set_way(way: _ways.Way) -> None:
+    """Set how JAX calls the library from now on; functions that are compiled already stay as they are.
+
+    Parameters
+    ----------
+    way : {"ffi", "callback"}
+        As `way` returns it.
+
+    Raises
+    ------
+    ValueError
+        If `way` is another name, or ``"ffi"`` where `crossent` was built without JAX.
+
+    Examples
+    --------
+    >>> import crossent.jax
+    >>> crossent.jax.set_way(crossent.jax.way())
+    """
+    if way not in _ways.AVAILABLE:
+        _validate.refuse_name("way", way, _ways.AVAILABLE)
+    _ways.chosen = way
 
 
 def cross_entropy(
@@ -160,7 +185,7 @@ def binary_cross_entropy_with_logits(
     >>> import jax.numpy as jnp
     >>> import crossent.jax as xj
     >>> print(xj.binary_cross_entropy_with_logits(jnp.array([0.0, 17.0]), jnp.array([1, 1]), reduction="none"))
-    [6.9314718e-01 4.1399375e-08]
+    [6.9314718e-01 4.1399378e-08]
     """
     given = Arguments("binary_cross_entropy_with_logits", logits)
     given.binary_target(target)
@@ -284,7 +309,7 @@ def distillation_loss(
     >>> import crossent.jax as xj
     >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]])
     >>> print(f"{xj.distillation_loss(student, teacher, jnp.array([0]), temperature=2.0):.5f}")
-    0.40665
+    0.40717
     """
     given = Arguments("distillation_loss", logits)
     given.along(axis)

@@ -6,7 +6,9 @@ Both do the same: they look for operands by name, and run a call on each example
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -75,23 +77,32 @@ def run(call: Call, operands: Arrays) -> Arrays:
 # ---- XLA -------------------------------------------------------------------------------------------------------------
 
 
-def register() -> bool:
-    """Whether the extension module for XLA was built, and this JAX takes it."""
+def _interface() -> tuple[int, ...]:
+    """The version of the foreign function interface of the installed XLA, as its header says it."""
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text()
+    return tuple(int(n) for n in re.findall(r"^#define XLA_FFI_API_M(?:AJOR|INOR) (\d+)$", header, re.MULTILINE))
+
+
+def _register() -> bool:
+    """Whether the extension module for XLA was built, for the interface of this XLA.
+
+    Another one XLA would refuse only when it starts, and then no computation runs.
+    """
     try:
         from . import _xla
-    except ImportError:
+
+        if _xla.interface != _interface():
+            return False
+    except (ImportError, OSError):
         return False
-    try:
-        for name, handler in _xla.functions.items():
-            jax.ffi.register_ffi_target(f"crossent_{name}", handler, platform="cpu")
-    except RuntimeError:  # built for another version of the interface
-        return False
+    for name, handler in _xla.functions.items():
+        jax.ffi.register_ffi_target(f"crossent_{name}", handler, platform="cpu")
     _threads.add_core(_xla.set_num_threads)
     return True
 
 
-# How calls are made from now on; what is compiled already stays as it is.
-chosen: Way = "ffi" if register() else "callback"
+AVAILABLE: tuple[Way, ...] = ("ffi", "callback") if _register() else ("callback",)
+chosen = AVAILABLE[0]
 
 
 def _attributes(call: Call, operands: Any) -> dict[str, Any]:
@@ -170,9 +181,8 @@ def _lower(context: Any, *operands: Any, call: Call, results: tuple[Type, ...]) 
     # As jax.pure_callback, which first puts the operands on a device. Where no thread is left to copy them, as with one
     # processor, it waits for ever (https://github.com/jax-ml/jax/issues/24255).
     python = functools.partial(_call_from_python, call)
-    options = {"has_side_effect": False, "returns_token": False}
     lowered, _, _ = mlir.emit_python_callback(
-        context, python, None, operands, context.avals_in, context.avals_out, **options
+        context, python, None, operands, context.avals_in, context.avals_out, has_side_effect=False
     )
     return lowered
 
