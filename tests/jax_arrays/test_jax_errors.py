@@ -100,6 +100,22 @@ def test_position_in_an_example(way):
         jax.block_until_ready(jax.vmap(lambda x, v: xj.cross_entropy(x, y[0], sample_weight=v))(x, weights))
 
 
+def test_a_function_that_ran_before(way):
+    """JAX then raises a ValueError; the next call is as good as the first."""
+    computed = jax.jit(lambda x, y: xj.cross_entropy(x, y))
+    wrong = re.escape("target[1] is 3, outside [0, 3)")
+    for _ in range(3):
+        assert computed(X, jnp.array([0, 1])) == xe.cross_entropy(X, [0, 1])
+        with pytest.raises((jax.errors.JaxRuntimeError, ValueError), match=wrong):
+            jax.block_until_ready(computed(X, jnp.array([0, 3])))
+
+
+@pytest.mark.parametrize("wide", [2**32, 2**40 + 1, -(2**32)])
+def test_indices_that_are_too_wide_are_not_wrapped(wide):
+    expected = refusal(xe.cross_entropy, X, np.array([0, wide]))
+    assert refusal(xj.cross_entropy, X, np.array([0, wide])) == expected
+
+
 def test_set_way(way):
     before = xj.way()
     xj.set_way("callback")

@@ -2,9 +2,10 @@
 
 Each function computes what the function of the same name in `crossent` computes, to the bit. Shapes, dtypes and
 options are checked when a function is traced. Values (class indices, probabilities, weights) are checked when the
-computation runs: a wrong one is a `jax.errors.JaxRuntimeError` with the message of `crossent`. Options are Python
-numbers and names, not arrays. Derivatives are first ones, by reverse mode, with respect to the first argument. To ask
-for one with respect to another argument is a `TypeError`; `jax.lax.stop_gradient` makes a constant of it.
+computation runs: a wrong one is a `jax.errors.JaxRuntimeError`, or a `ValueError` from a compiled function that ran
+before, with the message of `crossent`. Options are Python numbers and names, not arrays. Derivatives are first ones, by
+reverse mode, with respect to the first argument. To ask for one with respect to another argument is a `TypeError`;
+`jax.lax.stop_gradient` makes a constant of it.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def cross_entropy(
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
         When it is traced: as `crossent.cross_entropy`.
-    jax.errors.JaxRuntimeError
+    jax.errors.JaxRuntimeError, ValueError
         When it runs: if a value is not as `crossent.cross_entropy` says.
 
     References
@@ -173,7 +174,7 @@ def binary_cross_entropy_with_logits(
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
         When it is traced: as `crossent.binary_cross_entropy_with_logits`.
-    jax.errors.JaxRuntimeError
+    jax.errors.JaxRuntimeError, ValueError
         When it runs: if a value is not as `crossent.binary_cross_entropy_with_logits` says.
 
     References
@@ -229,7 +230,7 @@ def kl_div_with_logits(
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
         When it is traced: as `crossent.kl_div_with_logits`.
-    jax.errors.JaxRuntimeError
+    jax.errors.JaxRuntimeError, ValueError
         When it runs: if a value is not as `crossent.kl_div_with_logits` says.
 
     References
@@ -296,7 +297,7 @@ def distillation_loss(
     ------
     TypeError, ValueError, numpy.exceptions.AxisError
         When it is traced: as `crossent.distillation_loss`.
-    jax.errors.JaxRuntimeError
+    jax.errors.JaxRuntimeError, ValueError
         When it runs: if a value is not as `crossent.distillation_loss` says.
 
     References

@@ -65,13 +65,25 @@ class Arguments:
 
     def class_target(self, given: Any, ignore_index: int | None) -> None:
         self.options["ignore_index"] = _validate.ignored_class(ignore_index)
-        y = jnp.asarray(given if isinstance(given, jax.Array) else as_array("target", given))
+        y = self._not_wrapped(given)
         if y.dtype.kind in "iu":
             if y.shape != self.rows:
                 y = y.reshape(_validate.class_indices(_like(y), self.rows).shape)
         elif y.shape != self.shape or ignore_index != -100 or floating_dtype(np.dtype(y.dtype)) is None:
             _validate.class_target(_like(y), self.shape, self.rows, self.options["ignore_index"])
         self.arrays["target"] = y
+
+    def _not_wrapped(self, target: Any) -> jax.Array:
+        """`target` as an array of JAX, which may have half of the width of NumPy's: 2**32 would become class 0."""
+        if isinstance(target, jax.Array):
+            return target
+        wide = as_array("target", target)
+        y = jnp.asarray(wide)
+        if wide.dtype.kind in "iu" and (changed := wide.astype(y.dtype) != wide).any():
+            at, classes = int(changed.argmax()), self.shape[self.options["axis"]]
+            ignored = self.options["ignore_index"]
+            _validate.refuse_class("target", wide.shape, at, str(wide.flat[at]), classes, ignored)
+        return y
 
     def binary_target(self, given: Any) -> None:
         y = jnp.asarray(given if isinstance(given, jax.Array) else as_array("target", given))
