@@ -80,6 +80,18 @@ def test_vmap_of_other_functions(count, way, rng):
     assert_same_bits(jax.vmap(xj.log_softmax)(x), xe.log_softmax(x))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_no_array_of_the_size_of_the_logits_is_made(dtype, way):
+    """Beside the gradient; not for constants that examples share, for broadcast weights, or for a gradient times 1."""
+    x, y, w = jnp.ones((64, 256), dtype), jnp.zeros((8, 64), int), jnp.ones(256)
+    loss = lambda x, y: xj.cross_entropy(x, y, weight=w, sample_weight=jnp.ones(()))
+    element = lambda x: xj.binary_cross_entropy_with_logits(x, x, weight=w, reduction="sum")
+    for function, arrays in ((jax.value_and_grad(loss), (x, y[0])), (jax.grad(loss), (x, y[0])),
+                             (jax.vmap(loss, (None, 0)), (x, y)), (element, (x,))):
+        memory = jax.jit(function).lower(*arrays).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < x.nbytes / 4
+
+
 def test_vmap_over_no_examples(way):
     losses = jax.vmap(xj.cross_entropy)(jnp.ones((0, N, C)), jnp.zeros((0, N), int))
     assert losses.shape == (0,)
