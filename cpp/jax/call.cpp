@@ -135,12 +135,17 @@ void array::check(const char* name, double high) const {
   const index each = std::max<index>(count, 1);
   for (int d = 0; d < examples_->ndim; ++d)
     if (example_strides_[d] != 0) count *= examples_->size[d];
-  const outlier found = first_outside({data_, type(), 1, &count, &stride}, 0, high);
+  outlier found = first_outside({data_, type(), 1, &count, &stride}, 0, high);
   if (found.element < 0) return;
+  found.element %= each;
+  refuse(name, found, high);
+}
+
+void array::refuse(const char* name, const outlier& found, double high) const {
   const std::string value = type() == dtype::float64 ? written(found.value) : written(static_cast<float>(found.value));
   throw wrong_value{
       ffi::ErrorCode::kInvalidArgument,
-      position(name, found.element % each) + " is " + value + ": expected a finite number in [0, " + general(high) + "]"};
+      position(name, found.element) + " is " + value + ": expected a finite number in [0, " + general(high) + "]"};
 }
 
 std::string array::position(const char* name, index at) const {

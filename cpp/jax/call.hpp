@@ -44,6 +44,8 @@ class array {
 
   // Throws wrong_value if a number is outside [0, high].
   void check(const char* name, double high) const;
+  // Throws it for a number of an example that was found outside.
+  [[noreturn]] void refuse(const char* name, const outlier& found, double high) const;
   // The position of the element `at`, counted in C order within an example: "target[3, 5]".
   std::string position(const char* name, index at) const;
 

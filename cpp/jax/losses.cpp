@@ -25,7 +25,7 @@ template <class Options> void read_reduction(const call& c, Options& options) {
 struct row_call {
   const call& c;
   int axis;
-  shape rows, upstream_shape;
+  shape rows;
   row_loss_options shared;
   array x, weight, sample_weight, upstream, loss, grad;
 
@@ -137,12 +137,12 @@ void binary_cross_entropy_with_logits(const call& c) {
   const shape& as = c.first();
   const array x = c.operand("logits", as), target = c.operand("target", as), weight = c.operand("weight", as),
               pos_weight = c.operand("pos_weight", as);
-  target.check("target", 1);
   weight.check("weight", largest(arithmetic_of(x)));
   pos_weight.check("pos_weight", largest(arithmetic_of(x)));
   element_loss_options shared;
   read_reduction(c, shared);
   shared.label_smoothing = c.attribute<double>("label_smoothing");
+  shared.check_target = true;   // as it is read
   const shape loss_shape = shared.reduction == reduction_kind::none ? as : shape{};
   const array upstream = c.operand("grad_output", loss_shape), loss = c.result("loss", loss_shape), grad = c.result("grad", as);
   static constexpr index no_strides[most_axes] = {};
@@ -153,7 +153,11 @@ void binary_cross_entropy_with_logits(const call& c) {
     options.grad_output = upstream.at(i);
     if (upstream && loss_shape.ndim == 0)
       options.grad_output = {options.grad_output.data, upstream.type(), as.ndim, as.size, no_strides};
-    crossent::binary_cross_entropy_with_logits(x.at(i), target.at(i), options, loss.output_at(i), grad.output_at(i), e);
+    try {
+      crossent::binary_cross_entropy_with_logits(x.at(i), target.at(i), options, loss.output_at(i), grad.output_at(i), e);
+    } catch (const outside_error& error) {
+      target.refuse("target", error, 1);
+    }
   });
 }
 

@@ -168,7 +168,7 @@ def test_several_devices():
     run_python("""
 import numpy as np, jax, crossent as xe, crossent.jax as xj
 from crossent.jax import _ways
-from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 from support import assert_same_bits
 rng = np.random.default_rng(0)
 x, y = rng.normal(0, 3, (64, 10)).astype(np.float32), rng.integers(0, 10, 64)
@@ -190,6 +190,11 @@ for _ways.chosen in {_ways.chosen, "callback"}:
     np.testing.assert_allclose(value, loss, rtol=4e-7)   # four float32 numbers are added
     assert_same_bits(gradient, grad)
     assert len(gradient.sharding.device_set) == 4
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):   # types of arrays say where they are
+        value, gradient = both(*jax.device_put((x, y), NamedSharding(mesh, P("rows"))))
+        assert_same_bits(value, loss)
+        assert_same_bits(gradient, grad)
     parts = x.reshape(4, 16, 10), y.reshape(4, 16)
     assert_same_bits(jax.pmap(xj.cross_entropy)(*parts), np.stack([xe.cross_entropy(*part) for part in zip(*parts)]))
 """, env={"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"})

@@ -16,6 +16,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 import crossent
 
@@ -161,7 +162,14 @@ _call.multiple_results = True
 
 
 def _result_types(*operands: Any, call: Call, results: tuple[Type, ...]) -> Any:
-    return [operands[0].update(shape=shape, dtype=dtype, weak_type=False) for shape, dtype in results]
+    """As the first operand but for shape and dtype; one of another shape is not spread over the axes of a mesh."""
+    first = operands[0]
+    types = []
+    for shape, dtype in results:
+        whole = NamedSharding(first.sharding.mesh, PartitionSpec(*(None for _ in shape)))
+        sharding = first.sharding if shape == first.shape else whole
+        types.append(first.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding))
+    return types
 
 
 def _add_examples(operands: Any, axes: Any, *, call: Call, results: tuple[Type, ...]) -> Any:
