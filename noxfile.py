@@ -147,7 +147,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def jax(session: nox.Session) -> None:
-    """crossent.jax with the module for XLA, warnings as errors: every dtype and option, both ways to the core."""
+    """crossent.jax with its module for XLA: every dtype and option, both ways to the core. Minutes."""
     session.install("jax>=0.8")
     code = "import jax.ffi; print(jax.ffi.include_dir())"
     include = session.run("python", "-c", code, silent=True).strip()
