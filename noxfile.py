@@ -109,6 +109,7 @@ def tests(session: nox.Session) -> None:
     """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
     session.install(".[demo,test]")
     session.run("python", "tests/run_levels.py", *session.posargs)
+    # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
     session.run("python", "-m", "doctest", "docs/derivation.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
@@ -167,6 +168,20 @@ def torch(session: nox.Session) -> None:
     session.install(".[test,torch]", "expecttest")
     session.run("python", "-m", "pytest", "tests/pytorch", *session.posargs, env={"CROSSENT_TORCH": "long"})
     session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent.torch")
+
+
+@nox.session
+def jax(session: nox.Session) -> None:
+    """crossent.jax with its module for XLA: every dtype and option, both ways to the core. Minutes."""
+    session.install("jax>=0.8")
+    code = "import jax.ffi; print(jax.ffi.include_dir())"
+    include = session.run("python", "-c", code, silent=True).strip()
+    definitions = {"CROSSENT_JAX_INCLUDE": include, "CROSSENT_WERROR": "ON"}
+    settings = (f"--config-settings=cmake.define.{name}={value}" for name, value in definitions.items())
+    session.install(".[jax,test]", *settings)
+    env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
+    session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
+                *session.posargs, env=env)
 
 
 @nox.session

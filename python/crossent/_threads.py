@@ -10,6 +10,7 @@ import numpy as np
 from . import _core
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import SupportsIndex
 
     from ._types import Config
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 # limit". The stack lives in the context rather than in the object, so one num_threads object may be entered by several
 # threads at once.
 _limits = _core.thread_limits
+
+# The process-wide limit goes to every copy of the core in the process: crossent.jax has one of its own.
+_process_limit: int | None = None
+_set_in_each_core = [_core.set_num_threads]
+
+
+def add_core(set_num_threads: Callable[[int], None]) -> None:
+    _set_in_each_core.append(set_num_threads)
+    if _process_limit is not None:
+        set_num_threads(_process_limit)
 
 
 def _count(n: SupportsIndex) -> int:
@@ -59,7 +70,10 @@ def set_num_threads(n: int) -> None:
     1
     >>> xe.set_num_threads(before)
     """
-    _core.set_num_threads(_count(n))
+    global _process_limit
+    _process_limit = _count(n)
+    for set_in_core in _set_in_each_core:
+        set_in_core(_process_limit)
 
 
 def get_num_threads() -> int:

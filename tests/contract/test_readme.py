@@ -1,6 +1,6 @@
 """The code of README.md runs as printed, and no page has a link or names a file that leads nowhere.
 
-Its recipes for other libraries are in the session `peers` (tests/peers/test_recipes.py).
+Its recipes for other libraries are in their sessions (tests/peers/test_recipes.py, tests/jax_arrays/test_jax_docs.py).
 """
 
 import re
@@ -18,7 +18,7 @@ PAGES = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.m
 
 def test_there_are_blocks():
     assert len(ALONE) == 2
-    assert {others for others, _ in python_blocks()} == {(), ("torch",), ("xgboost",), ("scipy",)}
+    assert {others for others, _ in python_blocks()} == {(), ("torch",), ("xgboost",), ("scipy",), ("jax",)}
 
 
 def test_first_block(tmp_path, monkeypatch):

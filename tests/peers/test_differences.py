@@ -4,6 +4,7 @@ import math
 import pathlib
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -19,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 import crossent as xe
+import crossent.jax as xj
 from crossent import information
 from crossent.sklearn import TemperatureScaling
 
@@ -191,6 +193,22 @@ def test_reductions():
     assert losses.shape == (2,)
     np.testing.assert_allclose(xe.cross_entropy(X, Y, reduction="none"), losses, rtol=1e-14)
     assert math.isclose(xe.cross_entropy(X, Y), losses.mean(), rel_tol=1e-14)
+
+
+def test_gradient_of_constants():
+    x, q = jnp.array([[1.0, 2.0]]), jnp.array([[0.5, 0.5]])
+    theirs = jax.grad(lambda q: optax.softmax_cross_entropy(x, q).mean())(q)
+    np.testing.assert_allclose(theirs, -jax.nn.log_softmax(x), rtol=1e-6)
+    with pytest.raises(TypeError, match="respect to target"):
+        jax.grad(lambda q: xj.cross_entropy(x, q))(q)
+
+
+def test_second_derivatives():
+    x, y = jnp.array([[1.0, 2.0]]), jnp.array([0])
+    hessian = jax.hessian(lambda x: optax.softmax_cross_entropy_with_integer_labels(x, y).mean())(x)
+    assert hessian.shape == (1, 2, 1, 2)
+    with pytest.raises((TypeError, NotImplementedError)):
+        jax.hessian(lambda x: xj.cross_entropy(x, y))(x)
 
 
 # ---- SciPy -----------------------------------------------------------------------------------------------------------

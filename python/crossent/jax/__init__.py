@@ -1,0 +1,326 @@
+"""The losses on JAX arrays of a CPU, under `jax.jit`, `jax.grad`, `jax.vmap` and `jax.checkpoint`.
+
+Each function computes what the function of the same name in `crossent` computes, to the bit. Shapes, dtypes and
+options are checked when a function is traced. Values (class indices, probabilities, weights) are checked when the
+computation runs: a wrong one is a `jax.errors.JaxRuntimeError`, or a `ValueError` from a compiled function that ran
+before, with the message of `crossent`. Options are Python numbers and names, not arrays. Derivatives are first ones, by
+reverse mode, with respect to the first argument. To ask for one with respect to another argument is a `TypeError`;
+`jax.lax.stop_gradient` makes a constant of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+try:
+    import jax
+except ImportError as missing:
+    raise ImportError("crossent.jax needs JAX: pip install 'crossent[jax]'") from missing
+
+from .. import _validate
+from . import _ways
+from ._arguments import Arguments
+from ._normalisers import log_softmax, softmax
+
+if TYPE_CHECKING:
+    from .._types import Divergence, Reduction, ReductionKL
+    from ._arguments import Arrays
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "distillation_loss",
+    "kl_div_with_logits",
+    "log_softmax",
+    "set_way",
+    "softmax",
+    "way",
+]
+
+
+def way() -> _ways.Way:
+    """Return how JAX calls the library.
+
+    Returns
+    -------
+    str
+        ``"ffi"`` through the foreign function interface of XLA, without Python, if `crossent` was built where JAX was
+        installed; else ``"callback"``, through `jax.pure_callback`. The results are the same.
+
+    Examples
+    --------
+    >>> import crossent.jax
+    >>> crossent.jax.way() in ("ffi", "callback")
+    True
+    """
+    return _ways.chosen
+
+
+def set_way(way: _ways.Way) -> None:
+    """Set how JAX calls the library from now on; functions that are compiled already stay as they are.
+
+    Parameters
+    ----------
+    way : {"ffi", "callback"}
+        As `way` returns it.
+
+    Raises
+    ------
+    ValueError
+        If `way` is another name, or ``"ffi"`` where `crossent` was built without JAX.
+
+    Examples
+    --------
+    >>> import crossent.jax
+    >>> crossent.jax.set_way(crossent.jax.way())
+    """
+    if way not in _ways.AVAILABLE:
+        _validate.refuse_name("way", way, _ways.AVAILABLE)
+    _ways.chosen = way
+
+
+def cross_entropy(
+    logits: Arrays,
+    target: Arrays,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    weight: Arrays | None = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    sample_weight: Arrays | None = None,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+) -> jax.Array:
+    """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
+
+    The formula and the meaning of each option are those of `crossent.cross_entropy`.
+
+    Parameters
+    ----------
+    logits : array, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
+        Float16, bfloat16, float32 or float64.
+    target : array, (N,), (N, d1, ..., dk), or () or (1,) for logits (C,); or the shape of `logits`
+        Of an integer dtype: class indices. Of a floating dtype: class probabilities.
+    axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
+        As for `crossent.cross_entropy`.
+
+    Returns
+    -------
+    jax.Array in the shape of `logits` without the class axis with ``reduction="none"``, else 0-d
+        Float32, or float64 for float64 `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        When it is traced: as `crossent.cross_entropy`.
+    jax.errors.JaxRuntimeError, ValueError
+        When it runs: if a value is not as `crossent.cross_entropy` says.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equations 4.108 and 4.109.
+
+    Examples
+    --------
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import crossent.jax as xj
+    >>> logits = jnp.array([[0.0, 0.0], [17.0, 0.0]])
+    >>> print(xj.cross_entropy(logits, jnp.array([1, 0]), reduction="none"))
+    [6.9314718e-01 4.1399375e-08]
+    >>> print(jax.grad(xj.cross_entropy)(logits, jnp.array([1, -100])))
+    [[ 0.5 -0.5]
+     [ 0.   0. ]]
+    """
+    given = Arguments("cross_entropy", logits)
+    given.along(axis)
+    given.class_target(target, ignore_index)
+    given.class_weights(weight)
+    given.weights("sample_weight", sample_weight)
+    given.numbers(temperature=temperature, label_smoothing=label_smoothing, z_loss=z_loss)
+    return given.reduced(reduction, denominator)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Arrays,
+    target: Arrays,
+    *,
+    weight: Arrays | None = None,
+    pos_weight: Arrays | None = None,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+) -> jax.Array:
+    """Cross-entropy of binary targets under the sigmoid of `logits`, in nats.
+
+    The formula and the meaning of each option are those of `crossent.binary_cross_entropy_with_logits`.
+
+    Parameters
+    ----------
+    logits : array of any shape
+        Float16, bfloat16, float32 or float64.
+    target : array in the shape of `logits`
+        In [0, 1]; of a dtype as `logits`, an integer dtype or bool.
+    weight, pos_weight, label_smoothing, reduction, denominator
+        As for `crossent.binary_cross_entropy_with_logits`.
+
+    Returns
+    -------
+    jax.Array in the shape of `logits` with ``reduction="none"``, else 0-d
+        Float32, or float64 for float64 `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        When it is traced: as `crossent.binary_cross_entropy_with_logits`.
+    jax.errors.JaxRuntimeError, ValueError
+        When it runs: if a value is not as `crossent.binary_cross_entropy_with_logits` says.
+
+    References
+    ----------
+    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equations 4.90 and 4.91.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import crossent.jax as xj
+    >>> print(xj.binary_cross_entropy_with_logits(jnp.array([0.0, 17.0]), jnp.array([1, 1]), reduction="none"))
+    [6.9314718e-01 4.1399378e-08]
+    """
+    given = Arguments("binary_cross_entropy_with_logits", logits)
+    given.binary_target(target)
+    given.weights("weight", weight)
+    given.weights("pos_weight", pos_weight)
+    given.numbers(label_smoothing=label_smoothing)
+    return given.reduced(reduction, denominator)
+
+
+def kl_div_with_logits(
+    logits: Arrays,
+    teacher_logits: Arrays,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    divergence: Divergence = "forward",
+    beta: float = 0.5,
+    sample_weight: Arrays | None = None,
+    reduction: ReductionKL = "batchmean",
+    denominator: float | None = None,
+) -> jax.Array:
+    """Divergence of the softmax of `logits` and that of `teacher_logits`, in nats.
+
+    The formula and the meaning of each option are those of `crossent.kl_div_with_logits`.
+
+    Parameters
+    ----------
+    logits : array, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
+        Float16, bfloat16, float32 or float64.
+    teacher_logits : array in the shape of `logits`
+        Any of the dtypes of `logits`.
+    axis, temperature, divergence, beta, sample_weight, reduction, denominator
+        As for `crossent.kl_div_with_logits`.
+
+    Returns
+    -------
+    jax.Array in the shape of `logits` without the class axis with ``reduction="none"``, else 0-d
+        Float32, or float64 for float64 `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        When it is traced: as `crossent.kl_div_with_logits`.
+    jax.errors.JaxRuntimeError, ValueError
+        When it runs: if a value is not as `crossent.kl_div_with_logits` says.
+
+    References
+    ----------
+    S. Kullback and R. A. Leibler, On Information and Sufficiency, Annals of Mathematical Statistics 22 (1951), 79-86.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import crossent.jax as xj
+    >>> print(f"{xj.kl_div_with_logits(jnp.array([[0.0, 0.0]]), jnp.array([[0.0, -jnp.inf]])):.6f}")
+    0.693147
+    """
+    given = Arguments("kl_div_with_logits", logits)
+    given.along(axis)
+    given.teacher(teacher_logits)
+    given.weights("sample_weight", sample_weight)
+    given.divergence(temperature, divergence, beta)
+    return given.reduced(reduction, denominator, with_batchmean=True)
+
+
+def distillation_loss(
+    logits: Arrays,
+    teacher_logits: Arrays,
+    target: Arrays | None = None,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    alpha: float | None = None,
+    scale_by_temperature: bool = True,
+    divergence: Divergence = "forward",
+    beta: float = 0.5,
+    weight: Arrays | None = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    sample_weight: Arrays | None = None,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+) -> jax.Array:
+    """Divergence from a teacher at a temperature and cross-entropy of the target, weighted and added, in nats.
+
+    The formula and the meaning of each option are those of `crossent.distillation_loss`.
+
+    Parameters
+    ----------
+    logits : array, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
+        Float16, bfloat16, float32 or float64.
+    teacher_logits : array in the shape of `logits`
+        Any of the dtypes of `logits`.
+    target : array, optional
+        As for `cross_entropy`.
+    axis, temperature, alpha, scale_by_temperature, divergence, beta
+        As for `crossent.distillation_loss`.
+    weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
+        As for `crossent.distillation_loss`.
+
+    Returns
+    -------
+    jax.Array in the shape of `logits` without the class axis with ``reduction="none"``, else 0-d
+        Float32, or float64 for float64 `logits`.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.exceptions.AxisError
+        When it is traced: as `crossent.distillation_loss`.
+    jax.errors.JaxRuntimeError, ValueError
+        When it runs: if a value is not as `crossent.distillation_loss` says.
+
+    References
+    ----------
+    G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> import crossent.jax as xj
+    >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[1.0, 0.0]])
+    >>> print(f"{xj.distillation_loss(student, teacher, jnp.array([0]), temperature=2.0):.5f}")
+    0.40717
+    """
+    given = Arguments("distillation_loss", logits)
+    given.along(axis)
+    given.teacher(teacher_logits)
+    if target is not None:
+        given.class_target(target, ignore_index)
+    given.class_weights(weight)
+    given.weights("sample_weight", sample_weight)
+    given.numbers(label_smoothing=label_smoothing, z_loss=z_loss)
+    given.shares(alpha, scale_by_temperature, ignore_index)
+    given.divergence(temperature, divergence, beta)
+    return given.reduced(reduction, denominator)

@@ -1,0 +1,178 @@
+"""Arguments of a call, checked by shape and dtype: their values are not known before the computation runs.
+
+What is not ordinary goes to the checks of crossent._validate, in place of the array one that has its shape and dtype.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _dtypes, _validate
+from .._dtypes import arithmetic, as_array, floating_dtype
+from . import _ways
+from ._derivatives import loss
+from ._ways import Call
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from numpy.typing import ArrayLike
+
+    Arrays: TypeAlias = ArrayLike | jax.Array
+
+
+def _like(x: jax.Array) -> np.ndarray[Any, Any]:
+    """An array of the shape and dtype of `x` in the memory of one element."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+
+
+def floating(name: str, given: Any) -> jax.Array:
+    """`given` as an array of a floating dtype; integers and bool get the default one of JAX."""
+    x = jnp.asarray(given if isinstance(given, jax.Array) else as_array(name, given))
+    if x.dtype.kind in "biu":
+        return x.astype(float)
+    if floating_dtype(np.dtype(x.dtype)) is None:
+        _dtypes.floating(name, _like(x))
+    return x
+
+
+class Arguments:
+    """The arguments of a loss: `arrays` in their order, and `options` as the function in NumPy takes them."""
+
+    def __init__(self, function: str, logits: Any) -> None:
+        self.function = function
+        self.x = floating("logits", logits)
+        self.shape = self.rows = tuple(self.x.shape)
+        self.dtype = np.dtype(self.x.dtype)
+        self.arrays = {"logits": self.x}
+        self.options: dict[str, Any] = {}
+
+    def along(self, axis: int | None) -> None:
+        self.options["axis"] = _validate.loss_axis("logits", self.shape, axis)
+        self.rows = _validate.rows_of(self.shape, self.options["axis"])
+
+    # ---- Arrays ----------------------------------------------------------------------------------------------------
+
+    def teacher(self, given: Any) -> None:
+        z = floating("teacher_logits", given)
+        if z.shape != self.shape:
+            _validate.refuse_shape("teacher_logits", z.shape, self.shape)
+        self.arrays["teacher_logits"] = z
+
+    def class_target(self, given: Any, ignore_index: int | None) -> None:
+        self.options["ignore_index"] = _validate.ignored_class(ignore_index)
+        y = self._not_wrapped(given)
+        if y.dtype.kind in "iu":
+            if y.shape != self.rows:
+                y = y.reshape(_validate.class_indices(_like(y), self.shape, self.rows).shape)
+        elif y.shape != self.shape or ignore_index != -100 or floating_dtype(np.dtype(y.dtype)) is None:
+            _validate.class_target(_like(y), self.shape, self.rows, self.options["ignore_index"])
+        self.arrays["target"] = y
+
+    def _not_wrapped(self, target: Any) -> jax.Array:
+        """`target` as an array of JAX, which may have half of the width of NumPy's: 2**32 would become class 0."""
+        if isinstance(target, jax.Array):
+            return target
+        wide = as_array("target", target)
+        y = jnp.asarray(wide)
+        if wide.dtype.kind in "iu" and (changed := wide.astype(y.dtype) != wide).any():
+            at, classes = int(changed.argmax()), self.shape[self.options["axis"]]
+            ignored = self.options["ignore_index"]
+            _validate.refuse_class("target", wide.shape, at, str(wide.flat[at]), classes, ignored)
+        return y
+
+    def binary_target(self, given: Any) -> None:
+        y = jnp.asarray(given if isinstance(given, jax.Array) else as_array("target", given))
+        if y.dtype.kind in "biu":
+            y = y.astype(arithmetic(self.dtype))
+        y = floating("target", y)
+        if y.shape != self.shape:
+            _validate.refuse_shape("target", y.shape, self.shape)
+        self.arrays["target"] = y
+
+    def class_weights(self, given: Any) -> None:
+        if given is None:
+            return
+        w = floating("weight", given)
+        classes = (self.shape[self.options["axis"]],)
+        if w.shape != classes:
+            _validate.refuse_shape("weight", w.shape, classes)
+        self.arrays["weight"] = w.astype(arithmetic(self.dtype))
+
+    def weights(self, name: str, given: Any) -> None:
+        """Of rows or elements: broadcast by the core."""
+        if given is None:
+            return
+        w = floating(name, given)
+        if w.shape != self.rows:
+            _validate.spread(name, _like(w), self.rows)
+        self.arrays[name] = w.astype(arithmetic(self.dtype)) if name == "sample_weight" else w
+
+    # ---- Options ---------------------------------------------------------------------------------------------------
+
+    def numbers(self, **given: float) -> None:
+        checks = {
+            "label_smoothing": _validate.fraction,
+            "z_loss": _validate.at_least_zero,
+            "temperature": _validate.positive,
+        }
+        for name, value in given.items():
+            self.options[name] = checks[name](name, value)
+
+    def shares(self, alpha: float | None, scale_by_temperature: bool, ignore_index: int | None) -> None:
+        """Of the two terms of a distillation."""
+        with_target = "target" in self.arrays
+        share = (0.5 if with_target else 1.0) if alpha is None else _validate.fraction("alpha", alpha)
+        self.options["alpha"], self.options["scale_by_temperature"] = share, bool(scale_by_temperature)
+        if with_target:
+            return
+        if share != 1:
+            _validate.refuse_alpha(share)
+        # What would be ignored in silence.
+        given = {"weight": "weight" in self.arrays, "ignore_index": ignore_index != -100,
+                 "label_smoothing": self.options["label_smoothing"] != 0, "z_loss": self.options["z_loss"] != 0}
+        for name in (name for name, is_given in given.items() if is_given):
+            _validate.refuse_without_target(name)
+        self.options["ignore_index"] = -100
+
+    def divergence(self, temperature: float, divergence: str, beta: float) -> None:
+        self.options["temperature"] = _validate.positive("temperature", temperature)
+        if divergence not in _ways.DIVERGENCES:
+            _validate.refuse_name("divergence", divergence, _ways.DIVERGENCES)
+        self.options["divergence"] = divergence
+        self.options["beta"] = _validate.fraction("beta", beta)
+        if divergence == "js" and not 0 < self.options["beta"] < 1:
+            _validate.refuse_beta(self.options["beta"])
+
+    def reduced(self, reduction: str, denominator: float | None, with_batchmean: bool = False) -> jax.Array:
+        """The loss."""
+        known = (*_ways.REDUCTIONS, "batchmean") if with_batchmean else _ways.REDUCTIONS
+        if reduction not in known:
+            _validate.refuse_name("reduction", reduction, known)
+        if denominator is not None:
+            if reduction != "mean":
+                _validate.refuse_denominator(reduction)
+            denominator = _validate.positive("denominator", denominator)
+        self.options["reduction"] = "mean" if reduction == "batchmean" else reduction
+        self.options["denominator"] = denominator
+        x, *others = self.arrays.values()
+        return loss(_call(self.function, tuple(self.arrays), self.options, x.ndim, ("loss",)), x, tuple(others))
+
+
+def normaliser(function: str, x: Any, axis: int, temperature: float) -> tuple[Call, jax.Array]:
+    x = floating("x", x)
+    options = {
+        "axis": _validate.class_axis("x", tuple(x.shape), axis),
+        "temperature": _validate.positive("temperature", temperature),
+    }
+    return _call(function, ("x",), options, x.ndim, ("out",)), x
+
+
+def _call(
+    function: str, operands: tuple[str, ...], options: dict[str, Any], ndim: int, results: tuple[str, ...]
+) -> Call:
+    return Call(function, operands, tuple(options.items()), ndim, results, _ways.chosen)
