@@ -33,7 +33,7 @@ def _normalised(
     core: Callable[..., Array], given: object, axis: object, temperature: object, dtype: object, out: object
 ) -> Array:
     x = floating("x", given)
-    axes = _Axes("x", x, axis)
+    axes = Axes("x", x, axis)
     of_result = _validate.result_dtype(x.dtype, dtype, out)
     return axes.filled(
         out, {"x": given}, lambda to: core(axes.merged(x), -1, temperature, of_result, to), of_result)
@@ -54,7 +54,7 @@ def _normalised_backward(
     out: object,
 ) -> Array:
     y = floating(name, given)
-    axes = _Axes(name, y, axis)
+    axes = Axes(name, y, axis)
     g = floating("grad_output", upstream)
     _validate.same_shape("grad_output", g, y.shape)
     return axes.filled(
@@ -64,7 +64,7 @@ def _normalised_backward(
 
 def logsumexp(given: object, axis: object, keepdims: object, out: object) -> Scalar | Array:
     x = floating("x", given)
-    axes = _Axes("x", x, axis)
+    axes = Axes("x", x, axis)
     shape, dtype = axes.reduced_shape(bool(keepdims)), arithmetic(x.dtype)
     result = np.empty(shape, dtype) if out is None else _validate.output("out", out, shape, dtype, {"x": given})
     _core.logsumexp(axes.merged(x), -1, False, result.reshape(axes.rows))
@@ -73,7 +73,7 @@ def logsumexp(given: object, axis: object, keepdims: object, out: object) -> Sca
 
 def logsumexp_backward(upstream: object, given: object, axis: object, keepdims: object, out: object) -> Array:
     x = floating("x", given)
-    axes = _Axes("x", x, axis)
+    axes = Axes("x", x, axis)
     g = floating("grad_output", upstream)
     _validate.same_shape("grad_output", g, axes.reduced_shape(bool(keepdims)))
     return axes.filled(
@@ -86,7 +86,7 @@ def _returned(result: Array, out: object) -> Any:
     return result[()] if out is None else out
 
 
-class _Axes:
+class Axes:
     """The class axes of `x`, and its other axes, whose lengths are `rows`."""
 
     def __init__(self, name: str, x: Array, axis: Any) -> None:

@@ -140,3 +140,20 @@ def test_signatures(name):
     expected = {p: (d.kind, d.default) for p, d in parameters.items() if p not in ("return_grad", "grad_out", "out")}
     given = {p: (d.kind, d.default) for p, d in inspect.signature(getattr(xj, name)).parameters.items()}
     assert given == expected
+
+
+@pytest.mark.parametrize("axis", [None, (0, 2), (-1, 1), ()])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_several_axes(way, rng, name, axis):
+    x = rng.normal(0, 4, (2, 3, 5)).astype(np.float32)
+    function = getattr(xj, name)
+    assert_same_bits(jax.jit(lambda x: function(x, axis=axis))(x), getattr(xe, name)(x, axis=axis))
+    assert_same_bits(function(np.float32(3), axis=None), np.asarray(getattr(xe, name)(np.float32(3), axis=None)))
+    assert jax.grad(lambda x: function(x, axis=axis).sum())(x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_float32_of_a_half(way, rng, name):
+    x = jnp.asarray(rng.normal(0, 4, (3, 5)), jnp.bfloat16)
+    out = getattr(xj, name)(x, dtype=np.float32)
+    assert_same_bits(out, getattr(xe, name)(np.asarray(x), dtype=np.float32))

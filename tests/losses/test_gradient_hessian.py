@@ -21,7 +21,7 @@ import crossent as xe
 FORMS = {form.name: form for form in operations.FORMS if form.loss.name in (
     "cross_entropy", "binary_cross_entropy_with_logits")}
 CASES = [(name, case) for name, form in FORMS.items() for case, options in form.cases.items()
-         if "z_loss" not in options]
+         if not {"z_loss", "temperature"} & set(options)]
 HESSIANS = {
     "diagonal": {}, "absolute": {"hessian": "absolute"}, "xgboost": {"hessian_scale": 2.0, "hessian_floor": 1e-16},
     "scaled": {"hessian_scale": 9 / 8}, "absolute scaled": {"hessian": "absolute", "hessian_scale": 1.3},
@@ -43,6 +43,7 @@ def limit_of(dtype, how):
 def test_values(dtype, name, case, how, rng):
     form = FORMS[name]
     arrays, options = form.arguments(rng, (dtype, dtype), case)
+    options = {name: np.abs(v) if name in form.weights else v for name, v in options.items()}
     grad, hess = function_of(form)(*arrays, **options, **HESSIANS[how])
     assert grad.dtype == hess.dtype == dtype
     wanted = form.function(*arrays, reduction="sum", return_grad=True, **options)[1]
@@ -51,6 +52,18 @@ def test_values(dtype, name, case, how, rng):
     target = target if target.dtype.kind in "iu" else target.astype(arithmetic(dtype))
     exact = getattr(oracle.hessian, form.loss.name)(first.astype(arithmetic(dtype)), target, **options, **HESSIANS[how])
     oracle.assert_within(limit_of(dtype, how), hess, *exact)
+
+
+@pytest.mark.parametrize(("name", "weight"), [("cross_entropy", "sample_weight"),
+                                              ("binary_cross_entropy_with_logits", "weight")])
+def test_negative_weights_are_refused(name, weight):
+    """The losses take them; the Hessian would not be that of a convex function."""
+    x, y = np.zeros((2, 2)), np.array([0, 1]) if name == "cross_entropy" else np.eye(2)
+    grad, hess = np.full((2, 2), 7.0), np.full((2, 2), 7.0)
+    w = np.array([1.0, -0.5]) if name == "cross_entropy" else np.array([[1.0, 1.0], [-0.5, 1.0]])
+    with pytest.raises(ValueError, match=rf"{weight}\[1(, 0)?\] is -0.5: expected a finite number in \[0"):
+        getattr(xe, f"{name}_gradient_hessian")(x, y, **{weight: w}, grad_out=grad, hess_out=hess)
+    assert (grad == 7).all() and (hess == 7).all()
 
 
 def rows_of_a_kind(kind, rng, dtype, classes):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Arrays: TypeAlias = ArrayLike | jax.Array
 
 
-def _like(x: jax.Array) -> np.ndarray[Any, Any]:
+def like(x: jax.Array) -> np.ndarray[Any, Any]:
     """An array of the shape and dtype of `x` in the memory of one element."""
     return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
@@ -36,7 +36,7 @@ def floating(name: str, given: Any) -> jax.Array:
     if x.dtype.kind in "biu":
         return x.astype(float)
     if floating_dtype(np.dtype(x.dtype)) is None:
-        _dtypes.floating(name, _like(x))
+        _dtypes.floating(name, like(x))
     return x
 
 
@@ -68,9 +68,9 @@ class Arguments:
         y = self._not_wrapped(given)
         if y.dtype.kind in "iu":
             if y.shape != self.rows:
-                y = y.reshape(_validate.class_indices(_like(y), self.shape, self.rows).shape)
+                y = y.reshape(_validate.class_indices(like(y), self.shape, self.rows).shape)
         elif y.shape != self.shape or ignore_index != -100 or floating_dtype(np.dtype(y.dtype)) is None:
-            _validate.class_target(_like(y), self.shape, self.rows, self.options["ignore_index"])
+            _validate.class_target(like(y), self.shape, self.rows, self.options["ignore_index"])
         self.arrays["target"] = y
 
     def _not_wrapped(self, target: Any) -> jax.Array:
@@ -109,7 +109,7 @@ class Arguments:
             return
         w = floating(name, given)
         if w.shape != self.rows:
-            _validate.spread(name, _like(w), self.rows)
+            _validate.spread(name, like(w), self.rows)
         self.arrays[name] = w.astype(arithmetic(self.dtype)) if name == "sample_weight" else w
 
     # ---- Options ---------------------------------------------------------------------------------------------------
@@ -163,8 +163,10 @@ class Arguments:
         return loss(_call(self.function, tuple(self.arrays), self.options, x.ndim, ("loss",)), x, tuple(others))
 
 
-def normaliser(function: str, x: Any, axis: int, temperature: float) -> tuple[Call, jax.Array]:
+def normaliser(function: str, x: Any, axis: int, temperature: float, dtype: Any) -> tuple[Call, jax.Array]:
     x = floating("x", x)
+    # A half is a float32, and so are the numbers that it is computed in.
+    x = x.astype(_validate.result_dtype(np.dtype(x.dtype), dtype, None))
     options = {
         "axis": _validate.class_axis("x", tuple(x.shape), axis),
         "temperature": _validate.positive("temperature", temperature),

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._arguments import normaliser
+import jax.numpy as jnp
+
+from .._axes import Axes as ClassAxes
+from ._arguments import floating, like, normaliser
 from ._derivatives import normalised
 
 if TYPE_CHECKING:
     import jax
+    from numpy.typing import DTypeLike
 
+    from .._types import Axes
     from ._arguments import Arrays
 
 
-def softmax(x: Arrays, axis: int = -1, *, temperature: float = 1.0) -> jax.Array:
+def softmax(
+    x: Arrays, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Softmax of `x` along an axis.
 
     The formula, with the temperature ``T``: ``out = exp(x / T) / sum_k exp(x[k] / T)``.
 
     Parameters
     ----------
-    x : array with at least one axis
+    x : array, (..., C, ...)
         Float16, bfloat16, float32 or float64.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The class axis, or several, whose entries are classes together; None: all of them.
     temperature : float, default 1.0
         Finite and > 0; divides `x`.
+    dtype : dtype, optional
+        Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`.
 
     Returns
     -------
-    jax.Array in the shape and dtype of `x`
+    jax.Array in the shape of `x`
 
     Raises
     ------
@@ -47,26 +56,30 @@ def softmax(x: Arrays, axis: int = -1, *, temperature: float = 1.0) -> jax.Array
     >>> print(xj.softmax(jnp.array([0.0, 0.0])))
     [0.5 0.5]
     """
-    return normalised(*normaliser("softmax", x, axis, temperature))
+    return _normalised("softmax", x, axis, temperature, dtype)
 
 
-def log_softmax(x: Arrays, axis: int = -1, *, temperature: float = 1.0) -> jax.Array:
+def log_softmax(
+    x: Arrays, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Logarithm of the softmax of `x` along an axis.
 
     The formula, with the temperature ``T``: ``out = x / T - log(sum_k exp(x[k] / T))``.
 
     Parameters
     ----------
-    x : array with at least one axis
+    x : array, (..., C, ...)
         Float16, bfloat16, float32 or float64.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The class axis, or several, whose entries are classes together; None: all of them.
     temperature : float, default 1.0
         Finite and > 0; divides `x`.
+    dtype : dtype, optional
+        Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`.
 
     Returns
     -------
-    jax.Array in the shape and dtype of `x`
+    jax.Array in the shape of `x`
 
     Raises
     ------
@@ -84,4 +97,17 @@ def log_softmax(x: Arrays, axis: int = -1, *, temperature: float = 1.0) -> jax.A
     >>> print(xj.log_softmax(jnp.array([0.0, 0.0])))
     [-0.6931472 -0.6931472]
     """
-    return normalised(*normaliser("log_softmax", x, axis, temperature))
+    return _normalised("log_softmax", x, axis, temperature, dtype)
+
+
+def _normalised(
+    function: str, given: Arrays, axis: Axes, temperature: float, dtype: DTypeLike | None
+) -> jax.Array:
+    x = floating("x", given)
+    if x.ndim > 0 and axis is not None and not isinstance(axis, tuple):
+        return normalised(*normaliser(function, x, axis, temperature, dtype))
+    axes = ClassAxes("x", like(x), axis)
+    last = tuple(range(len(axes.rows), x.ndim))
+    moved = jnp.moveaxis(x, axes.classes, last)
+    out = normalised(*normaliser(function, moved.reshape(*axes.rows, axes.count), -1, temperature, dtype))
+    return jnp.moveaxis(out.reshape(moved.shape), last, axes.classes)
