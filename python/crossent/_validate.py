@@ -8,7 +8,6 @@ whatever their strides.
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +16,20 @@ import numpy as np
 from . import _core, _hints
 from ._dtypes import FLOAT32, arithmetic, as_array, converted, floating, floating_dtype, largest
 from ._memory import clashes, overlaps_itself, shares_memory
+from ._numbers import (  # noqa: F401  # for the core, which looks here
+    at_least_zero,
+    at_most_zero,
+    bounds,
+    fraction,
+    logarithm_base,
+    number,
+    positive,
+    refuse_alpha,
+    refuse_beta,
+    refuse_denominator,
+    refuse_fit,
+    refuse_name,
+)
 
 if TYPE_CHECKING:
     from ._types import Array
@@ -231,88 +244,6 @@ def spread(name: str, x: Array, shape: tuple[int, ...]) -> Array:
         return np.broadcast_to(x, shape)
     except ValueError:
         raise ValueError(f"{name} has shape {x.shape}: expected {shape} or what broadcasts to it") from None
-
-
-# ---- Numbers and names -----------------------------------------------------------------------------------------------
-
-
-def number(name: str, value: object) -> float:
-    """A real number, python's or NumPy's."""
-    if type(value) is float:
-        return value
-    array = np.asarray(value)
-    if array.ndim or array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} is {value!r}: expected a number")
-    return float(array)
-
-
-def positive(name: str, value: object) -> float:
-    result = number(name, value)
-    if not 0 < result < math.inf:
-        raise ValueError(f"{name} is {result}: expected a finite number > 0")
-    return result
-
-
-def fraction(name: str, value: object) -> float:
-    result = number(name, value)
-    if not 0 <= result <= 1:
-        raise ValueError(f"{name} is {result}: expected a number in [0, 1]")
-    return result
-
-
-def at_least_zero(name: str, value: object) -> float:
-    result = number(name, value)
-    if not 0 <= result < math.inf:
-        raise ValueError(f"{name} is {result}: expected a finite number >= 0")
-    return result
-
-
-def at_most_zero(name: str, value: object) -> float:
-    result = number(name, value)
-    if not result <= 0:
-        raise ValueError(f"{name} is {result}: expected a number <= 0 or None")
-    return result
-
-
-def logarithm_base(value: object) -> float:
-    result = positive("base", value)
-    if result == 1:
-        raise ValueError("base is 1.0: expected a finite number > 0 that is not 1")
-    return result
-
-
-def bounds(value: Any) -> tuple[float, float]:
-    """The least and the largest temperature of a search."""
-    try:
-        first, second = value
-    except (TypeError, ValueError):
-        raise TypeError(f"bounds is {value!r}: expected two numbers") from None
-    low, high = positive("bounds[0]", first), positive("bounds[1]", second)
-    if not low < high:
-        raise ValueError(f"bounds is {(low, high)}: expected the lower one first")
-    return low, high
-
-
-def refuse_fit(nll: float) -> NoReturn:
-    finite = "expected a row that counts, finite logits, and none of -inf at a target"
-    raise ValueError(f"the mean cross-entropy at temperature 1 is {nll}: {finite}")
-
-
-def refuse_name(name: str, value: object, names: tuple[str, ...]) -> NoReturn:
-    raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, names))}")
-
-
-def refuse_denominator(reduction: str) -> NoReturn:
-    raise ValueError(f"denominator was given with reduction={reduction!r}: expected it with 'mean' only")
-
-
-def refuse_alpha(alpha: float) -> NoReturn:
-    raise ValueError(f"alpha is {alpha} without a target: expected 1 or None")
-
-
-def refuse_beta(beta: float) -> NoReturn:
-    elsewhere = "what other libraries mean by 0 and 1 is divergence='forward' and 'reverse'"
-    raise ValueError(f"beta is {beta} with divergence='js': expected a number in (0, 1); {elsewhere}")
 
 
 # ---- Outputs ---------------------------------------------------------------------------------------------------------

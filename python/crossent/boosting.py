@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from . import _validate
+from . import _numbers, _validate
 from ._binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from ._cross_entropy import cross_entropy
 from ._dtypes import floating, largest
@@ -52,9 +52,9 @@ class _Objective:
 
     def __init__(self, soft_labels: ArrayLike | None, label_smoothing: float, hessian: Convention) -> None:
         if hessian not in _CONVENTIONS:
-            _validate.refuse_name("hessian", hessian, _CONVENTIONS)
+            _numbers.refuse_name("hessian", hessian, _CONVENTIONS)
         self.soft_labels = None if soft_labels is None else floating("soft_labels", soft_labels)
-        self.label_smoothing = _validate.fraction("label_smoothing", label_smoothing)
+        self.label_smoothing = _numbers.fraction("label_smoothing", label_smoothing)
         self.hessian = hessian
         self._bound: Array | None = None  # the labels of the data set that soft_labels belong to
 
@@ -247,7 +247,7 @@ class Logistic(_Objective):
         super().__init__(soft_labels, label_smoothing, hessian)
         if self.soft_labels is not None and self.soft_labels.ndim != 1:
             raise ValueError(f"soft_labels has shape {self.soft_labels.shape}: expected (N,)")
-        self.pos_weight = None if pos_weight is None else _validate.at_least_zero("pos_weight", pos_weight)
+        self.pos_weight = None if pos_weight is None else _numbers.at_least_zero("pos_weight", pos_weight)
 
     def _gradient_hessian(self, rows: _Rows) -> tuple[Array, Array]:
         self._check_columns(rows)

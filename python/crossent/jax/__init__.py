@@ -17,7 +17,7 @@ try:
 except ImportError as missing:
     raise ImportError("crossent.jax needs JAX: pip install 'crossent[jax]'") from missing
 
-from .. import _validate
+from .. import _numbers
 from . import _ways
 from ._arguments import Arguments
 from ._normalisers import log_softmax, softmax
@@ -75,7 +75,7 @@ def set_way(way: _ways.Way) -> None:
     >>> crossent.jax.set_way(crossent.jax.way())
     """
     if way not in _ways.AVAILABLE:
-        _validate.refuse_name("way", way, _ways.AVAILABLE)
+        _numbers.refuse_name("way", way, _ways.AVAILABLE)
     _ways.chosen = way
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _dtypes, _validate
+from .. import _dtypes, _numbers, _validate
 from .._dtypes import arithmetic, as_array, floating_dtype
 from . import _ways
 from ._derivatives import loss
@@ -116,9 +116,9 @@ class Arguments:
 
     def numbers(self, **given: float) -> None:
         checks = {
-            "label_smoothing": _validate.fraction,
-            "z_loss": _validate.at_least_zero,
-            "temperature": _validate.positive,
+            "label_smoothing": _numbers.fraction,
+            "z_loss": _numbers.at_least_zero,
+            "temperature": _numbers.positive,
         }
         for name, value in given.items():
             self.options[name] = checks[name](name, value)
@@ -126,12 +126,12 @@ class Arguments:
     def shares(self, alpha: float | None, scale_by_temperature: bool, ignore_index: int | None) -> None:
         """Of the two terms of a distillation."""
         with_target = "target" in self.arrays
-        share = (0.5 if with_target else 1.0) if alpha is None else _validate.fraction("alpha", alpha)
+        share = (0.5 if with_target else 1.0) if alpha is None else _numbers.fraction("alpha", alpha)
         self.options["alpha"], self.options["scale_by_temperature"] = share, bool(scale_by_temperature)
         if with_target:
             return
         if share != 1:
-            _validate.refuse_alpha(share)
+            _numbers.refuse_alpha(share)
         # What would be ignored in silence.
         given = {"weight": "weight" in self.arrays, "ignore_index": ignore_index != -100,
                  "label_smoothing": self.options["label_smoothing"] != 0, "z_loss": self.options["z_loss"] != 0}
@@ -140,23 +140,23 @@ class Arguments:
         self.options["ignore_index"] = -100
 
     def divergence(self, temperature: float, divergence: str, beta: float) -> None:
-        self.options["temperature"] = _validate.positive("temperature", temperature)
+        self.options["temperature"] = _numbers.positive("temperature", temperature)
         if divergence not in _ways.DIVERGENCES:
-            _validate.refuse_name("divergence", divergence, _ways.DIVERGENCES)
+            _numbers.refuse_name("divergence", divergence, _ways.DIVERGENCES)
         self.options["divergence"] = divergence
-        self.options["beta"] = _validate.fraction("beta", beta)
+        self.options["beta"] = _numbers.fraction("beta", beta)
         if divergence == "js" and not 0 < self.options["beta"] < 1:
-            _validate.refuse_beta(self.options["beta"])
+            _numbers.refuse_beta(self.options["beta"])
 
     def reduced(self, reduction: str, denominator: float | None, with_batchmean: bool = False) -> jax.Array:
         """The loss."""
         known = (*_ways.REDUCTIONS, "batchmean") if with_batchmean else _ways.REDUCTIONS
         if reduction not in known:
-            _validate.refuse_name("reduction", reduction, known)
+            _numbers.refuse_name("reduction", reduction, known)
         if denominator is not None:
             if reduction != "mean":
-                _validate.refuse_denominator(reduction)
-            denominator = _validate.positive("denominator", denominator)
+                _numbers.refuse_denominator(reduction)
+            denominator = _numbers.positive("denominator", denominator)
         self.options["reduction"] = "mean" if reduction == "batchmean" else reduction
         self.options["denominator"] = denominator
         x, *others = self.arrays.values()
@@ -169,7 +169,7 @@ def normaliser(function: str, x: Any, axis: int, temperature: float, dtype: Any)
     x = x.astype(_validate.result_dtype(np.dtype(x.dtype), dtype, None))
     options = {
         "axis": _validate.class_axis("x", tuple(x.shape), axis),
-        "temperature": _validate.positive("temperature", temperature),
+        "temperature": _numbers.positive("temperature", temperature),
     }
     return _call(function, ("x",), options, x.ndim, ("out",)), x
 
