@@ -150,6 +150,8 @@ class call {
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array));
   array converted(const char* name, const py::object& x, bool (*is_wanted)(array), const shape& as);
   bool can_write(array out, int type_number, const shape& as) const;
+  // An output as this check of Python's returns it.
+  array output_by(const char* check, const char* name, PyObject* out, PyObject* dtype, const shape& as);
   void confirm_arrays() const;
   void run_erased(void (*f)(void*, const execution&), void* context);
 

@@ -49,25 +49,22 @@ bool call::can_write(array to, int type_number, const shape& as) const {
 }
 
 array call::output(const char* name, PyObject* out, PyObject* dtype, const shape& as) {
-  const int number = type_number(dtype);
-  if (const array to = inspect(out); can_write(to, number, as)) return keep(name, to);
+  if (const array to = inspect(out); can_write(to, type_number(dtype), as)) return keep(name, to);
+  return output_by("output", name, out, dtype, as);
+}
+
+array call::output_by(const char* check, const char* name, PyObject* out, PyObject* dtype, const shape& as) {
   py::dict inputs;
   for (int i = 0; i < inputs_count_; ++i) inputs[inputs_[i].name] = py::handle(inputs_[i].given);
   const auto is_writeable = [](array to) { return to.is_native() && to.has(numpy::NPY_ARRAY_WRITEABLE_); };
-  const array to = converted(name, check_in_python("output", name, out, as, dtype, inputs.ptr()), is_writeable, as);
-  if (to.type_number() != number) raise_changed(name);
+  const array to = converted(name, check_in_python(check, name, out, as, dtype, inputs.ptr()), is_writeable, as);
+  if (to.type_number() != type_number(dtype)) raise_changed(name);
   return to;
 }
 
 result call::result_apart(const char* name, PyObject* out, array x) {
   if (out == Py_None) return result_like(name, out, x);
-  py::dict inputs;
-  for (int i = 0; i < inputs_count_; ++i) inputs[inputs_[i].name] = py::handle(inputs_[i].given);
-  const auto is_writeable = [](array to) { return to.is_native() && to.has(numpy::NPY_ARRAY_WRITEABLE_); };
-  const py::object checked = check_in_python("output_apart", name, out, x.shape(), x.dtype(), inputs.ptr());
-  const array to = converted(name, checked, is_writeable, x.shape());
-  if (to.type_number() != x.type_number()) raise_changed(name);
-  return {py::reinterpret_borrow<py::object>(out), to};
+  return {py::reinterpret_borrow<py::object>(out), output_by("output_apart", name, out, x.dtype(), x.shape())};
 }
 
 result call::result_like(const char* name, PyObject* out, array x, PyObject* dtype) {
