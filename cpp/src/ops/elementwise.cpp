@@ -65,33 +65,33 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const std::unique_ptr<element_buffers[]> buffers(new element_buffers[static_cast<std::size_t>(threads)]);
   parallel_for(blocks, block_elements, threads, e, [&](index begin, index end, int worker) {
     element_buffers& buffer = buffers[static_cast<std::size_t>(worker)];
+    bool unsure = false;
+    element_block b;
+    if (options.check_target && !check_first) b.outside = &unsure;
+    b.hessian_scale = hessian.options.scale;
+    b.hessian_floor = hessian.options.floor;
+    b.absolute_gradient = hessian.options.absolute;
+    b.scale = scale;
+    b.log_floor = options.log_floor;
+    b.label_smoothing = options.label_smoothing;
     for (index k = begin; k < end; ++k) {
       const index first = k * block_elements;
-      element_block b;
       b.n = std::min(block_elements, count - first);
       for (int i = 0; i < element_block::arrays; ++i) b.input[i] = inputs[i].read(first, b.n, type, buffer.input[i]);
       char* loss_at = loss_to.data ? loss_to.direct(first, b.n, type) : nullptr;
       char* grad_at = grad_to.data ? grad_to.direct(first, b.n, type) : nullptr;
       char* hess_at = hess_to.data ? hess_to.direct(first, b.n, type) : nullptr;
-      if (hess_to.data) b.hessian = hess_at ? hess_at : buffer.hess;
-      b.hessian_scale = hessian.options.scale;
-      b.hessian_floor = hessian.options.floor;
-      b.absolute_gradient = hessian.options.absolute;
       if (loss_to.data) b.loss = loss_at ? loss_at : buffer.loss;
       if (grad_to.data) b.grad = grad_at ? grad_at : buffer.grad;
+      if (hess_to.data) b.hessian = hess_at ? hess_at : buffer.hess;
       if (summed) b.sum = &sums[static_cast<std::size_t>(k)].hi;
-      bool unsure = false;
-      if (options.check_target && !check_first) b.outside = &unsure;
       b.stream = stream && grad_at;
-      b.scale = scale;
-      b.log_floor = options.log_floor;
-      b.label_smoothing = options.label_smoothing;
       kernel(b);
-      if (unsure) outside = true;
       if (loss_to.data && !loss_at) loss_to.write(first, b.n, type, buffer.loss);
       if (grad_to.data && !grad_at) grad_to.write(first, b.n, type, buffer.grad);
       if (hess_to.data && !hess_at) hess_to.write(first, b.n, type, buffer.hess);
     }
+    if (unsure) outside = true;
     if (stream) stream_fence();
   });
   if (outside) check_target(target, e);
