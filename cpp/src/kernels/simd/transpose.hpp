@@ -11,6 +11,10 @@ namespace {
 
 template <class T> constexpr index size_of = static_cast<index>(sizeof(T));
 
+// f(0), .., f(n - 1) without a loop, which would leave arrays of packs in memory.
+template <class F, int... i> CROSSENT_INLINE void each(F f, std::integer_sequence<int, i...>) { (f(i), ...); }
+template <int n, class F> CROSSENT_INLINE void each(F f) { each(f, std::make_integer_sequence<int, n>{}); }
+
 // A pack of four quarters of 16 bytes from four places, and to them.
 template <class T> CROSSENT_INLINE pack<T> load_quarters(const char* const (&from)[4]) {
   pack<T> p;
@@ -23,12 +27,12 @@ template <class T> CROSSENT_INLINE pack<T> load_quarters(const char* const (&fro
 #elif defined(__AVX2__)
   for (int k = 0; k < 2; ++k) p.r[k] = (typename pack<T>::reg)_mm256_set_m128(quarter(2 * k + 1), quarter(2 * k));
 #else
-  for (int k = 0; k < 4; ++k) __builtin_memcpy(&p.r[k], from[k], 16);
+  each<4>([&](int k) CROSSENT_INLINE_LAMBDA { __builtin_memcpy(&p.r[k], from[k], 16); });
 #endif
   return p;
 }
 template <class T> CROSSENT_INLINE void store_quarters(char* const (&to)[4], pack<T> p) {
-  for (int k = 0; k < 4; ++k) __builtin_memcpy(to[k], reinterpret_cast<const char*>(&p) + 16 * k, 16);
+  each<4>([&](int k) CROSSENT_INLINE_LAMBDA { __builtin_memcpy(to[k], reinterpret_cast<const char*>(&p) + 16 * k, 16); });
 }
 
 // The lower (upper) halves of each quarter of a and b, an element of `bytes` of a and one of b in turn: where lane `to` is from.
@@ -65,10 +69,6 @@ CROSSENT_INLINE void transpose(pack<double> (&p)[2]) {
   p[1] = interleave<8, true>(a, p[1]);
 }
 
-// f(0), .., f(n - 1) without a loop, which would leave arrays of packs in memory.
-template <class F, int... i> CROSSENT_INLINE void each(F f, std::integer_sequence<int, i...>) { (f(i), ...); }
-template <int n, class F> CROSSENT_INLINE void each(F f) { each(f, std::make_integer_sequence<int, n>{}); }
-
 // Rows that follow each other at equal distances, as an array of pointers to them.
 template <class P> struct even_rows {
   P first;
@@ -82,11 +82,11 @@ template <class T, class Rows> CROSSENT_INLINE void rows_to_packs(const Rows& ro
   for (index square = 0; square < n; square += side) {
     const index c = square + side <= n ? square : n - side, at = (begin + c) * size_of<T>;
     pack<T> p[side];
-    each<side>([&](int i) {
+    each<side>([&](int i) CROSSENT_INLINE_LAMBDA {
       p[i] = load_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at});
     });
     transpose(p);
-    each<side>([&](int i) { store(packs + (c + i) * lanes, p[i]); });
+    each<side>([&](int i) CROSSENT_INLINE_LAMBDA { store(packs + (c + i) * lanes, p[i]); });
   }
 }
 // entry(c): the pack of class c
@@ -97,7 +97,7 @@ template <class T, class Rows, class F> CROSSENT_INLINE void packs_to_rows(index
     pack<T> p[side];
     each<side>([&](int i) CROSSENT_INLINE_LAMBDA { p[i] = entry(c + i); });
     transpose(p);
-    each<side>([&](int i) {
+    each<side>([&](int i) CROSSENT_INLINE_LAMBDA {
       store_quarters<T>({rows[i] + at, rows[side + i] + at, rows[2 * side + i] + at, rows[3 * side + i] + at}, p[i]);
     });
   }
