@@ -154,8 +154,11 @@ def sklearn(session: nox.Session) -> None:
 
 @nox.session
 def boosting(session: nox.Session) -> None:
-    """crossent.boosting with XGBoost and LightGBM, Dask included: half a minute (`tests` runs what is installed)."""
-    session.install(".[boosting,test]", "scikit-learn", "dask[dataframe,distributed]")
+    """crossent.boosting with XGBoost and LightGBM, with Dask, in the demo. Half a minute.
+
+    The session `tests` runs what is installed.
+    """
+    session.install(".[boosting,demo,test]", "dask[dataframe,distributed]")
     session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
 
 

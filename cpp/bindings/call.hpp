@@ -37,10 +37,7 @@ inline py::object as_python(double x) { return py::float_(x); }
 inline py::object as_python(index x) { return py::int_(x); }
 py::object as_python(const shape& x);
 
-// The module python/crossent/_validate.py, set at import.
-extern PyObject* checks;
-
-// Calls the function `check` of that module.
+// Calls the function `check` of python/crossent/_validate.py.
 py::object call_check(const char* check, const py::object* given, std::size_t count);
 template <class... A> py::object check_in_python(const char* check, const A&... a) {
   const py::object given[] = {as_python(a)...};

@@ -3,16 +3,6 @@
 namespace crossent::python {
 namespace {
 
-struct use_checks_function {
-  CROSSENT_ARGUMENTS(module)
-
-  static py::object run(const arguments& given) {
-    if (!PyModule_Check(given[arg::module])) throw py::type_error("use_checks: expected a module");
-    checks = Py_NewRef(given[arg::module]);
-    return py::none();
-  }
-};
-
 struct set_num_threads_function {
   CROSSENT_ARGUMENTS(n)
 
@@ -67,7 +57,6 @@ struct vmath_function {
 }  // namespace
 
 PyMethodDef process[] = {
-    method<use_checks_function>("use_checks"),
     method<set_num_threads_function>("set_num_threads"),
     method<num_threads_function>("num_threads"),
     method<info_function>("info"),

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from . import _core, _validate, information
+from . import _core, information
 from ._binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
 from ._binary_cross_entropy_with_logits import (
     binary_cross_entropy_with_logits,
@@ -10,7 +10,7 @@ from ._binary_cross_entropy_with_logits import (
 )
 from ._cross_entropy import cross_entropy, cross_entropy_backward
 from ._distillation_loss import distillation_loss, distillation_loss_backward
-from ._fit_temperature import TemperatureFit, fit_temperature
+from ._fit_temperature import fit_temperature
 from ._gradient_hessian import binary_cross_entropy_with_logits_gradient_hessian, cross_entropy_gradient_hessian
 from ._kl_div import kl_div, kl_div_backward
 from ._kl_div_with_logits import kl_div_with_logits, kl_div_with_logits_backward
@@ -60,13 +60,17 @@ __all__ = [
     "softmax_backward",
 ]
 
-__version__: str
+if TYPE_CHECKING:
+    from ._results import TemperatureFit
 
-_core.use_checks(_validate)
+    __version__: str
+else:
 
-if not TYPE_CHECKING:
+    def __getattr__(name):
+        if name == "TemperatureFit":
+            from ._results import TemperatureFit
 
-    def __getattr__(name: str) -> str:
+            return TemperatureFit
         # Read on access: the core reads CROSSENT_ISA first, and an invalid value should not make the import fail.
         if name == "__version__":
             return _core.info()["version"]

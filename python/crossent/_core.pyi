@@ -1,7 +1,6 @@
 # The compiled core. The core function of a public function takes the same arguments in the same order, all of them by
-# position, and checks them itself. It hands arguments that are not ordinary to the module given to `use_checks`.
+# position, and checks them itself. It hands arguments that are not ordinary to `_validate`, which the first imports.
 from contextvars import ContextVar
-from types import ModuleType
 from typing import Literal
 
 from ._types import Array, Build, Loss, Scalar
@@ -105,7 +104,6 @@ def perplexity(logits: object, target: object, axis: object, ignore_index: objec
 # For this package alone.
 thread_limits: ContextVar[tuple[int, ...]]
 
-def use_checks(module: ModuleType, /) -> None: ...
 def set_num_threads(n: int, /) -> None: ...
 def num_threads() -> int: ...
 def info() -> Build: ...

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from . import _core
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-
-class TemperatureFit(NamedTuple):
-    """The result of `fit_temperature`."""
-
-    temperature: float
-    """The temperature found."""
-    nll_before: float
-    """The mean cross-entropy at temperature 1, in nats."""
-    nll_after: float
-    """The mean cross-entropy at the temperature found."""
-    at_bound: Literal["lower", "upper"] | None
-    """Which of the bounds the temperature is, where the loss falls still beyond it."""
-    passes: int
-    """How many times the logits were read, at most 6."""
-    converged: bool
-    """False if that was not enough: then the temperature is the best one tried."""
+    from ._results import TemperatureFit
 
 
 def fit_temperature(
@@ -101,4 +86,6 @@ def fit_temperature(
     >>> xe.fit_temperature(logits, [0, 0, 1, 1]).at_bound
     'lower'
     """
+    from ._results import TemperatureFit
+
     return TemperatureFit(*_core.fit_temperature(logits, target, axis, ignore_index, sample_weight, bounds))

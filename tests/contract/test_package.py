@@ -3,6 +3,7 @@
 import doctest
 import importlib.resources
 import inspect
+import pickle
 import re
 import sys
 import types
@@ -125,6 +126,40 @@ import crossent
 new = {name.partition('.')[0] for name in set(sys.modules) - before}
 assert new - set(sys.stdlib_module_names) == {'crossent'}, new
 """)
+
+
+def test_what_not_every_process_needs_is_imported_at_its_first_use():
+    run_python("""
+import sys, threading, crossent as xe
+late = ("crossent._validate", "crossent._results")
+assert not any(name in sys.modules for name in late)
+
+sys.modules["crossent._validate"] = None  # an import of it fails
+try:
+    xe.softmax([1.0])
+except ImportError:
+    del sys.modules["crossent._validate"]
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(xe.softmax([1.0])[0])) for _ in range(8)]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+assert found == [1.0] * 8
+
+assert isinstance(xe.fit_temperature([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], [0, 1, 1]), xe.TemperatureFit)
+assert all(name in sys.modules for name in late)
+""")
+
+
+def test_temperature_fit_is_a_named_tuple():
+    from crossent import TemperatureFit
+
+    fit = xe.fit_temperature([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], [0, 1, 1])
+    assert fit._fields == ("temperature", "nll_before", "nll_after", "at_bound", "passes", "converged")
+    assert type(fit) is TemperatureFit
+    assert repr(fit).startswith(f"TemperatureFit(temperature={fit.temperature!r}, ")
+    again = pickle.loads(pickle.dumps(fit))
+    assert again == fit and type(again) is TemperatureFit
+    temperature, *_, converged = fit
+    assert (temperature, converged) == (fit.temperature, True)
 
 
 def test_no_warnings_on_normal_paths(dtype):

@@ -65,7 +65,7 @@ def job(function):
     return run
 
 functions = {name: function for name, function in vars(_core).items()
-             if callable(function) and name not in ("use_checks", "set_num_threads")}
+             if callable(function) and name != "set_num_threads"}
 survey({name: job(function) for name, function in functions.items()})
 """
 
@@ -111,16 +111,7 @@ def set_num_threads():
     xe.set_num_threads(before)
     assert xe.get_num_threads() == before
 
-def use_checks(value):
-    def run():
-        may_raise(_core.use_checks, value)
-        for function in (works, lambda: xe.softmax([1.0]), lambda: xe.softmax(x, 7), lambda: xe.softmax(x > 0)):
-            may_raise(function)
-    return run
-
-jobs = {f.__name__: f for f in (within, vmath, thread_limits, set_num_threads)}
-survey({**jobs, **{f"use_checks, {k}": use_checks(value) for k, value in enumerate((3, *ANY))},
-        "use_checks()": lambda: [may_raise(_core.use_checks), works()]})
+survey({f.__name__: f for f in (within, vmath, thread_limits, set_num_threads)})
 """
 
 

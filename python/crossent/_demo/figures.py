@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # without pyplot: it draws with Agg and needs no display
+from matplotlib.ticker import LogLocator
 
-from . import calibration, digits, distillation, logistic, parts, smoothing, throughput
+from . import boosting, calibration, digits, distillation, logistic, parts, smoothing, throughput
 from .networks import estimate
 
-BLUE, ORANGE, GREY = "#3465a4", "#e07b20", "#b8bcc2"
+BLUE, ORANGE, GREEN, GREY = "#3465a4", "#e07b20", "#4e9a4e", "#b8bcc2"
 FEWEST = 100  # predictions that a point of the reliability diagram stands for
 FEWEST_OF_ONE = 5  # the same of one classifier
 
@@ -155,6 +156,30 @@ def reliability_diagram(result: calibration.Result, path: Path) -> Path:
     return save(figure, path)
 
 
+def boosted_trees(result: boosting.Result, path: Path) -> Path:
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    grid = figure.subplots(1, len(result.students))
+    rounds = np.arange(1, boosting.ROUNDS + 1)
+    for axes, (data, students) in zip(grid, result.students.items(), strict=True):
+        for (trained_on, scores), colour in zip(students.taught.items(), (ORANGE, BLUE, GREEN), strict=True):
+            found = [estimate(losses) for losses in scores.curve.T]
+            means, errors = np.array([e.mean for e in found]), np.array([e.error for e in found])
+            axes.plot(rounds, means, color=colour, label=f"student, {trained_on}")
+            axes.fill_between(rounds, means - errors, means + errors, color=colour, alpha=0.25, linewidth=0)
+        axes.axhline(students.teacher.loss.mean(), color="grey", ls="--", label="the teacher")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 8)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.set_title(f"{data}, {students.rows:,} rows")
+        axes.set_xlabel("boosting round")
+        axes.grid(alpha=0.3)
+    grid[0].set_ylabel("test loss (nats)")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(f"A teacher distilled into boosted trees: means of {result.runs} runs with standard errors")
+    return save(figure, path)
+
+
 def throughput_bars(result: throughput.Result, path: Path) -> Path:
     measurements = result.measurements
     at = np.arange(len(measurements))
@@ -185,7 +210,7 @@ def threads_text(threads: int) -> str:
 
 def draw(results: parts.Results, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
-    return [
+    paths = [
         learning_curve(results.digits, out / "learning-curve.png"),
         confusion_matrix(results.digits, out / "confusion-matrix.png"),
         logistic_regression(results.logistic, out / "logistic-regression.png"),
@@ -194,3 +219,6 @@ def draw(results: parts.Results, out: Path) -> list[Path]:
         reliability_diagram(results.calibration, out / "calibration.png"),
         throughput_bars(results.throughput, out / "throughput.png"),
     ]
+    if results.boosting is not None:
+        paths.append(boosted_trees(results.boosting, out / "boosting.png"))
+    return paths

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from . import calibration, digits, distillation, logistic, smoothing, throughput
+from . import boosting, calibration, digits, distillation, logistic, smoothing, throughput
 from .networks import QUICK_RUNS, RUNS
 
 
@@ -19,6 +19,7 @@ class Results:
     distillation: distillation.Result
     smoothing: smoothing.Result
     calibration: calibration.Result
+    boosting: boosting.Result | None  # None without a library for it
     throughput: throughput.Result
 
     @property
@@ -47,6 +48,9 @@ def run(console: Console, quick: bool) -> Results:
         smoothing_result = smoothing.run(lambda: progress.advance(task), runs)
         task = progress.add_task("calibration", total=2)
         calibration_result = calibration.run(lambda: progress.advance(task))
+        boosting_runs = boosting.QUICK_RUNS if quick else boosting.RUNS
+        task = progress.add_task("boosted trees", total=boosting.steps(boosting_runs))
+        boosting_result = boosting.run(lambda: progress.advance(task), boosting_runs)
         task = progress.add_task("throughput of the loss", total=None)
         throughput_result = throughput.run(
             lambda total: progress.update(task, total=total), lambda: progress.advance(task), quick
@@ -58,5 +62,6 @@ def run(console: Console, quick: bool) -> Results:
         distillation_result,
         smoothing_result,
         calibration_result,
+        boosting_result,
         throughput_result,
     )

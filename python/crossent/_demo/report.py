@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import calibration, comparison, distillation, figures, parts, smoothing, throughput
+from . import boosting, calibration, comparison, distillation, figures, parts, smoothing, throughput
 from .networks import Estimate, Scores, estimate
 
 VERSUS_HARD = "minus hard\nlabels"
@@ -143,6 +143,42 @@ def calibration_table(result: calibration.Result) -> Table:
     return table
 
 
+def boosting_table(result: boosting.Result) -> Table:
+    title = f"A teacher distilled into boosted trees: {boosting.ROUNDS} rounds of {result.library}"
+    table = table_of_runs(title, result.runs, "", "test accuracy\n(%)", VERSUS_HARD, "test loss\n(nats)", VERSUS_HARD)
+    for data, students in result.students.items():
+        table.add_section()
+        table.add_row(f"{data}\n{students.rows:,} rows", style="bold")
+        for trained_on, scores in students.taught.items():
+            gains = "", ""
+            if trained_on != "hard labels":
+                accuracy, loss = students.gain(trained_on)
+                gains = percent(accuracy, "+"), number(loss, "+")
+            table.add_row(trained_on, *accuracy_and_loss(scores, *gains))
+        table.add_row("the teacher", *accuracy_and_loss(students.teacher))
+    return table
+
+
+def print_boosting(console: Console, result: boosting.Result | None) -> None:
+    if result is None:
+        missing = " or ".join(boosting.LIBRARIES.values())
+        text = f"A teacher distilled into boosted trees: left out, as it needs {missing}: "
+        console.print(text + "pip install 'crossent[boosting]'\n", markup=False, soft_wrap=True)
+        return
+    console.print(boosting_table(result))
+    console.print("Means ± standard errors. Beyond two of them, compared with hard labels:")
+    words = {1: "higher", -1: "lower", 0: "no different"}
+    for data, students in result.students.items():
+        for trained_on in boosting.TRAINED_ON[1:]:
+            accuracy, loss = (words[gain.sign] for gain in students.gain(trained_on))
+            console.print(f"  {data}, {trained_on}: accuracy {accuracy}, loss {loss}")
+    console.print(
+        f"On overlapping classes one teacher has learnt from {boosting.TEACHER_ROWS:,} other rows, so that its "
+        "probabilities say more than a label. On digits it has seen no more than the student, whose labels are all but "
+        "certain.\n"
+    )
+
+
 def throughput_table(result: throughput.Result) -> Table:
     table = Table(
         title=f"Cross-entropy of {result.rows} x {throughput.VOCABULARY:,} logits, float32", title_justify="left"
@@ -171,6 +207,7 @@ def print_results(console: Console, results: parts.Results) -> None:
     print_smoothing(console, results.smoothing, results.runs)
     console.print(calibration_table(results.calibration))
     console.print(f"Found on training images that were held out, in {results.calibration.fit.passes} passes.\n")
+    print_boosting(console, results.boosting)
     console.print(throughput_table(results.throughput))
     console.print(
         "NumPy: the same formula in whole arrays, on one thread. Plain pass: x.max() beside the loss, np.copyto beside "
