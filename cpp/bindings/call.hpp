@@ -10,6 +10,8 @@
 // From then on no Python code runs until the core has returned.
 #pragma once
 
+#include <string>
+
 #include "arrays.hpp"
 #include "interpreter.hpp"
 
@@ -37,7 +39,10 @@ inline py::object as_python(double x) { return py::float_(x); }
 inline py::object as_python(index x) { return py::int_(x); }
 py::object as_python(const shape& x);
 
-// Calls the function `check` of python/crossent/_validate.py.
+// The name of the module python/crossent/_validate.py, set at import: the package may have another name than its own.
+extern std::string checks_name;
+
+// Calls the function `check` of that module.
 py::object call_check(const char* check, const py::object* given, std::size_t count);
 template <class... A> py::object check_in_python(const char* check, const A&... a) {
   const py::object given[] = {as_python(a)...};

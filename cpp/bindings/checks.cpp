@@ -46,19 +46,20 @@ int ordinary_axis(array x, PyObject* axis) {
   return overflow == 0 ? usable_axis(x, index < 0 ? index + x.ndim() : index) : -1;
 }
 
-// The module python/crossent/_validate.py, imported by the first argument that is not ordinary: it and what it imports take a
-// quarter of the time of the package.
+// Imported by the first argument that is not ordinary: it and what it imports take a quarter of the time of the package.
 PyObject* checks() {
   static std::atomic<PyObject*> imported{nullptr};
   PyObject* module = imported.load(std::memory_order_acquire);
   if (module != nullptr) return module;
-  module = or_sleep([] { return PyImport_ImportModule("crossent._validate"); });
+  module = or_sleep([] { return PyImport_ImportModule(checks_name.c_str()); });
   if (module == nullptr) throw python_error();
   imported.store(module, std::memory_order_release);
   return module;
 }
 
 }  // namespace
+
+std::string checks_name;
 
 const number_check fraction{"fraction", 0, 1};
 const number_check positive{"positive", numeric_limits<double>::min(), numeric_limits<double>::max()};

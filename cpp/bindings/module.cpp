@@ -42,6 +42,8 @@ PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
     if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
   if (thread_limits == nullptr) throw py::error_already_set();
+  const std::string name = py::str(m.attr("__name__"));
+  checks_name = name.substr(0, name.rfind('.')) + "._validate";
   m.attr("thread_limits") = py::handle(thread_limits);
 }
 
