@@ -83,7 +83,7 @@ def cross_entropy(
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
     temperature : float, default 1.0
-        Finite and > 0; divides the logits.
+        Finite and > 0; divides the logits. Near 0 the loss may be infinite, and so may gradients, which are over ``T``.
     weight : array_like, (C,), optional
         A weight per class, finite and >= 0; any of the dtypes of `logits`. The default is ones.
     ignore_index : int or None, default -100

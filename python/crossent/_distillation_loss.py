@@ -88,7 +88,7 @@ def distillation_loss(
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
     temperature : float, default 1.0
-        Finite and > 0; divides both logits, in the divergence only.
+        Finite and > 0; divides both logits, in the divergence only, of which ``T^2`` leaves nothing near 0.
     alpha : float, optional
         The share of the divergence, in [0, 1]. The default is 0.5 with `target` and 1 without, where nothing else fits.
     scale_by_temperature : bool, default True

@@ -75,7 +75,8 @@ def kl_div_with_logits(
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
     temperature : float, default 1.0
-        Finite and > 0; divides both logits.
+        Finite and > 0; divides both logits. Near 0 both distributions are one-hot, over all maxima alike: the loss may
+        be infinite then, and so may gradients, which are over ``T``.
     divergence : {"forward", "reverse", "js"}, default "forward"
         Which divergence: the forward or reverse one of Kullback and Leibler, or the one of Jensen and Shannon.
     beta : float, default 0.5

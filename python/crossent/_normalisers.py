@@ -34,7 +34,7 @@ def softmax(
         The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
         in memory are copied.
     temperature : float, default 1.0
-        Finite and > 0.
+        Finite and > 0. Near 0 the softmax is one-hot, over all maxima alike.
     dtype : dtype, optional
         Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
         then not rounded to three digits.
@@ -144,7 +144,7 @@ def log_softmax(
         The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
         in memory are copied.
     temperature : float, default 1.0
-        Finite and > 0.
+        Finite and > 0. Near 0 the result may be -inf where `x` is not.
     dtype : dtype, optional
         Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
         then not rounded to three digits.

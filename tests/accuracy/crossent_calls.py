@@ -4,6 +4,7 @@ Those of losses are in the registry (`accuracy` of a form). A family is what sha
 """
 
 from operations import CLASS_INDICES, FORMS, FRACTIONS, LOG_PROBABILITIES, LOGITS, PROBABILITIES, resolved
+from reference import HESSIAN_SCALE, SMOOTHING
 
 import crossent as xe
 from crossent import information
@@ -28,8 +29,12 @@ def array_of(batch, argument, kind):
 
 
 def measured(family, batch):
-    """(name, form, arrays, options) of each measured call of a loss; at a temperature, of those that take one."""
+    """(name, form, arrays, options) of each measured call of a loss; at a temperature, of those that take one.
+
+    `cross_entropy`, most often without a temperature, is named apart where it has one.
+    """
     temperature = batch.shared.get("temperature", 1.0)
+    suffix = " temperature" if temperature != 1 and family == "logits" else ""
     for form in (form for form in FORMS if family_of(form) == family):
         for name, options in form.accuracy.items():
             if "temperature" in form.options:
@@ -37,7 +42,7 @@ def measured(family, batch):
             elif temperature != 1:
                 continue
             arrays = [array_of(batch, argument, kind) for argument, kind in form.arrays.items()]
-            yield name, form, arrays, {
+            yield name + suffix, form, arrays, {
                 **form.fixed, **resolved(options, lambda option, kind: array_of(batch, option, kind))}
 
 
@@ -69,12 +74,29 @@ def logits(batch):
             "information.perplexity": information.perplexity(x, y)}
 
 
+def second_derivatives(function, calls):
+    """{name: Hessian} of {name: (arguments, options)}; the gradients have the bits of the losses'."""
+    return {f"{function.__name__}{name}": function(*arguments, **options)[1]
+            for name, (arguments, options) in calls.items()}
+
+
+def hessians(batch):
+    x, y, q, v, w = *(batch.rows[name] for name in "xyqv"), batch.shared["w"]
+    weighted = {"weight": w, "sample_weight": v, "label_smoothing": SMOOTHING}
+    return second_derivatives(xe.cross_entropy_gradient_hessian, {
+        "": ((x, y), {}), " probabilities": ((x, q), {}), " smoothed": ((x, y), weighted),
+        " scaled": ((x, y), {"hessian_scale": HESSIAN_SCALE})})
+
+
 def divergences(batch):
     return losses("divergences", batch)
 
 
 def binary(batch):
-    return losses("binary", batch)
+    x, y, w, pw = (batch.rows[name] for name in ("x", "y", "w", "pw"))
+    return {**losses("binary", batch), "sigmoid": xe.sigmoid(x), "log_sigmoid": xe.log_sigmoid(x),
+            **second_derivatives(xe.binary_cross_entropy_with_logits_gradient_hessian, {
+                "": ((x, y), {}), " weighted": ((x, y), {"weight": w, "pos_weight": pw})})}
 
 
 def probabilities(batch):
@@ -87,4 +109,4 @@ def probabilities(batch):
             "information.js_divergence": information.js_divergence(p, q)}
 
 
-FAMILIES = {f.__name__: f for f in (logits, divergences, binary, probabilities)}
+FAMILIES = {f.__name__: f for f in (logits, hessians, divergences, binary, probabilities)}

@@ -3,22 +3,24 @@
 import textwrap
 
 from inputs import DTYPES
-from summaries import Found, bar_of, number, of, table
+from summaries import NORMALISERS, Found, bar_of, is_hessian, number, of, table
 
-GROUPS = ("losses", "`softmax`, `log_softmax`", "`logsumexp`", "gradients",
+GROUPS = ("losses", "`softmax`, `log_softmax`, `sigmoid`, `log_sigmoid`", "`logsumexp`", "gradients",
           "gradients of reverse KL, Jensen-Shannon, distillation", "backward functions of the normalisers",
-          "measures of information", "divergences from logits, relative error")
+          "measures of information", "divergences from logits, relative error",
+          "Hessians")
 COMPARED = {"confident": ("cross_entropy", "cross_entropy gradient"),
             None: ("binary_cross_entropy_with_logits", "softmax", "log_softmax", "logsumexp", "information.entropy",
                    "kl_div_with_logits forward relative")}
 TEXT = """\
 ## Findings
 
-**The promise.** Every loss, normaliser and gradient entry has a bar of 4 ULP, whatever the confidence of the row, the
-number of classes up to a million, the temperature and the weights. Gradients of the reverse KL, of Jensen-Shannon and
-of distillation have a bar of 8, gradients and normalisers in half precision one of 1. Divergences from logits have a
-relative bar of 1e-5 in float32 and 1e-12 in float64; they are never negative, and exactly 0 for equal rows. The largest
-errors of each group of functions, over all distributions, sizes and instruction sets:
+**The promise.** Every loss, normaliser, gradient entry and Hessian entry has a bar of 4 ULP, whatever the confidence of
+the row, the number of classes up to a million, the temperature and the weights. Gradients of the reverse KL, of
+Jensen-Shannon and of distillation have a bar of 8; gradients, Hessians and normalisers in half precision one of 1.
+Divergences from logits have a relative bar of 1e-5 in float32 and 1e-12 in float64; they are never negative, and
+exactly 0 for equal rows. The largest errors of each group of functions, over all distributions, sizes and instruction
+sets:
 
 {groups}
 **Over the bar:** {over}
@@ -40,7 +42,9 @@ def group_of(operation):
         return GROUPS[6]
     if operation == "logsumexp":
         return GROUPS[2]
-    if operation in ("softmax", "log_softmax"):
+    if is_hessian(operation):
+        return GROUPS[8]
+    if operation in NORMALISERS:
         return GROUPS[1]
     if operation.endswith("backward"):
         return GROUPS[5]

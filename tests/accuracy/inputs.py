@@ -208,6 +208,10 @@ def logits(d):
                  {"w": d.rng.uniform(0.1, 3, x.shape[1]).astype(single), "temperature": d.temperature})
 
 
+def hessians(d):
+    return logits(d)
+
+
 def divergences(d):
     x, t = (z.astype(d.dtype) for z in d.pair())
     return Batch({"x": x, "t": t, "y": d.classes_of(x)}, {"temperature": d.temperature})
@@ -237,7 +241,7 @@ def probabilities(d):
     return Batch({**rows, "y": d.classes_of(x), "g": d.upstream(d.classes)})
 
 
-FAMILIES = {f.__name__: f for f in (logits, divergences, binary, probabilities)}
+FAMILIES = {f.__name__: f for f in (logits, hessians, divergences, binary, probabilities)}
 ELEMENTS = ("normal", "uniform", "heavy_tailed", "confident", "large_offset", "masked", "subnormal")
 
 

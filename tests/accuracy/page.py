@@ -32,7 +32,8 @@ METHOD = """\
 * An ULP is the spacing of the output's dtype at the exact value; below the normal range 2^-149, in float64 2^-1074, in
   float16 2^-24, in bfloat16 2^-133. An exact value that is a power of two is measured in the spacing below it.
   Quantiles are too large by up to 1/16.
-* Losses, `softmax` and `log_softmax`: ULP of the value. Losses have the dtype float32, for float64 logits float64.
+* Losses, `softmax`, `log_softmax`, `sigmoid`, `log_sigmoid` and Hessians: ULP of the value. Losses have the dtype
+  float32, for float64 logits float64.
 * Gradients: ULP of the larger of the two terms of `(A - b) p - b (1 - p)`, where b is the coefficient of -log p in the
   loss and A the sum of all b. For class indices one of the terms is 0, and that is the ULP of the value. The gradients
   of the reverse KL and Jensen-Shannon, `kl_div`, the backward functions and the information measures are measured at
@@ -42,8 +43,8 @@ METHOD = """\
 * Divergences from logits: relative to the value, or to 2e-9 (float64: 1e-18) below that, with a bar of 1e-5 (1e-12),
   and for comparison in ULP. In the gradients of the reverse KL and Jensen-Shannon, logarithms of ratios are measured
   at least at the square root of twice that divergence.
-* float16 and bfloat16 gradients and normalisers are float32 results rounded once, with a bar of 1; of 1.001 where the
-  sum of the two terms may be twice the larger one.
+* float16 and bfloat16 gradients, Hessians and normalisers are float32 results rounded once, with a bar of 1; of 1.001
+  where the sum of the two terms may be twice the larger one.
 * The reference is double-double arithmetic for float64 results and float64 for the others.
   `tests/accuracy/test_reference.py` holds it against 60 digits on every distribution, to 0.002 ULP.
 """

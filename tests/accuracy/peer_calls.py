@@ -101,7 +101,7 @@ def pytorch(name):
         if w.dtype == x.dtype:
             out.update(derived(f"{name} weighted", x, lambda z: loss(z, y, w, pos_weight=pw, reduction="none")))
         out.update(derived("binary_cross_entropy", p, lambda z: F.binary_cross_entropy(z, y, reduction="none")))
-        return out
+        return {**out, "sigmoid": array(torch.sigmoid(x)), "log_sigmoid": array(F.logsigmoid(x))}
 
     def probabilities(batch):
         p, q, log_p, log_q, y, g = (tensor(batch.rows[k]) for k in ("p", "q", "log_p", "log_q", "y", "g"))
@@ -151,8 +151,9 @@ def jax_and_optax(name):
 
     def jax_binary(rows, temperature):
         x, y = rows["x"], rows["y"]
-        return derived("binary_cross_entropy_with_logits", x, lambda z: (
-            -y * jax.nn.log_sigmoid(z) - (1 - y) * jax.nn.log_sigmoid(-z)))
+        return {**derived("binary_cross_entropy_with_logits", x, lambda z: (
+            -y * jax.nn.log_sigmoid(z) - (1 - y) * jax.nn.log_sigmoid(-z))),
+            "sigmoid": jax.nn.sigmoid(x), "log_sigmoid": jax.nn.log_sigmoid(x)}
 
     def jax_probabilities(rows, temperature):
         p, q = rows["p"], rows["q"]
@@ -203,7 +204,8 @@ def scipy(name):
     def binary(batch):
         x, y = batch.rows["x"], batch.rows["y"]
         return {} if is_half(x) else {"binary_cross_entropy_with_logits": (
-            -y * special.log_expit(x) - (1 - y) * special.log_expit(-x))}
+            -y * special.log_expit(x) - (1 - y) * special.log_expit(-x)),
+            "sigmoid": special.expit(x), "log_sigmoid": special.log_expit(x)}
 
     def probabilities(batch):
         p, q = batch.rows["p"], batch.rows["q"]

@@ -11,7 +11,7 @@ from operations import FORMS
 
 CHUNK = 2**16  # entries the reference takes at once: slower from 2**13 down
 PEERS_EVERY = 16  # peers get one batch of so many, and the first
-REFERENCES = {"logits": reference.logits, "divergences": reference_pairs.divergences,
+REFERENCES = {"logits": reference.logits, "hessians": reference.hessians, "divergences": reference_pairs.divergences,
               "binary": reference_pairs.binary, "probabilities": reference_pairs.probabilities}
 # Reduced loss: the losses it is made of.
 REDUCED = {"information.perplexity": "cross_entropy",

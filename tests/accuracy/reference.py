@@ -91,14 +91,20 @@ def of_probabilities(rows, q):
 
 
 SMOOTHING = ACCURACY["cross_entropy smoothed"][1]["label_smoothing"]
+HESSIAN_SCALE = 1.7  # as LightGBM's C / (C - 1) is one
+
+
+def smoothed_targets(y, w, v):
+    """Of class indices with weights and label smoothing, the coefficients of -log p: (that of y alone, what each class
+    has for every unit of its weight, the weights)."""
+    w, v = widen(w), widen(v)
+    e = exactly(SMOOTHING, w)
+    return v * w[y] * (1.0 - e), v * (e / exactly(len(high(w)), e)), w
 
 
 def smoothed(rows, y, w, v):
     """(losses, gradients, scales) of class indices with class and sample weights and label smoothing."""
-    n, c = np.arange(len(y)), len(w)
-    w, v, e = widen(w), widen(v), exactly(SMOOTHING, rows.gap)
-    spread = v * (e / exactly(c, e))
-    true = v * w[y] * (1.0 - e)
+    n, (true, spread, w) = np.arange(len(y)), smoothed_targets(y, w, v)
     b = column(spread) * w[None, :]
     loss = true * (rows.gap[n, y] * SCALE + rows.scaled_log_total)
     loss = loss + spread * (sum_last(rows.gap * w[None, :]) * SCALE + rows.scaled_log_total * sum_last(w))
@@ -118,10 +124,29 @@ def logits(batch):
         out["logsumexp_backward"] = Exact(rows.softmax * column(widen(batch.rows["g"])))
         out["entropy_with_logits"] = Exact(rows.entropy())
     loss, gradient = cross_entropy(rows, y)
-    out["cross_entropy"], out["cross_entropy gradient"] = Exact(loss), Exact(gradient * rows.per_temperature)
+    suffix = "" if temperature == 1 else " temperature"
+    out[f"cross_entropy{suffix}"] = Exact(loss)
+    out[f"cross_entropy{suffix} gradient"] = Exact(gradient * rows.per_temperature)
     for name, (loss, gradient, scale) in (
             ("probabilities", of_probabilities(rows, batch.rows["q"])),
             ("smoothed", smoothed(rows, y, batch.shared["w"], batch.rows["v"]))):
-        out[f"cross_entropy {name}"] = Exact(loss)
-        out[f"cross_entropy {name} gradient"] = Exact(gradient * rows.per_temperature, scale * rows.per_temperature)
+        out[f"cross_entropy {name}{suffix}"] = Exact(loss)
+        out[f"cross_entropy {name}{suffix} gradient"] = Exact(
+            gradient * rows.per_temperature, scale * rows.per_temperature)
     return out
+
+
+def hessians(batch):
+    """A p (1 - p), A being the sum of the coefficients of -log p."""
+    y, q, v, w, rows = *(batch.rows[name] for name in "yqv"), batch.shared["w"], Rows(batch.rows["x"])
+    of_one = product(rows.softmax, rows.one_minus_softmax)
+    true, spread, w = smoothed_targets(y, w, v)
+    name = "cross_entropy_gradient_hessian"
+    return {name: Exact(of_one), f"{name} probabilities": Exact(of_one * column(sum_last(widen(q)))),
+            f"{name} smoothed": Exact(of_one * column(true + spread * sum_last(w))),
+            f"{name} scaled": Exact(of_one * exactly(HESSIAN_SCALE, of_one))}
+
+
+def product(a, b):
+    """Of two numbers that are SCALE times; either may be too small without half of that."""
+    return (a * SCALE**-0.5) * (b * SCALE**-0.5)

@@ -21,7 +21,7 @@ from double_double import (
 from inputs import DTYPES
 from measure import Exact, Relative
 from operations import ACCURACY
-from reference import Rows, column, cross_entropy, exactly, widen
+from reference import Rows, column, cross_entropy, exactly, product, widen
 
 LEAST = {dtype: 1e-18 if dtype == np.float64 else 2e-9 for dtype in DTYPES.values()}  # P3
 BETA = ACCURACY["kl_div_with_logits js"][1]["beta"]
@@ -186,6 +186,10 @@ def binary(batch):
         up, down = rest * s.sigmoid(1) * weight, positive * s.sigmoid(-1) * weight
         out[f"binary_cross_entropy_with_logits{name}"] = Exact(loss)
         out[f"binary_cross_entropy_with_logits{name} gradient"] = Exact(up - down, maximum(up, down))
+        out[f"binary_cross_entropy_with_logits_gradient_hessian{name}"] = Exact(
+            product(s.sigmoid(1), s.sigmoid(-1)) * (weight * (positive + rest)))
+    out["sigmoid"] = Exact(s.sigmoid(1))
+    out["log_sigmoid"] = Exact(where(high(x) == -np.inf, -np.inf, -s.softplus(-1)))
     not_p = 1.0 - p
     log_p, log_not_p = log(p), log1p(-p)
     floored = [where(high(v) < -100, -100.0, v) for v in (log_p, log_not_p)]

@@ -6,6 +6,13 @@ from inputs import DTYPES, arithmetic
 from libraries import PEERS
 from measure import bar
 
+# Of the dtype of their argument.
+NORMALISERS = ("softmax", "log_softmax", "sigmoid", "log_sigmoid")
+
+
+def is_hessian(operation):
+    return "_gradient_hessian" in operation
+
 
 def number(x, digits=2):
     if x is None:
@@ -55,7 +62,7 @@ class Found:
 
 
 def result_dtype(operation, dtype):
-    entries = operation.endswith(("gradient", "backward")) or operation in ("softmax", "log_softmax")
+    entries = operation.endswith(("gradient", "backward")) or operation in NORMALISERS or is_hessian(operation)
     return DTYPES[dtype] if entries else arithmetic(DTYPES[dtype])
 
 

@@ -9,6 +9,7 @@ import mpmath
 import numpy as np
 import oracle
 import oracle.divergence
+import oracle.hessian
 import pytest
 import reference
 import reference_pairs
@@ -16,10 +17,10 @@ from crossent_calls import measured
 from double_double import DD, SCALE
 from measure import Sum
 from mpmath import mp, mpf
+from pieces import REFERENCES
+from summaries import result_dtype
 
 ALLOWED = mpf(2) ** -9
-REFERENCES = {f.__name__: f for f in (reference.logits, reference_pairs.divergences, reference_pairs.binary,
-                                      reference_pairs.probabilities)}
 SHAPES = ((9, 2), (5, 7), (1, 40))  # rows, classes
 
 
@@ -127,8 +128,23 @@ def exact_divergences(batch):
                    np.maximum(scale * share, abs(own) * rest))
 
 
+def exact_hessians(batch):
+    x, y, q, v, w = *(batch.rows[name] for name in "xyqv"), batch.shared["w"]
+    smoothed = {"weight": w, "sample_weight": v, "label_smoothing": reference.SMOOTHING}
+    for name, target, options in (("", y, {}), (" probabilities", q, {}), (" smoothed", y, smoothed),
+                                  (" scaled", y, {"hessian_scale": reference.HESSIAN_SCALE})):
+        yield f"cross_entropy_gradient_hessian{name}", *oracle.hessian.cross_entropy(x, target, **options)
+
+
 def exact_binary(batch):
-    return exact_losses("binary", batch)
+    yield from exact_losses("binary", batch)
+    x, y, w, pw = (batch.rows[name] for name in ("x", "y", "w", "pw"))
+    for name, weights in (("", ()), (" weighted", (w, pw))):
+        yield (f"binary_cross_entropy_with_logits_gradient_hessian{name}",
+               *oracle.hessian.binary_cross_entropy_with_logits(x, y, *weights))
+    exact = oracle.exact(x).ravel()
+    yield "sigmoid", [oracle.binary.sigmoid(v) for v in exact], None
+    yield "log_sigmoid", [-oracle.binary.softplus(-v) for v in exact], None
 
 
 def exact_probabilities(batch):
@@ -147,7 +163,7 @@ def beside_power(z):
     return z == 0 or abs(mp.frexp(abs(z))[0] - mpf(1) / 2) < mpf(2) ** -50
 
 
-EXACT = {"logits": exact_logits, "divergences": exact_divergences, "binary": exact_binary,
+EXACT = {"logits": exact_logits, "hessians": exact_hessians, "divergences": exact_divergences, "binary": exact_binary,
          "probabilities": exact_probabilities}
 CASES = [(family, name) for family in EXACT for name in inputs.distributions(family)]
 
@@ -160,8 +176,7 @@ def test_formulas(family, distribution, dtype):
         fast, seen = REFERENCES[family](batch), set()
         for name, wanted, scale in EXACT[family](batch):
             seen.add(name)
-            result = dtype if "gradient" in name or "backward" in name or "softmax" in name else \
-                inputs.arithmetic(dtype)
+            result = result_dtype(name, dtype.name)
             wanted, got = np.ravel(np.array(list(wanted), dtype=object)), number(fast[name].value).ravel()
             unit = np.ravel(fast[name].unit(result))
             scale = wanted if scale is None else np.ravel(np.array(list(scale), dtype=object))

@@ -168,10 +168,6 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
     if (r.class_weight[i] == 0) state.y()[i] = targets::ignored;
   kernels().cross_entropy(x.statistics, r);
   if (!plan_.writes()) return;
-  // A factor beyond the range, by a tiny T, would be infinite beside terms that are 0.
-  constexpr double most = 0x1p238;
-  if (r.temperature != 1 && plan_.type == dtype::float32)
-    for (index i = 0; i < batch.count; ++i) r.gradient.factor[i] = std::clamp(r.gradient.factor[i], -most, most);
   r.gradient.weight = weight_;
   r.gradient.with_beta = needs_argmax();
   r.gradient.with_gamma = r.probabilities;

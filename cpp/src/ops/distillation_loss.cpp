@@ -1,5 +1,6 @@
 // Knowledge distillation: alpha T^2 D(teacher, student at T) + (1 - alpha) cross_entropy(student, target), in one pass.
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -92,6 +93,9 @@ class distillation_operation : public row_operation<distillation_batch> {
   }
 };
 
+// What T^2 rounds to 0 is 0 also where the divergence overflows.
+double times(double share, double divergence) { return share == 0 && std::isinf(divergence) ? 0 : share * divergence; }
+
 }  // namespace
 
 void distillation_loss(const view& logits, const view& teacher_logits, const index_view& indices, const view& probabilities,
@@ -138,11 +142,12 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
     for_each_row_chunk(rows, e, [&](index first, index count) {
       for (index i = first; i < first + count; ++i)
         of_divergence[i] =
-            divergence_share * of_divergence[i] + (with_cross_entropy ? cross_entropy_share * of_cross_entropy[i] : 0);
+            times(divergence_share, of_divergence[i]) + (with_cross_entropy ? cross_entropy_share * of_cross_entropy[i] : 0);
     });
     return reduce(of_divergence, rows, options.reduction, 1, loss, e);
   }
-  double total = divergence_share * reduced(ordered_sum(of_divergence, rows, e), options.reduction, divergence_denominator);
+  double total =
+      times(divergence_share, reduced(ordered_sum(of_divergence, rows, e), options.reduction, divergence_denominator));
   if (with_cross_entropy)
     total +=
         cross_entropy_share * reduced(ordered_sum(of_cross_entropy, rows, e), options.reduction, cross_entropy_denominator);

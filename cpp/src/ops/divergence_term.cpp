@@ -20,6 +20,21 @@ double log_of_error(double x, double x_lo, double rounded) {
   return std::abs(error) < 1 ? error : 0;
 }
 
+// Below this T, terms are 0 or near 1. They go without the exponents that keep small ones normal, beside which log-ratios and
+// 1/T would leave the range.
+constexpr double tiny_temperature = 0x1p-300;
+// Below this T, logits are divided by this instead, which keeps their differences in the range and the softmax one-hot.
+constexpr double least_temperature = 0x1p-880;
+
+inverse_temperature inverse_of(const dtype_kernels& k, double temperature) {
+  return k.inverse_temperature_of(std::max(temperature, least_temperature));
+}
+
+// A sum at `least_temperature`, which is a few nats or a difference of logits over it, at T.
+double at_temperature(double sum, double temperature) {
+  return temperature < least_temperature && sum > 0x1p100 ? sum * (least_temperature / temperature) : sum;
+}
+
 // Sums first, then a gradient that needs them.
 class two_pass_divergence : public divergence_term {
  public:
@@ -58,7 +73,9 @@ class two_pass_divergence : public divergence_term {
 
   void complete(row_batch& batch, divergence_state& s) const override {
     for (index i = 0; i < batch.count; ++i)
-      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * rounded(sum_of_blocks(s.value, batch, i));
+      s.loss[i] = s.row_weight[i] == 0
+                      ? 0
+                      : s.row_weight[i] * at_temperature(rounded(sum_of_blocks(s.value, batch, i)), options_.temperature);
   }
 };
 
@@ -144,7 +161,7 @@ void divergence_term::prepare_sums(row_batch& batch, divergence_state& s) const 
   divergence_rows& r = s.rows;
   r.kind = options_.kind;
   r.beta = options_.beta;
-  r.t = plan_.input(student_).t;
+  r.t = inverse_of(plan_.kernel(), options_.temperature);
   r.student_statistics = &of_student;
   r.teacher_statistics = &of_teacher;
   kernels().log_sum_difference(batch.count, of_teacher, of_student, r.log_sum_difference, r.log_sum_difference_lo,
@@ -171,6 +188,7 @@ void divergence_term::set_distribution(row_batch& batch, const divergence_state&
   if (coefficient.from_max) std::fill_n(p.exponent, batch.count, 0.0);
   else std::copy_n(statistics.exponent, batch.count, p.exponent);
   p.reference = coefficient.from_max ? statistics.max : statistics.reference;
+  if (options_.temperature < tiny_temperature) return;
   kernels(type).split_exponents(batch.count, p.factor, p.exponent);
 }
 
@@ -206,7 +224,7 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
   }
   r.kind = options_.kind;
   r.beta = options_.beta;
-  r.t = kernels(dtype::float64).inverse_temperature_of(options_.temperature);
+  r.t = inverse_of(kernels(dtype::float64), options_.temperature);
   r.student_statistics = s.rows.student_statistics;
   r.teacher_statistics = s.rows.teacher_statistics;
   std::copy_n(s.rows.inner, batch.count, r.inner);

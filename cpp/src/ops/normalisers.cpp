@@ -72,13 +72,13 @@ void write_softmax(row_plan plan, softmax_operation& operation, const execution&
   run_rows(plan, operation, e);
 }
 
-// out = f(grad, other, a sum over the row), which needs no statistics.
+// out = f(grad, other, a sum over the row) in arithmetic of `type`, which needs no statistics.
 template <class Sum, class Write>
-void run_pairs(const view& grad, const view& other, int axis, const mutable_view& out, const execution& e, Sum sum,
+void run_pairs(const view& grad, const view& other, int axis, dtype type, const mutable_view& out, const execution& e, Sum sum,
                Write write) {
   const index classes = grad.shape[axis];
   const row_array a(grad, axis), b(other, axis), to(out, axis);
-  const dtype_kernels& k = kernels(other.type);
+  const dtype_kernels& k = kernels(type);
   const index rows = a.rows.rows();
   const bool lanes_over_rows = choose_lanes_over_rows(a, classes, few_summed_classes);
   const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
@@ -140,7 +140,7 @@ void softmax_backward(const view& grad_output, const view& probs, int axis, doub
                       const execution& e) {
   const default_environment environment;
   run_pairs(
-      grad_output, probs, axis, out, e,
+      grad_output, probs, axis, arithmetic(probs.type, temperature), out, e,
       [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, const block_sums& sums) {
         k.sum_products(g, &p, begin, end, sums);
       },
@@ -152,7 +152,7 @@ void log_softmax_backward(const view& grad_output, const view& log_probs, int ax
                           const execution& e) {
   const default_environment environment;
   run_pairs(
-      grad_output, log_probs, axis, out, e,
+      grad_output, log_probs, axis, arithmetic(log_probs.type, temperature), out, e,
       [](const dtype_kernels& k, const source& g, const source&, index begin, index end, const block_sums& sums) {
         k.sum_products(g, nullptr, begin, end, sums);
       },

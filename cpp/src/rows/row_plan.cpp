@@ -16,7 +16,7 @@ int row_plan::read(const view& v, int axis, double temperature, bool with_statis
 
 row_plan make_plan(const view& x, int axis, double temperature, const mutable_view& out) {
   row_plan plan;
-  plan.type = arithmetic(x.type);
+  plan.type = arithmetic(x.type, temperature);
   plan.classes = x.shape[axis];
   plan.read(x, axis, temperature);
   const row_array& a = plan.inputs[0].array;

@@ -76,6 +76,9 @@ struct row_plan {
   bool may_cache_exponentials() const { return writes() && classes <= (lanes_over_rows ? tile_classes : block_classes); }
 };
 
+// The dtype that logits are divided by a temperature in: of tiny ones the quotients, and 1/T, would leave the range of float32.
+constexpr dtype arithmetic(dtype type, double temperature) { return temperature < 0x1p-32 ? dtype::float64 : arithmetic(type); }
+
 // x is the first input, and gives type, orientation and streaming.
 row_plan make_plan(const view& x, int axis, double temperature, const mutable_view& out);
 
