@@ -164,7 +164,7 @@ def boosting(session: nox.Session) -> None:
 
 @nox.session
 def torch(session: nox.Session) -> None:
-    """crossent.torch with PyTorch, torch.compile by its default backend included: three minutes.
+    """crossent.torch with PyTorch, torch.compile by its default backend included: four minutes.
 
     The session `tests` runs all but that backend where PyTorch is installed.
     """

@@ -15,10 +15,11 @@ from pathlib import Path
 from beside_worker import LIBRARIES, SHAPES
 from report import DISTURBED
 
+Times = dict[str, float]  # of one call in one process, in seconds
 WORKER = Path(__file__).resolve().parent / "beside_worker.py"
 HEADER = (
-    f"{'beside':<14}{'shape':>14}{'asleep ms':>11}{'at once ms':>12}{'median':>9}{'worst':>8}{'longest call ms':>17}"
-    f"{'processes':>11}"
+    f"{'beside':<14}{'call':<15}{'shape':>13}{'asleep ms':>11}{'at once ms':>12}{'median':>9}{'worst':>8}"
+    f"{'longest call ms':>17}{'processes':>11}{'to crossent':>13}"
 )
 
 
@@ -36,7 +37,7 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def run_worker(cell: str, number: int) -> list[dict[str, float]]:
+def run_worker(cell: str, number: int) -> list[dict[str, Times]]:
     """One process. Every other one imports crossent before the library."""
     library, _, busy = ("none", "", "busy") if cell == "busy" else cell.partition("+")
     programs = len(os.sched_getaffinity(0)) if busy else 0
@@ -47,15 +48,17 @@ def run_worker(cell: str, number: int) -> list[dict[str, float]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def row(cell: str, shape: tuple[int, int], times: Sequence[dict[str, float]]) -> str:
+def row(cell: str, call: str, shape: tuple[int, int], processes: Sequence[dict[str, Times]]) -> str:
     """Of the processes that other programs left alone, where there are any."""
-    quiet = [t for t in times if "busy" in cell or (t["others"] or 0) <= DISTURBED]
-    counted = quiet or times
+    quiet = [p for p in processes if "busy" in cell or (p[call]["others"] or 0) <= DISTURBED]
+    counted = [p[call] for p in quiet or processes]
+    to_crossent = statistics.median(p[call]["at once"] / p["crossent"]["at once"] for p in quiet or processes)
     ratios = [t["at once"] / t["asleep"] for t in counted]
     asleep, at_once = (statistics.median(t[name] for t in counted) * 1e3 for name in ("asleep", "at once"))
     return (
-        f"{cell:<14}{shape!s:>14}{asleep:>11.3f}{at_once:>12.3f}{statistics.median(ratios):>9.2f}{max(ratios):>8.2f}"
-        f"{max(t['longest'] for t in counted) * 1e3:>17.2f}{f'{len(quiet)}/{len(times)}':>11}"
+        f"{cell:<14}{call:<15}{shape!s:>13}{asleep:>11.3f}{at_once:>12.3f}{statistics.median(ratios):>9.2f}"
+        f"{max(ratios):>8.2f}{max(t['longest'] for t in counted) * 1e3:>17.2f}"
+        f"{f'{len(quiet)}/{len(processes)}':>11}{to_crossent:>13.2f}"
     )
 
 
@@ -69,8 +72,9 @@ def main() -> None:
             print(f"{cell:<14}not installed")
             continue
         results[cell] = [run_worker(cell, number) for number in range(options.processes)]
-        for shape, times in zip(SHAPES, zip(*results[cell], strict=True), strict=True):
-            print(row(cell, shape, times), flush=True)
+        for shape, processes in zip(SHAPES, zip(*results[cell], strict=True), strict=True):
+            for call in processes[0]:
+                print(row(cell, call, shape, processes), flush=True)
     if options.json:
         options.json.write_text(json.dumps(results))
 

@@ -18,6 +18,7 @@ ASLEEP = 0.05  # seconds after which the threads of any library sleep
 BUSY = "while True: pass"
 
 Times = dict[str, list[float]]  # "at once" and "asleep"
+Calls = dict[str, Callable[[], object]]
 
 
 def logits(rows: int, classes: int) -> np.ndarray:
@@ -67,17 +68,18 @@ def jax() -> Callable[[], object]:
 LIBRARIES = {"none": no_library, "sklearn": sklearn, "lightgbm": lightgbm, "torch": torch, "jax": jax}
 
 
-def after(work: Callable[[], object], call: Callable[[], object]) -> Times:
-    """The times of `call` right after `work`, and with a pause between the two. The caches are as cold in both."""
-    times: Times = {"at once": [], "asleep": []}
+def after(work: Callable[[], object], calls: Calls) -> dict[str, Times]:
+    """The times of calls right after `work`, and with a pause between the two. The caches are as cold in both."""
+    times: dict[str, Times] = {name: {"at once": [], "asleep": []} for name in calls}
     for k in range(2 * PAIRS + 2):
-        work()
-        if k % 2:
-            time.sleep(ASLEEP)
-        start = time.perf_counter()
-        call()
-        if k >= 2:
-            times["asleep" if k % 2 else "at once"].append(time.perf_counter() - start)
+        for name, call in calls.items():  # in turns
+            work()
+            if k % 2:
+                time.sleep(ASLEEP)
+            start = time.perf_counter()
+            call()
+            if k >= 2:
+                times[name]["asleep" if k % 2 else "at once"].append(time.perf_counter() - start)
     return times
 
 
@@ -102,41 +104,59 @@ def in_objective(call: Callable[[], object]) -> Times:
     return {name: values[1:] for name, values in times.items()}
 
 
-def beside_busy_programs(work: Callable[[], object], call: Callable[[], object], count: int) -> Times:
-    """The times of `call` right after `work` beside so many busy programs, and after a pause without them."""
-    quiet = after(work, call)["asleep"]
+def beside_busy_programs(work: Callable[[], object], calls: Calls, count: int) -> dict[str, Times]:
+    """The times of calls right after `work` beside so many busy programs, and after a pause without them."""
+    quiet = after(work, calls)
     programs = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
         time.sleep(0.2)
-        return {"at once": after(work, call)["at once"], "asleep": quiet}
+        return {name: {**times, "asleep": quiet[name]["asleep"]} for name, times in after(work, calls).items()}
     finally:
         for program in programs:
             program.kill()
             program.wait()
 
 
+def calls_of(library: str, x: np.ndarray, target: np.ndarray) -> Calls:
+    """crossent, and its module for the library's arrays."""
+    import crossent as xe
+
+    calls: Calls = {"crossent": lambda: xe.cross_entropy(x, target)}
+    if library == "torch":
+        import torch
+
+        import crossent.torch as xt
+
+        tensors = torch.from_numpy(x), torch.from_numpy(target)
+        calls["crossent.torch"] = lambda: xt.cross_entropy(*tensors)
+    return calls
+
+
 def main(library: str, busy: int, crossent_first: bool) -> None:
     if crossent_first:
-        import crossent as xe
+        import crossent  # noqa: F401
     work = None if library == "xgboost" else LIBRARIES[library]()
-    import crossent as xe
 
     results = []
     for rows, classes in SHAPES:
         x, target = logits(rows, classes), np.arange(rows) % classes
-
-        def call(x: np.ndarray = x, target: np.ndarray = target) -> object:
-            return xe.cross_entropy(x, target)
-
+        calls = calls_of(library, x, target)
         others = machine.Others()
         if work is None:
-            times = in_objective(call)
+            times = {"crossent": in_objective(calls["crossent"])}
         elif busy:
-            times = beside_busy_programs(work, call, busy)
+            times = beside_busy_programs(work, calls, busy)
         else:
-            times = after(work, call)
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        results.append({**medians, "longest": max(times["at once"]), "others": others.processors()})
+            times = after(work, calls)
+        busy_processors = others.processors()
+        results.append({
+            name: {
+                **{when: statistics.median(values) for when, values in t.items()},
+                "longest": max(t["at once"]),
+                "others": busy_processors,
+            }
+            for name, t in times.items()
+        })  # fmt: skip
     print(json.dumps(results))
 
 

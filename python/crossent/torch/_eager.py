@@ -38,22 +38,17 @@ def seen(grad: Tensor) -> bool:
     return is_grad_enabled() or is_legacy_batchedtensor(grad)
 
 
-def loss_value(loss: Loss, inplace: bool, tensors: Sequence[Any], options: Sequence[Any]) -> Tensor:
-    if is_grad_enabled() and (tensors[0].requires_grad or tensors[1].requires_grad):
-        return apply_loss((loss, options, inplace), *tensors)
-    return loss_tensor(loss.value(tensors, options))
-
-
 class LossFunction(Function):
-    """Keeps the gradient for one backward pass. The tensors that it needs to compute it again are saved."""
+    """Keeps the gradient for one backward pass, or nothing. The tensors that it is computed from again are saved."""
 
     @staticmethod
-    def forward(ctx: Any, settings: tuple[Loss, Sequence[Any], bool], *tensors: Any) -> Tensor:
-        ctx.settings = loss, options, inplace = settings
+    def forward(ctx: Any, settings: tuple[Loss, Sequence[Any], bool, bool], *tensors: Any) -> Tensor:
+        ctx.settings = loss, options, inplace, recompute = settings
         ctx.save_for_backward(*tensors)
         x = tensors[0]
         # A float16 gradient would lose what the upstream gradient, which scales it, is there for.
-        if inplace or not x.requires_grad or options[-1] == "none" or x.dtype is torch.float16:
+        recompute = recompute or inplace or options[-1] == "none" or x.dtype is torch.float16
+        if recompute or not x.requires_grad:
             ctx.kept = None
             return loss_tensor(loss.value(tensors, options))
         value, gradient = loss.value(tensors, options, return_grad=True)
@@ -63,11 +58,11 @@ class LossFunction(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         kept, ctx.kept = ctx.kept, None  # it belongs to whoever receives it
-        _, for_input, for_second, *others = ctx.needs_input_grad
-        if for_input and (kept is None or seen(grad) or not scaled(kept, grad)):
+        needed = ctx.needs_input_grad
+        if needed[1] and (kept is None or seen(grad) or not scaled(kept, grad)):
             kept = gradient(ctx, grad)
-        target = for_target(ctx.settings[0], grad, (*ctx.saved_tensors, *ctx.settings[1])) if for_second else None
-        return None, kept, target, *[None for _ in others]
+        target = for_target(ctx.settings[0], grad, arguments(ctx)) if needed[2] else None
+        return None, kept, target, *(None,) * (len(needed) - 3)
 
 
 apply_loss = super(Function, LossFunction).apply  # Function.apply is for torch.func, too, and takes longer
@@ -85,13 +80,17 @@ def scaled(gradient: Tensor, factor: Tensor) -> bool:
     return True
 
 
+def arguments(ctx: Any) -> tuple[Any, ...]:
+    return *ctx.saved_tensors, *ctx.settings[1]
+
+
 def gradient(ctx: Any, grad: Tensor) -> Tensor:
-    loss, options, inplace = ctx.settings
+    loss, options, inplace, _ = ctx.settings
     tensors = ctx.saved_tensors
     if inplace and is_grad_enabled():
         raise RuntimeError("inplace=True: the gradient takes the memory of input, and has no derivative")
     if seen(grad):
-        return operator(f"{loss.name}_backward", grad, *tensors, *options)
+        return operator(f"{loss.name}_backward", grad, *arguments(ctx))
     if not inplace:
         return tensor(loss.gradient(grad, tensors, options))
     x = tensors[0].detach()

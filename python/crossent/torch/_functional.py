@@ -6,12 +6,12 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
 
-from ._eager import loss_value, normalised, plain
+from ._eager import apply_loss, normalised, plain
 from ._losses import LOSSES, Loss
 from ._operators import operator
-from ._tensors import FLOATING
+from ._tensors import FLOATING, loss_tensor
 
 
 def cross_entropy(
@@ -25,6 +25,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     inplace: bool = False,
+    recompute: bool = False,
 ) -> Tensor:
     """`torch.nn.functional.cross_entropy` on the CPU: `crossent.cross_entropy` with gradients of any order, in nats.
 
@@ -39,6 +40,8 @@ def cross_entropy(
         As in PyTorch; `weight` is finite and >= 0.
     inplace : bool, default False
         Whether the backward pass writes the gradient over `input`, which must not be needed after it.
+    recompute : bool, default False
+        Whether the backward pass computes the gradient from `input`, so that none is kept between the passes.
 
     Returns
     -------
@@ -62,8 +65,10 @@ def cross_entropy(
     >>> float(xt.cross_entropy(torch.tensor([[17.0, 0.0]]), torch.tensor([0])))
     4.139937459513021e-08
     """
-    reduction = _reduction(size_average, reduce, reduction)
-    return _loss("cross_entropy", inplace, (input, target, weight), ignore_index, label_smoothing, reduction)
+    if size_average is not None or reduce is not None:
+        reduction = _reduction(size_average, reduce)
+    options = (ignore_index, label_smoothing, reduction)
+    return _loss("cross_entropy", (input, target, weight), options, inplace, recompute)
 
 
 def nll_loss(
@@ -79,8 +84,9 @@ def nll_loss(
 
     `target` holds class indices. Dtypes, result and errors are those of `cross_entropy`.
     """
-    reduction = _reduction(size_average, reduce, reduction)
-    return _loss("nll_loss", False, (input, target, weight), ignore_index, reduction)
+    if size_average is not None or reduce is not None:
+        reduction = _reduction(size_average, reduce)
+    return _loss("nll_loss", (input, target, weight), (ignore_index, reduction))
 
 
 def binary_cross_entropy(
@@ -95,7 +101,9 @@ def binary_cross_entropy(
 
     `target` holds probabilities in the shape of `input`. Dtypes, result and errors are those of `cross_entropy`.
     """
-    return _loss("binary_cross_entropy", False, (input, target, weight), _reduction(size_average, reduce, reduction))
+    if size_average is not None or reduce is not None:
+        reduction = _reduction(size_average, reduce)
+    return _loss("binary_cross_entropy", (input, target, weight), (reduction,))
 
 
 def binary_cross_entropy_with_logits(
@@ -108,14 +116,17 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
     *,
     inplace: bool = False,
+    recompute: bool = False,
 ) -> Tensor:
     """`torch.nn.functional.binary_cross_entropy_with_logits` on the CPU: crossent's.
 
-    `target` holds probabilities in the shape of `input`. `inplace`, dtypes, result and errors are as in
+    `target` holds probabilities in the shape of `input`. `inplace`, `recompute`, dtypes, result and errors are as in
     `cross_entropy`.
     """
-    reduction = _reduction(size_average, reduce, reduction)
-    return _loss("binary_cross_entropy_with_logits", inplace, (input, target, weight, pos_weight), reduction)
+    if size_average is not None or reduce is not None:
+        reduction = _reduction(size_average, reduce)
+    tensors = (input, target, weight, pos_weight)
+    return _loss("binary_cross_entropy_with_logits", tensors, (reduction,), inplace, recompute)
 
 
 def kl_div(
@@ -131,10 +142,11 @@ def kl_div(
     `target` holds (log-)probabilities that broadcast with `input`. The default `reduction` is PyTorch's ``"mean"``,
     without its warning. Dtypes, result and errors are those of `cross_entropy`.
     """
-    reduction = _reduction(size_average, reduce, reduction)
+    if size_average is not None or reduce is not None:
+        reduction = _reduction(size_average, reduce)
     if input.shape != target.shape:
         input, target = torch.broadcast_tensors(input, target)
-    return _loss("kl_div", False, (input, target), log_target, reduction)
+    return _loss("kl_div", (input, target), (log_target, reduction))
 
 
 def distillation_loss(
@@ -152,11 +164,12 @@ def distillation_loss(
     beta: float = 0.5,
     reduction: str = "mean",
     inplace: bool = False,
+    recompute: bool = False,
 ) -> Tensor:
     """`crossent.distillation_loss` of tensors, which PyTorch has not: a divergence from a teacher and a cross-entropy.
 
-    The options are those of `crossent.distillation_loss`. A gradient exists for both logits; `inplace`, dtypes, result
-    and errors are as in `cross_entropy`.
+    The options are those of `crossent.distillation_loss`. A gradient exists for both logits; `inplace`,
+    `recompute`, dtypes, result and errors are as in `cross_entropy`.
 
     Examples
     --------
@@ -165,10 +178,10 @@ def distillation_loss(
     >>> float(xt.distillation_loss(teacher, teacher, temperature=2.0))
     0.0
     """
-    return _loss(
-        "distillation_loss", inplace, (input, teacher_logits, target, weight), ignore_index, label_smoothing,
-        temperature, alpha, scale_by_temperature, divergence, beta, reduction,
+    options = (
+        ignore_index, label_smoothing, temperature, alpha, scale_by_temperature, divergence, beta, reduction,
     )  # fmt: skip
+    return _loss("distillation_loss", (input, teacher_logits, target, weight), options, inplace, recompute)
 
 
 def softmax(
@@ -185,24 +198,30 @@ def log_softmax(
     return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
 
 
-def _loss(name: str, inplace: bool, tensors: tuple[Any, ...], *options: Any) -> Tensor:
+def _loss(
+    name: str, tensors: tuple[Any, ...], options: tuple[Any, ...], inplace: bool = False, recompute: bool = False
+) -> Tensor:
+    """A loss with its tensors and options in the order of its schema."""
     loss = LOSSES[name]
     ordinary = plain(tensors)
     if not ordinary:
         _check_tensors(loss, tensors)
-    if tensors[0].dtype not in FLOATING:
-        raise TypeError(f"input has dtype {tensors[0].dtype}: expected float16, bfloat16, float32 or float64")
+    x = tensors[0]
+    if x.dtype not in FLOATING:
+        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
     for k, label in loss.more_tensors:
         if tensors[k] is not None and tensors[k].requires_grad:
             raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
     if ordinary:
-        if inplace and tensors[0].is_leaf and tensors[0].requires_grad:
+        if inplace and x.is_leaf and x.requires_grad:
             raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
-        return loss_value(loss, inplace, tensors, options)
+        if is_grad_enabled() and (x.requires_grad or tensors[1].requires_grad):
+            return apply_loss((loss, options, inplace, recompute), *tensors)
+        return loss_tensor(loss.value(tensors, options))
     # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist. Of half
     # types it would be rounded twice.
-    once = torch.compiler.is_compiling() and torch.is_grad_enabled() and tensors[0].requires_grad
-    if once and options[-1] != "none" and tensors[0].dtype in (torch.float32, torch.float64):
+    once = torch.compiler.is_compiling() and is_grad_enabled() and x.requires_grad and not recompute
+    if once and options[-1] != "none" and x.dtype in (torch.float32, torch.float64):
         return operator(f"{name}_and_gradient", *tensors, *options)[0]
     return operator(name, *tensors, *options)
 
@@ -234,10 +253,8 @@ def _check_tensor(label: str, x: Any) -> None:
         raise ValueError(f"{label} is on {x.device}: crossent computes on the CPU alone")
 
 
-def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """`reduction`, unless one of PyTorch's deprecated arguments is given."""
-    if size_average is None and reduce is None:
-        return reduction
+def _reduction(size_average: bool | None, reduce: bool | None) -> str:
+    """The reduction that PyTorch's deprecated arguments mean."""
     reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     warnings.warn(f"size_average and reduce are deprecated: pass reduction={reduction!r}", stacklevel=3)
     return reduction

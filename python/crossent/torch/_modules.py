@@ -18,16 +18,16 @@ from ._functional import (
 
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
-    """`cross_entropy` as a module: `torch.nn.CrossEntropyLoss` with its arguments, and `inplace`.
+    """`cross_entropy` as a module: `torch.nn.CrossEntropyLoss` with its arguments, `inplace` and `recompute`.
 
     >>> import torch, crossent.torch as xt
     >>> float(xt.CrossEntropyLoss()(torch.tensor([[17.0, 0.0]]), torch.tensor([0])))
     4.139937459513021e-08
     """
 
-    def __init__(self, *arguments: Any, inplace: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, inplace: bool = False, recompute: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.inplace = inplace
+        self.inplace, self.recompute = inplace, recompute
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return cross_entropy(
@@ -38,6 +38,7 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
             inplace=self.inplace,
+            recompute=self.recompute,
         )
 
 
@@ -56,18 +57,24 @@ class BCELoss(torch.nn.BCELoss):
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
-    """`binary_cross_entropy_with_logits` as a module: `torch.nn.BCEWithLogitsLoss` with its arguments, and `inplace`.
+    """`binary_cross_entropy_with_logits` as a module: `torch.nn.BCEWithLogitsLoss` with its arguments and two more.
 
-    Without a second derivative `inplace` saves the memory of the gradient.
+    `inplace` and `recompute` are those of the function.
     """
 
-    def __init__(self, *arguments: Any, inplace: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, inplace: bool = False, recompute: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.inplace = inplace
+        self.inplace, self.recompute = inplace, recompute
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(
-            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight, inplace=self.inplace
+            input,
+            target,
+            self.weight,
+            reduction=self.reduction,
+            pos_weight=self.pos_weight,
+            inplace=self.inplace,
+            recompute=self.recompute,
         )
 
 

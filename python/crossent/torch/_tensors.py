@@ -17,8 +17,10 @@ BFLOAT16 = torch.bfloat16
 FLOATING = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def array(x: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The memory of `x`, which must not require a gradient where gradients are recorded."""
+def array(x: torch.Tensor | None) -> Any:
+    """The memory of `x`, which must not require a gradient where gradients are recorded; None for None."""
+    if x is None:
+        return None
     if x.dtype is BFLOAT16:  # NumPy has no such dtype, and PyTorch does not know the one of ml_dtypes
         return x.view(torch.uint16).numpy().view(_bfloat16())
     return x.numpy()
