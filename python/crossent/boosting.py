@@ -22,6 +22,7 @@ from ._binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from ._cross_entropy import cross_entropy
 from ._dtypes import floating, largest
 from ._gradient_hessian import binary_cross_entropy_with_logits_gradient_hessian, cross_entropy_gradient_hessian
+from ._result_memory import ResultMemory
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -56,6 +57,7 @@ class _Objective:
         self.soft_labels = None if soft_labels is None else floating("soft_labels", soft_labels)
         self.label_smoothing = _numbers.fraction("label_smoothing", label_smoothing)
         self.hessian = hessian
+        self._memory = ResultMemory()
         self._bound: Array | None = None  # the labels of the data set that soft_labels belong to
 
     def xgboost(self, predt: Array, dtrain: Any) -> tuple[Array, Array]:
@@ -170,11 +172,14 @@ class Softmax(_Objective):
         self._check_columns(rows)
         hessian, scale, floor = self._options(rows.library)
         ignored = None if self.soft_labels is None else -100  # the default, as probabilities need it
-        return cross_entropy_gradient_hessian(
-            rows.margins, self._target(rows), weight=self.class_weight, ignore_index=ignored,
+        target, (grad, hess) = self._target(rows), self._memory.take(rows.margins)
+        cross_entropy_gradient_hessian(
+            rows.margins, target, weight=self.class_weight, ignore_index=ignored,
             label_smoothing=self.label_smoothing, sample_weight=rows.weights, hessian=hessian, hessian_scale=scale,
-            hessian_floor=floor,
+            hessian_floor=floor, grad_out=grad, hess_out=hess,
         )
+        self._memory.keep((grad, hess))
+        return grad, hess
 
     def _log_loss(self, rows: _Rows) -> float:
         self._check_columns(rows)
@@ -253,11 +258,14 @@ class Logistic(_Objective):
         self._check_columns(rows)
         how = self.hessian if self.hessian != "auto" else rows.library
         floor = _XGBOOST_FLOOR if how in ("xgboost", "absolute") else 0.0
-        return binary_cross_entropy_with_logits_gradient_hessian(
-            rows.margins, self._target(rows), weight=rows.weights, pos_weight=self.pos_weight,
+        target, (grad, hess) = self._target(rows), self._memory.take(rows.margins)
+        binary_cross_entropy_with_logits_gradient_hessian(
+            rows.margins, target, weight=rows.weights, pos_weight=self.pos_weight,
             label_smoothing=self.label_smoothing, hessian="absolute" if how == "absolute" else "diagonal",
-            hessian_floor=floor,
+            hessian_floor=floor, grad_out=grad, hess_out=hess,
         )
+        self._memory.keep((grad, hess))
+        return grad, hess
 
     def _log_loss(self, rows: _Rows) -> float:
         self._check_columns(rows)

@@ -135,6 +135,48 @@ def test_pickle(objective, margins, labels):
     assert pickle.loads(pickle.dumps(objective.lightgbm_sklearn))(y, x)[0].shape == x.shape
 
 
+# ---- Memory ----------------------------------------------------------------------------------------------------------
+
+
+def address(x):
+    return x.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("classes", [1, K])
+def test_results_that_nobody_has_are_written_again(classes, order, margins, labels):
+    objective = boosting.Logistic() if classes == 1 else boosting.Softmax(K)
+    x = np.asarray(margins[:, 0] if classes == 1 else margins, order=order)
+    rows = Rows(np.minimum(labels, classes))
+    first = objective.lightgbm(x, rows)
+    wanted, addresses = [a.copy() for a in first], [address(a) for a in first]
+    del first
+    again = objective.lightgbm(x, rows)
+    assert [address(a) for a in again] == addresses
+    assert_both(again, wanted)
+
+
+@pytest.mark.parametrize("part", [lambda pair: pair, lambda pair: pair[0], lambda pair: pair[1][3:, ::2]],
+                         ids=["both", "gradient", "view"])
+def test_results_that_somebody_has_stay(part, margins, labels):
+    objective = boosting.Softmax(K)
+    held = part(objective.xgboost(margins, Rows(labels)))
+    before = [np.array(a) for a in (held if isinstance(held, tuple) else (held,))]
+    for k in range(3):
+        other = objective.xgboost(np.roll(margins, k + 1, axis=0), Rows(labels))
+        assert not any(np.shares_memory(a, b) for a in other for b in (held if isinstance(held, tuple) else (held,)))
+    for a, b in zip(held if isinstance(held, tuple) else (held,), before, strict=True):
+        assert_same_bits(a, b)
+
+
+def test_another_shape_or_dtype_has_memory_of_its_own(margins, labels):
+    objective = boosting.Softmax(K)
+    for x in (margins, margins.astype(np.float64), margins[:5], np.asfortranarray(margins), margins):
+        grad, hess = objective.xgboost(x, Rows(labels[:len(x)]))
+        assert (grad.shape, grad.dtype, hess.dtype) == (x.shape, x.dtype, x.dtype)
+        assert_both((grad, hess), boosting.Softmax(K).xgboost(x, Rows(labels[:len(x)])))
+
+
 # ---- What is refused -------------------------------------------------------------------------------------------------
 
 
