@@ -13,7 +13,8 @@ DTYPES = (np.float32, np.float64)
 def bits(array):
     """The bytes of an array in C order, every NaN alike (their sign and payload are not promised)."""
     array = np.array(array, order="C", copy=True)
-    array[np.isnan(array)] = np.nan
+    if array.dtype.kind not in "iu":
+        array[np.isnan(array)] = np.nan
     return array.tobytes()
 
 

@@ -23,10 +23,12 @@ from ._normalisers import (
     softmax,
     softmax_backward,
 )
+from ._row_statistics import row_statistics
 from ._sigmoid import log_sigmoid, sigmoid
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [
+    "RowStatistics",
     "TemperatureFit",
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
@@ -54,6 +56,7 @@ __all__ = [
     "nll_loss",
     "nll_loss_backward",
     "num_threads",
+    "row_statistics",
     "set_num_threads",
     "sigmoid",
     "softmax",
@@ -61,16 +64,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from ._results import TemperatureFit
+    from ._results import RowStatistics, TemperatureFit
 
     __version__: str
 else:
 
     def __getattr__(name):
-        if name == "TemperatureFit":
-            from ._results import TemperatureFit
+        if name in ("RowStatistics", "TemperatureFit"):
+            from . import _results
 
-            return TemperatureFit
+            return getattr(_results, name)
         # Read on access: the core reads CROSSENT_ISA first, and an invalid value should not make the import fail.
         if name == "__version__":
             return _core.info()["version"]

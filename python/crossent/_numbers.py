@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -63,6 +64,17 @@ def bounds(value: Any) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"bounds is {(low, high)}: expected the lower one first")
     return low, high
+
+
+def top_k(value: object, classes: int) -> int:
+    """How many of the most likely classes are wanted."""
+    try:
+        k = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"top_k is {value!r}: expected an integer") from None
+    if not 0 <= k <= classes:
+        raise ValueError(f"top_k is {k}: expected an integer in [0, {classes}], the number of classes")
+    return k
 
 
 def refuse_fit(nll: float) -> NoReturn:

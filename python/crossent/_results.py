@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from ._types import Array
 
 
 class TemperatureFit(NamedTuple):
@@ -20,3 +23,26 @@ class TemperatureFit(NamedTuple):
     """How many times the logits were read, at most 6."""
     converged: bool
     """False if that was not enough: then the temperature is the best one tried."""
+
+
+class RowStatistics(NamedTuple):
+    """The result of `row_statistics`: arrays in the shape of the rows."""
+
+    log_prob: Array | None
+    """The log-probability of the target; None without targets."""
+    rank: Array | None
+    """How many classes have a larger logit than the target, or an equal one and a lower index; None without targets."""
+    argmax: Array
+    """The class of the largest logit, the first of equal ones."""
+    max_log_prob: Array
+    """The log-probability of that class."""
+    entropy: Array
+    """The entropy of the probabilities, in nats."""
+    logsumexp: Array
+    """``log(sum(exp(x / temperature)))``."""
+    sum_of_squares: Array
+    """The sum of the squares of the probabilities."""
+    top_k: Array
+    """The `top_k` classes of the largest logits, the largest first, along a last axis."""
+    top_k_log_probs: Array
+    """The log-probabilities of these classes."""

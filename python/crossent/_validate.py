@@ -29,6 +29,7 @@ from ._numbers import (  # noqa: F401  # for the core, which looks here
     refuse_denominator,
     refuse_fit,
     refuse_name,
+    top_k,
 )
 
 if TYPE_CHECKING:

@@ -64,6 +64,8 @@ def of_class_indices(x, target, g, weight, v):
         "cross_entropy sum": xe.cross_entropy(finite, target, reduction="sum"),
         "cross_entropy_backward": xe.cross_entropy_backward(g, x, target, reduction="none", **everything),
         "fit_temperature": np.array(xe.fit_temperature(finite.clip(-30, 30), target, sample_weight=v)[:3]),
+        **of_statistics(xe.row_statistics(x, target, top_k=min(3, x.shape[-1])), "row_statistics"),
+        **of_statistics(xe.row_statistics(x, target, **sharp), "row_statistics temperature"),
         "cross_entropy hessian": xe.cross_entropy_gradient_hessian(x, target)[1],
         "cross_entropy hessian options": xe.cross_entropy_gradient_hessian(
             x, target, hessian_scale=1.5, hessian_floor=1e-9, **everything)[1],
@@ -71,6 +73,15 @@ def of_class_indices(x, target, g, weight, v):
             x, target, hessian="absolute", hessian_scale=1.5, **everything)[1],
         "nll_loss": xe.nll_loss(log_p, target, reduction="none", weight=weight),
         "nll_loss grad": xe.nll_loss(log_p, target, weight=weight, return_grad=True)[1],
+    }
+
+
+def of_statistics(s, name):
+    """The numbers and the classes of rows, side by side."""
+    return {
+        name: np.column_stack([s.log_prob, s.max_log_prob, s.entropy, s.logsumexp, s.sum_of_squares,
+                               s.top_k_log_probs]),
+        f"{name} classes": np.column_stack([s.rank, s.argmax, s.top_k]),
     }
 
 

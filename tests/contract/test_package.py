@@ -18,7 +18,7 @@ import crossent as xe
 from crossent import _cli, information
 
 PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
-TYPES = ("TemperatureFit",)
+TYPES = ("RowStatistics", "TemperatureFit")
 SECTIONS = ("Parameters", "Returns", "Raises", "References", "Examples")
 
 

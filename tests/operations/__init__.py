@@ -35,13 +35,13 @@ from .arguments import (
     resolved,
 )
 from .functions import FLOATS, PAIRS
-from .table import FITS, HESSIANS, LOSSES, MEASURES, NORMALISERS, POINTWISE
+from .table import FITS, HESSIANS, LOSSES, MEASURES, NORMALISERS, POINTWISE, STATISTICS
 
 FORMS = tuple(form for loss in LOSSES for form in loss.forms)
 CASES = tuple((form, case) for form in FORMS for case in form.cases)
 FUNCTIONS = {function.name: function for function in (
     *NORMALISERS, *POINTWISE, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *HESSIANS,
-    *MEASURES, *FITS)}
+    *MEASURES, *FITS, *STATISTICS)}
 # Of each name in docs/accuracy.md, the form and its options.
 ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
 
@@ -74,6 +74,7 @@ __all__ = [
     "PER_ROW",
     "POINTWISE",
     "PROBABILITIES",
+    "STATISTICS",
     "WEIGHTS",
     "draws",
     "exact",

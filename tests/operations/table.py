@@ -189,10 +189,16 @@ POINTWISE = (
     Function("log_sigmoid", "x, *, out=None", x=LOGITS),
 )
 
-# What is neither a loss nor returns an array.
+# What is neither a loss nor returns an array: a fit, and a tuple of arrays.
 FITS = (
     Function("fit_temperature",
              "logits, target, *, axis=None, ignore_index=-100, sample_weight=None, bounds=(0.001, 1000.0)",
+             logits=LOGITS, target=CLASS_INDICES),
+)
+
+STATISTICS = (
+    Function("row_statistics",
+             "logits, target=None, *, axis=-1, ignore_index=-100, temperature=1.0, top_k=0, n_classes=None",
              logits=LOGITS, target=CLASS_INDICES),
 )
 

@@ -163,10 +163,28 @@ struct temperature_fit {
 temperature_fit fit_temperature(const view& logits, const index_view& indices, const view& probabilities,
                                 const row_loss_options&, double low, double high, const execution& = {});
 
+// What each row of logits predicts, in natural logarithms, of the softmax at `options.temperature`: one number per row in C order.
+// Rows that are ignored, or have a NaN or an infinite maximum: NaN, -1.
+struct predictions {
+  dtype type;  // of the floating arrays: float64, or float32
+  // Of the target; nullptr where there is none. rank: how many classes have a larger logit, or an equal one and a lower index.
+  void* log_prob = nullptr;
+  index* rank = nullptr;
+  index* argmax;
+  void *max_log_prob, *entropy, *logsumexp;
+  void* sum_of_squares;  // of the probabilities
+  // k of each row: the classes of the largest logits, the largest first, and their log-probabilities.
+  index k = 0;
+  index* top_classes = nullptr;
+  void* top_log_probs = nullptr;
+};
+// Of axis, temperature and, with a target (target.data != nullptr), ignore_index. 0 <= k <= classes.
+void predict(const view& logits, const index_view& target, const row_loss_options&, const predictions&, const execution& = {});
+
 // The diagonal of the Hessian of a loss.
 struct hessian_options {
-  bool absolute = false;            // the absolute value of the gradient in place of the second derivative
-  double scale = 1;                 // >= 0
+  bool absolute = false;  // the absolute value of the gradient in place of the second derivative
+  double scale = 1;  // >= 0
   double floor = 0;  // >= 0: entries are at least this, in rows or elements that have a coefficient; others are 0
 };
 // Class labels: integers, or floating numbers of the rows' shape. One of them is given.

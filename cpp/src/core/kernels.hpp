@@ -126,10 +126,10 @@ struct probability_sums {
   double* smoothing_gap_to_max;  // sum weight (max - x)
 };
 
-// Sums over blocks as hi + lo: one entry per (row, block), at [row * blocks + block]. The second one, which not all kernels have,
-// is of terms that may be subnormal, and times 2^tiny_sums_exponent.
+// Sums over blocks as hi + lo: one entry per (row, block), at [row * blocks + block]. Kernels have one to four; of
+// information_sums the second one is of terms that may be subnormal, and times 2^tiny_sums_exponent.
 struct block_sums {
-  double *hi[2], *lo[2];
+  double *hi[4], *lo[4];
 };
 
 // The diagonal of the Hessian of rows of a loss in -log p: of class c, max(scale v A p_c (1 - p_c), floor), or max(scale
@@ -277,6 +277,14 @@ struct dtype_kernels {
   // Of the entropy of the softmax: sum e (max - x) of each block, and from its sum over a row that row's entropy.
   void (*gap_sums_of_logits)(const source&, const row_statistics&, index block_begin, index block_end, const block_sums&);
   void (*entropy_of_logits)(index rows, const row_statistics&, const double* gap_sum, double* out);
+  // Of predictions at a temperature: sum e (max - x), sum e^2, and how many logits are above and equal to that of the target, of
+  // each block; the equal ones of the classes before the target; from the sum of the squares over a row, in place, sum p^2; and the
+  // k classes of the largest logits of a row, with these logits.
+  void (*prediction_sums)(const source&, const row_statistics&, const double* target_logit, index block_begin, index block_end,
+                          const inverse_temperature&, const block_sums&);
+  index (*count_equal)(const source&, index row, index classes, double logit);
+  void (*sum_of_squares)(index rows, const row_statistics&, double* square_sum);
+  void (*top_classes)(const source&, index row, index k, index* classes, double* logits);
   // Of the softmax at a temperature: sum e g and sum e g^2 of each block, g = (max - x)/T, and from their sums over a row, in
   // place, the mean and the variance of g under p.
   void (*gap_moment_sums)(const source&, const row_statistics&, index block_begin, index block_end, const inverse_temperature&,

@@ -7,6 +7,7 @@
 #include "kernels/loss/gap_moments.hpp"
 #include "kernels/loss/hessian.hpp"
 #include "kernels/loss/information.hpp"
+#include "kernels/loss/prediction.hpp"
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
 
@@ -61,6 +62,10 @@ template <class T> constexpr dtype_kernels kernels_of() {
   if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
   k.gap_sums_of_logits = gap_sums_of_logits<T>;
   k.entropy_of_logits = entropy_of_logits<T>;
+  k.prediction_sums = prediction_sums<T>;
+  k.count_equal = count_equal<T>;
+  k.sum_of_squares = sum_of_squares<T>;
+  k.top_classes = top_classes<T>;
   k.gap_moment_sums = gap_moment_sums<T>;
   k.gap_moments = gap_moments<T>;
   k.sum_products = sum_products<T>;

@@ -36,7 +36,7 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   const index blocks = block_count(classes), work = work_of(count, classes, heavy);
   struct alignas(64) slot_sums : summed_blocks {};
   std::vector<slot_sums> sums(static_cast<std::size_t>(threads));
-  for (slot_sums& of_slot : sums) of_slot.reserve(count, blocks, true);
+  for (slot_sums& of_slot : sums) of_slot.reserve(count, blocks, 2);
   parallel_for_runs((rows + count - 1) / count, blocks, work, threads, e, [&](index unit, index begin, index end, index slot) {
     const char *rows_a[batch_rows], *rows_b[batch_rows];
     index strides_a[batch_tiles], strides_b[batch_tiles];

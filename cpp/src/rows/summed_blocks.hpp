@@ -9,16 +9,16 @@ namespace crossent {
 
 class summed_blocks {
  public:
-  // Room for so many rows, if it is not there. with_tiny: tiny terms are summed apart.
-  void reserve(index rows, index blocks, bool with_tiny = false) {
+  // Room for so many sums of so many rows, if it is not there.
+  void reserve(index rows, index blocks, int sums = 1) {
     if (memory_.data() != nullptr) return;
     blocks_ = blocks;
     entries_ = rows * blocks;
-    memory_.reserve((with_tiny ? 4 : 2) * entries_ * static_cast<index>(sizeof(double)));
+    memory_.reserve(2 * sums * entries_ * static_cast<index>(sizeof(double)));
   }
-  block_sums out() { return {{at(0), at(2)}, {at(1), at(3)}}; }
-  double row(index i) const { return rounded(sum(i, 0)); }
-  double row_with_tiny(index i) const { return row(i) + rounded(sum(i, 2)) * tiny_unit; }
+  block_sums out() { return {{at(0), at(2), at(4), at(6)}, {at(1), at(3), at(5), at(7)}}; }
+  double row(index i, index k = 0) const { return rounded(sum(i, 2 * k)); }
+  double row_with_tiny(index i) const { return row(i) + row(i, 1) * tiny_unit; }
 
  private:
   static_assert(tiny_sums_exponent == 500);

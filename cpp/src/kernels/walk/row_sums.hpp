@@ -55,6 +55,7 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
   alignas(pack_bytes) T in[arrays][block_classes];
   const index blocks = block_count(s[0].classes);
   for (index i = 0; i < s[0].count; ++i) {
+    if (s[0].rows[i] == nullptr) continue;
     const auto add = make(i, orientation<false>{});
     for (index b = begin; b < end; ++b) {
       const class_range r = block_range(b, s[0].classes);
