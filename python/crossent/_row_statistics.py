@@ -76,8 +76,8 @@ def row_statistics(
 
     References
     ----------
-    G. W. Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78(1), 1950, for the
-    sum of squares.
+    G. W. Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78(1), 1950, for
+    the sum of squares.
 
     Examples
     --------

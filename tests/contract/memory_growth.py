@@ -21,6 +21,7 @@ from operations import (
     PER_ELEMENT,
     PER_ROW,
     POINTWISE,
+    STATISTICS,
     resolved,
 )
 
@@ -82,7 +83,7 @@ def of_hessian(function, hessian):
     return call
 
 
-CALLS = {function.name: of_function(function) for function in (*NORMALISERS, *POINTWISE, *MEASURES, *FITS)}
+CALLS = {function.name: of_function(function) for function in (*NORMALISERS, *POINTWISE, *MEASURES, *FITS, *STATISTICS)}
 for _form in FORMS:
     _options = {**_form.last_case, **_form.weights}
     CALLS[f"{_form}: value"] = of_form(_form, _options, "value")
