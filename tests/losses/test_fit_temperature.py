@@ -151,6 +151,11 @@ def test_separable_rows_whose_loss_underflows():
     assert (fit.temperature, fit.at_bound, fit.nll_after) == (1e-3, "lower", 0.0)
 
 
+def test_separable_rows_whose_upper_bound_is_1():
+    fit = xe.fit_temperature([[4.0, 0.0], [0.0, 4.0]], [0, 1], bounds=(1e-3, 1.0))
+    assert (fit.temperature, fit.at_bound) == (1e-3, "lower")
+
+
 def test_wrong_rows_reach_the_upper_bound(dtype, rng):
     x = rng.normal(0, 1, (50, 4)).astype(dtype)
     fit = xe.fit_temperature(x, x.argmin(axis=1))

@@ -127,10 +127,11 @@ class search {
   bool take(double temperature, const moments& m) {
     temperature_ = temperature;
     if (m.mean_gap == m.target_gap) {   // at a bound: both are 0, the other one of every row having underflowed
-      at_bound_ = temperature == bound_[0] && inside_[1] < log_bound_[1] ? -1 : 0;
+      at_bound_ = temperature == bound_[0] && has_risen_ ? -1 : 0;
       return converged_ = true;
     }
     const bool rises = m.mean_gap > m.target_gap;   // the loss, with T: the optimum is below
+    has_risen_ = has_risen_ || rises;
     if (temperature == bound_[rises ? 0 : 1]) {
       at_bound_ = rises ? -1 : 1;
       return converged_ = true;
@@ -166,7 +167,7 @@ class search {
   double bound_[2], log_bound_[2], inside_[2];
   double temperature_ = 1, next_ = 1, change_ = 0;
   int at_bound_ = 0;
-  bool converged_ = false;
+  bool has_risen_ = false, converged_ = false;
 };
 
 }  // namespace
