@@ -141,10 +141,13 @@ struct arrays_of_rows {
 };
 
 struct row_statistics_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, temperature, top_k)
+  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, temperature, top_k, n_classes)
 
   static py::object run(const arguments& given) {
-    row_call c("logits", given[arg::logits], given[arg::axis]);
+    py::object logits = as_python(given[arg::logits]);
+    if (given[arg::n_classes] != Py_None)
+      logits = check_in_python("without_padding", logits.ptr(), given[arg::axis], given[arg::n_classes]);
+    row_call c("logits", logits.ptr(), given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
     const bool has_target = given[arg::target] != Py_None;
     const array target = has_target ? c.class_indices(given[arg::target], c.x, c.rows, c.options) : array();
@@ -158,7 +161,7 @@ struct row_statistics_function {
         rows.add(out.argmax), rows.add(out.max_log_prob), rows.add(out.entropy), rows.add(out.logsumexp),
         rows.add(out.sum_of_squares), rows.add(out.top_classes, true), rows.add(out.top_log_probs, true));
     c.run([&](const execution& e) { predict(input(c.x), has_target ? indices(target) : index_view{}, c.options, out, e); });
-    return made;
+    return check_in_python("named_row_statistics", made.ptr());
   }
 };
 

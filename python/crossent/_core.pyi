@@ -1,8 +1,9 @@
 # The compiled core. The core function of a public function takes the same arguments in the same order, all of them by
 # position, and checks them itself. It hands arguments that are not ordinary to `_validate`, which the first imports.
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Literal
 
+from ._results import RowStatistics
 from ._types import Array, Build, Loss, Scalar
 
 def softmax(x: object, axis: object, temperature: object, dtype: object, out: object, /) -> Array: ...
@@ -32,8 +33,9 @@ def fit_temperature(
     logits: object, target: object, axis: object, ignore_index: object, sample_weight: object, bounds: object, /,
 ) -> tuple[float, float, float, Literal["lower", "upper"] | None, int, bool]: ...
 def row_statistics(
-    logits: object, target: object, axis: object, ignore_index: object, temperature: object, top_k: object, /,
-) -> tuple[Any, ...]: ...
+    logits: object, target: object, axis: object, ignore_index: object, temperature: object, top_k: object,
+    n_classes: object, /,
+) -> RowStatistics: ...
 def cross_entropy_gradient_hessian(
     logits: object, target: object, axis: object, weight: object, ignore_index: object, label_smoothing: object,
     sample_weight: object, hessian: object, hessian_scale: object, hessian_floor: object, grad_out: object,

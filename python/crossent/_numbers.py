@@ -66,12 +66,16 @@ def bounds(value: Any) -> tuple[float, float]:
     return low, high
 
 
+def whole_number(name: str, value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}: expected an integer") from None
+
+
 def top_k(value: object, classes: int) -> int:
     """How many of the most likely classes are wanted."""
-    try:
-        k = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"top_k is {value!r}: expected an integer") from None
+    k = whole_number("top_k", value)
     if not 0 <= k <= classes:
         raise ValueError(f"top_k is {k}: expected an integer in [0, {classes}], the number of classes")
     return k

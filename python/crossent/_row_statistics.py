@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from . import _core
 
@@ -13,7 +10,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ._results import RowStatistics
-    from ._types import Array
 
 
 def row_statistics(
@@ -90,25 +86,4 @@ def row_statistics(
     >>> s.top_k.tolist()
     [[0, 1], [1, 2]]
     """
-    from ._results import RowStatistics
-
-    if n_classes is not None:
-        logits = _without_padding(logits, axis, n_classes)
-    found = _core.row_statistics(logits, target, axis, ignore_index, temperature, top_k)
-    if found[2].ndim == 0:
-        found = tuple(x if x is None or x.ndim else x[()] for x in found)
-    return RowStatistics(*found)
-
-
-def _without_padding(logits: ArrayLike, axis: int, n_classes: int) -> Array:
-    from . import _validate
-
-    x = np.asarray(logits)
-    axis = _validate.class_axis("logits", x.shape, axis)
-    try:
-        count = operator.index(n_classes)
-    except TypeError:
-        raise TypeError(f"n_classes is {n_classes!r}: expected an integer") from None
-    if not 0 < count <= x.shape[axis]:
-        raise ValueError(f"n_classes is {count}: expected an integer in [1, {x.shape[axis]}], the classes of logits")
-    return x[(*(slice(None),) * axis, slice(count))]
+    return _core.row_statistics(logits, target, axis, ignore_index, temperature, top_k, n_classes)

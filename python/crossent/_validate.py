@@ -30,9 +30,11 @@ from ._numbers import (  # noqa: F401  # for the core, which looks here
     refuse_fit,
     refuse_name,
     top_k,
+    whole_number,
 )
 
 if TYPE_CHECKING:
+    from ._results import RowStatistics
     from ._types import Array
 
 # ---- Values ----------------------------------------------------------------------------------------------------------
@@ -301,3 +303,22 @@ def refuse_changed(name: str) -> NoReturn:
 
 def refuse_grad_out() -> NoReturn:
     raise ValueError("grad_out was given without return_grad: expected return_grad=True")
+
+
+# ---- Statistics of rows ----------------------------------------------------------------------------------------------
+
+
+def without_padding(logits: object, axis: Any, n_classes: object) -> Array:
+    """The logits of the first classes."""
+    x = np.asarray(logits)
+    axis = class_axis("logits", x.shape, axis)
+    count = whole_number("n_classes", n_classes)
+    if not 0 < count <= x.shape[axis]:
+        raise ValueError(f"n_classes is {count}: expected an integer in [1, {x.shape[axis]}], the classes of logits")
+    return x[(*(slice(None),) * axis, slice(count))]
+
+
+def named_row_statistics(values: tuple[Any, ...]) -> RowStatistics:
+    from ._results import RowStatistics
+
+    return RowStatistics(*(x[()] if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in values))

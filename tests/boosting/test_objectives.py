@@ -145,7 +145,7 @@ def address(x):
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("classes", [1, K])
 def test_results_that_nobody_has_are_written_again(classes, order, margins, labels):
-    objective = boosting.Logistic() if classes == 1 else boosting.Softmax(K)
+    objective = boosting.Logistic(hessian="exact") if classes == 1 else boosting.Softmax(K, hessian="exact")
     x = np.asarray(margins[:, 0] if classes == 1 else margins, order=order)
     rows = Rows(np.minimum(labels, classes))
     first = objective.lightgbm(x, rows)
@@ -159,7 +159,7 @@ def test_results_that_nobody_has_are_written_again(classes, order, margins, labe
 @pytest.mark.parametrize("part", [lambda pair: pair, lambda pair: pair[0], lambda pair: pair[1][3:, ::2]],
                          ids=["both", "gradient", "view"])
 def test_results_that_somebody_has_stay(part, margins, labels):
-    objective = boosting.Softmax(K)
+    objective = boosting.Softmax(K, hessian="exact")
     held = part(objective.xgboost(margins, Rows(labels)))
     before = [np.array(a) for a in (held if isinstance(held, tuple) else (held,))]
     for k in range(3):
@@ -170,11 +170,11 @@ def test_results_that_somebody_has_stay(part, margins, labels):
 
 
 def test_another_shape_or_dtype_has_memory_of_its_own(margins, labels):
-    objective = boosting.Softmax(K)
+    objective = boosting.Softmax(K, hessian="exact")
     for x in (margins, margins.astype(np.float64), margins[:5], np.asfortranarray(margins), margins):
         grad, hess = objective.xgboost(x, Rows(labels[:len(x)]))
         assert (grad.shape, grad.dtype, hess.dtype) == (x.shape, x.dtype, x.dtype)
-        assert_both((grad, hess), boosting.Softmax(K).xgboost(x, Rows(labels[:len(x)])))
+        assert_both((grad, hess), boosting.Softmax(K, hessian="exact").xgboost(x, Rows(labels[:len(x)])))
 
 
 # ---- What is refused -------------------------------------------------------------------------------------------------

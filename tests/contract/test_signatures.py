@@ -10,7 +10,7 @@ import crossent as xe
 from crossent import _core, information
 
 PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
-TYPES = ("TemperatureFit",)
+TYPES = ("RowStatistics", "TemperatureFit")
 # A public function and the name of the core function that it calls.
 FUNCTIONS = {name: (getattr(xe, name), name) for name in xe.__all__ if name not in (*PROCESS, *TYPES, "information")}
 FUNCTIONS |= {f"information.{name}": (getattr(information, name), name) for name in information.__all__}

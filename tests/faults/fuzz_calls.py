@@ -27,7 +27,8 @@ class Function:
 OF_LOSSES = {function.name: loss for loss in operations.LOSSES for function in (loss.forward, loss.backward)}
 # A fit refuses most of the arrays that are drawn here, for what the loss is: losses/ has its tests.
 # The Hessians have two outputs: test_hessian_memory.py has them on guarded memory.
-NOT_FUZZED = {function.name for function in (*operations.FITS, *operations.HESSIANS)}
+# The statistics of rows are nine arrays, of which none is the caller's.
+NOT_FUZZED = {function.name for function in (*operations.FITS, *operations.HESSIANS, *operations.STATISTICS)}
 FUNCTIONS = {name: Function(function, OF_LOSSES.get(name)) for name, function in operations.FUNCTIONS.items()
              if name not in NOT_FUZZED}
 NAMES = tuple(FUNCTIONS)
@@ -36,7 +37,7 @@ THREADS = ("config", "get_num_threads", "num_threads", "set_num_threads")  # pub
 
 def public_functions():
     """What the package says is public, in the names of the table."""
-    return ({name for name in xe.__all__ if name != "information"} - {*THREADS, *NOT_FUZZED, "TemperatureFit"}
+    return ({*xe.__all__} - {"information", "RowStatistics", "TemperatureFit", *THREADS, *NOT_FUZZED}
             | {f"information.{name}" for name in information.__all__})
 
 
