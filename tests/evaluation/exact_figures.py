@@ -1,5 +1,7 @@
 """The figures of an evaluation by their definitions, in extended precision and with an array for everything."""
 
+import itertools
+
 import numpy as np
 
 MEANS = ("loss", "bits_per_token", "accuracy", "top5_accuracy", "top10_accuracy", "mean_rank", "mean_reciprocal_rank",
@@ -42,7 +44,7 @@ def bin_gaps(confidence, correct, members):
 def equal_width(confidence, correct, bins):
     """(ECE, MCE)."""
     edges = [m / bins for m in range(bins + 1)]
-    members = [(confidence > low) & (confidence <= high) for low, high in zip(edges, edges[1:], strict=False)]
+    members = [(confidence > low) & (confidence <= high) for low, high in itertools.pairwise(edges)]
     gaps = bin_gaps(confidence, correct, members)
     return sum(share * gap for share, gap in gaps), max(gap for _, gap in gaps)
 

@@ -53,8 +53,8 @@ def test_table(files):
 
 
 def test_json(files):
-    done = crossent("logits.npy", "targets.npy", "--json", "--blocks", "documents.npy", "--temperature", "1.5", "--bins",
-                    "8", "--vocab-size", "11", "--threads", "1")
+    options = "--json --blocks documents.npy --temperature 1.5 --bins 8 --vocab-size 11 --threads 1"
+    done = crossent("logits.npy", "targets.npy", *options.split())
     assert (done.returncode, done.stderr) == (0, "")
     result = evaluate(*files, blocks=np.arange(500) // 33, temperature=1.5, bins=8)
     assert json.loads(done.stdout) == {"rows": 500, "rows_read": 500, **result.as_dict()}
@@ -113,8 +113,8 @@ def test_full_device(files):
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
     for option in ([], ["--json"]):
         with open("/dev/full", "w") as full:
-            done = subprocess.run([sys.executable, "-c", MAIN, "eval", "logits.npy", "targets.npy", *option], stdout=full,
-                                  stderr=subprocess.PIPE, text=True)
+            done = subprocess.run([sys.executable, "-c", MAIN, "eval", "logits.npy", "targets.npy", *option],
+                                  stdout=full, stderr=subprocess.PIPE, text=True)
         assert (done.returncode, done.stderr) == (2, "crossent eval: stdout: No space left on device\n")
 
 

@@ -47,7 +47,7 @@ def test_errors_are_the_spread_of_the_mean(rng):
         squares.append(mean.block_standard_error**2)
         token_squares.append(mean.standard_error**2)
     spread = np.std(means)
-    # The spread of 4,000 numbers is known within 1.1 % (one standard deviation); 5 % also covers the bias of order 1 / 60.
+    # The spread of 4,000 numbers is known within 1.1 % (one standard deviation); the bias is of the order of 1 / 60.
     assert math.sqrt(np.mean(squares)) == pytest.approx(spread, rel=0.05)
     assert math.sqrt(np.mean(token_squares)) < 0.6 * spread
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-EXIT_CODES = f"""exit codes: 0, done; {BAD_INPUT}, a mistake in the arguments, an input that cannot be used, or an output
-that cannot be written (one line on stderr says which); {INTERRUPTED}, interrupted by Ctrl-C, after printing what was
-done so far"""
+EXIT_CODES = f"""exit codes: 0, done; {BAD_INPUT}, a mistake in the arguments, an input that cannot be used, or an
+output that cannot be written (one line on stderr says which); {INTERRUPTED}, interrupted by Ctrl-C, after printing what
+was done so far"""
 
 
 def guarded(command: str, run: Callable[[], int]) -> int:
