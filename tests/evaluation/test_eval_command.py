@@ -15,8 +15,7 @@ from support import run_python
 
 import crossent as xe
 from crossent import _cli
-from crossent.evaluation import _token_statistics, evaluate
-from crossent.evaluation._progress import progress_line
+from crossent.evaluation import _progress, _token_statistics, evaluate
 
 MAIN = "import sys; from crossent._cli import main; sys.exit(main(sys.argv[1:]))"
 
@@ -108,23 +107,26 @@ def test_full_disk_leaves_the_old_file(files, tmp_path, bytes_left):
     assert sorted(os.listdir()) == before
 
 
+def printed_into(stdout, *options):
+    """(exit code, stderr), with the buffer of stdout that a user's Python has."""
+    done = subprocess.run([sys.executable, "-c", MAIN, "eval", "logits.npy", "targets.npy", *options], stdout=stdout,
+                          stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": ""})
+    return done.returncode, done.stderr
+
+
 def test_full_device(files):
     assert fails(crossent("logits.npy", "targets.npy", "--csv", "/dev/full")) == "/dev/full: No space left on device"
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
-    for option in ([], ["--json"]):
-        with open("/dev/full", "w") as full:
-            done = subprocess.run([sys.executable, "-c", MAIN, "eval", "logits.npy", "targets.npy", *option],
-                                  stdout=full, stderr=subprocess.PIPE, text=True)
-        assert (done.returncode, done.stderr) == (2, "crossent eval: stdout: No space left on device\n")
+    with open("/dev/full", "w") as full:
+        for options in ([], ["--json"]):
+            assert printed_into(full, *options) == (2, "crossent eval: stdout: No space left on device\n")
 
 
 def test_closed_pipe(files):
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, "-c", MAIN, "eval", "logits.npy", "targets.npy"], stdout=write,
-                          stderr=subprocess.PIPE, text=True)
+    assert printed_into(write) == (2, "crossent eval: stdout: Broken pipe\n")
     os.close(write)
-    assert (done.returncode, done.stderr) == (2, "crossent eval: stdout: Broken pipe\n")
 
 
 def test_bad_input(files, tmp_path):
@@ -241,10 +243,17 @@ def test_progress_and_ctrl_c_in_a_terminal(tmp_path):
     assert b"rows/s" in shown and b"\x1b[Kcrossent eval: interrupted after" in shown
 
 
+def test_no_progress_where_stderr_is_not_a_terminal(files, monkeypatch, capsys):
+    monkeypatch.setattr(_progress, "INTERVAL", 0)
+    monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 550)
+    assert _cli.main(["eval", "logits.npy", "targets.npy"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_progress_line():
-    line = progress_line(250_000, 1_000_000, 4000, 2.0)
+    line = _progress.progress_line(250_000, 1_000_000, 4000, 2.0)
     assert line == " 25 % [######..................] 125,000 rows/s, 0.50 GB/s, 0:06 left"
-    assert progress_line(1, 7201, 1, 1.0).endswith("2:00:00 left")
+    assert _progress.progress_line(1, 7201, 1, 1.0).endswith("2:00:00 left")
 
 
 def table_in_a_terminal(code):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 
 import exact_figures
 import ml_dtypes
@@ -94,6 +95,19 @@ def test_layouts_and_files_give_the_same(rng, tmp_path):
     assert repr(evaluate(tmp_path / "logits.npy", str(tmp_path / "targets.npy"))) == whole
     padded = np.concatenate([logits, np.full((len(logits), 3), 100, np.float32)], axis=1)
     assert repr(evaluate(padded, target, vocab_size=logits.shape[1])) == whole
+
+
+def test_memory_does_not_grow_with_the_classes(rng, tmp_path):
+    """Of NumPy's memory at the peak: a few blocks of ten rows, and some numbers of each of the 2,000 rows."""
+    target = rng.integers(0, 4000, 2000)
+    np.save(tmp_path / "logits.npy", rng.normal(size=(2000, 4000)).astype(np.float32))  # 32 MB
+    tracemalloc.start()
+    try:
+        evaluate(tmp_path / "logits.npy", target, blocks=50, rows_at_a_time=10)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 10 * 4000 * 4 + 200 * 2000 + 200_000  # the last: modules that are imported
 
 
 def test_ignored_rows_are_as_if_not_there(rng):
