@@ -143,10 +143,10 @@ def test_bad_input(files, tmp_path):
     (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "text.npy").write_text("not an array")
     expected = {
-        ("nan.npy", "targets.npy"): "logits[123] has a NaN or an infinite maximum",
+        ("nan.npy", "targets.npy"): "[123] has a NaN or an infinite maximum",
         ("logits.npy", "short.npy"): "499",
         ("logits.npy", "outside.npy"): "target[77] is 11, outside [0, 11)",
-        ("logits.npy", "fractions.npy"): "target has dtype float64",
+        ("logits.npy", "fractions.npy"): "has dtype float64",
         ("logits.npy", "objects.npy"): "",
         ("cut.npy", "targets.npy"): "cut.npy",
         ("empty.npy", "targets.npy"): "empty.npy",

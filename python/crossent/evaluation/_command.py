@@ -15,7 +15,7 @@ from . import _terminal
 if TYPE_CHECKING:
     from .._results import RowStatistics
     from .._types import Array
-    from ._files import ReplacedFile
+    from ._replaced_file import ReplacedFile
     from ._token_statistics import TokenStatistics
 
 CSV_COLUMNS = ("position", "target", "log_prob", "rank", "argmax", "entropy")
@@ -68,16 +68,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read(statistics: TokenStatistics, path: str | None) -> None:
-    from ._files import ReplacedFile
     from ._progress import Progress
+    from ._replaced_file import ReplacedFile
 
     rows = statistics.rows
     progress = Progress(rows.count, rows.classes * rows.dtype.itemsize)
     try:
-        with ReplacedFile(path) if path is not None else contextlib.nullcontext() as file:
+        with (
+            ReplacedFile(path) if path is not None else contextlib.nullcontext() as file,
+            contextlib.closing(statistics.read()) as blocks,
+        ):
             if file is not None:
                 csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
-            for first, found in statistics.read():
+            for first, found in blocks:
                 if file is not None:
                     _write(file, first, statistics.target[first : statistics.done], found)
                 progress.update(statistics.done)

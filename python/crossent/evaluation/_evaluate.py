@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    logits: ArrayLike | str | os.PathLike[str],
-    target: ArrayLike | str | os.PathLike[str],
+    logits: Array | str | os.PathLike[str],
+    target: Array | str | os.PathLike[str],
     *,
     ignore_index: int | None = -100,
     temperature: float = 1.0,
@@ -61,10 +61,10 @@ def evaluate(
 
     Parameters
     ----------
-    logits : array_like, (N, C), or path
+    logits : ndarray, (N, C), or path
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides, or a file of them.
-    target : array_like, (N,), or path
-        Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`.
+    target : ndarray, (N,), or path
+        Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`; or a file of them.
     ignore_index : int or None, default -100
         Rows of this target are left out, and counted. None: no row is left out.
     temperature : float, default 1.0
@@ -107,8 +107,10 @@ def evaluate(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from crossent.evaluation import evaluate
-    >>> result = evaluate([[2.0, 1.0, 0.0], [0.0, 3.0, 3.0], [4.0, 1.0, 0.0], [1.0, 0.0, 0.0]], [1, 2, 0, -100])
+    >>> logits = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 3.0], [4.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    >>> result = evaluate(logits, np.array([1, 2, 0, -100]))
     >>> result.tokens, result.ignored, round(result.loss, 4), round(result.mean_rank, 4)
     (3, 1, 0.7304, 1.6667)
     >>> print(f"{result.perplexity:.4f} +- {result.standard_errors['perplexity']:.4f}")
@@ -175,7 +177,10 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Eval
         adaptive_ece=reliability(confidence, rank == 0, bins, "equal_mass").errors()[0],
         bins=bins,
         standard_errors={name: mean.standard_error for name, mean in means.items()},
-        block_standard_errors=None if blocks is None else {name: _block_error(mean) for name, mean in means.items()},
+        block_standard_errors={  # none without blocks
+            name: mean.block_standard_error for name, mean in means.items() if mean.block_standard_error is not None
+        }
+        or None,
         **{name: mean.value for name, mean in means.items()},
     )
 
@@ -186,8 +191,8 @@ def _means(log_prob: Array, rank: Array, entropy: Array, brier: Array, blocks: B
     perplexity = math.exp(loss.value) if loss.value < 709 else math.inf
     return [
         loss,
-        loss.times(perplexity, perplexity) if math.isfinite(perplexity) else Mean(math.inf, math.nan, math.nan),
-        loss.times(1 / math.log(2)),
+        loss.transformed(perplexity, perplexity),
+        loss.transformed(loss.value / math.log(2), 1 / math.log(2)),
         *(mean_of((rank < k).astype(np.float64), blocks) for k in (1, 5, 10)),
         mean_of(rank + 1.0, blocks),
         mean_of(1 / (rank + 1.0), blocks),
@@ -211,7 +216,3 @@ def _brier(log_prob: Array, sum_of_squares: Array, classes: int) -> Array:
 def _used_blocks(ids: Array) -> Blocks:
     used, index = np.unique(ids, return_inverse=True)
     return Blocks(index, used.size)
-
-
-def _block_error(mean: Mean) -> float:
-    return math.nan if mean.block_standard_error is None else mean.block_standard_error

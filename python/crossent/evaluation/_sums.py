@@ -53,14 +53,10 @@ class Mean(NamedTuple):
     standard_error: float
     block_standard_error: float | None
 
-    def times(self, factor: float, value: float | None = None) -> Mean:
-        """The mean of `factor` times the numbers; or `value` with errors in this proportion, by the delta method."""
+    def transformed(self, value: float, derivative: float) -> Mean:
+        """A function of the mean, of this value and derivative, by the delta method."""
         block = self.block_standard_error
-        return Mean(
-            self.value * factor if value is None else value,
-            self.standard_error * factor,
-            None if block is None else block * factor,
-        )
+        return Mean(value, derivative * self.standard_error, None if block is None else derivative * block)
 
 
 def mean_of(x: Array, blocks: Blocks | None) -> Mean:

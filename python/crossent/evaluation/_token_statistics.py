@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import row_statistics
 from ._calibration import check_target
-from ._inputs import read_ahead
+from ._read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from .._results import RowStatistics
     from .._types import Array
-    from ._inputs import Rows
+    from ._rows import Rows
 
 ELEMENTS_AT_A_TIME = 1 << 22  # 16 MiB of float32 logits: long enough for threads, short enough for Ctrl-C
 
@@ -38,17 +39,18 @@ class TokenStatistics:
         self.rank = np.empty(rows.count, np.int64)
         """0 for the most likely class; -1 in rows that are ignored or have a NaN."""
 
-    def read(self, rows_at_a_time: int | None = None) -> Iterator[tuple[int, RowStatistics]]:
+    def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, RowStatistics], None, None]:
         """Reads the rows; yields the first row and the statistics of each block, once they are kept."""
         size = _block_size(rows_at_a_time, self.rows.classes)
-        for first, logits in read_ahead(self.rows.blocks(size)):
-            target = self.target[first : first + len(logits)]
-            found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
-            if not self._skip_nan:
-                self._refuse_nan(first, target, found)
-            self._keep(first, found)
-            self.done = first + len(logits)
-            yield first, found
+        with closing(read_ahead(self.rows.blocks(size))) as blocks:
+            for first, logits in blocks:
+                target = self.target[first : first + len(logits)]
+                found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
+                if not self._skip_nan:
+                    self._refuse_nan(first, target, found)
+                self._keep(first, found)
+                self.done = first + len(logits)
+                yield first, found
 
     def _keep(self, first: int, found: RowStatistics) -> None:
         for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank"):
