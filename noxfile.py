@@ -153,6 +153,13 @@ def sklearn(session: nox.Session) -> None:
 
 
 @nox.session
+def evaluation(session: nox.Session) -> None:
+    """crossent.evaluation with what its extra brings. Ten seconds; the session `tests` has rich too."""
+    session.install(".[evaluation,test]")
+    session.run("python", "-m", "pytest", "tests/evaluation", *session.posargs)
+
+
+@nox.session
 def boosting(session: nox.Session) -> None:
     """crossent.boosting with XGBoost and LightGBM, with Dask, in the demo. Half a minute.
 

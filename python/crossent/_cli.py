@@ -33,6 +33,7 @@ def demo(out: Path, quick: bool) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     from . import __version__
+    from .evaluation import _command
 
     parser = argparse.ArgumentParser(prog="crossent", description="Maximum-likelihood losses on NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"crossent {__version__}")
@@ -44,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     demo_parser.add_argument("--out", type=Path, default=Path("crossent-demo"), help=out_help)
     demo_parser.add_argument("--quick", action="store_true", help="fewer networks, fewer logits: less than 20 seconds")
     commands.add_parser("info", help="print the version, the instruction set and the threads")
+    _command.add_parser(commands)
     return parser
 
 
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return info()
         if options.command == "demo":
             return demo(options.out, options.quick)
+        if "run" in options:
+            return int(options.run(options))
     except KeyboardInterrupt:
         return 130
     parser.print_help()
