@@ -1,0 +1,1 @@
+"""Models judged from their logits: arrays, memory maps and files, in constant memory."""
