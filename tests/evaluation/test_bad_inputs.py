@@ -241,7 +241,7 @@ def test_targets(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.npy", "f.npy", "x.bin", "x.kld"])
 def test_a_file_that_is_cut_while_it_is_read(tmp_path, name):
-    """A memory map would end the process (SIGBUS)."""
+    """A map beyond its end would end the process (SIGBUS)."""
     path = tmp_path / name
     if name == "x.kld":
         path.write_bytes(kld_bytes(512, 300, 20)[0])

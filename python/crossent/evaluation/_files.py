@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import re
 import stat
@@ -16,6 +17,8 @@ import numpy as np
 from ._rows import Reader, Rows, Shape, as_floating, native, rows_of
 
 LONGEST_READ = 1 << 23  # bytes: a member of an archive makes them anew before they are copied
+LONGEST_WINDOW = 1 << 25  # bytes, where a block is not longer
+CUT = "{} ended early: it has been cut since it was opened"
 NUMBER = re.compile(r"[<>=|]?([fiu][1248]|V2)")
 NAMES = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
@@ -50,8 +53,34 @@ def read_exactly(file: IO[bytes], block: np.ndarray[Any, Any], name: str) -> Non
     while rest:
         n = file.readinto(rest[:LONGEST_READ])  # type: ignore[attr-defined]
         if not n:
-            raise ValueError(f"{name} ended early: it has been cut since it was opened")
+            raise ValueError(CUT.format(name))
         rest = rest[n:]
+
+
+class Window:
+    """Maps one part of a file after the other, each for as long as an array of it lives: no copy, and constant memory.
+
+    Parts are larger than most blocks: to map each block by itself costs several times what it takes to read it.
+    """
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name = file, name
+        self._begin, self._bytes = 0, np.empty(0, np.uint8)
+
+    def numbers(self, at: int, shape: Shape, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """The numbers from the byte `at` on, not before those of the last call."""
+        stop = at + math.prod(shape) * dtype.itemsize
+        size = os.fstat(self._file.fileno()).st_size
+        if stop > size:  # a map of what the file no longer has would end the process when it is read
+            raise ValueError(CUT.format(self._name))
+        if stop > self._begin + self._bytes.size:
+            self._begin = at - at % mmap.ALLOCATIONGRANULARITY
+            length = min(max(stop - self._begin, LONGEST_WINDOW), size - self._begin)
+            part = mmap.mmap(self._file.fileno(), length, access=mmap.ACCESS_READ, offset=self._begin)
+            self._bytes = np.frombuffer(part, np.uint8)
+        block = self._bytes[at - self._begin : stop - self._begin]
+        block[:: mmap.PAGESIZE].max()  # reads the disk here, on the thread that reads ahead
+        return block.view(dtype).reshape(shape)
 
 
 def resolve_shape(name: str, shape: Shape, dtype: np.dtype[Any], size: int) -> Shape:
@@ -67,10 +96,7 @@ def resolve_shape(name: str, shape: Shape, dtype: np.dtype[Any], size: int) -> S
 
 
 class FileRows(Rows):
-    """Rows of a file that holds nothing but numbers from `begin` on.
-
-    It is read, not mapped: a map of a file that another process shortens ends the process.
-    """
+    """Rows of a file that holds nothing but numbers from `begin` on."""
 
     def __init__(
         self, path: Path, shape: Shape, dtype: np.dtype[Any], begin: int, flat: bool, fortran: bool = False
@@ -86,9 +112,8 @@ class FileRows(Rows):
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
-        # Without a buffer: blocks are large, and a buffer would be read again for each column.
-        with open(self._path, "rb", buffering=0) as file:
-            file.seek(self._begin)
+        with open(self._path, "rb", buffering=0) as file:  # a buffer would be read again for each column
+            window = Window(file, self.name)
             first = 0
 
             def read(n: int) -> np.ndarray[Any, Any]:
@@ -100,8 +125,8 @@ class FileRows(Rows):
                         read_exactly(file, column, self.name)
                     block = block.T
                 else:
-                    block = np.empty((n, self._columns), self._stored)
-                    read_exactly(file, block, self.name)
+                    at = self._begin + first * self._columns * self._stored.itemsize
+                    block = window.numbers(at, (n, self._columns), self._stored)
                 first += n
                 return as_floating(block).astype(self.dtype, copy=False)
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from .._normalisers import log_softmax, logsumexp
 from .._types import Array
-from ._files import check_size, open_file, read_exactly
+from ._files import Window, check_size, open_file, read_exactly
 from ._rows import Reader, Rows
 
 MAGIC = b"_logits_"
 INT32 = np.dtype("<i4")
+DECODED_AT_ONCE = 1 << 15  # numbers, which stay in the cache between the passes over them
 LOG_PROB_CUT = -16.0  # the tool leaves classes at or below it out of its sums over classes
 
 
@@ -67,13 +68,12 @@ class LogProbRows(Rows):
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         with open(self._path, "rb", buffering=0) as file:
-            file.seek(self._begin)
+            window = Window(file, self.name)
             first = 0
 
             def read(n: int) -> np.ndarray[Any, Any]:
                 nonlocal first
-                stored = np.empty(n, self._row)
-                read_exactly(file, stored, self.name)
+                stored = window.numbers(self._begin + first * self._row.itemsize, (n,), self._row)
                 scale, low = stored["scale"], stored["low"]
                 damaged = np.flatnonzero(~((scale >= 0) & np.isfinite(scale) & np.isfinite(low)))
                 if damaged.size:
@@ -81,13 +81,21 @@ class LogProbRows(Rows):
                     numbers = f"its scale is {scale[k]}, its low {low[k]}"
                     raise ValueError(f"{self.name} is damaged in row {first + k}: {numbers}")
                 first += n
-                with np.errstate(over="ignore"):  # of finite numbers that no log-probability is made of
-                    block = stored["codes"][:, : self._columns].astype(np.float32)
-                    block *= scale[:, None]
-                    block += low[:, None]
-                return block
+                return decode(stored["codes"][:, : self._columns], scale[:, None], low[:, None])
 
             yield read
+
+
+def decode(codes: Array, scale: Array, low: Array) -> Array:
+    block = np.empty(codes.shape, np.float32)
+    step = max(1, DECODED_AT_ONCE // codes.shape[1])
+    with np.errstate(over="ignore"):  # of finite numbers that no log-probability is made of
+        for k in range(0, codes.shape[0], step):
+            some = slice(k, k + step)
+            block[some] = codes[some]
+            block[some] *= scale[some]
+            block[some] += low[some]
+    return block
 
 
 def renormalize(rows: Array) -> Array:
