@@ -103,6 +103,21 @@ def test_a_member_that_promises_more_than_it_has(tmp_path):
     refused("expected stored or deflated", path)
 
 
+def test_a_message_is_one_line_of_sensible_length(tmp_path):
+    """Python's zipfile quotes the name that the member itself claims to have, with whatever follows it."""
+    path = tmp_path / "x.npz"
+    np.savez(path, x=draw((90, 30)))
+    content = bytearray(path.read_bytes())
+    content[26:28] = b"\xff\x0f"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.npz:x\.npy is damaged or not supported: File name") as raised:
+        open_rows(path)
+    assert len(str(raised.value)) < 300 + len(str(path))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a\nb" * 1000, header((2, 3)))
+    refused("bytes: expected", path)
+
+
 def test_raw(tmp_path):
     path = write(tmp_path / "x.raw.bin", draw((6, 5)))
     refused("has 120 bytes: expected 140, for", path, shape=(7, 5), dtype="f4")

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from ._files import FileRows, check_size, dtype_of, open_file, read_exactly
-from ._rows import Reader, Rows, Shape, as_floating, check_dtype, native, rows_of
+from ._rows import Reader, Rows, Shape, as_floating, check_dtype, native, rows_of, shortened
 
 LONGEST_HEADER = 10_000  # bytes, as NumPy has it
 DEFLATE_LIMIT = 1032  # times, that deflate can make anything smaller
@@ -66,7 +66,7 @@ class NpzRows(Rows):
         self._path = path
         with open_zip(path) as archive:
             info = find_member(str(path), archive.infolist(), member)
-            name = f"{path}:{info.filename}"
+            name = f"{path}:{shortened(info.filename)}"
             check_member(name, info, path.stat().st_size)
             with zip_errors(name), archive.open(info) as file:
                 shape, dtype, fortran, begin = npy_header(file, name)
@@ -107,7 +107,7 @@ def zip_errors(name: str) -> Iterator[None]:
     except ZIP_ERRORS as error:
         if str(error).startswith(name):
             raise
-        raise ValueError(f"{name} is damaged or not supported: {error}") from error
+        raise ValueError(f"{name} is damaged or not supported: {shortened(error)}") from error
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def find_member(path: str, members: list[zipfile.ZipInfo], member: str | None) -
 
 def pick(path: str, names: list[str], wanted: str | None) -> int:
     """The index of the name that is wanted, or of the only one."""
-    found = ", ".join(names[:10]) + (", .." if len(names) > 10 else "") or "nothing"
+    found = shortened(", ".join(names)) or "nothing"
     if wanted is None and len(names) != 1:
         raise ValueError(f"{path} holds {found}: expected one array, or '{path}:NAME'")
     if wanted is not None and wanted not in names:

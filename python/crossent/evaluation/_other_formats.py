@@ -13,7 +13,7 @@ import numpy as np
 
 from ._files import open_file
 from ._npy import pick
-from ._rows import Rows, SlicedRows, bfloat16, check_dtype
+from ._rows import Rows, SlicedRows, bfloat16, check_dtype, shortened
 
 # The dtypes of the format, by its own names.
 INTEGERS = {f"{sign}{8 * n}": f"{sign.lower()}{n}" for sign in "IU" for n in (1, 2, 4, 8)}
@@ -45,7 +45,7 @@ def safetensors_file(path: Path) -> Iterator[Any]:
         with safetensors.safe_open(path, framework="numpy") as file:
             yield file
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a whole .safetensors file: {error}") from error
+        raise ValueError(f"{path} is not a whole .safetensors file: {shortened(error)}") from error
 
 
 def open_safetensors(path: Path, key: str | None, flat: bool) -> Rows:
@@ -54,7 +54,7 @@ def open_safetensors(path: Path, key: str | None, flat: bool) -> Rows:
         keys = list(file.keys())
         key = keys[pick(str(path), keys, key)]
         shape, kind = tuple(file.get_slice(key).get_shape()), file.get_slice(key).get_dtype()
-    name = f"{path}:{key}"
+    name = f"{path}:{shortened(key)}"
     if kind != "BF16" and kind not in SAFETENSORS:
         raise ValueError(f"{name} has dtype {kind}: expected F16, BF16, F32, F64 or integers")
     dtype = bfloat16() if kind == "BF16" else np.dtype(SAFETENSORS[kind])
@@ -74,7 +74,7 @@ def hdf5_file(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"{path} is not an HDF5 file: {error}") from error
+        raise ValueError(f"{path} is not an HDF5 file: {shortened(error)}") from error
 
 
 def open_hdf5(path: Path, key: str | None, flat: bool) -> Rows:
@@ -83,9 +83,9 @@ def open_hdf5(path: Path, key: str | None, flat: bool) -> Rows:
         try:
             file.visititems(lambda key, item: keys.append(key) if hasattr(item, "shape") else None)
         except (KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is a damaged HDF5 file: {error}") from error
+            raise ValueError(f"{path} is a damaged HDF5 file: {shortened(error)}") from error
         key = keys[pick(str(path), keys, key)]
-        name = f"{path}:{key}"
+        name = f"{path}:{shortened(key)}"
         shape, dtype = file[key].shape, file[key].dtype
     check_dtype(name, dtype, integers=flat)
     return SlicedRows(name, shape, dtype, flat, partial(hdf5_dataset, path, key))
@@ -99,6 +99,6 @@ def open_zarr(path: Path, key: str | None, flat: bool) -> Rows:
     try:
         array = zarr.open_array(str(path / key if key else path), mode="r")
     except (KeyError, OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not a Zarr array: {error}") from error
+        raise ValueError(f"{name} is not a Zarr array: {shortened(error)}") from error
     check_dtype(name, np.dtype(array.dtype), integers=flat)
     return SlicedRows(name, tuple(array.shape), np.dtype(array.dtype), flat, partial(nullcontext, array))

@@ -77,7 +77,7 @@ class SlicedRows(Rows):
             try:
                 return np.asarray(source[index])
             except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:  # of whichever library
-                raise ValueError(f"{self.name} cannot be read: {error}") from error
+                raise ValueError(f"{self.name} cannot be read: {shortened(error)}") from error
 
         def pieces(source: Any, first: int, stop: int) -> Iterator[Array]:
             while first < stop:
@@ -149,6 +149,12 @@ def rows_of(name: str, shape: Shape, flat: bool) -> tuple[int, int]:
     if shape[-1] == 0:
         raise ValueError(f"{name} has shape {shape}: expected at least one class")
     return math.prod(shape[:-1]), shape[-1]
+
+
+def shortened(text: object) -> str:
+    """What a file or a library says, for a message of one line."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 200 else f"{line[:200]}.."
 
 
 def bfloat16() -> np.dtype[Any]:
