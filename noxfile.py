@@ -128,14 +128,18 @@ def exits(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """The long forms of tests/faults, 300,000 random calls at every level, Ctrl-C; what follows `--` goes to pytest."""
-    session.install(".[test]")
+    """The long forms of tests/faults, 300,000 random calls at every level, as many damaged files, Ctrl-C.
+
+    What follows `--` goes to pytest.
+    """
+    session.install(".[evaluation,test]")
     session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env={"CROSSENT_FAULTS": "long"})
     for level in isa_levels(session):
         session.run(
             *("python", "tests/faults/fuzz.py", "--calls", "300000", "--jobs", "2"), env={"CROSSENT_ISA": level}
         )
     session.run("python", "tests/faults/interrupt.py")
+    session.run("python", "tests/faults/fuzz_files.py", "--count", "300000")
 
 
 @nox.session
@@ -153,13 +157,6 @@ def sklearn(session: nox.Session) -> None:
 
 
 @nox.session
-def evaluation(session: nox.Session) -> None:
-    """crossent.evaluation with what its extra brings. Ten seconds; the session `tests` has rich too."""
-    session.install(".[evaluation,test]")
-    session.run("python", "-m", "pytest", "tests/evaluation", *session.posargs)
-
-
-@nox.session
 def boosting(session: nox.Session) -> None:
     """crossent.boosting with XGBoost and LightGBM, with Dask, in the demo. Half a minute.
 
@@ -167,6 +164,16 @@ def boosting(session: nox.Session) -> None:
     """
     session.install(".[boosting,demo,test]", "dask[dataframe,distributed]")
     session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
+
+
+@nox.session
+def evaluation(session: nox.Session) -> None:
+    """crossent.evaluation with the libraries of every file format. Half a minute.
+
+    The session `tests` runs all but the formats whose library is not installed.
+    """
+    session.install(".[evaluation,evaluation-files,test]")
+    session.run("python", "-m", "pytest", "tests/evaluation", *session.posargs)
 
 
 @nox.session

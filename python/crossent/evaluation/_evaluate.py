@@ -62,9 +62,11 @@ def evaluate(
     Parameters
     ----------
     logits : ndarray, (N, C), or path
-        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides, or a file of them.
+        Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides, or a file of them in one of the formats of
+        docs/evaluation.md.
     target : ndarray, (N,), or path
-        Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`; or a file of them.
+        Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`; or a file of them in one of the formats of
+        docs/evaluation.md.
     ignore_index : int or None, default -100
         Rows of this target are left out, and counted. None: no row is left out.
     temperature : float, default 1.0

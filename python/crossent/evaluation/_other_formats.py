@@ -1,0 +1,104 @@
+"""Formats that a library hands out by block: `.safetensors`, HDF5 and Zarr."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._files import open_file
+from ._npy import pick
+from ._rows import Rows, SlicedRows, bfloat16, check_dtype, shortened
+
+# The dtypes of the format, by its own names.
+INTEGERS = {f"{sign}{8 * n}": f"{sign.lower()}{n}" for sign in "IU" for n in (1, 2, 4, 8)}
+SAFETENSORS = {"F16": "f2", "F32": "f4", "F64": "f8", **INTEGERS}
+
+
+def library(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"such a file needs {module}: pip install 'crossent[{extra}]'") from error
+
+
+class Reopened:
+    """Opens its source for each block, as what the library has mapped of a file counts as memory until it is closed."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, key
+
+    def __getitem__(self, index: Any) -> Any:
+        with safetensors_file(self._path) as file:
+            return file.get_slice(self._key)[index]
+
+
+@contextmanager
+def safetensors_file(path: Path) -> Iterator[Any]:
+    safetensors = library("safetensors", "evaluation")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            yield file
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole .safetensors file: {shortened(error)}") from error
+
+
+def open_safetensors(path: Path, key: str | None, flat: bool) -> Rows:
+    open_file(path).close()
+    with safetensors_file(path) as file:
+        keys = list(file.keys())
+        key = keys[pick(str(path), keys, key)]
+        shape, kind = tuple(file.get_slice(key).get_shape()), file.get_slice(key).get_dtype()
+    name = f"{path}:{shortened(key)}"
+    if kind != "BF16" and kind not in SAFETENSORS:
+        raise ValueError(f"{name} has dtype {kind}: expected F16, BF16, F32, F64 or integers")
+    dtype = bfloat16() if kind == "BF16" else np.dtype(SAFETENSORS[kind])
+    check_dtype(name, dtype, integers=flat)
+    return SlicedRows(name, shape, dtype, flat, partial(nullcontext, Reopened(path, key)))
+
+
+@contextmanager
+def hdf5_dataset(path: Path, key: str) -> Iterator[Any]:
+    with hdf5_file(path) as file:
+        yield file[key]
+
+
+def hdf5_file(path: Path) -> Any:
+    h5py = library("h5py", "evaluation-files")
+    open_file(path).close()
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path} is not an HDF5 file: {shortened(error)}") from error
+
+
+def open_hdf5(path: Path, key: str | None, flat: bool) -> Rows:
+    with hdf5_file(path) as file:
+        keys: list[str] = []
+        try:
+            file.visititems(lambda key, item: keys.append(key) if hasattr(item, "shape") else None)
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{path} is a damaged HDF5 file: {shortened(error)}") from error
+        key = keys[pick(str(path), keys, key)]
+        name = f"{path}:{shortened(key)}"
+        shape, dtype = file[key].shape, file[key].dtype
+    check_dtype(name, dtype, integers=flat)
+    return SlicedRows(name, shape, dtype, flat, partial(hdf5_dataset, path, key))
+
+
+def open_zarr(path: Path, key: str | None, flat: bool) -> Rows:
+    zarr = library("zarr", "evaluation-files")
+    name = f"{path}:{key}" if key else str(path)
+    if not path.is_dir():
+        raise ValueError(f"{name} is not a folder: expected a Zarr array in one")
+    try:
+        array = zarr.open_array(str(path / key if key else path), mode="r")
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not a Zarr array: {shortened(error)}") from error
+    check_dtype(name, np.dtype(array.dtype), integers=flat)
+    return SlicedRows(name, tuple(array.shape), np.dtype(array.dtype), flat, partial(nullcontext, array))

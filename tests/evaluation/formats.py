@@ -1,0 +1,56 @@
+"""The same array written in every format, for the tests of inputs."""
+
+import struct
+
+import numpy as np
+
+LIBRARY = {".safetensors": "safetensors.numpy", ".h5": "h5py", ".zarr": "zarr"}
+
+
+def write(path, x):
+    """Write `x` in the format that the name of the path says."""
+    if path.suffix == ".npy":
+        np.save(path, x)
+    elif path.suffix == ".npz":
+        (np.savez_compressed if "compressed" in path.name else np.savez)(path, x)
+    elif path.suffix == ".bin":
+        path.write_bytes(x.tobytes())
+    elif path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file({"x": np.ascontiguousarray(x)}, path)
+    elif path.suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file["x"] = x
+    elif path.suffix == ".zarr":
+        import zarr
+
+        zarr.open_array(str(path), mode="w", shape=x.shape, dtype=x.dtype, chunks=(2,) * x.ndim)[...] = x
+    return path
+
+
+def kld_bytes(n_ctx=6, classes=5, n_chunk=3, seed=0):
+    """A file in the format of llama-perplexity, with its tokens, scales, lows and codes."""
+    rng = np.random.default_rng(seed)
+    rows = n_chunk * (n_ctx - 1 - n_ctx // 2)
+    tokens = rng.integers(0, classes, (n_chunk, n_ctx)).astype("<i4")
+    scale = rng.random(rows).astype("<f4") * np.float32(2.4e-4)
+    low = -rng.random(rows).astype("<f4") - np.float32(16)
+    codes = np.zeros((rows, (classes + 1) // 2 * 2), "<u2")
+    codes[:, :classes] = rng.integers(0, 65536, (rows, classes))
+    body = b"".join(
+        struct.pack("<ff", s, m) + line.tobytes() for s, m, line in zip(scale, low, codes, strict=True))
+    header = b"_logits_" + struct.pack("<3i", n_ctx, classes, n_chunk)
+    return header + tokens.tobytes() + body, tokens, scale, low, codes[:, :classes]
+
+
+def read_all(rows, size=3):
+    """All blocks as one array, each checked to be where it should be."""
+    found = []
+    for first, block in rows.blocks(size):
+        assert first == sum(len(b) for b in found)
+        assert block.dtype == rows.dtype and block.shape == (min(size, rows.count - first), rows.classes)
+        found.append(block)
+    return np.concatenate(found) if found else np.empty((0, rows.classes), rows.dtype)
