@@ -132,7 +132,7 @@ def faults(session: nox.Session) -> None:
 
     What follows `--` goes to pytest.
     """
-    session.install(".[evaluation,test]")
+    session.install(".[evaluation,evaluation-files,test]")
     session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env={"CROSSENT_FAULTS": "long"})
     for level in isa_levels(session):
         session.run(

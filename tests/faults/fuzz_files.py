@@ -24,8 +24,8 @@ from evaluation.formats import LIBRARY, kld_bytes, write
 
 from crossent.evaluation._inputs import open_rows, open_targets
 
-NAMES = ("x.npy", "f.npy", "x.npz", "compressed.npz", "x.bin", "x.kld", "x.safetensors")
-# Objects of Python and of the libraries, whatever a header says; the files have less than 4 KB.
+NAMES = ("x.npy", "f.npy", "x.npz", "compressed.npz", "x.bin", "x.kld", "x.safetensors", "x.h5")
+# Objects of Python, whatever a header says: the files have less than 4 KB. (That of HDF5 and safetensors is not seen.)
 MOST_MEMORY = 1 << 20
 HUGE = (0, 1, 2, 3, 127, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 WORDS = (b"-", b"(", b"[" * 100, b"1e9", b"True", b"'", b"\\", b"O", b">", b"V2", b"i8", b"\x00", b"\xff", b"9" * 11)

@@ -63,30 +63,33 @@ def open_safetensors(path: Path, key: str | None, flat: bool) -> Rows:
 
 
 @contextmanager
+def hdf5_file(path: Path) -> Iterator[Any]:
+    h5py = library("h5py", "evaluation-files")
+    open_file(path).close()
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} is not a whole HDF5 file: {shortened(error)}") from error
+
+
+@contextmanager
 def hdf5_dataset(path: Path, key: str) -> Iterator[Any]:
     with hdf5_file(path) as file:
         yield file[key]
 
 
-def hdf5_file(path: Path) -> Any:
-    h5py = library("h5py", "evaluation-files")
-    open_file(path).close()
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is not an HDF5 file: {shortened(error)}") from error
-
-
 def open_hdf5(path: Path, key: str | None, flat: bool) -> Rows:
     with hdf5_file(path) as file:
         keys: list[str] = []
-        try:
-            file.visititems(lambda key, item: keys.append(key) if hasattr(item, "shape") else None)
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{path} is a damaged HDF5 file: {shortened(error)}") from error
+        file.visititems(lambda key, item: keys.append(key) if hasattr(item, "shape") else None)
         key = keys[pick(str(path), keys, key)]
         name = f"{path}:{shortened(key)}"
         shape, dtype = file[key].shape, file[key].dtype
+    if shape is None:
+        raise ValueError(f"{name} is empty: expected an array")
     check_dtype(name, dtype, integers=flat)
     return SlicedRows(name, shape, dtype, flat, partial(hdf5_dataset, path, key))
 
