@@ -29,8 +29,8 @@ def add_parser(commands: Any) -> None:
         description="Say how well logits in a file predict their targets, with standard errors by token and by block.",
         epilog=_terminal.EXIT_CODES,
     )
-    parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy")
-    parser.add_argument("targets", metavar="TARGETS", help="a class index for each row: .npy")
+    parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy, .npz, .safetensors, .kld, ..")
+    parser.add_argument("targets", metavar="TARGETS", help="a class index for each row, of the same formats")
     _terminal.add_input_options(parser)
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="divide the logits by it")
     parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
