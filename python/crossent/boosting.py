@@ -12,7 +12,6 @@ Predictions of such a model are raw margins: `crossent.softmax` or `crossent.sig
 from __future__ import annotations
 
 import importlib
-import operator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -278,10 +277,7 @@ class Logistic(_Objective):
 
 
 def _class_count(n_classes: Any) -> int:
-    try:
-        count = operator.index(n_classes)
-    except TypeError:
-        raise TypeError(f"n_classes is {n_classes!r}: expected an int") from None
+    count = _numbers.whole_number("n_classes", n_classes)
     if count < 2:
         raise ValueError(f"n_classes is {count}: expected at least 2")
     return count

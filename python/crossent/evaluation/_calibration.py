@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from .. import _validate
+from .._numbers import whole_number
 from .._results import RowStatistics
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ class Reliability(NamedTuple):
 
 
 def check_bins(bins: int) -> int:
-    try:
-        count = operator.index(bins)
-    except TypeError:
-        raise TypeError(f"bins is {bins!r}: expected an integer") from None
+    count = whole_number("bins", bins)
     if count < 1:
         raise ValueError(f"bins is {count}: expected an integer >= 1")
     return count
