@@ -27,7 +27,7 @@ def write(path, x):
     elif path.suffix == ".zarr":
         import zarr
 
-        zarr.open_array(str(path), mode="w", shape=x.shape, dtype=x.dtype, chunks=(2,) * x.ndim)[...] = x
+        zarr.open_array(str(path), mode="w", shape=x.shape, dtype=x.dtype, chunks=(5,) * x.ndim)[...] = x
     return path
 
 

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from evaluation.formats import kld_bytes, write
+from evaluation.formats import kld_bytes, read_all, write
 from support import run_python
 
 from crossent.evaluation._inputs import open_rows, open_targets
@@ -269,3 +269,19 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path, name):
     os.truncate(path, 50000)
     with pytest.raises(ValueError, match="ended early: it has been cut since it was opened"):
         list(blocks)
+
+
+@pytest.mark.parametrize("rows", [0, 5, 10, 12])
+def test_chunks_that_were_never_written(tmp_path, rows):
+    zarr = pytest.importorskip("zarr", reason="an optional library: the session evaluation has it")
+    h5py = pytest.importorskip("h5py", reason="an optional library: the session evaluation has it")
+    x = draw((12, 7))
+    array = zarr.open_array(tmp_path / "x.zarr", mode="w", shape=x.shape, dtype=x.dtype, chunks=(5, 5))
+    array[:rows] = x[:rows]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", x.shape, x.dtype, chunks=(5, 5))[:rows] = x[:rows]
+    for name in ("x.zarr", "x.h5"):
+        if rows < 12:
+            refused("never written", tmp_path / name)
+        else:
+            assert np.array_equal(read_all(open_rows(tmp_path / name)), x)

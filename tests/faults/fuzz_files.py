@@ -10,6 +10,7 @@ import collections
 import faulthandler
 import importlib.util
 import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -24,22 +25,29 @@ from evaluation.formats import LIBRARY, kld_bytes, write
 
 from crossent.evaluation._inputs import open_rows, open_targets
 
-NAMES = ("x.npy", "f.npy", "x.npz", "compressed.npz", "x.bin", "x.kld", "x.safetensors", "x.h5")
+NAMES = ("x.npy", "f.npy", "x.npz", "compressed.npz", "x.bin", "x.kld", "x.safetensors", "x.h5", "x.zarr")
 # Objects of Python, whatever a header says: the files have less than 4 KB. (That of HDF5 and safetensors is not seen.)
 MOST_MEMORY = 1 << 20
 HUGE = (0, 1, 2, 3, 127, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 WORDS = (b"-", b"(", b"[" * 100, b"1e9", b"True", b"'", b"\\", b"O", b">", b"V2", b"i8", b"\x00", b"\xff", b"9" * 11)
 
 
-def valid_files(folder):
-    """The bytes of a whole file of each format whose library is installed."""
+def valid_files(folder, names):
+    """Writes a whole file of each format whose library is installed; the paths and bytes that it is made of."""
     x = np.random.default_rng(0).normal(size=(12, 7)).astype(np.float32)
-    files = {"x.kld": kld_bytes(6, 7, 4)[0], "f.npy": write(folder / "f.npy", np.asfortranarray(x)).read_bytes()}
-    for name in NAMES:
+    for name in names:
         library = LIBRARY.get(Path(name).suffix, "numpy").split(".")[0]
-        if name not in files and importlib.util.find_spec(library):
-            files[name] = write(folder / name, x).read_bytes()
-    return files
+        if name == "x.kld":
+            (folder / name).write_bytes(kld_bytes(6, 7, 4)[0])
+        elif importlib.util.find_spec(library):
+            write(folder / name, np.asfortranarray(x) if name == "f.npy" else x)
+    return {path.name: parts(path) for path in sorted(folder.iterdir())}
+
+
+def parts(path):
+    """A folder is made of several files."""
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [(part, part.read_bytes()) for part in found if part.is_file()]
 
 
 def damaged(rng, content):
@@ -90,10 +98,9 @@ def read(rng, path):
 
 def run(count, seed, folder, names=NAMES):
     """How many damaged files of each format were read as whole, and how many were refused."""
-    files = {name: content for name, content in valid_files(folder).items() if name in names}
+    files = valid_files(folder, names)
     rng = np.random.default_rng(seed)
-    for name, content in files.items():  # so that imports are not taken for memory of a file
-        (folder / name).write_bytes(content)
+    for name in files:  # so that imports are not taken for memory of a file
         assert read(np.random.default_rng(0), folder / name)
     counts = collections.Counter()
     tracemalloc.start()
@@ -103,7 +110,8 @@ def run(count, seed, folder, names=NAMES):
                 faulthandler.dump_traceback_later(60, exit=True)  # a file takes less than a millisecond
             name = list(files)[k % len(files)]
             path = folder / name
-            path.write_bytes(damaged(rng, files[name]))
+            part, content = files[name][rng.integers(0, len(files[name]))]
+            part.write_bytes(damaged(rng, content))
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -111,6 +119,7 @@ def run(count, seed, folder, names=NAMES):
                 counts[name, read(rng, path)] += 1
             used = tracemalloc.get_traced_memory()[1] - before
             assert used < MOST_MEMORY, f"{path} took {used} bytes"
+            part.write_bytes(content)
     finally:
         tracemalloc.stop()
         faulthandler.cancel_dump_traceback_later()
@@ -127,9 +136,7 @@ def main():
     counts = run(arguments.count, arguments.seed, folder, arguments.names)
     for name in sorted({name for name, _ in counts}):
         print(f"{name}: {counts[name, False]} refused, {counts[name, True]} read")
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

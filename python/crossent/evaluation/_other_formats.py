@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -17,6 +18,7 @@ from ._rows import Rows, SlicedRows, bfloat16, check_dtype, shortened
 
 # The dtypes of the format, by its own names.
 INTEGERS = {f"{sign}{8 * n}": f"{sign.lower()}{n}" for sign in "IU" for n in (1, 2, 4, 8)}
+ALLOCATED = 2  # h5py.h5d.SPACE_STATUS_ALLOCATED
 SAFETENSORS = {"F16": "f2", "F32": "f4", "F64": "f8", **INTEGERS}
 
 
@@ -87,11 +89,19 @@ def open_hdf5(path: Path, key: str | None, flat: bool) -> Rows:
         file.visititems(lambda key, item: keys.append(key) if hasattr(item, "shape") else None)
         key = keys[pick(str(path), keys, key)]
         name = f"{path}:{shortened(key)}"
-        shape, dtype = file[key].shape, file[key].dtype
+        shape, dtype, is_whole = file[key].shape, file[key].dtype, is_allocated(file[key])
     if shape is None:
         raise ValueError(f"{name} is empty: expected an array")
     check_dtype(name, dtype, integers=flat)
+    if not is_whole:
+        raise ValueError(f"{name} is not whole: parts of it were never written")
     return SlicedRows(name, shape, dtype, flat, partial(hdf5_dataset, path, key))
+
+
+def is_allocated(dataset: Any) -> bool:
+    """Whether all numbers of a dataset are in the file. Others would be read as zeros."""
+    elsewhere = dataset.is_virtual or dataset.external
+    return bool(elsewhere or not dataset.size or dataset.id.get_space_status() == ALLOCATED)
 
 
 def open_zarr(path: Path, key: str | None, flat: bool) -> Rows:
@@ -101,7 +111,19 @@ def open_zarr(path: Path, key: str | None, flat: bool) -> Rows:
         raise ValueError(f"{name} is not a folder: expected a Zarr array in one")
     try:
         array = zarr.open_array(str(path / key if key else path), mode="r")
-    except (KeyError, OSError, TypeError, ValueError) as error:
+        is_whole = has_all_chunks(array, path / key if key else path)
+    except (ArithmeticError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"{name} is not a Zarr array: {shortened(error)}") from error
     check_dtype(name, np.dtype(array.dtype), integers=flat)
+    if not is_whole:
+        raise ValueError(f"{name} is not whole: chunks of it were never written (write_empty_chunks writes all)")
     return SlicedRows(name, tuple(array.shape), np.dtype(array.dtype), flat, partial(nullcontext, array))
+
+
+def has_all_chunks(array: Any, folder: Path) -> bool:
+    """Whether all numbers of an array are there. Others would be read as its fill value."""
+    stored = getattr(array, "shards", None) or array.chunks  # what a file has
+    expected = math.prod(-(-n // k) for n, k in zip(array.shape, stored, strict=True))
+    files = sum(path.is_file() for path in folder.rglob("*"))
+    # The library looks for as many as the shape says, which may be a damaged one.
+    return expected <= files and bool(array.nchunks_initialized == array.nchunks)
