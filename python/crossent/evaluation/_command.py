@@ -78,8 +78,3 @@ def _print(result: Figures, statistics: Reading[Any], as_json: bool) -> None:
         _terminal.print_out(json.dumps(progress | result.as_dict(), indent=2, allow_nan=False))
     else:
         _terminal.print_result(result)
-
-
-def number_text(value: float, itemsize: int) -> str:
-    """With the digits that tell a number from all others of its dtype."""
-    return f"{value:.{9 if itemsize == 4 else 17}g}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import _command, _terminal
+from ._figures import number_text
 
 if TYPE_CHECKING:
     from .._results import RowStatistics
@@ -67,4 +68,4 @@ def _csv_lines(first: int, target: Array, found: RowStatistics) -> Iterator[tupl
     numbers = zip(*(x.tolist() for x in columns), strict=True)
     for at, (label, log_prob, rank, argmax, entropy) in enumerate(numbers, first):
         if rank >= 0:
-            yield at, label, _command.number_text(log_prob, size), rank + 1, argmax, _command.number_text(entropy, size)
+            yield at, label, number_text(log_prob, size), rank + 1, argmax, number_text(entropy, size)

@@ -51,3 +51,8 @@ def plain(value: Any) -> Any:
 def error_text(value: float | None) -> str:
     """A standard error, of which no more than two digits are known."""
     return "" if value is None else f"{value:.2g}"
+
+
+def number_text(value: float, itemsize: int) -> str:
+    """With the digits that tell a number from all others of its dtype."""
+    return f"{value:.{9 if itemsize == 4 else 17}g}"
