@@ -28,9 +28,11 @@ HEAD = (
     "chunk             PPL               ln(PPL(Q)/PPL(base))          KL Divergence              Δp RMS"
     "            Same top p"
 )
-TITLES = {name: f"{name.replace(' ', ''):>5}  " for name in LEVELS} | {
-    "max": "Maximum", "min": "Minimum", "median": "Median "
-}  # fmt: skip
+TITLES = {name: f"{100 * level:4.1f}%  " for name, level in LEVELS.items()} | {
+    "max": "Maximum",
+    "median": "Median ",
+    "min": "Minimum",
+}
 
 
 class Estimate(NamedTuple):
