@@ -35,7 +35,8 @@ def in_common(a, b, k):
 def rows(base, other):
     """The number of each row that each mean without a target is of."""
     b, q = log_probs(base), log_probs(other)
-    return {"kl": kl(b, q), "reverse_kl": kl(q, b), "js": js(b, q), "top1_agreement": b.argmax(axis=1) == q.argmax(axis=1),
+    same = b.argmax(axis=1) == q.argmax(axis=1)
+    return {"kl": kl(b, q), "reverse_kl": kl(q, b), "js": js(b, q), "top1_agreement": same,
             "top5_agreement": in_common(b, q, 5), "top10_agreement": in_common(b, q, 10)}
 
 

@@ -77,9 +77,9 @@ def test_every_figure(rng, dtype):
     delta_p = numbers["delta_p"]
     assert abs(result.delta_p - delta_p.mean()) <= relative
     assert abs(result.rms_delta_p - np.sqrt((delta_p**2).mean())) <= relative
-    by_token, by_block = exact.errors(delta_p**2, blocks)
-    assert result.standard_errors["rms_delta_p"] == pytest.approx(float(by_token / 2 / result.rms_delta_p), rel=1e-4)
-    assert result.block_standard_errors["rms_delta_p"] == pytest.approx(float(by_block / 2 / result.rms_delta_p), rel=1e-4)
+    wanted = [float(error / 2 / result.rms_delta_p) for error in exact.errors(delta_p**2, blocks)]
+    found = [errors["rms_delta_p"] for errors in (result.standard_errors, result.block_standard_errors)]
+    assert found == pytest.approx(wanted, rel=1e-4)
     kl = exact.rows(base, other)["kl"]
     for name, level in exact.LEVELS.items():
         wanted = exact.quantile(kl, level)
@@ -95,8 +95,8 @@ def test_buckets(rng):
     position = np.arange(700) % 50
     counted = target != -100
     ids = np.arange(700) // 50
-    members = [(bucket, (confidence > bucket.lower) & (confidence <= bucket.upper)) for bucket in result.kl_by_confidence]
-    members += [(bucket, (position >= bucket.lower) & (position <= bucket.upper)) for bucket in result.kl_by_position]
+    members = [(b, (confidence > b.lower) & (confidence <= b.upper)) for b in result.kl_by_confidence]
+    members += [(b, (position >= b.lower) & (position <= b.upper)) for b in result.kl_by_position]
     for bucket, member in members:
         x = kl[member & counted]
         assert (bucket.tokens, bucket.kl) == (x.size, pytest.approx(float(x.mean()), rel=1e-12))
@@ -120,7 +120,7 @@ def test_worst_tokens(rng):
     assert [token.position for token in result.worst] == order.tolist()
     for token, row in zip(result.worst, order, strict=True):
         assert (token.target, token.base_argmax, token.other_argmax) == (target[row], p[row].argmax(), q[row].argmax())
-        found = (token.kl, token.base_probability, token.other_probability, token.base_confidence, token.other_confidence)
+        found = token.kl, token.base_probability, token.other_probability, token.base_confidence, token.other_confidence
         wanted = kl[row], p[row, target[row]], q[row, target[row]], p[row].max(), q[row].max()
         assert found == pytest.approx([float(x) for x in wanted], rel=1e-12)
     assert compare(base, other, target, worst=0).worst == ()

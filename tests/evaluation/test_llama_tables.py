@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crossent.evaluation import LlamaComparison, compare
-from crossent.evaluation._compare import open_pair
+from crossent.evaluation._inputs import open_rows
 from crossent.evaluation._llama import LlamaStatistics
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
@@ -78,8 +78,8 @@ def test_every_number(name):
 ])
 def test_every_row(table, base, other):
     """Sums in float32, theirs over at most 600 classes, of terms that sum to about 1."""
-    statistics = LlamaStatistics(*open_pair(DATA / f"{base}-base.kld", DATA / other), np.load(
-        DATA / f"{base.replace('flat', 'ctx16')}-targets.npy"), ignore_index=None, skip_nan=False)
+    rows, others = open_rows(DATA / f"{base}-base.kld"), open_rows(DATA / other)
+    statistics = LlamaStatistics(rows, others, rows.targets, ignore_index=None, skip_nan=False)
     for _ in statistics.read():
         pass
     theirs = np.load(DATA / f"{table}-rows.npy")

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 import numpy as np
 
@@ -154,7 +154,8 @@ def compare(
     ({'right_to_wrong': 1, 'wrong_to_right': 0}, 1)
     """
     check_worst(worst)
-    base_rows, other_rows = open_pair(base, other, vocab_size=vocab_size)
+    opened = (open_rows(x, vocab_size=vocab_size, name=name) for x, name in ((base, "base"), (other, "other")))
+    base_rows, other_rows = matched(*opened)
     labels = open_paired_targets(target, base, base_rows)
     index = block_index(blocks, base_rows.count)
     if llama:
@@ -177,16 +178,14 @@ def window_length(blocks: int | ArrayLike | None) -> int | None:
     return int(np.asarray(blocks)) if blocks is not None and np.ndim(blocks) == 0 else None
 
 
-def open_pair(base: object, other: object, **options: Any) -> tuple[Rows, Rows]:
-    """Both inputs, by `open_rows`, with the same rows and classes."""
-    rows = open_rows(base, name="base", **options)
-    others = open_rows(other, name="other", **options)
-    if isinstance(rows, LogProbRows) and others.count == rows.n_chunk * rows.n_ctx:
-        others = ScoredRows(others, rows.n_ctx)
-    if (others.count, others.classes) != (rows.count, rows.classes):
-        expected = f"expected {rows.count} of {rows.classes}, as {rows.name} has"
-        raise ValueError(f"{others.name} has {others.count} rows of {others.classes} classes: {expected}")
-    return rows, others
+def matched(base: Rows, other: Rows) -> tuple[Rows, Rows]:
+    """Both inputs, with the same rows and classes."""
+    if isinstance(base, LogProbRows) and other.count == base.n_chunk * base.n_ctx:
+        other = ScoredRows(other, base.n_ctx)
+    if (other.count, other.classes) != (base.count, base.classes):
+        expected = f"expected {base.count} of {base.classes}, as {base.name} has"
+        raise ValueError(f"{other.name} has {other.count} rows of {other.classes} classes: {expected}")
+    return base, other
 
 
 def open_paired_targets(target: object, base: object, rows: Rows) -> Array | None:

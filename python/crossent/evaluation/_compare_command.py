@@ -11,6 +11,7 @@ from . import _command, _terminal
 
 if TYPE_CHECKING:
     from ._figures import Figures
+    from ._rows import Rows
 
 CSV_COLUMNS = (
     "position",
@@ -46,14 +47,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Errors are raised."""
-    from ._compare import check_worst, open_pair, open_paired_targets, summary, window_length
+    from ._compare import check_worst, matched, open_paired_targets, summary, window_length
     from ._evaluate import block_index
     from ._llama import LlamaStatistics
     from ._paired_statistics import Divergences, PairedStatistics, csv_lines
 
     check_worst(options.worst)
-    inputs = {"shape": options.shape, "dtype": options.dtype, "vocab_size": options.vocab_size}
-    base, other = open_pair(options.base, options.other, **inputs)
+    base, other = matched(_open(options.base, options), _open(options.other, options))
     target = open_paired_targets(options.targets, options.base, base)
     blocks = _terminal.load_blocks(options.blocks)
     index = block_index(blocks, base.count)
@@ -68,3 +68,11 @@ def run(options: argparse.Namespace) -> int:
         result = partial(summary, divergences, index, window_length(blocks), options.worst)
     columns = ("position", *statistics.columns())
     return _command.run("compare", options, statistics, result, columns, lambda first, _: csv_lines(statistics, first))
+
+
+def _open(path: str, options: argparse.Namespace) -> Rows:
+    """Shape and dtype are those of the raw one of the two files, where the other says its own."""
+    from ._inputs import open_rows, says_its_shape
+
+    raw = {} if says_its_shape(path) else {"shape": options.shape, "dtype": options.dtype}
+    return open_rows(path, vocab_size=options.vocab_size, **raw)
