@@ -3,6 +3,7 @@
 import json
 import math
 import tracemalloc
+from pathlib import Path
 
 import exact_comparison as exact
 import ml_dtypes
@@ -13,6 +14,7 @@ from test_evaluate import RELATIVE
 import crossent as xe
 from crossent.evaluation import Comparison, _paired_statistics, compare, evaluate
 
+DATA = Path(__file__).parents[1] / "data" / "kld"
 # Promised of divergences, where they are not tiny; those of the rows below are not.
 DIVERGENCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
 
@@ -43,16 +45,9 @@ def check_divergences(result, base, other, blocks, tolerance):
     return worst
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda d: d.__name__)
-def test_every_figure(rng, dtype):
-    base, other, target = draw(rng, dtype=dtype)
-    result = compare(base, other, target, blocks=50)
-    assert (result.tokens, result.ignored, result.nan_rows, result.blocks, result.classes) == (622, 78, 0, 14, 37)
-    counted = target != -100
-    base, other, target, blocks = base[counted], other[counted], target[counted], (np.arange(700) // 50)[counted]
-    precision = np.dtype(dtype) if np.dtype(dtype) in RELATIVE else np.dtype(np.float32)
-    check_divergences(result, base, other, blocks, DIVERGENCE[precision])
-
+def check(result, base, other, target, blocks, precision):
+    """All figures of rows that count. Returns the largest relative difference of a mean that is not near 0."""
+    worst = check_divergences(result, base, other, blocks, DIVERGENCE[precision])
     relative = RELATIVE[precision]
     numbers = exact.rows_with_target(base, other, target)
     values, by_token, by_block = exact.perplexities(numbers["base_loss"], numbers["other_loss"], blocks)
@@ -61,14 +56,15 @@ def test_every_figure(rng, dtype):
         errors = exact.errors(numbers[name], blocks)
         found = result.standard_errors[name], result.block_standard_errors[name]
         assert found == pytest.approx([float(x) for x in errors], rel=1e-12)
-    flips = {name: int(numbers[name].sum()) for name in ("right_to_wrong", "wrong_to_right")}
-    assert result.flips == flips and min(flips.values()) > 5
+    assert result.flips == {name: int(numbers[name].sum()) for name in ("right_to_wrong", "wrong_to_right")}
     # Losses are off by `relative` of themselves. They are added to at most twice their sum, multiplied by a perplexity,
     # and, in the errors, divided by an error of the ratio that is a fraction of theirs.
     loss = float(numbers["base_loss"].mean() + numbers["other_loss"].mean())
     scale = max(1.0, *(float(values[name]) for name in ("base_perplexity", "other_perplexity")))
     for name, value in values.items():
         assert abs(getattr(result, name) - value) <= 4 * relative * loss * scale + 1e-13, name
+        if name not in ("log_perplexity_ratio", "perplexity_difference"):  # what is left of two numbers
+            worst = max(worst, float(abs(getattr(result, name) / value - 1)))
     largest = float(max(numbers["base_loss"].max(), numbers["other_loss"].max()))
     for found, wanted in ((result.standard_errors, by_token), (result.block_standard_errors, by_block)):
         for name, value in wanted.items():
@@ -85,6 +81,28 @@ def test_every_figure(rng, dtype):
         wanted = exact.quantile(kl, level)
         assert abs(result.kl_quantiles[name] - wanted) <= DIVERGENCE[precision] * wanted, name
         assert abs(result.delta_p_quantiles[name] - exact.quantile(delta_p, level)) <= relative, name
+    return worst
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda d: d.__name__)
+def test_every_figure(rng, dtype):
+    base, other, target = draw(rng, dtype=dtype)
+    result = compare(base, other, target, blocks=50)
+    assert (result.tokens, result.ignored, result.nan_rows, result.blocks, result.classes) == (622, 78, 0, 14, 37)
+    assert min(result.flips.values()) > 5
+    counted = target != -100
+    precision = np.dtype(dtype) if np.dtype(dtype) in RELATIVE else np.dtype(np.float32)
+    rows = base[counted], other[counted], target[counted]
+    worst = check(result, *rows, (np.arange(700) // 50)[counted], precision)
+    assert worst < (1e-13 if dtype is np.float64 else 1e-6)
+
+
+@pytest.mark.parametrize("name", ["other", "q8_0"])
+def test_every_figure_of_a_language_model(name):
+    base, other = (np.load(DATA / f"ctx128-{x}_logits.npy") for x in ("base", name))
+    target = np.load(DATA / "ctx128-targets.npy")
+    result = compare(base, other, target, blocks=63)
+    assert check(result, base, other, target, np.arange(630) // 63, np.dtype(np.float32)) < 1e-6
 
 
 def test_buckets(rng):

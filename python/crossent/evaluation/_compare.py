@@ -71,8 +71,8 @@ def compare(
 ) -> Comparison | LlamaComparison:
     """How far the predictions of one model are from those of another, with standard errors.
 
-    Both inputs are read once, some rows at a time, from memory or from files; some numbers of each row are kept, 48
-    bytes or, of float64 logits, 80. The result does not depend on `rows_at_a_time` or on the number of threads, to the
+    Both inputs are read once, some rows at a time, from memory or from files; some numbers of each row are kept, 38
+    bytes or, of float64 logits, 66. The result does not depend on `rows_at_a_time` or on the number of threads, to the
     last bit.
 
     The formulas, with the probabilities ``b`` and ``q`` of a row in the base and the other, and its target ``y``::
