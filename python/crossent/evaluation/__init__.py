@@ -1,7 +1,10 @@
 """Evaluation of classifiers and language models from their logits, in memory or on disk."""
 
 from ._calibration import calibration_error
+from ._compare import compare
+from ._comparison import Comparison
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
+from ._llama import LlamaComparison
 
-__all__ = ["Evaluation", "calibration_error", "evaluate"]
+__all__ = ["Comparison", "Evaluation", "LlamaComparison", "calibration_error", "compare", "evaluate"]

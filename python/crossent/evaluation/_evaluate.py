@@ -12,7 +12,7 @@ import numpy as np
 from ._calibration import check_bins, reliability
 from ._evaluation import MEANS, Evaluation
 from ._inputs import open_rows, open_targets
-from ._sums import Blocks, Mean, mean_of
+from ._sums import Blocks, Mean, errors_of, mean_of
 from ._token_statistics import TokenStatistics
 
 if TYPE_CHECKING:
@@ -149,26 +149,24 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Eval
     done = statistics.done
     rank = statistics.rank[:done]
     counted = rank >= 0
-    tokens = int(np.count_nonzero(counted))
-    ignored = statistics.ignored()
-    if tokens == 0:
-        raise ValueError(f"no row is left: {ignored} are ignored, {done - ignored} have a NaN: expected at least one")
+    tokens, ignored, nan_rows = statistics.counts(counted)
     rank = rank[counted]
     log_prob, max_log_prob, entropy, sum_of_squares = (
         x[:done][counted].astype(np.float64)
         for x in (statistics.log_prob, statistics.max_log_prob, statistics.entropy, statistics.sum_of_squares)
     )
-    blocks = None if index is None else _used_blocks(index[:done][counted])
+    blocks = Blocks.of(None if index is None else index[:done][counted])
     classes = statistics.rows.classes
     means = dict(
         zip(MEANS, _means(log_prob, rank, entropy, _brier(log_prob, sum_of_squares, classes), blocks), strict=True)
     )
+    standard_errors, block_standard_errors = errors_of(means)
     confidence = np.exp(max_log_prob)
     ece, mce = reliability(confidence, rank == 0, bins, "equal_width").errors()
     return Evaluation(
         tokens=tokens,
         ignored=ignored,
-        nan_rows=done - ignored - tokens,
+        nan_rows=nan_rows,
         infinite_losses=int(np.count_nonzero(np.isinf(log_prob))),
         classes=classes,
         temperature=float(statistics.temperature),
@@ -177,11 +175,8 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Eval
         mce=mce,
         adaptive_ece=reliability(confidence, rank == 0, bins, "equal_mass").errors()[0],
         bins=bins,
-        standard_errors={name: mean.standard_error for name, mean in means.items()},
-        block_standard_errors={  # none without blocks
-            name: mean.block_standard_error for name, mean in means.items() if mean.block_standard_error is not None
-        }
-        or None,
+        standard_errors=standard_errors,
+        block_standard_errors=block_standard_errors,
         **{name: mean.value for name, mean in means.items()},
     )
 
@@ -212,8 +207,3 @@ def _brier(log_prob: Array, sum_of_squares: Array, classes: int) -> Array:
     others = sum_of_squares - np.exp(2 * log_prob)
     brier: Array = rest**2 + np.clip(others, rest**2 / max(classes - 1, 1), rest**2)
     return brier
-
-
-def _used_blocks(ids: Array) -> Blocks:
-    used, index = np.unique(ids, return_inverse=True)
-    return Blocks(index, used.size)

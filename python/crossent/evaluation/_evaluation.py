@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+
+from ._figures import MeanFigures, Table
 
 MEANS = (
     "loss",
@@ -24,7 +24,7 @@ COUNTS = ("tokens", "ignored", "nan_rows", "infinite_losses", "classes", "temper
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(MeanFigures):
     """The result of `evaluate`, which has the definitions."""
 
     tokens: int
@@ -74,19 +74,9 @@ class Evaluation:
     block_standard_errors: dict[str, float] | None
     """Of each mean, by its name, if rows of different blocks are independent; None without `blocks`."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The attributes as numbers and dicts for JSON; a number that is infinite or NaN is None."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-
     def lines(self) -> Iterator[tuple[str, str, str, str]]:
         """The rows of a table: a name, a value and its two standard errors, "" where there is none."""
-        for name in COUNTS:
-            value = getattr(self, name)
-            if value is not None:
-                yield name, f"{value:,}", "", ""
-        by_block = self.block_standard_errors or {}
-        for name in MEANS:
-            yield name, f"{getattr(self, name):,.6g}", _error(self.standard_errors[name]), _error(by_block.get(name))
+        yield from self.figure_lines(COUNTS, MEANS)
         for name in CALIBRATION:
             yield f"{name} ({self.bins} bins)", f"{getattr(self, name):.6g}", "", ""
 
@@ -94,18 +84,6 @@ class Evaluation:
         """The heads of the columns of that table."""
         return "", "value", "± by token", "± by block" if self.blocks is not None else ""
 
-    def __str__(self) -> str:
-        table = [self.heads(), *self.lines()]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
-        return "\n".join("  ".join(row).rstrip() for row in aligned)
-
-
-def _error(value: float | None) -> str:
-    return "" if value is None else f"{value:.2g}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(x) for name, x in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def tables(self) -> list[Table]:
+        """What `str` shows."""
+        return [Table(self.heads(), list(self.lines()))]

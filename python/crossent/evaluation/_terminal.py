@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .._types import Array
+    from ._figures import Figures
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -44,21 +45,24 @@ def print_out(text: str) -> None:
         raise OSError(error.errno, error.strerror, "stdout") from None
 
 
-def print_table(heads: Iterable[str], lines: Iterable[Iterable[str]], plain: str) -> None:
-    """By rich in a terminal, if it is installed; else `plain`."""
-    if not sys.stdout.isatty():
-        return print_out(plain)
+def print_result(result: Figures) -> None:
+    """By rich in a terminal, if it is installed; else as text."""
+    tables = result.tables() if sys.stdout.isatty() else []
     try:
-        from rich.console import Console
-        from rich.table import Table
+        if tables:
+            from rich.console import Console
+            from rich.table import Table
     except ImportError:
-        return print_out(plain)
-    table = Table()
-    for head in heads:
-        table.add_column(head, justify="right" if head else "left")
-    for line in lines:
-        table.add_row(*line)
-    Console().print(table)
+        tables = []
+    if not tables:
+        print_out(str(result))
+    for table in tables:
+        shown = Table()
+        for at, head in enumerate(table.heads):
+            shown.add_column(head, justify="right" if at else "left")
+        for line in table.lines:
+            shown.add_row(*line)
+        Console().print(shown)
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:

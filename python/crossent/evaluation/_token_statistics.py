@@ -4,71 +4,117 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Generator
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from .. import row_statistics
+from .._results import RowStatistics
 from ._calibration import check_target
 from ._read_ahead import read_ahead
 
 if TYPE_CHECKING:
-    from .._results import RowStatistics
     from .._types import Array
     from ._rows import Rows
 
 ELEMENTS_AT_A_TIME = 1 << 22  # 16 MiB of float32 logits: long enough for threads, short enough for Ctrl-C
+Found = TypeVar("Found")
 
 
-class TokenStatistics:
-    """The statistics of the rows read so far, the first `done` of all."""
+class Reading(Generic[Found]):
+    """Numbers of each row of one or several inputs, whose rows belong together, of the first `done` rows.
+
+    A subclass says which, in `_measure`.
+    """
+
+    def __init__(
+        self, inputs: tuple[Rows, ...], target: Array | None, *, ignore_index: int | None, skip_nan: bool
+    ) -> None:
+        if target is not None:
+            check_target(target, inputs[0].classes, ignore_index)
+        self.inputs = inputs
+        self.target = target
+        self.done = 0
+        self._ignore_index = ignore_index
+        self._skip_nan = skip_nan
+
+    def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, Found], None, None]:
+        """Reads the rows; yields the first row of each block, and what was found, once it is kept."""
+        size = _block_size(rows_at_a_time, self.inputs[0].classes)
+        with closing(read_ahead(_together(self.inputs, size))) as blocks:
+            for first, parts in blocks:
+                found = self._measure(first, parts)
+                self.done = first + len(parts[0])
+                yield first, found
+
+    def _measure(self, first: int, parts: tuple[Array, ...]) -> Found:
+        """Keeps the numbers of the rows from `first` on, of which each input has a block."""
+        raise NotImplementedError
+
+    def _refuse_nan(self, rows: Rows, first: int, argmax: Array) -> None:
+        if self._skip_nan:
+            return
+        bad = (argmax < 0) & ~self._is_ignored(first, first + len(argmax))
+        if bad.any():
+            position = f"{rows.name}[{first + int(bad.argmax())}]"
+            raise ValueError(f"{position} has a NaN or an infinite maximum: skip_nan leaves out such rows")
+
+    def _is_ignored(self, first: int, stop: int) -> Array:
+        ignored = np.zeros(stop - first, bool)
+        if self.target is not None and self._ignore_index is not None:
+            np.equal(self.target[first:stop], self._ignore_index, out=ignored)
+        return ignored
+
+    def counts(self, counted: Array) -> tuple[int, int, int]:
+        """Of the rows read, how many count, how many are ignored, and how many have a NaN."""
+        tokens = int(np.count_nonzero(counted))
+        ignored = int(np.count_nonzero(self._is_ignored(0, self.done)))
+        nan_rows = self.done - ignored - tokens
+        if tokens == 0:
+            raise ValueError(f"no row is left: {ignored} are ignored, {nan_rows} have a NaN: expected at least one")
+        return tokens, ignored, nan_rows
+
+
+class TokenStatistics(Reading[RowStatistics]):
+    """The statistics of each row."""
+
+    target: Array
 
     def __init__(
         self, rows: Rows, target: Array, *, ignore_index: int | None, temperature: float, skip_nan: bool
     ) -> None:
-        check_target(target, rows.classes, ignore_index)
+        super().__init__((rows,), target, ignore_index=ignore_index, skip_nan=skip_nan)
         self.rows = rows
-        self.target = target
         self.temperature = temperature
-        self.done = 0
-        self._ignore_index = ignore_index
-        self._skip_nan = skip_nan
-        dtype = np.float64 if rows.dtype.kind in "biu" or rows.dtype == np.float64 else np.float32
+        dtype = result_dtype(rows.dtype)
         self.log_prob, self.max_log_prob, self.entropy, self.sum_of_squares = np.empty((4, rows.count), dtype)
         self.rank = np.empty(rows.count, np.int64)
         """0 for the most likely class; -1 in rows that are ignored or have a NaN."""
 
-    def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, RowStatistics], None, None]:
-        """Reads the rows; yields the first row and the statistics of each block, once they are kept."""
-        size = _block_size(rows_at_a_time, self.rows.classes)
-        with closing(read_ahead(self.rows.blocks(size))) as blocks:
-            for first, logits in blocks:
-                target = self.target[first : first + len(logits)]
-                found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
-                if not self._skip_nan:
-                    self._refuse_nan(first, target, found)
-                self._keep(first, found)
-                self.done = first + len(logits)
-                yield first, found
-
-    def _keep(self, first: int, found: RowStatistics) -> None:
+    def _measure(self, first: int, parts: tuple[Array, ...]) -> RowStatistics:
+        (logits,) = parts
+        target = self.target[first : first + len(logits)]
+        found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
+        self._refuse_nan(self.rows, first, found.argmax)
         for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank"):
             values = getattr(found, name)
             getattr(self, name)[first : first + len(values)] = values
+        return found
 
-    def _refuse_nan(self, first: int, target: Array, found: RowStatistics) -> None:
-        bad = (found.argmax < 0) & ~self._is_ignored(target)
-        if bad.any():
-            position = f"{self.rows.name}[{first + int(bad.argmax())}]"
-            raise ValueError(f"{position} has a NaN or an infinite maximum: skip_nan leaves out such rows")
 
-    def _is_ignored(self, target: Array) -> Array:
-        return np.zeros(target.shape, bool) if self._ignore_index is None else target == self._ignore_index
+def result_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of what is computed from logits of these: float64, or float32 where all of them have fewer digits."""
+    longest = any(dtype.kind in "biu" or dtype == np.float64 for dtype in dtypes)
+    return np.dtype(np.float64 if longest else np.float32)
 
-    def ignored(self) -> int:
-        """How many of the rows read are ignored."""
-        return int(np.count_nonzero(self._is_ignored(self.target[: self.done])))
+
+def _together(inputs: tuple[Rows, ...], size: int) -> Generator[tuple[int, tuple[Array, ...]], None, None]:
+    """The first row of each block, and the block of each input."""
+    with ExitStack() as stack:
+        sources = [stack.enter_context(closing(rows.blocks(size))) for rows in inputs]
+        for found in zip(*sources, strict=True):
+            yield found[0][0], tuple(block for _, block in found)
 
 
 def _block_size(rows_at_a_time: int | None, classes: int) -> int:
