@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .._types import Array
     from ._replaced_file import ReplacedFile
     from ._token_statistics import TokenStatistics
+    from ._worst_tokens import WorstTokens
 
 CSV_COLUMNS = ("position", "target", "log_prob", "rank", "argmax", "entropy")
 
@@ -29,25 +30,24 @@ def add_parser(commands: Any) -> None:
         description="Say how well logits in a file predict their targets, with standard errors by token and by block.",
         epilog=_terminal.EXIT_CODES,
     )
-    parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy, .npz, .safetensors, .kld, ..")
-    parser.add_argument("targets", metavar="TARGETS", help="a class index for each row, of the same formats")
-    _terminal.add_input_options(parser)
+    _terminal.add_logits_and_targets(parser)
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="divide the logits by it")
-    parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _terminal.add_output_options(parser)
     parser.add_argument("--csv", metavar="FILE", help=f"write a line for each token: {', '.join(CSV_COLUMNS)}")
     parser.set_defaults(run=lambda options: _terminal.guarded("eval", lambda: run(options)))
 
 
 def run(options: argparse.Namespace) -> int:
     """Errors are raised."""
-    from .. import num_threads
     from ._calibration import check_bins
     from ._evaluate import block_index, summary
     from ._inputs import open_rows, open_targets
+    from ._report import evaluation_page, report_file
     from ._token_statistics import TokenStatistics
+    from ._worst_tokens import WorstTokens
 
     check_bins(options.bins)
+    report = report_file(options.report)
     rows = open_rows(options.logits, shape=options.shape, dtype=options.dtype, vocab_size=options.vocab_size)
     target = open_targets(options.targets, rows.count)
     index = block_index(_terminal.load_blocks(options.blocks), rows.count)
@@ -58,16 +58,21 @@ def run(options: argparse.Namespace) -> int:
         temperature=options.temperature,
         skip_nan=options.skip_nan,
     )
+    worst = WorstTokens()
     try:
-        with num_threads(options.threads) if options.threads is not None else contextlib.nullcontext():
-            _read(statistics, options.csv)
+        with _terminal.threads(options.threads), report as page:
+            _read(statistics, options.csv, worst)
+            result = summary(statistics, index, options.bins)
+            if page is not None:
+                window = options.blocks if isinstance(options.blocks, int) else None
+                page.write(evaluation_page(statistics, result, worst, options.logits, options.targets, window))
     except KeyboardInterrupt:
         return _interrupted(statistics, index, options)
-    _print(summary(statistics, index, options.bins), statistics, options.json)
+    _print(result, statistics, options.json)
     return 0
 
 
-def _read(statistics: TokenStatistics, path: str | None) -> None:
+def _read(statistics: TokenStatistics, path: str | None, worst: WorstTokens) -> None:
     from ._progress import Progress
     from ._replaced_file import ReplacedFile
 
@@ -81,8 +86,10 @@ def _read(statistics: TokenStatistics, path: str | None) -> None:
             if file is not None:
                 csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
             for first, found in blocks:
+                target = statistics.target[first : statistics.done]
+                worst.update(first, target, found)
                 if file is not None:
-                    _write(file, first, statistics.target[first : statistics.done], found)
+                    _write(file, first, target, found)
                 progress.update(statistics.done)
     finally:
         progress.clear()
@@ -107,8 +114,8 @@ def _interrupted(statistics: TokenStatistics, index: Array | None, options: argp
     from ._evaluate import summary
 
     read = f"{statistics.done:,} of {statistics.rows.count:,} rows"
-    kept = "" if options.csv is None else f"; {options.csv} is not written"
-    print(f"crossent eval: interrupted after {read}{kept}", file=sys.stderr)
+    kept = (f"; {path} is not written" for path in (options.csv, options.report) if path is not None)
+    print(f"crossent eval: interrupted after {read}{''.join(kept)}", file=sys.stderr)
     with contextlib.suppress(ValueError):  # none of these rows counts
         _print(summary(statistics, index, options.bins), statistics, options.json)
     return _terminal.INTERRUPTED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._calibration import check_bins, reliability
+from ._calibration import Reliability, check_bins, reliability
 from ._evaluation import MEANS, Evaluation
 from ._inputs import open_rows, open_targets
 from ._sums import Blocks, Mean, mean_of
@@ -144,21 +144,21 @@ def block_index(blocks: int | ArrayLike | None, count: int) -> Array | None:
     return given
 
 
-def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Evaluation:
-    """The figures of the rows that were read."""
+def summary(statistics: TokenStatistics, index: Array | None, bins: int, chosen: Array | None = None) -> Evaluation:
+    """The figures of the rows that were read, or of those of them that are chosen by a mask of all rows."""
     done = statistics.done
-    rank = statistics.rank[:done]
-    counted = rank >= 0
+    counted = statistics.counted(chosen)
     tokens = int(np.count_nonzero(counted))
-    ignored = statistics.ignored()
+    ignored = statistics.ignored(chosen)
+    nan_rows = (done if chosen is None else int(np.count_nonzero(chosen[:done]))) - ignored - tokens
     if tokens == 0:
-        raise ValueError(f"no row is left: {ignored} are ignored, {done - ignored} have a NaN: expected at least one")
-    rank = rank[counted]
+        raise ValueError(f"no row is left: {ignored} are ignored, {nan_rows} have a NaN: expected at least one")
+    rank = statistics.rank[:done][counted]
     log_prob, max_log_prob, entropy, sum_of_squares = (
         x[:done][counted].astype(np.float64)
         for x in (statistics.log_prob, statistics.max_log_prob, statistics.entropy, statistics.sum_of_squares)
     )
-    blocks = None if index is None else _used_blocks(index[:done][counted])
+    blocks = None if index is None else used_blocks(index[:done][counted])
     classes = statistics.rows.classes
     means = dict(
         zip(MEANS, _means(log_prob, rank, entropy, _brier(log_prob, sum_of_squares, classes), blocks), strict=True)
@@ -168,7 +168,7 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Eval
     return Evaluation(
         tokens=tokens,
         ignored=ignored,
-        nan_rows=done - ignored - tokens,
+        nan_rows=nan_rows,
         infinite_losses=int(np.count_nonzero(np.isinf(log_prob))),
         classes=classes,
         temperature=float(statistics.temperature),
@@ -184,6 +184,13 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Eval
         or None,
         **{name: mean.value for name, mean in means.items()},
     )
+
+
+def reliability_of(statistics: TokenStatistics, bins: int, chosen: Array | None = None) -> Reliability:
+    """The diagram of the same rows, with bins of equal width."""
+    counted = statistics.counted(chosen)
+    confidence = np.exp(statistics.max_log_prob[: statistics.done][counted].astype(np.float64))
+    return reliability(confidence, statistics.rank[: statistics.done][counted] == 0, bins, "equal_width")
 
 
 def _means(log_prob: Array, rank: Array, entropy: Array, brier: Array, blocks: Blocks | None) -> list[Mean]:
@@ -214,6 +221,6 @@ def _brier(log_prob: Array, sum_of_squares: Array, classes: int) -> Array:
     return brier
 
 
-def _used_blocks(ids: Array) -> Blocks:
+def used_blocks(ids: Array) -> Blocks:
     used, index = np.unique(ids, return_inverse=True)
     return Blocks(index, used.size)

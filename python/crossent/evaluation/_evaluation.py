@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -76,7 +76,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes as numbers and dicts for JSON; a number that is infinite or NaN is None."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
 
     def lines(self) -> Iterator[tuple[str, str, str, str]]:
         """The rows of a table: a name, a value and its two standard errors, "" where there is none."""
@@ -86,7 +86,8 @@ class Evaluation:
                 yield name, f"{value:,}", "", ""
         by_block = self.block_standard_errors or {}
         for name in MEANS:
-            yield name, f"{getattr(self, name):,.6g}", _error(self.standard_errors[name]), _error(by_block.get(name))
+            errors = self.standard_errors[name], by_block.get(name)
+            yield name, f"{getattr(self, name):,.6g}", error_text(errors[0]), error_text(errors[1])
         for name in CALIBRATION:
             yield f"{name} ({self.bins} bins)", f"{getattr(self, name):.6g}", "", ""
 
@@ -95,17 +96,23 @@ class Evaluation:
         return "", "value", "± by token", "± by block" if self.blocks is not None else ""
 
     def __str__(self) -> str:
-        table = [self.heads(), *self.lines()]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
-        return "\n".join("  ".join(row).rstrip() for row in aligned)
+        return aligned([self.heads(), *self.lines()])
 
 
-def _error(value: float | None) -> str:
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """A table as text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    rows = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
+    return "\n".join("  ".join(row).rstrip() for row in rows)
+
+
+def error_text(value: float | None) -> str:
+    """A standard error, "" where there is none."""
     return "" if value is None else f"{value:.2g}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """For JSON: a number that is infinite or NaN is None."""
     if isinstance(value, dict):
-        return {name: _plain(x) for name, x in value.items()}
+        return {name: plain(x) for name, x in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -66,9 +66,15 @@ class TokenStatistics:
     def _is_ignored(self, target: Array) -> Array:
         return np.zeros(target.shape, bool) if self._ignore_index is None else target == self._ignore_index
 
-    def ignored(self) -> int:
-        """How many of the rows read are ignored."""
-        return int(np.count_nonzero(self._is_ignored(self.target[: self.done])))
+    def counted(self, chosen: Array | None = None) -> Array:
+        """Which of the rows read count, and are chosen by a mask of all rows."""
+        counted: Array = self.rank[: self.done] >= 0
+        return counted if chosen is None else counted & chosen[: self.done]
+
+    def ignored(self, chosen: Array | None = None) -> int:
+        """How many of the rows read, and chosen, are ignored."""
+        ignored = self._is_ignored(self.target[: self.done])
+        return int(np.count_nonzero(ignored if chosen is None else ignored & chosen[: self.done]))
 
 
 def _block_size(rows_at_a_time: int | None, classes: int) -> int:

@@ -1,0 +1,217 @@
+"""The pages of `--report`: what is on each, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import _binned
+from ._evaluate import reliability_of
+from ._page import Chart, Note, Table, page
+from ._replaced_file import ReplacedFile
+
+if TYPE_CHECKING:
+    from .._types import Array
+    from ._calibration import Reliability
+    from ._calibration_result import Calibration
+    from ._evaluation import Evaluation
+    from ._token_statistics import TokenStatistics
+    from ._worst_tokens import WorstTokens
+
+LABELS = {
+    "fitted_rows": "Rows that are fitted",
+    "loss_change": "Change of the loss (nats)",
+    "tokens": "Rows that count",
+    "ignored": "Ignored rows",
+    "nan_rows": "Rows with a NaN",
+    "infinite_losses": "Infinite losses",
+    "loss": "Loss (nats)",
+    "bits_per_token": "Bits per token",
+    "top5_accuracy": "Top-5 accuracy",
+    "top10_accuracy": "Top-10 accuracy",
+    "brier_score": "Brier score",
+    "ece": "Expected calibration error",
+    "mce": "Maximum calibration error",
+    "adaptive_ece": "Adaptive calibration error",
+}
+STANDARD_ERRORS = (
+    "± is a standard error: by token if all rows are independent, by block if rows of different blocks are."
+)
+RELIABLE = (
+    "A calibrated model is right as often as it is confident: its points lie on the diagonal. "
+    "Below: the rows of each of {} bins of equal width."
+)
+
+
+def report_file(path: str | None) -> AbstractContextManager[ReplacedFile | None]:
+    """What the page is written to, or None; asked for before anything is read."""
+    if path is None:
+        return nullcontext()
+    if find_spec("matplotlib") is None:
+        raise ImportError("--report needs matplotlib: pip install 'crossent[evaluation]'")
+    return ReplacedFile(path)
+
+
+def figures_table(result: Evaluation | Calibration, note: str) -> Table:
+    """The table of the terminal, without the columns that have no head."""
+    heads = result.heads()
+    used = [k for k, head in enumerate(heads) if head]
+    lines = [[label(line[0]), *(line[k] for k in used)] for line in result.lines()]
+    return Table("Figures", ["", *(heads[k].capitalize() for k in used)], lines, note)
+
+
+def label(name: str) -> str:
+    """What is behind a name in brackets stays."""
+    stem, space, rest = name.partition(" ")
+    return LABELS.get(stem, stem.replace("_", " ").capitalize()) + space + rest
+
+
+def evaluation_page(
+    statistics: TokenStatistics, result: Evaluation, worst: WorstTokens, logits: str, targets: str, window: int | None
+) -> str:
+    """The page of `crossent eval`."""
+    loss = 0 - statistics.log_prob[: statistics.done]  # NaN where a row does not count
+    diagram = reliability_of(statistics, result.bins)
+    parts: list[Table | Chart | Note] = [
+        figures_table(result, STANDARD_ERRORS),
+        loss_histogram(loss, result.loss, result.infinite_losses),
+    ]
+    if window is not None:
+        parts.append(positions("loss-by-position", "Loss", loss, window))
+    parts += [reliability_chart([("", diagram)], result.bins), bin_table("Bins of the confidence", diagram)]
+    facts = [("Logits", logits), ("Targets", targets)]
+    return page(f"Evaluation of {logits}", facts, [*parts, worst_table(worst)])
+
+
+def calibration_page(result: Calibration, before: Reliability, after: Reliability, logits: str, targets: str) -> str:
+    """The page of `crossent calibrate`."""
+    judged = "rows that the temperature was not fitted to" if result.holdout else "the rows that it was fitted to"
+    note = f"The figures are of {judged}. {STANDARD_ERRORS}"
+    names = [("Before", before), (f"After, at {result.temperature:.4g}", after)]
+    parts: list[Table | Chart | Note] = [
+        figures_table(result, note),
+        reliability_chart(names, result.after.bins)._replace(is_wide=True),
+        *(bin_table(f"Bins of the confidence: {name[0].lower()}{name[1:]}", diagram) for name, diagram in names),
+    ]
+    facts = [("Logits", logits), ("Targets", targets), ("Temperature", f"{result.temperature:.6g}")]
+    return page(f"Calibration of {logits}", facts, parts)
+
+
+def comparison_page(
+    figures: Table,
+    kl: Array,
+    confidence: Array,
+    worst: Table,
+    *,
+    base: str,
+    other: str,
+    window: int | None = None,
+    diagrams: Sequence[tuple[str, Reliability]] = (),
+    bins: int = 15,
+) -> str:
+    """The page of `crossent compare`, of the KL divergence (NaN where a row does not count) and the base's confidence.
+
+    The mean of `kl` and the means by position and by confidence are made here, of all numbers that are finite.
+    """
+    parts: list[Table | Chart | Note] = [figures, kl_histogram(kl)]
+    if window is not None:
+        parts.append(positions("kl-by-position", "KL divergence", kl, window))
+    parts.append(kl_by_confidence(kl, confidence))
+    if diagrams:
+        parts.append(reliability_chart(diagrams, bins))
+        parts += [bin_table(f"Bins of the confidence: {name}", diagram) for name, diagram in diagrams]
+    facts = [("Base", base), ("Other", other), ("Rows", f"{np.count_nonzero(~np.isnan(kl)):,}")]
+    return page(f"{other} compared with {base}", facts, [*parts, worst])
+
+
+def loss_histogram(loss: Array, mean: float, infinite: int) -> Chart | Note:
+    from . import _charts
+
+    found = _binned.histogram(loss)
+    if found is None:
+        return Note("Histogram of the loss", "Every loss is infinite.")
+    caption = f"Mean: {mean:.4g} nats."
+    if infinite:
+        mean = _binned.finite_mean(loss)
+        caption = f"Not shown: {_rows(infinite)} of infinite loss. Mean of the others: {mean:.4g} nats."
+    svg = _charts.histogram("loss", "Loss (nats)", found, mean, "Mean")
+    return Chart("Histogram of the loss", svg, caption)
+
+
+def kl_histogram(kl: Array) -> Chart | Note:
+    from . import _charts
+
+    found = _binned.histogram(kl, logarithmic=True)
+    if found is None:
+        return Note("Histogram of the KL divergence", "No row has a KL divergence that is finite and not 0.")
+    mean = _binned.finite_mean(kl)
+    caption = f"Mean: {mean:.4g} nats, of all rows that have a finite one."
+    for count, what in ((int((kl == 0).sum()), "0"), (int(np.isinf(kl).sum()), "infinite")):
+        caption += f" Not shown: {_rows(count)} where it is {what}." if count else ""
+    svg = _charts.histogram("kl", "KL divergence (nats)", found, mean, "Mean")
+    return Chart("Histogram of the KL divergence", svg, caption)
+
+
+def positions(name: str, what: str, x: Array, window: int) -> Chart | Note:
+    """Means by position in the window."""
+    from . import _charts
+
+    found = _binned.by_position(x, window)
+    title = f"{what} by position"
+    if found.mean.size == 0:
+        return Note(title, f"No row has a finite {what}.")
+    caption = f"Means by position in windows of {window:,} rows"
+    if min(window, x.size) > _binned.MOST_POSITIONS:
+        caption += f", in {_binned.MOST_POSITIONS} groups of positions"
+    caption += ". The band reaches 1.96 standard errors to both sides, if windows are independent."
+    infinite = int(np.count_nonzero(np.isinf(x)))
+    if infinite:
+        caption += f" Without {_rows(infinite)} where it is infinite."
+    svg = _charts.line(name, "Position in the window", f"{what} (nats)", *found)
+    return Chart(title, svg, caption)
+
+
+def kl_by_confidence(kl: Array, confidence: Array) -> Chart | Note:
+    from . import _charts
+
+    names, means, errors, rows = _binned.by_confidence(kl, confidence)
+    title = "KL divergence by confidence"
+    if not names:
+        return Note(title, "No row has a finite KL divergence.")
+    svg = _charts.bars("kl-by-confidence", "Confidence of the base", "KL divergence (nats)", names, means, errors)
+    sizes = ", ".join(f"{n:,}" for n in rows)
+    caption = f"Means, with 1.96 standard errors to both sides if rows are independent. Rows of each bar: {sizes}."
+    return Chart(title, svg, caption)
+
+
+def reliability_chart(diagrams: Sequence[tuple[str, Reliability]], bins: int) -> Chart:
+    from . import _charts
+
+    return Chart("Reliability", _charts.reliability("reliability", diagrams, bins), RELIABLE.format(bins))
+
+
+def bin_table(title: str, diagram: Reliability) -> Table:
+    lines = [
+        (f"{confidence:.4f}", f"{accuracy:.4f}", f"{accuracy - confidence:+.4f}", f"{size:,}")
+        for size, confidence, accuracy in zip(*(x.tolist() for x in diagram), strict=True)
+    ]
+    return Table(title, ["Mean confidence", "Accuracy", "Difference", "Rows"], lines, is_wide=False)
+
+
+def worst_table(worst: WorstTokens) -> Table:
+    columns = (worst.position, worst.target, worst.rank, worst.log_prob, worst.argmax, worst.max_log_prob)
+    lines = [
+        (f"{at:,}", str(target), f"{0.0 - log_prob:.4f}", f"{np.exp(log_prob):.3g}", f"{rank + 1:,}", str(argmax),
+         f"{np.exp(max_log_prob):.4f}")
+        for at, target, rank, log_prob, argmax, max_log_prob in zip(*(x.tolist() for x in columns), strict=True)
+    ]  # fmt: skip
+    heads = ["Position", "Target", "Loss (nats)", "Probability", "Rank", "Most likely class", "Its probability"]
+    return Table("Worst tokens", heads, lines, f"The {_rows(len(lines))} of the largest loss; positions count from 0.")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
