@@ -68,7 +68,7 @@ def _parts(x: Array, logarithmic: bool) -> Iterator[Array]:
 
 def by_position(x: Array, window: int) -> ByPosition:
     """The means of finite numbers by their position in windows of so many rows, which follow each other."""
-    window = min(window, x.size)
+    window = max(1, min(window, x.size))
     groups = min(window, MOST_POSITIONS)
     group = np.arange(window) * groups // window
     sums = np.zeros((6, groups))

@@ -155,9 +155,11 @@ def fit_and_judge(
     bins: int,
 ) -> Judged:
     """`read` makes one pass, at a temperature."""
+    judged = None if fitted is None else ~fitted
     search = TemperatureSearch(*bounds)
     before = read(1.0)
-    _check_fitted(before, fitted)
+    _check_losses(before, fitted)
+    before_figures = summary(before, index, bins, judged)
     after, passes = before, 1
     while True:
         if search.temperature != after.temperature:
@@ -166,7 +168,6 @@ def fit_and_judge(
         if search.is_found or passes == MOST_PASSES:
             break
         search.take(*_gaps(after, fitted))
-    judged = None if fitted is None else ~fitted
     counted = before.counted(judged)
     change, error, block_error = mean_of(
         before.log_prob[counted].astype(np.float64) - after.log_prob[counted],
@@ -179,7 +180,7 @@ def fit_and_judge(
         passes=passes,
         fitted_rows=int(np.count_nonzero(before.counted(fitted))),
         holdout=fitted is not None,
-        before=summary(before, index, bins, judged),
+        before=before_figures,
         after=summary(after, index, bins, judged),
         loss_change=change,
         loss_change_standard_error=error,
@@ -188,7 +189,7 @@ def fit_and_judge(
     return Judged(result, *(reliability_of(statistics, bins, judged) for statistics in (before, after)))
 
 
-def _check_fitted(statistics: TokenStatistics, fitted: Array | None) -> None:
+def _check_losses(statistics: TokenStatistics, fitted: Array | None) -> None:
     log_prob = statistics.log_prob[statistics.counted(fitted)]
     infinite = int(np.count_nonzero(np.isinf(log_prob)))
     if log_prob.size == 0:

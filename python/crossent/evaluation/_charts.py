@@ -110,7 +110,7 @@ def bars(name: str, xlabel: str, ylabel: str, names: Sequence[str], heights: Arr
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.bar(np.arange(len(names)), heights, 0.7, color=FIRST, alpha=0.75)
-        axes.errorbar(np.arange(len(names)), heights, 1.96 * error, fmt="none", ecolor=INK, capsize=3)
+        axes.errorbar(np.arange(len(names)), heights, 1.96 * error, fmt="none", color=INK, capsize=3)
         axes.set_xticks(np.arange(len(names)), names)
         axes.grid(axis="x", visible=False)
         axes.set_xlabel(xlabel)

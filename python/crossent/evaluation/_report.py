@@ -163,7 +163,7 @@ def positions(name: str, what: str, x: Array, window: int) -> Chart | Note:
     found = _binned.by_position(x, window)
     title = f"{what} by position"
     if found.mean.size == 0:
-        return Note(title, f"No row has a finite {what}.")
+        return Note(title, f"{what} is infinite in every row.")
     caption = f"Means by position in windows of {window:,} rows"
     if min(window, x.size) > _binned.MOST_POSITIONS:
         caption += f", in {_binned.MOST_POSITIONS} groups of positions"

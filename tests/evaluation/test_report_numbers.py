@@ -1,0 +1,119 @@
+"""The numbers behind the charts of a report, each against its definition; the page of a comparison."""
+
+import itertools
+
+import exact_figures
+import numpy as np
+import pytest
+from pages import line, parsed
+
+from crossent.evaluation import _binned, _calibration
+
+
+@pytest.fixture(autouse=True, params=[64, 1 << 20])
+def rows_at_a_time(request, monkeypatch):
+    monkeypatch.setattr(_binned, "ROWS_AT_A_TIME", request.param)
+
+
+@pytest.fixture
+def x(rng):
+    """Numbers of rows, some of which do not count or are infinite, or 0."""
+    numbers = rng.exponential(2, 1000).astype(np.float32)
+    for value in (np.nan, np.inf, 0):
+        numbers[rng.integers(0, 1000, 20)] = value
+    return numbers
+
+
+def test_histogram(x):
+    found = _binned.histogram(x)
+    counts, edges = np.histogram(x[np.isfinite(x)].astype(np.float64), 60)
+    assert np.array_equal(found.counts, counts) and np.array_equal(found.edges, edges)
+    found = _binned.histogram(x, logarithmic=True)
+    counts, edges = np.histogram(np.log(x[np.isfinite(x) & (x > 0)].astype(np.float64)), 60)
+    assert np.array_equal(found.counts, counts) and np.array_equal(found.edges, np.exp(edges))
+
+
+def test_histogram_of_equal_numbers():
+    for logarithmic in (False, True):
+        found = _binned.histogram(np.full(100, 3.0), logarithmic=logarithmic)
+        assert found.counts.sum() == found.counts.max() == 100 and found.edges[0] < 3 < found.edges[-1]
+
+
+@pytest.mark.parametrize("empty", [np.empty(0), np.array([np.nan, np.inf])])
+def test_nothing_to_show(empty):
+    assert _binned.histogram(empty) is None
+    assert _binned.histogram(np.array([0.0, np.inf]), logarithmic=True) is None
+    assert _binned.by_position(empty, 5).mean.size == 0
+    assert _binned.by_confidence(empty, np.full(empty.size, 0.5)).names == []
+
+
+def test_finite_mean(x):
+    assert _binned.finite_mean(x) == pytest.approx(x[np.isfinite(x)].astype(np.float64).mean(), rel=1e-13)
+
+
+@pytest.mark.parametrize("window", [1, 7, 64, 130, 1000, 10**12])
+def test_by_position(x, window):
+    """The last window is shorter where 1,000 is no multiple."""
+    found = _binned.by_position(x, window)
+    window = min(window, 1000)
+    groups = min(window, 64)
+    group = np.arange(1000) % window * groups // window
+    finite = np.isfinite(x)
+    assert len(found.mean) == groups
+    for g in range(groups):
+        of_group = finite & (group == g)
+        assert found.position[g] == pytest.approx(np.flatnonzero(group[:window] == g).mean())
+        numbers, windows = x[of_group].astype(np.float64), np.flatnonzero(of_group) // window
+        assert found.mean[g] == pytest.approx(numbers.mean(), rel=1e-12)
+        if window == 1000:  # one is no sample
+            assert np.isnan(found.standard_error[g])
+        else:  # squares of sums, which nearly cancel in a group of few windows
+            exact = exact_figures.block_standard_error(numbers, windows)
+            assert found.standard_error[g] == pytest.approx(exact, rel=1e-6)
+
+
+def test_by_confidence(rng, x):
+    confidence = rng.random(1000)
+    confidence[:4] = 0, 0.1, 1, 0.99
+    found = _binned.by_confidence(x, confidence)
+    finite = np.isfinite(x)
+    ends = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.1)
+    for k, (low, high) in enumerate(itertools.pairwise(ends)):
+        inside = x[finite & (confidence >= low) & (confidence < high)].astype(np.float64)
+        assert found.rows[k] == inside.size
+        assert found.mean[k] == pytest.approx(inside.mean(), rel=1e-12)
+        assert found.standard_error[k] == pytest.approx(exact_figures.standard_error(inside), rel=1e-9)
+    assert found.names[0] == "0 to\n0.1" and found.names[-1] == "0.99 to\n1"
+
+
+def comparison(tmp_path, kl, confidence, **arguments):
+    from crossent.evaluation._page import Table
+    from crossent.evaluation._report import comparison_page
+
+    figures = Table("Figures", ["", "Value"], [["Mean KL divergence (nats)", "0.01"]])
+    worst = Table("Worst tokens", ["Position", "KL divergence (nats)"], [["7", "3.5"]])
+    text = comparison_page(figures, kl, confidence, worst, base="<base>", other="other", **arguments)
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    return parsed(tmp_path / "page.html")
+
+
+def test_comparison(rng, x, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
+    confidence = rng.random(1000)
+    diagram = _calibration.reliability(confidence, rng.random(1000) < confidence, 15, "equal_width")
+    page = comparison(tmp_path, x, confidence, window=100, diagrams=[("<base>", diagram), ("other", diagram)])
+    assert page.titles == ["other compared with <base>", "Figures", "Histogram of the KL divergence",
+                           "KL divergence by position", "KL divergence by confidence", "Reliability",
+                           "Bins of the confidence: <base>", "Bins of the confidence: other", "Worst tokens"]
+    zeros, infinite = np.count_nonzero(x == 0), np.count_nonzero(np.isinf(x))
+    mean = f"Mean: {_binned.finite_mean(x):.4g} nats, of all rows that have a finite one."
+    others = f"Not shown: {zeros} rows where it is 0. Not shown: {infinite} rows where it is infinite."
+    assert f"{mean} {others}" in page.texts
+    assert line(page, "Mean KL divergence (nats)") == ["0.01"]
+
+
+def test_comparison_of_equal_models(tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
+    page = comparison(tmp_path, np.zeros(10, np.float32), np.full(10, 0.5))
+    assert "No row has a KL divergence that is finite and not 0." in page.texts
+    assert page.titles[3:] == ["KL divergence by confidence", "Worst tokens"]
