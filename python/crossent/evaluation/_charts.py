@@ -25,7 +25,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.color": INK,
-    "font.size": 10,
+    "font.size": 11,
     "axes.labelcolor": INK,
     "axes.edgecolor": QUIET,
     "axes.spines.top": False,
@@ -36,7 +36,7 @@ STYLE: dict[Any, Any] = {
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "legend.frameon": False,
-    "legend.fontsize": 10,
+    "legend.fontsize": 11,
     "lines.linewidth": 1.8,
 }
 SIZE = 5.4, 3.6  # inches, of 72 units
