@@ -2,40 +2,18 @@
 
 import json
 import os
+from functools import partial
 
+import commands
 import numpy as np
 import pytest
-from support import run_python
+from commands import run
 
 from crossent import _cli
 from crossent.evaluation import _progress, _token_statistics, calibrate
 
-MAIN = "import sys; from crossent._cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-@pytest.fixture
-def files(rng, tmp_path, monkeypatch):
-    """A folder with logits.npy and targets.npy, where the command runs."""
-    monkeypatch.chdir(tmp_path)
-    logits, target = rng.normal(0, 2, (500, 11)).astype(np.float32), rng.integers(0, 11, 500)
-    logits[np.arange(500), target] += 2
-    target[10:20] = -100
-    np.save("logits.npy", logits)
-    np.save("targets.npy", target)
-    return logits, target
-
-
-def crossent(*arguments, code=MAIN):
-    """The finished process of `crossent calibrate` and these arguments."""
-    return run_python(code, "calibrate", *arguments, check=False)
-
-
-def fails(done):
-    """The one line on stderr of a command that could not do it."""
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    assert done.stderr.startswith("crossent calibrate: ") and done.stderr.count("\n") == 1, done.stderr
-    return done.stderr.removeprefix("crossent calibrate: ").rstrip("\n")
+crossent = partial(run, "calibrate")
+fails = partial(commands.fails, "calibrate")
 
 
 def test_table(files):

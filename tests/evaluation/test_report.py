@@ -2,10 +2,10 @@
 
 import os
 
+import commands
 import numpy as np
 import pytest
 from pages import line, parsed
-from support import run_python
 
 import crossent as xe
 from crossent import _cli
@@ -13,22 +13,10 @@ from crossent.evaluation import _token_statistics, calibrate, evaluate
 
 pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
 
-MAIN = "import sys; from crossent._cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-@pytest.fixture
-def files(rng, tmp_path, monkeypatch):
-    """A folder with logits.npy and targets.npy, where the command runs."""
-    monkeypatch.chdir(tmp_path)
-    logits, target = rng.normal(0, 2, (500, 11)).astype(np.float32), rng.integers(0, 11, 500)
-    target[10:20] = -100
-    return save(logits, target)
-
 
 def save(logits, target):
     np.save("logits.npy", np.asarray(logits))
     np.save("targets.npy", np.asarray(target))
-    return logits, target
 
 
 def report(*options, command="eval"):
@@ -146,10 +134,9 @@ def test_full_disk_leaves_the_old_report(files, tmp_path, command, bytes_left):
     before = sorted(os.listdir())
     code = f"""import resource, matplotlib.font_manager  # which may write a list of fonts
 resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_left}, {bytes_left}))
-{MAIN}"""
-    done = run_python(code, command, "logits.npy", "targets.npy", "--report", "out.html", check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"crossent {command}: out.html: File too large\n"
+{commands.MAIN}"""
+    done = commands.run(command, "logits.npy", "targets.npy", "--report", "out.html", code=code)
+    assert commands.fails(command, done) == "out.html: File too large"
     assert (tmp_path / "out.html").read_text() == "old" and sorted(os.listdir()) == before
 
 
@@ -157,17 +144,16 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_left}, {bytes_left}))
 def test_what_cannot_be_written(files, command):
     for path, message in (("/dev/full", "/dev/full: No space left on device"), (".", ".: Is a directory"),
                           ("absent/out.html", "absent/out.html: No such file or directory")):
-        done = run_python(MAIN, command, "logits.npy", "targets.npy", "--report", path, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"crossent {command}: {message}\n")
+        done = commands.run(command, "logits.npy", "targets.npy", "--report", path)
+        assert commands.fails(command, done) == message
 
 
 @pytest.mark.parametrize("command", ["eval", "calibrate"])
 def test_without_matplotlib(files, command):
     """Said before anything is read."""
-    code = "import sys; sys.modules['matplotlib'] = None\n" + MAIN
-    done = run_python(code, command, "absent.npy", "targets.npy", "--report", "out.html", check=False)
-    message = "--report needs matplotlib: pip install 'crossent[evaluation]'"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"crossent {command}: {message}\n")
+    code = "import sys; sys.modules['matplotlib'] = None\n" + commands.MAIN
+    done = commands.run(command, "absent.npy", "targets.npy", "--report", "out.html", code=code)
+    assert commands.fails(command, done) == "--report needs matplotlib: pip install 'crossent[evaluation]'"
     assert not os.path.exists("out.html")
 
 
