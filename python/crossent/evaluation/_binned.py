@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 ROWS_AT_A_TIME = 1 << 20
 MOST_POSITIONS = 64
-CONFIDENCES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 
 
 class Binned(NamedTuple):
@@ -22,16 +20,6 @@ class Binned(NamedTuple):
     counts: Array
     edges: Array
     logarithmic: bool
-
-
-class ByConfidence(NamedTuple):
-    """Means over the rows of each bucket of the confidence that is not empty."""
-
-    names: list[str]
-    mean: Array
-    standard_error: Array
-    """If rows are independent."""
-    rows: Array
 
 
 class ByPosition(NamedTuple):
@@ -97,21 +85,3 @@ def finite_mean(x: Array) -> float:
     """Of those that are finite, of which there is one."""
     parts = [(part.sum(), part.size) for part in _parts(x, False)]
     return float(sum(total for total, _ in parts) / sum(size for _, size in parts))
-
-
-def by_confidence(x: Array, confidence: Array) -> ByConfidence:
-    """The means of finite numbers by the confidence of their rows."""
-    sums = np.zeros((3, len(CONFIDENCES) - 1))
-    for first in range(0, x.size, ROWS_AT_A_TIME):
-        part = x[first : first + ROWS_AT_A_TIME].astype(np.float64)
-        used = np.isfinite(part)
-        part = part[used]
-        bucket = np.searchsorted(CONFIDENCES[1:-1], confidence[first : first + ROWS_AT_A_TIME][used], side="right")
-        sums += [np.bincount(bucket, weights, sums.shape[1]) for weights in (np.ones(part.size), part, part * part)]
-    used = sums[0] > 0
-    n, s, squares = sums[:, used]
-    mean = s / n
-    variance = np.maximum(squares - n * mean**2, 0) / np.maximum(n - 1, 1)
-    error = np.where(n > 1, np.sqrt(variance / n), np.nan)
-    ends = np.array(list(itertools.pairwise(CONFIDENCES)))[used]
-    return ByConfidence([f"{low:g} to\n{high:g}" for low, high in ends], mean, error, n.astype(np.int64))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure  # without pyplot: it needs no display
 from matplotlib.ticker import MaxNLocator
@@ -104,14 +103,16 @@ def line(name: str, xlabel: str, ylabel: str, x: Array, y: Array, error: Array) 
     return drawn(name, f"{ylabel} by {xlabel.lower()}", draw)
 
 
-def bars(name: str, xlabel: str, ylabel: str, names: Sequence[str], heights: Array, error: Array) -> str:
-    """A bar for each name, with 1.96 standard errors on both sides."""
+def bars(name: str, xlabel: str, ylabel: str, ends: Array, heights: Array, error: Array) -> str:
+    """A bar over each interval, (bars, 2) of numbers in [0, 1], with 1.96 standard errors on both sides."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.bar(np.arange(len(names)), heights, 0.7, color=FIRST, alpha=0.75)
-        axes.errorbar(np.arange(len(names)), heights, 1.96 * error, fmt="none", color=INK, capsize=3)
-        axes.set_xticks(np.arange(len(names)), names)
+        middle, width = ends.mean(axis=1), 0.9 * (ends[:, 1] - ends[:, 0])
+        axes.bar(middle, heights, width, color=FIRST, alpha=0.75)
+        axes.errorbar(middle, heights, 1.96 * error, fmt="none", color=INK, capsize=3)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(0)
         axes.grid(axis="x", visible=False)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)

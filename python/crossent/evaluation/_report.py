@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._token_statistics import TokenStatistics
     from ._worst_tokens import WorstTokens
 
+Bucket = tuple[float, float, int, float, float]
 LABELS = {
     "fitted_rows": "Rows that are fitted",
     "loss_change": "Change of the loss (nats)",
@@ -102,9 +103,9 @@ def calibration_page(result: Calibration, before: Reliability, after: Reliabilit
 
 
 def comparison_page(
-    figures: Table,
+    figures: Sequence[Table],
     kl: Array,
-    confidence: Array,
+    by_confidence: Sequence[Bucket],
     worst: Table,
     *,
     base: str,
@@ -113,19 +114,19 @@ def comparison_page(
     diagrams: Sequence[tuple[str, Reliability]] = (),
     bins: int = 15,
 ) -> str:
-    """The page of `crossent compare`, of the KL divergence (NaN where a row does not count) and the base's confidence.
+    """The page of `crossent compare`, of the KL divergences of all rows, which are NaN where a row does not count.
 
-    The mean of `kl` and the means by position and by confidence are made here, of all numbers that are finite.
+    `by_confidence` are the confidences of the base from and to, the rows between, the mean of their KL divergences and
+    its standard error.
     """
-    parts: list[Table | Chart | Note] = [figures, kl_histogram(kl)]
+    parts: list[Table | Chart | Note] = [*figures, kl_histogram(kl)]
     if window is not None:
         parts.append(positions("kl-by-position", "KL divergence", kl, window))
-    parts.append(kl_by_confidence(kl, confidence))
+    parts.append(kl_by_confidence(by_confidence))
     if diagrams:
         parts.append(reliability_chart(diagrams, bins))
         parts += [bin_table(f"Bins of the confidence: {name}", diagram) for name, diagram in diagrams]
-    facts = [("Base", base), ("Other", other), ("Rows", f"{np.count_nonzero(~np.isnan(kl)):,}")]
-    return page(f"{other} compared with {base}", facts, [*parts, worst])
+    return page(f"{other} compared with {base}", [("Base", base), ("Other", other)], [*parts, worst])
 
 
 def loss_histogram(loss: Array, mean: float, infinite: int) -> Chart | Note:
@@ -175,16 +176,20 @@ def positions(name: str, what: str, x: Array, window: int) -> Chart | Note:
     return Chart(title, svg, caption)
 
 
-def kl_by_confidence(kl: Array, confidence: Array) -> Chart | Note:
+def kl_by_confidence(buckets: Sequence[Bucket]) -> Chart | Note:
     from . import _charts
 
-    names, means, errors, rows = _binned.by_confidence(kl, confidence)
     title = "KL divergence by confidence"
-    if not names:
-        return Note(title, "No row has a finite KL divergence.")
-    svg = _charts.bars("kl-by-confidence", "Confidence of the base", "KL divergence (nats)", names, means, errors)
-    sizes = ", ".join(f"{n:,}" for n in rows)
-    caption = f"Means, with 1.96 standard errors to both sides if rows are independent. Rows of each bar: {sizes}."
+    shown = np.array([bucket for bucket in buckets if np.isfinite(bucket[3])])
+    if not shown.size:
+        return Note(title, "It is infinite in each.")
+    svg = _charts.bars(
+        "kl-by-confidence", "Confidence of the base", "KL divergence (nats)", shown[:, :2], shown[:, 3], shown[:, 4]
+    )
+    sizes = ", ".join(f"{n:,.0f}" for n in shown[:, 2])
+    caption = f"Means, with 1.96 standard errors to both sides. Rows of each bar: {sizes}."
+    if len(shown) < len(buckets):
+        caption += " Not shown: those with an infinite one."
     return Chart(title, svg, caption)
 
 
