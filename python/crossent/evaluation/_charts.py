@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure  # without pyplot: it needs no display
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 if TYPE_CHECKING:
     from .._types import Array
@@ -76,6 +76,7 @@ def histogram(name: str, label: str, found: Binned, mean: float, mean_text: str)
         axes.axvline(mean, color=SECOND, label=mean_text)
         if found.logarithmic:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(numticks=8))
             axes.minorticks_off()
             axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlim(found.edges[0], found.edges[-1])
