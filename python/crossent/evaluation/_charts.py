@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure  # without pyplot: it needs no display
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from .._types import Array
@@ -72,14 +73,14 @@ def histogram(name: str, label: str, found: Binned, mean: float, mean_text: str)
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         share = 100 * found.counts / found.counts.sum()
-        axes.stairs(share, found.edges, fill=True, color=FIRST, alpha=0.75)
-        axes.axvline(mean, color=SECOND, label=mean_text)
-        if found.logarithmic:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=8))
-            axes.minorticks_off()
-            axes.xaxis.set_major_formatter("{x:g}")
-        axes.set_xlim(found.edges[0], found.edges[-1])
+        edges, at = found.edges, mean
+        if found.logarithmic:  # on an axis of logarithms, as a logarithmic axis has no ticks within one power of 10
+            edges, at = np.log10(edges), np.log10(mean)
+            axes.xaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10)))
+            axes.xaxis.set_major_formatter(lambda x, _: f"{10**x:.2g}")
+        axes.stairs(share, edges, fill=True, color=FIRST, alpha=0.75)
+        axes.axvline(at, color=SECOND, label=mean_text)
+        axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(0)
         axes.set_xlabel(label)
         axes.set_ylabel("Rows (%)")
