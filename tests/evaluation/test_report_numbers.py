@@ -48,6 +48,14 @@ def test_finite_mean(x):
     assert _binned.finite_mean(x) == pytest.approx(x[np.isfinite(x)].astype(np.float64).mean(), rel=1e-13)
 
 
+def test_smallest(x):
+    finite = np.flatnonzero(~np.isnan(x))
+    order = finite[np.argsort(x[finite], kind="stable")]
+    for count in (0, 1, 5, 20, 2000):  # 20 are 0
+        assert np.array_equal(_binned.smallest(x, count), order[:count])
+    assert _binned.smallest(np.full(3, np.nan), 2).size == 0
+
+
 @pytest.mark.parametrize("window", [1, 7, 64, 130, 1000, 10**12])
 def test_by_position(x, window):
     """The last window is shorter where 1,000 is no multiple."""

@@ -54,6 +54,17 @@ def _parts(x: Array, logarithmic: bool) -> Iterator[Array]:
         yield np.log(part[part > 0]) if logarithmic else part
 
 
+def smallest(x: Array, count: int) -> Array:
+    """Where the smallest numbers are, the smallest first, of equal ones the first; NaN are none."""
+    count = min(count, int(np.count_nonzero(~np.isnan(x))))
+    if count == 0:
+        return np.empty(0, np.intp)
+    last = np.partition(x, count - 1)[count - 1]
+    near = np.flatnonzero(x <= last)
+    found: Array = near[np.argsort(x[near], kind="stable")[:count]]
+    return found
+
+
 def by_position(x: Array, window: int) -> ByPosition:
     """The means of finite numbers by their position in windows of so many rows, which follow each other."""
     window = max(1, min(window, x.size))

@@ -39,7 +39,7 @@ def calibrate(
     """The temperature of the least loss of logits that may be larger than memory, and the figures before and after.
 
     What `fit_temperature` finds, for anything that `evaluate` reads. The logits are read by block, once for each
-    temperature that is tried, six to eight times as a rule and at most 20; five numbers of each row are kept of the
+    temperature that is tried, six to eight times as a rule and at most 20; six numbers of each row are kept of the
     first and of the last of these passes. The result does not depend on `rows_at_a_time` or on the number of threads,
     to the last bit.
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .._types import Array
     from ._replaced_file import ReplacedFile
     from ._token_statistics import TokenStatistics
-    from ._worst_tokens import WorstTokens
 
 CSV_COLUMNS = ("position", "target", "log_prob", "rank", "argmax", "entropy")
 
@@ -44,7 +43,6 @@ def run(options: argparse.Namespace) -> int:
     from ._inputs import open_rows, open_targets
     from ._report import evaluation_page, report_file
     from ._token_statistics import TokenStatistics
-    from ._worst_tokens import WorstTokens
 
     check_bins(options.bins)
     report = report_file(options.report)
@@ -58,21 +56,20 @@ def run(options: argparse.Namespace) -> int:
         temperature=options.temperature,
         skip_nan=options.skip_nan,
     )
-    worst = WorstTokens()
     try:
         with _terminal.threads(options.threads), report as page:
-            _read(statistics, options.csv, worst)
+            _read(statistics, options.csv)
             result = summary(statistics, index, options.bins)
             if page is not None:
                 window = options.blocks if isinstance(options.blocks, int) else None
-                page.write(evaluation_page(statistics, result, worst, options.logits, options.targets, window))
+                page.write(evaluation_page(statistics, result, options.logits, options.targets, window))
     except KeyboardInterrupt:
         return _interrupted(statistics, index, options)
     _print(result, statistics, options.json)
     return 0
 
 
-def _read(statistics: TokenStatistics, path: str | None, worst: WorstTokens) -> None:
+def _read(statistics: TokenStatistics, path: str | None) -> None:
     from ._progress import Progress
     from ._replaced_file import ReplacedFile
 
@@ -86,10 +83,8 @@ def _read(statistics: TokenStatistics, path: str | None, worst: WorstTokens) -> 
             if file is not None:
                 csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
             for first, found in blocks:
-                target = statistics.target[first : statistics.done]
-                worst.update(first, target, found)
                 if file is not None:
-                    _write(file, first, target, found)
+                    _write(file, first, statistics.target[first : statistics.done], found)
                 progress.update(statistics.done)
     finally:
         progress.clear()

@@ -35,7 +35,7 @@ def evaluate(
 ) -> Evaluation:
     """How well logits predict their targets, with standard errors.
 
-    The logits are read once, some rows at a time, from memory or from a file, by `row_statistics`; five numbers of each
+    The logits are read once, some rows at a time, from memory or from a file, by `row_statistics`; six numbers of each
     row are kept. The result does not depend on `rows_at_a_time` or on the number of threads, to the last bit.
 
     The formulas, with the probabilities ``p = softmax(x / temperature)`` of a row and its target ``y``::

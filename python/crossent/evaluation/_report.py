@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ._calibration_result import Calibration
     from ._evaluation import Evaluation
     from ._token_statistics import TokenStatistics
-    from ._worst_tokens import WorstTokens
 
+WORST = 20  # tokens
 Bucket = tuple[float, float, int, float, float]
 LABELS = {
     "fitted_rows": "Rows that are fitted",
@@ -72,7 +72,7 @@ def label(name: str) -> str:
 
 
 def evaluation_page(
-    statistics: TokenStatistics, result: Evaluation, worst: WorstTokens, logits: str, targets: str, window: int | None
+    statistics: TokenStatistics, result: Evaluation, logits: str, targets: str, window: int | None
 ) -> str:
     """The page of `crossent eval`."""
     loss = 0 - statistics.log_prob[: statistics.done]  # NaN where a row does not count
@@ -85,7 +85,7 @@ def evaluation_page(
         parts.append(positions("loss-by-position", "Loss", loss, window))
     parts += [reliability_chart([("", diagram)], result.bins), bin_table("Bins of the confidence", diagram)]
     facts = [("Logits", logits), ("Targets", targets)]
-    return page(f"Evaluation of {logits}", facts, [*parts, worst_table(worst)])
+    return page(f"Evaluation of {logits}", facts, [*parts, worst_table(statistics)])
 
 
 def calibration_page(result: Calibration, before: Reliability, after: Reliability, logits: str, targets: str) -> str:
@@ -207,13 +207,22 @@ def bin_table(title: str, diagram: Reliability) -> Table:
     return Table(title, ["Mean confidence", "Accuracy", "Difference", "Rows"], lines, is_wide=False)
 
 
-def worst_table(worst: WorstTokens) -> Table:
-    columns = (worst.position, worst.target, worst.rank, worst.log_prob, worst.argmax, worst.max_log_prob)
-    lines = [
-        (f"{at:,}", str(target), f"{0.0 - log_prob:.4f}", f"{np.exp(log_prob):.3g}", f"{rank + 1:,}", str(argmax),
-         f"{np.exp(max_log_prob):.4f}")
-        for at, target, rank, log_prob, argmax, max_log_prob in zip(*(x.tolist() for x in columns), strict=True)
-    ]  # fmt: skip
+def worst_table(statistics: TokenStatistics) -> Table:
+    log_probs = statistics.log_prob[: statistics.done]
+    lines = []
+    for at in _binned.smallest(log_probs, WORST).tolist():
+        log_prob, max_log_prob = float(log_probs[at]), float(statistics.max_log_prob[at])
+        lines.append(
+            (
+                f"{at:,}",
+                str(statistics.target[at]),
+                f"{0.0 - log_prob:.4f}",
+                f"{np.exp(log_prob):.3g}",
+                f"{statistics.rank[at] + 1:,}",
+                str(statistics.argmax[at]),
+                f"{np.exp(max_log_prob):.4f}",
+            )
+        )
     heads = ["Position", "Target", "Loss (nats)", "Probability", "Rank", "Most likely class", "Its probability"]
     return Table("Worst tokens", heads, lines, f"The {_rows(len(lines))} of the largest loss; positions count from 0.")
 

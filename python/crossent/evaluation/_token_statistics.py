@@ -1,4 +1,4 @@
-"""What row_statistics says of all rows: five numbers of each are kept, whatever the number of classes."""
+"""What row_statistics says of all rows: six numbers of each are kept, whatever the number of classes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class TokenStatistics:
         self._skip_nan = skip_nan
         dtype = np.float64 if rows.dtype.kind in "biu" or rows.dtype == np.float64 else np.float32
         self.log_prob, self.max_log_prob, self.entropy, self.sum_of_squares = np.empty((4, rows.count), dtype)
-        self.rank = np.empty(rows.count, np.int64)
-        """0 for the most likely class; -1 in rows that are ignored or have a NaN."""
+        self.rank, self.argmax = np.empty((2, rows.count), np.int32 if rows.classes < 1 << 31 else np.int64)
+        """0 for the most likely class, and that class; -1 in rows that are ignored or have a NaN."""
 
     def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, RowStatistics], None, None]:
         """Reads the rows; yields the first row and the statistics of each block, once they are kept."""
@@ -53,7 +53,7 @@ class TokenStatistics:
                 yield first, found
 
     def _keep(self, first: int, found: RowStatistics) -> None:
-        for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank"):
+        for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank", "argmax"):
             values = getattr(found, name)
             getattr(self, name)[first : first + len(values)] = values
 
