@@ -46,6 +46,20 @@ def kld_bytes(n_ctx=6, classes=5, n_chunk=3, seed=0):
     return header + tokens.tobytes() + body, tokens, scale, low, codes[:, :classes]
 
 
+def stored_by_llama(logits, tokens):
+    """The file that llama-perplexity writes of these logits, and of the tokens (chunks, length of a chunk)."""
+    largest = logits.max(axis=1, keepdims=True)
+    lowest = np.maximum(logits.min(axis=1, keepdims=True), largest - np.float32(16))
+    log_sum = np.log(np.exp((logits - largest).astype(np.float64)).sum(axis=1, keepdims=True)).astype(np.float32)
+    low, scale = lowest - largest - log_sum, (largest - lowest) / np.float32(65535)
+    inverse = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
+    codes = np.where(logits > lowest, np.rint(inverse * (logits - lowest)), 0).astype("<u2")
+    codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+    rows = b"".join(s.tobytes() + x.tobytes() + c.tobytes() for s, x, c in zip(scale, low, codes, strict=True))
+    sizes = struct.pack("<3i", tokens.shape[1], logits.shape[1], tokens.shape[0])
+    return b"_logits_" + sizes + tokens.astype("<i4").tobytes() + rows
+
+
 def read_all(rows, size=3):
     """All blocks as one array, each checked to be where it should be."""
     found = []

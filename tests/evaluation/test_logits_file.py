@@ -21,7 +21,7 @@ def exact_log_probs(logits):
 
 def test_codes_are_within_half_a_step_of_the_logits():
     rows = open_rows(DATA / "ctx128-base.kld")
-    assert (rows.count, rows.classes, rows.n_ctx, rows.n_chunk) == (126, 600, 128, 2)
+    assert (rows.count, rows.classes, rows.n_ctx, rows.n_chunk) == (630, 600, 128, 10)
     stored = read_all(rows, 50)
     logits = np.load(DATA / "ctx128-base_logits.npy")
     exact = exact_log_probs(logits)

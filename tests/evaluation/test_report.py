@@ -9,7 +9,7 @@ from pages import line, parsed
 
 import crossent as xe
 from crossent import _cli
-from crossent.evaluation import _token_statistics, calibrate, evaluate
+from crossent.evaluation import _token_statistics, calibrate, compare, evaluate
 
 pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
 
@@ -116,6 +116,55 @@ def test_calibration(files):
     assert page.titles[1:] == ["Figures", "Reliability", "Bins of the confidence: before",
                                f"Bins of the confidence: after, at {result.temperature:.4g}"]
     assert any("rows that the temperature was not fitted to" in text for text in page.texts)
+
+
+def compared(rng, logits, *options):
+    """The page of the logits and of others, and the others."""
+    other = logits + rng.normal(0, 0.3, logits.shape).astype(np.float32)
+    np.save("<other>.npy", other)
+    assert _cli.main(["compare", "logits.npy", "<other>.npy", "--report", "out.html", *options]) == 0
+    return parsed(), other
+
+
+def test_comparison(rng, files):
+    logits, target = files
+    page, other = compared(rng, logits, "--targets", "targets.npy", "--blocks", "50", "--worst", "3")
+    result = compare(logits, other, target, blocks=50, worst=3)
+    assert page.titles == ["<other>.npy compared with logits.npy", "Figures", "Quantiles",
+                           "Histogram of the KL divergence", "KL divergence by position",
+                           "KL divergence by confidence", "Reliability", "Bins of the confidence: base",
+                           "Bins of the confidence: other", "Worst tokens"]
+    assert line(page, "Rows that count")[0] == "490"
+    assert line(page, "Base perplexity")[0] == f"{result.base_perplexity:,.6g}"
+    assert line(page, "Median")[0] == f"{result.kl_quantiles['median']:.6g}"
+    assert line(page, f"Row {result.worst[0].position}")[0] == f"{result.worst[0].kl:.6g}"
+    rows = ", ".join(str(bucket.tokens) for bucket in result.kl_by_confidence)
+    assert any(f"Rows of each bar: {rows}." in text for text in page.texts)
+
+
+def test_comparison_without_targets(rng, files):
+    page, _ = compared(rng, files[0], "--worst", "0")
+    assert page.titles[1:] == ["Figures", "Quantiles", "Histogram of the KL divergence", "KL divergence by confidence"]
+
+
+def test_comparison_of_equal_models(files):
+    assert _cli.main(["compare", "logits.npy", "logits.npy", "--report", "out.html"]) == 0
+    assert "No row has a KL divergence that is finite and not 0." in parsed().texts
+
+
+def test_comparison_of_infinite_divergences(files):
+    logits = np.zeros((4, 3), np.float32)
+    np.save("logits.npy", logits)
+    logits[:, 1] = -np.inf
+    np.save("other.npy", logits)
+    assert _cli.main(["compare", "logits.npy", "other.npy", "--report", "out.html", "--blocks", "2"]) == 0
+    page = parsed()
+    assert "KL divergence is infinite in every row." in page.texts and "It is infinite in each." in page.texts
+
+
+def test_report_or_llama(files):
+    done = commands.run("compare", "logits.npy", "logits.npy", "--llama", "--report", "out.html")
+    assert commands.fails("compare", done) == "--report shows what --llama leaves out: expected one of them"
 
 
 def test_same_page_again(files):

@@ -1,11 +1,10 @@
-"""The numbers behind the charts of a report, each against its definition; the page of a comparison."""
+"""The numbers behind the charts of a report, each against its definition."""
 
 import exact_figures
 import numpy as np
 import pytest
-from pages import line, parsed
 
-from crossent.evaluation import _binned, _calibration
+from crossent.evaluation import _binned
 
 
 @pytest.fixture(autouse=True, params=[64, 1 << 20])
@@ -75,44 +74,3 @@ def test_by_position(x, window):
         else:  # squares of sums, which nearly cancel in a group of few windows
             exact = exact_figures.block_standard_error(numbers, windows)
             assert found.standard_error[g] == pytest.approx(exact, rel=1e-6)
-
-
-def comparison(tmp_path, kl, by_confidence, **arguments):
-    from crossent.evaluation._page import Table
-    from crossent.evaluation._report import comparison_page
-
-    figures = Table("Figures", ["", "Value"], [["Mean KL divergence (nats)", "0.01"]])
-    worst = Table("Worst tokens", ["Position", "KL divergence (nats)"], [["7", "3.5"]])
-    text = comparison_page([figures], kl, by_confidence, worst, base="<base>", other="other", **arguments)
-    (tmp_path / "page.html").write_text(text, encoding="utf-8")
-    return parsed(tmp_path / "page.html")
-
-
-def test_comparison(rng, x, tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
-    confidence = rng.random(1000)
-    diagram = _calibration.reliability(confidence, rng.random(1000) < confidence, 15, "equal_width")
-    buckets = [(0, 0.5, 1_000_000, 0.3, 0.1), (0.5, 0.75, 1, 0.2, np.nan), (0.75, 1, 200, np.inf, np.nan)]
-    page = comparison(tmp_path, x, buckets, window=100, diagrams=[("<base>", diagram), ("other", diagram)])
-    assert page.titles == ["other compared with <base>", "Figures", "Histogram of the KL divergence",
-                           "KL divergence by position", "KL divergence by confidence", "Reliability",
-                           "Bins of the confidence: <base>", "Bins of the confidence: other", "Worst tokens"]
-    zeros, infinite = np.count_nonzero(x == 0), np.count_nonzero(np.isinf(x))
-    mean = f"Mean: {_binned.finite_mean(x):.4g} nats, of all rows that have a finite one."
-    others = f"Not shown: {zeros} rows where it is 0. Not shown: {infinite} rows where it is infinite."
-    assert f"{mean} {others}" in page.texts
-    sizes = "Means, with 1.96 standard errors to both sides. Rows of each bar: 1,000,000, 1."
-    assert f"{sizes} Not shown: those with an infinite one." in page.texts
-    assert line(page, "Mean KL divergence (nats)") == ["0.01"]
-
-
-def test_comparison_of_equal_models(tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
-    page = comparison(tmp_path, np.zeros(10, np.float32), [(0.5, 1, 10, 0.0, 0.0)])
-    assert "No row has a KL divergence that is finite and not 0." in page.texts
-    assert page.titles[3:] == ["KL divergence by confidence", "Worst tokens"]
-
-
-def test_comparison_without_a_finite_divergence(tmp_path):
-    page = comparison(tmp_path, np.full(10, np.inf), [(0.5, 1, 10, np.inf, np.nan)], window=5)
-    assert "KL divergence is infinite in every row." in page.texts and "It is infinite in each." in page.texts

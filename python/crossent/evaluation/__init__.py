@@ -3,7 +3,19 @@
 from ._calibrate import calibrate
 from ._calibration import calibration_error
 from ._calibration_result import Calibration
+from ._compare import compare
+from ._comparison import Comparison
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
+from ._llama import LlamaComparison
 
-__all__ = ["Calibration", "Evaluation", "calibrate", "calibration_error", "evaluate"]
+__all__ = [
+    "Calibration",
+    "Comparison",
+    "Evaluation",
+    "LlamaComparison",
+    "calibrate",
+    "calibration_error",
+    "compare",
+    "evaluate",
+]

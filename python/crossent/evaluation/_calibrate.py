@@ -10,10 +10,10 @@ import numpy as np
 
 from ._calibration import Reliability, check_bins
 from ._calibration_result import Calibration
-from ._evaluate import block_index, reliability_of, summary, used_blocks
+from ._evaluate import block_index, reliability_of, summary
 from ._inputs import open_rows, open_targets
 from ._rows import Rows
-from ._sums import mean_of, ordered_sum
+from ._sums import Blocks, mean_of, ordered_sum
 from ._temperature_search import MOST_PASSES, TemperatureSearch
 from ._token_statistics import TokenStatistics
 
@@ -171,7 +171,7 @@ def fit_and_judge(
     counted = before.counted(judged)
     change, error, block_error = mean_of(
         before.log_prob[counted].astype(np.float64) - after.log_prob[counted],
-        None if index is None else used_blocks(index[counted]),
+        Blocks.of(None if index is None else index[counted]),
     )
     result = Calibration(
         temperature=after.temperature,

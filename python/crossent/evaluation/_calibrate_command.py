@@ -57,11 +57,10 @@ def run(options: argparse.Namespace) -> int:
         kept = "" if options.report is None else f"; {options.report} is not written"
         print(f"crossent calibrate: interrupted in {passes}{kept}", file=sys.stderr)
         return _terminal.INTERRUPTED
-    result = judged.result
     if options.json:
-        _terminal.print_out(json.dumps(result.as_dict(), indent=2, allow_nan=False))
+        _terminal.print_out(json.dumps(judged.result.as_dict(), indent=2, allow_nan=False))
     else:
-        _terminal.print_table(result.heads(), result.lines(), str(result))
+        _terminal.print_result(judged.result)
     return 0
 
 

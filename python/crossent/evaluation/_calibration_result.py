@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from ._evaluation import CALIBRATION, Evaluation, aligned, error_text, plain
+from ._evaluation import CALIBRATION, Evaluation
+from ._figures import Figures, Table, error_text
 
 JUDGED = ("loss", "brier_score", "accuracy", "entropy")
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class Calibration(Figures):
     """The result of `calibrate`, which has the definitions."""
 
     temperature: float
@@ -37,11 +38,6 @@ class Calibration:
     """Its standard error, if rows are independent."""
     loss_change_block_standard_error: float | None
     """Its standard error, if rows of different blocks are independent; None without `blocks`."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The attributes as numbers and dicts for JSON; a number that is infinite or NaN is None."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return plain(values | {"before": self.before.as_dict(), "after": self.after.as_dict()})  # type: ignore[no-any-return]
 
     def heads(self) -> tuple[str, str, str, str, str]:
         """The heads of the columns of a table."""
@@ -68,8 +64,9 @@ class Calibration:
     def _error_head(self) -> str:
         return "± by token" if self.after.blocks is None else "± by block"
 
-    def __str__(self) -> str:
-        return aligned([self.heads(), *self.lines()])
+    def tables(self) -> list[Table]:
+        """What `str` shows."""
+        return [Table(self.heads(), list(self.lines()))]
 
 
 def _with_error(figures: Evaluation, name: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from ._calibration import Reliability, check_bins, reliability
 from ._evaluation import MEANS, Evaluation
 from ._inputs import open_rows, open_targets
-from ._sums import Blocks, Mean, mean_of
+from ._sums import Blocks, Mean, errors_of, mean_of
 from ._token_statistics import TokenStatistics
 
 if TYPE_CHECKING:
@@ -148,21 +148,18 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int, chosen:
     """The figures of the rows that were read, or of those of them that are chosen by a mask of all rows."""
     done = statistics.done
     counted = statistics.counted(chosen)
-    tokens = int(np.count_nonzero(counted))
-    ignored = statistics.ignored(chosen)
-    nan_rows = (done if chosen is None else int(np.count_nonzero(chosen[:done]))) - ignored - tokens
-    if tokens == 0:
-        raise ValueError(f"no row is left: {ignored} are ignored, {nan_rows} have a NaN: expected at least one")
+    tokens, ignored, nan_rows = statistics.counts(counted, chosen)
     rank = statistics.rank[:done][counted]
     log_prob, max_log_prob, entropy, sum_of_squares = (
         x[:done][counted].astype(np.float64)
         for x in (statistics.log_prob, statistics.max_log_prob, statistics.entropy, statistics.sum_of_squares)
     )
-    blocks = None if index is None else used_blocks(index[:done][counted])
+    blocks = Blocks.of(None if index is None else index[:done][counted])
     classes = statistics.rows.classes
     means = dict(
         zip(MEANS, _means(log_prob, rank, entropy, _brier(log_prob, sum_of_squares, classes), blocks), strict=True)
     )
+    standard_errors, block_standard_errors = errors_of(means)
     confidence = np.exp(max_log_prob)
     ece, mce = reliability(confidence, rank == 0, bins, "equal_width").errors()
     return Evaluation(
@@ -177,11 +174,8 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int, chosen:
         mce=mce,
         adaptive_ece=reliability(confidence, rank == 0, bins, "equal_mass").errors()[0],
         bins=bins,
-        standard_errors={name: mean.standard_error for name, mean in means.items()},
-        block_standard_errors={  # none without blocks
-            name: mean.block_standard_error for name, mean in means.items() if mean.block_standard_error is not None
-        }
-        or None,
+        standard_errors=standard_errors,
+        block_standard_errors=block_standard_errors,
         **{name: mean.value for name, mean in means.items()},
     )
 
@@ -219,8 +213,3 @@ def _brier(log_prob: Array, sum_of_squares: Array, classes: int) -> Array:
     others = sum_of_squares - np.exp(2 * log_prob)
     brier: Array = rest**2 + np.clip(others, rest**2 / max(classes - 1, 1), rest**2)
     return brier
-
-
-def used_blocks(ids: Array) -> Blocks:
-    used, index = np.unique(ids, return_inverse=True)
-    return Blocks(index, used.size)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ._figures import Figures, Table, error_text
 
 MEANS = (
     "loss",
@@ -24,7 +24,7 @@ COUNTS = ("tokens", "ignored", "nan_rows", "infinite_losses", "classes", "temper
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(Figures):
     """The result of `evaluate`, which has the definitions."""
 
     tokens: int
@@ -74,10 +74,6 @@ class Evaluation:
     block_standard_errors: dict[str, float] | None
     """Of each mean, by its name, if rows of different blocks are independent; None without `blocks`."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The attributes as numbers and dicts for JSON; a number that is infinite or NaN is None."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
-
     def lines(self) -> Iterator[tuple[str, str, str, str]]:
         """The rows of a table: a name, a value and its two standard errors, "" where there is none."""
         for name in COUNTS:
@@ -86,8 +82,8 @@ class Evaluation:
                 yield name, f"{value:,}", "", ""
         by_block = self.block_standard_errors or {}
         for name in MEANS:
-            errors = self.standard_errors[name], by_block.get(name)
-            yield name, f"{getattr(self, name):,.6g}", error_text(errors[0]), error_text(errors[1])
+            errors = error_text(self.standard_errors[name]), error_text(by_block.get(name))
+            yield name, f"{getattr(self, name):,.6g}", *errors
         for name in CALIBRATION:
             yield f"{name} ({self.bins} bins)", f"{getattr(self, name):.6g}", "", ""
 
@@ -95,24 +91,6 @@ class Evaluation:
         """The heads of the columns of that table."""
         return "", "value", "± by token", "± by block" if self.blocks is not None else ""
 
-    def __str__(self) -> str:
-        return aligned([self.heads(), *self.lines()])
-
-
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """A table as text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    rows = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
-    return "\n".join("  ".join(row).rstrip() for row in rows)
-
-
-def error_text(value: float | None) -> str:
-    """A standard error, "" where there is none."""
-    return "" if value is None else f"{value:.2g}"
-
-
-def plain(value: Any) -> Any:
-    """For JSON: a number that is infinite or NaN is None."""
-    if isinstance(value, dict):
-        return {name: plain(x) for name, x in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def tables(self) -> list[Table]:
+        """What `str` shows."""
+        return [Table(self.heads(), list(self.lines()))]

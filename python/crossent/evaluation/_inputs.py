@@ -23,6 +23,7 @@ from ._other_formats import open_hdf5, open_safetensors, open_zarr
 from ._rows import Rows, Shape, Shards, SlicedRows, as_floating, check_dtype, native, rows_of
 
 WITH_MEMBERS = (".npz", ".safetensors", ".h5", ".hdf5", ".zarr")
+WITH_SHAPE = (".npy", ".kld", *WITH_MEMBERS)
 BLOCK = 1 << 16  # targets that are converted at once
 
 
@@ -185,6 +186,11 @@ def open_path(
         return open_raw(path, shape, dtype, vocab_size, flat)
     check_expected(rows, shape, dtype, flat)
     return rows
+
+
+def says_its_shape(text: str) -> bool:
+    """Whether the files that are meant say what they hold, by their names or how they begin."""
+    return all(path.suffix.lower() in WITH_SHAPE or is_logits_file(path) for path, _ in find_paths(text, "path"))
 
 
 def is_logits_file(path: Path) -> bool:

@@ -23,6 +23,7 @@ MAGIC = b"_logits_"
 INT32 = np.dtype("<i4")
 DECODED_AT_ONCE = 1 << 15  # numbers, which stay in the cache between the passes over them
 LOG_PROB_CUT = -16.0  # the tool leaves classes at or below it out of its sums over classes
+STORED_RANGE = 15.9999  # 16, where the tool clips a row, less a third of a step: only clipped classes are further below
 
 
 class LogProbRows(Rows):
@@ -82,6 +83,34 @@ class LogProbRows(Rows):
                     raise ValueError(f"{self.name} is damaged in row {first + k}: {numbers}")
                 first += n
                 return decode(stored["codes"][:, : self._columns], scale[:, None], low[:, None])
+
+            yield read
+
+
+class ScoredRows(Rows):
+    """The rows at the positions that the tool has in its files, of the rows at all `n_ctx` positions of each chunk."""
+
+    def __init__(self, rows: Rows, n_ctx: int) -> None:
+        self._skipped, self._scored = n_ctx // 2, n_ctx - 1 - n_ctx // 2
+        super().__init__(rows.name, rows.count // n_ctx * self._scored, rows.classes, rows.dtype)
+        self._rows, self._n_ctx = rows, n_ctx
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        with self._rows._reader() as read_all:
+            first = 0
+
+            def read(n: int) -> Array:
+                nonlocal first
+                parts = []
+                while n > 0:
+                    at = first % self._scored
+                    if at == 0:
+                        read_all(self._skipped if first == 0 else self._skipped + 1)  # the last of a chunk, too
+                    parts.append(read_all(min(n, self._scored - at)))
+                    first += len(parts[-1])
+                    n -= len(parts[-1])
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
             yield read
 

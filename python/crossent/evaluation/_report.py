@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -10,28 +10,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _binned
+from ._calibration import Reliability, reliability
 from ._evaluate import reliability_of
 from ._page import Chart, Note, Table, page
 from ._replaced_file import ReplacedFile
 
 if TYPE_CHECKING:
     from .._types import Array
-    from ._calibration import Reliability
     from ._calibration_result import Calibration
+    from ._comparison import Bucket, Comparison
     from ._evaluation import Evaluation
+    from ._figures import Table as Columns
+    from ._paired_statistics import PairedStatistics, Side
     from ._token_statistics import TokenStatistics
 
 WORST = 20  # tokens
-Bucket = tuple[float, float, int, float, float]
+BINS = 15
 LABELS = {
     "fitted_rows": "Rows that are fitted",
     "loss_change": "Change of the loss (nats)",
+    "kl": "KL divergence (nats)",
+    "reverse_kl": "KL divergence, reverse (nats)",
+    "js": "Jensen-Shannon divergence (nats)",
+    "infinite_kl": "Infinite KL divergences",
+    "delta_p": "Change of the target's probability",
+    "rms_delta_p": "RMS change of the target's probability",
     "tokens": "Rows that count",
     "ignored": "Ignored rows",
     "nan_rows": "Rows with a NaN",
     "infinite_losses": "Infinite losses",
     "loss": "Loss (nats)",
     "bits_per_token": "Bits per token",
+    "top1_agreement": "Same most likely class",
+    "top5_agreement": "Top-5 classes in common",
+    "top10_agreement": "Top-10 classes in common",
     "top5_accuracy": "Top-5 accuracy",
     "top10_accuracy": "Top-10 accuracy",
     "brier_score": "Brier score",
@@ -57,12 +69,11 @@ def report_file(path: str | None) -> AbstractContextManager[ReplacedFile | None]
     return ReplacedFile(path)
 
 
-def figures_table(result: Evaluation | Calibration, note: str) -> Table:
-    """The table of the terminal, without the columns that have no head."""
-    heads = result.heads()
-    used = [k for k, head in enumerate(heads) if head]
-    lines = [[label(line[0]), *(line[k] for k in used)] for line in result.lines()]
-    return Table("Figures", ["", *(heads[k].capitalize() for k in used)], lines, note)
+def shown(title: str, table: Columns, note: str = "") -> Table:
+    """A table of the terminal, without the columns that have no head."""
+    used = [k for k, head in enumerate(table.heads) if head and k > 0]
+    lines = [[label(line[0]), *(line[k] for k in used)] for line in table.lines]
+    return Table(title, [label(table.heads[0]), *(label(table.heads[k]) for k in used)], lines, note)
 
 
 def label(name: str) -> str:
@@ -78,7 +89,7 @@ def evaluation_page(
     loss = 0 - statistics.log_prob[: statistics.done]  # NaN where a row does not count
     diagram = reliability_of(statistics, result.bins)
     parts: list[Table | Chart | Note] = [
-        figures_table(result, STANDARD_ERRORS),
+        shown("Figures", result.tables()[0], STANDARD_ERRORS),
         loss_histogram(loss, result.loss, result.infinite_losses),
     ]
     if window is not None:
@@ -94,39 +105,43 @@ def calibration_page(result: Calibration, before: Reliability, after: Reliabilit
     note = f"The figures are of {judged}. {STANDARD_ERRORS}"
     names = [("Before", before), (f"After, at {result.temperature:.4g}", after)]
     parts: list[Table | Chart | Note] = [
-        figures_table(result, note),
-        reliability_chart(names, result.after.bins)._replace(is_wide=True),
+        shown("Figures", result.tables()[0], note),
+        reliability_chart(names, result.after.bins),
         *(bin_table(f"Bins of the confidence: {name[0].lower()}{name[1:]}", diagram) for name, diagram in names),
     ]
     facts = [("Logits", logits), ("Targets", targets), ("Temperature", f"{result.temperature:.6g}")]
     return page(f"Calibration of {logits}", facts, parts)
 
 
-def comparison_page(
-    figures: Sequence[Table],
-    kl: Array,
-    by_confidence: Sequence[Bucket],
-    worst: Table,
-    *,
-    base: str,
-    other: str,
-    window: int | None = None,
-    diagrams: Sequence[tuple[str, Reliability]] = (),
-    bins: int = 15,
-) -> str:
-    """The page of `crossent compare`, of the KL divergences of all rows, which are NaN where a row does not count.
-
-    `by_confidence` are the confidences of the base from and to, the rows between, the mean of their KL divergences and
-    its standard error.
-    """
-    parts: list[Table | Chart | Note] = [*figures, kl_histogram(kl)]
+def comparison_page(statistics: PairedStatistics, result: Comparison, base: str, other: str, window: int | None) -> str:
+    """The page of `crossent compare`."""
+    kl = np.where(statistics.counted(), statistics.kl[: statistics.done], np.nan)
+    figures, quantiles, *_, last = result.tables()
+    parts: list[Table | Chart | Note] = [
+        shown("Figures", figures, STANDARD_ERRORS),
+        shown("Quantiles", quantiles)._replace(is_wide=False),
+        kl_histogram(kl),
+    ]
     if window is not None:
         parts.append(positions("kl-by-position", "KL divergence", kl, window))
-    parts.append(kl_by_confidence(by_confidence))
+    parts.append(kl_by_confidence(result.kl_by_confidence))
+    diagrams = list(side_diagrams(statistics, {"Base": statistics.base, "Other": statistics.other}))
     if diagrams:
-        parts.append(reliability_chart(diagrams, bins))
-        parts += [bin_table(f"Bins of the confidence: {name}", diagram) for name, diagram in diagrams]
-    return page(f"{other} compared with {base}", [("Base", base), ("Other", other)], [*parts, worst])
+        parts.append(reliability_chart(diagrams, BINS))
+        parts += [bin_table(f"Bins of the confidence: {name.lower()}", diagram) for name, diagram in diagrams]
+    if result.worst:
+        parts.append(shown("Worst tokens", last, "The rows of the largest KL divergence; the first row is row 0."))
+    return page(f"{other} compared with {base}", [("Base", base), ("Other", other)], parts)
+
+
+def side_diagrams(statistics: PairedStatistics, sides: dict[str, Side]) -> Iterator[tuple[str, Reliability]]:
+    """Of both models, where there are targets."""
+    if statistics.target is None:
+        return
+    rows = np.flatnonzero(statistics.counted())
+    for name, side in sides.items():
+        confidence = np.exp(side.max_log_prob[rows].astype(np.float64))
+        yield name, reliability(confidence, side.argmax[rows] == statistics.target[rows], BINS, "equal_width")
 
 
 def loss_histogram(loss: Array, mean: float, infinite: int) -> Chart | Note:
@@ -180,15 +195,20 @@ def kl_by_confidence(buckets: Sequence[Bucket]) -> Chart | Note:
     from . import _charts
 
     title = "KL divergence by confidence"
-    shown = np.array([bucket for bucket in buckets if np.isfinite(bucket[3])])
-    if not shown.size:
+    finite = [bucket for bucket in buckets if np.isfinite(bucket.kl)]
+    if not finite:
         return Note(title, "It is infinite in each.")
     svg = _charts.bars(
-        "kl-by-confidence", "Confidence of the base", "KL divergence (nats)", shown[:, :2], shown[:, 3], shown[:, 4]
+        "kl-by-confidence",
+        "Confidence of the base",
+        "KL divergence (nats)",
+        np.array([(bucket.lower, bucket.upper) for bucket in finite]),
+        np.array([bucket.kl for bucket in finite]),
+        np.array([bucket.standard_error for bucket in finite]),
     )
-    sizes = ", ".join(f"{n:,.0f}" for n in shown[:, 2])
-    caption = f"Means, with 1.96 standard errors to both sides. Rows of each bar: {sizes}."
-    if len(shown) < len(buckets):
+    sizes = ", ".join(f"{bucket.tokens:,}" for bucket in finite)
+    caption = f"Means, with 1.96 standard errors by token to both sides. Rows of each bar: {sizes}."
+    if len(finite) < len(buckets):
         caption += " Not shown: those with an infinite one."
     return Chart(title, svg, caption)
 
@@ -196,7 +216,8 @@ def kl_by_confidence(buckets: Sequence[Bucket]) -> Chart | Note:
 def reliability_chart(diagrams: Sequence[tuple[str, Reliability]], bins: int) -> Chart:
     from . import _charts
 
-    return Chart("Reliability", _charts.reliability("reliability", diagrams, bins), RELIABLE.format(bins))
+    svg = _charts.reliability("reliability", diagrams, bins)
+    return Chart("Reliability", svg, RELIABLE.format(bins), is_wide=len(diagrams) > 1)
 
 
 def bin_table(title: str, diagram: Reliability) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ class Rows:
         self.classes = classes
         self.dtype = dtype
 
-    def blocks(self, size: int) -> Iterator[tuple[int, Array]]:
+    def blocks(self, size: int) -> Generator[tuple[int, Array], None, None]:
         """Yield ``(first_row, rows)`` in order: `size` rows each, and what is left in the last.
 
         A block stays as it is while later ones are read.

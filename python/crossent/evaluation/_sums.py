@@ -45,6 +45,14 @@ class Blocks(NamedTuple):
     total: int
     """How many blocks there are."""
 
+    @classmethod
+    def of(cls, ids: Array | None) -> Blocks | None:
+        """Of the numbers of the blocks of some rows: blocks without any of them do not count."""
+        if ids is None:
+            return None
+        used, index = np.unique(ids, return_inverse=True)
+        return cls(index, used.size)
+
 
 class Mean(NamedTuple):
     """A mean with its standard errors."""
@@ -76,3 +84,9 @@ def mean_of(x: Array, blocks: Blocks | None) -> Mean:
 def _root(squares: float, count: int) -> float:
     """Of the squares of independent deviations from the mean: of one nothing follows."""
     return math.sqrt(count / (count - 1) * squares) if count > 1 else math.nan
+
+
+def errors_of(means: dict[str, Mean]) -> tuple[dict[str, float], dict[str, float] | None]:
+    """The standard errors by token, and by block where there are blocks."""
+    by_block = {name: m.block_standard_error for name, m in means.items() if m.block_standard_error is not None}
+    return {name: mean.standard_error for name, mean in means.items()}, by_block or None

@@ -6,11 +6,12 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .._types import Array
+    from ._figures import Figures
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -45,21 +46,24 @@ def print_out(text: str) -> None:
         raise OSError(error.errno, error.strerror, "stdout") from None
 
 
-def print_table(heads: Iterable[str], lines: Iterable[Iterable[str]], plain: str) -> None:
-    """By rich in a terminal, if it is installed; else `plain`."""
-    if not sys.stdout.isatty():
-        return print_out(plain)
+def print_result(result: Figures) -> None:
+    """By rich in a terminal, if it is installed; else as text."""
+    tables = result.tables() if sys.stdout.isatty() else []
     try:
-        from rich.console import Console
-        from rich.table import Table
+        if tables:
+            from rich.console import Console
+            from rich.table import Table
     except ImportError:
-        return print_out(plain)
-    table = Table()
-    for head in heads:
-        table.add_column(head, justify="right" if head else "left")
-    for line in lines:
-        table.add_row(*line)
-    Console().print(table)
+        tables = []
+    if not tables:
+        print_out(str(result))
+    for table in tables:
+        shown = Table()
+        for at, head in enumerate(table.heads):
+            shown.add_column(head, justify="right" if at else "left")
+        for line in table.lines:
+            shown.add_row(*line)
+        Console().print(shown)
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
@@ -81,11 +85,11 @@ def add_logits_and_targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy, .npz, .safetensors, .kld, ..")
     parser.add_argument("targets", metavar="TARGETS", help="a class index for each row, of the same formats")
     add_input_options(parser)
+    parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that prints figures."""
-    parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--report", metavar="FILE", help="write a page of HTML with tables and charts (matplotlib)")
 

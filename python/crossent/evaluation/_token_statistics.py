@@ -4,77 +4,123 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Generator
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from .. import row_statistics
+from .._results import RowStatistics
 from ._calibration import check_target
 from ._read_ahead import read_ahead
 
 if TYPE_CHECKING:
-    from .._results import RowStatistics
     from .._types import Array
     from ._rows import Rows
 
 ELEMENTS_AT_A_TIME = 1 << 22  # 16 MiB of float32 logits: long enough for threads, short enough for Ctrl-C
+Found = TypeVar("Found")
 
 
-class TokenStatistics:
-    """The statistics of the rows read so far, the first `done` of all."""
+class Reading(Generic[Found]):
+    """Numbers of each row of one or several inputs, whose rows belong together, of the first `done` rows.
+
+    A subclass says which, in `_measure`.
+    """
+
+    def __init__(
+        self, inputs: tuple[Rows, ...], target: Array | None, *, ignore_index: int | None, skip_nan: bool
+    ) -> None:
+        if target is not None:
+            check_target(target, inputs[0].classes, ignore_index)
+        self.inputs = inputs
+        self.target = target
+        self.done = 0
+        self._ignore_index = ignore_index
+        self._skip_nan = skip_nan
+
+    def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, Found], None, None]:
+        """Reads the rows; yields the first row of each block, and what was found, once it is kept."""
+        size = _block_size(rows_at_a_time, self.inputs[0].classes)
+        with closing(read_ahead(_together(self.inputs, size))) as blocks:
+            for first, parts in blocks:
+                found = self._measure(first, parts)
+                self.done = first + len(parts[0])
+                yield first, found
+
+    def _measure(self, first: int, parts: tuple[Array, ...]) -> Found:
+        """Keeps the numbers of the rows from `first` on, of which each input has a block."""
+        raise NotImplementedError
+
+    def _refuse_nan(self, rows: Rows, first: int, argmax: Array) -> None:
+        if self._skip_nan:
+            return
+        bad = (argmax < 0) & ~self._is_ignored(first, first + len(argmax))
+        if bad.any():
+            position = f"{rows.name}[{first + int(bad.argmax())}]"
+            raise ValueError(f"{position} has a NaN or an infinite maximum: skip_nan leaves out such rows")
+
+    def _is_ignored(self, first: int, stop: int) -> Array:
+        ignored = np.zeros(stop - first, bool)
+        if self.target is not None and self._ignore_index is not None:
+            np.equal(self.target[first:stop], self._ignore_index, out=ignored)
+        return ignored
+
+    def counts(self, counted: Array, chosen: Array | None = None) -> tuple[int, int, int]:
+        """Of the rows read, and chosen, how many count, how many are ignored, and how many have a NaN."""
+        among = np.ones(self.done, bool) if chosen is None else chosen[: self.done]
+        tokens = int(np.count_nonzero(counted))
+        ignored = int(np.count_nonzero(among & self._is_ignored(0, self.done)))
+        nan_rows = int(np.count_nonzero(among)) - ignored - tokens
+        if tokens == 0:
+            raise ValueError(f"no row is left: {ignored} are ignored, {nan_rows} have a NaN: expected at least one")
+        return tokens, ignored, nan_rows
+
+
+class TokenStatistics(Reading[RowStatistics]):
+    """The statistics of each row."""
+
+    target: Array
 
     def __init__(
         self, rows: Rows, target: Array, *, ignore_index: int | None, temperature: float, skip_nan: bool
     ) -> None:
-        check_target(target, rows.classes, ignore_index)
+        super().__init__((rows,), target, ignore_index=ignore_index, skip_nan=skip_nan)
         self.rows = rows
-        self.target = target
         self.temperature = temperature
-        self.done = 0
-        self._ignore_index = ignore_index
-        self._skip_nan = skip_nan
-        dtype = np.float64 if rows.dtype.kind in "biu" or rows.dtype == np.float64 else np.float32
+        dtype = result_dtype(rows.dtype)
         self.log_prob, self.max_log_prob, self.entropy, self.sum_of_squares = np.empty((4, rows.count), dtype)
         self.rank, self.argmax = np.empty((2, rows.count), np.int32 if rows.classes < 1 << 31 else np.int64)
         """0 for the most likely class, and that class; -1 in rows that are ignored or have a NaN."""
 
-    def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, RowStatistics], None, None]:
-        """Reads the rows; yields the first row and the statistics of each block, once they are kept."""
-        size = _block_size(rows_at_a_time, self.rows.classes)
-        with closing(read_ahead(self.rows.blocks(size))) as blocks:
-            for first, logits in blocks:
-                target = self.target[first : first + len(logits)]
-                found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
-                if not self._skip_nan:
-                    self._refuse_nan(first, target, found)
-                self._keep(first, found)
-                self.done = first + len(logits)
-                yield first, found
-
-    def _keep(self, first: int, found: RowStatistics) -> None:
+    def _measure(self, first: int, parts: tuple[Array, ...]) -> RowStatistics:
+        (logits,) = parts
+        target = self.target[first : first + len(logits)]
+        found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
+        self._refuse_nan(self.rows, first, found.argmax)
         for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank", "argmax"):
             values = getattr(found, name)
             getattr(self, name)[first : first + len(values)] = values
-
-    def _refuse_nan(self, first: int, target: Array, found: RowStatistics) -> None:
-        bad = (found.argmax < 0) & ~self._is_ignored(target)
-        if bad.any():
-            position = f"{self.rows.name}[{first + int(bad.argmax())}]"
-            raise ValueError(f"{position} has a NaN or an infinite maximum: skip_nan leaves out such rows")
-
-    def _is_ignored(self, target: Array) -> Array:
-        return np.zeros(target.shape, bool) if self._ignore_index is None else target == self._ignore_index
+        return found
 
     def counted(self, chosen: Array | None = None) -> Array:
         """Which of the rows read count, and are chosen by a mask of all rows."""
         counted: Array = self.rank[: self.done] >= 0
         return counted if chosen is None else counted & chosen[: self.done]
 
-    def ignored(self, chosen: Array | None = None) -> int:
-        """How many of the rows read, and chosen, are ignored."""
-        ignored = self._is_ignored(self.target[: self.done])
-        return int(np.count_nonzero(ignored if chosen is None else ignored & chosen[: self.done]))
+
+def result_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of what is computed from logits of these: float64, or float32 where all of them have fewer digits."""
+    longest = any(dtype.kind in "biu" or dtype == np.float64 for dtype in dtypes)
+    return np.dtype(np.float64 if longest else np.float32)
+
+
+def _together(inputs: tuple[Rows, ...], size: int) -> Generator[tuple[int, tuple[Array, ...]], None, None]:
+    """The first row of each block, and the block of each input."""
+    with ExitStack() as stack:
+        sources = [stack.enter_context(closing(rows.blocks(size))) for rows in inputs]
+        for found in zip(*sources, strict=True):
+            yield found[0][0], tuple(block for _, block in found)
 
 
 def _block_size(rows_at_a_time: int | None, classes: int) -> int:

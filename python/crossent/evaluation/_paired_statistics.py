@@ -1,0 +1,131 @@
+"""What two inputs say of the same rows: some numbers of each are kept, whatever the number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import row_statistics
+from .._results import RowStatistics
+from ._divergences import Rows2D, divergences
+from ._figures import number_text
+from ._token_statistics import Reading, result_dtype
+
+if TYPE_CHECKING:
+    from .._types import Array
+    from ._rows import Rows
+
+COMPUTED_AT_ONCE = 1 << 20  # classes of each input, which stay in the cache between the passes over them
+
+
+class Side:
+    """What is kept of one of the inputs."""
+
+    def __init__(self, rows: Rows, has_target: bool) -> None:
+        self.rows = rows
+        dtype = result_dtype(rows.dtype)
+        self.log_prob = np.empty(rows.count, dtype) if has_target else None
+        """Of the target; as it was stored, where log-probabilities are."""
+        self.max_log_prob = np.empty(rows.count, dtype)
+        self.argmax = np.empty(rows.count, np.int32)
+        """-1 in rows that are ignored or have a NaN."""
+        self.mass = np.empty(rows.count) if rows.is_stored_log_probs else None
+        """The sum of the stored probabilities."""
+
+    def keep(self, at: slice, found: RowStatistics) -> None:
+        stored = found.logsumexp if self.mass is not None else 0  # which row_statistics takes away
+        if self.log_prob is not None and found.log_prob is not None:
+            self.log_prob[at] = found.log_prob + stored
+        self.max_log_prob[at] = found.max_log_prob + stored
+        self.argmax[at] = found.argmax
+        if self.mass is not None:
+            self.mass[at] = np.exp(found.logsumexp.astype(np.float64))
+
+
+class PairedStatistics(Reading[None]):
+    """Both sides of each row. A subclass compares the rows, in `_compare`."""
+
+    top_k = 0
+
+    def __init__(
+        self, base: Rows, other: Rows, target: Array | None, *, ignore_index: int | None, skip_nan: bool
+    ) -> None:
+        super().__init__((base, other), target, ignore_index=ignore_index, skip_nan=skip_nan)
+        self.base, self.other = (Side(rows, target is not None) for rows in (base, other))
+        self.kl = np.empty(base.count, result_dtype(base.dtype, other.dtype))
+        """KL(base || other)."""
+
+    def _measure(self, first: int, parts: tuple[Array, ...]) -> None:
+        """In blocks that stay in the cache, as each is read several times."""
+        step = max(1, COMPUTED_AT_ONCE // parts[0].shape[1])
+        for k in range(0, len(parts[0]), step):
+            self._measure_few(first + k, parts[0][k : k + step], parts[1][k : k + step])
+
+    def _measure_few(self, first: int, *logits: Array) -> None:
+        at = slice(first, first + len(logits[0]))
+        target = None if self.target is None else self.target[at]
+        blocks, found = [], []
+        for side, x in zip((self.base, self.other), logits, strict=True):
+            top_k = min(self.top_k, x.shape[1])
+            statistics = row_statistics(x, target, ignore_index=self._ignore_index, top_k=top_k)
+            self._refuse_nan(side.rows, first, statistics.argmax)
+            side.keep(at, statistics)
+            blocks.append(Rows2D(x, statistics.logsumexp, side.rows.is_stored_log_probs))
+            found.append(statistics)
+        self._compare(at, blocks[0], blocks[1], found[0], found[1])
+
+    def _compare(self, at: slice, base: Rows2D, other: Rows2D, of_base: RowStatistics, of_other: RowStatistics) -> None:
+        raise NotImplementedError
+
+    def counted(self, first: int = 0) -> Array:
+        """Of the rows from `first` on that were read, which are not ignored and have no NaN."""
+        rows = slice(first, self.done)
+        return (self.base.argmax[rows] >= 0) & (self.other.argmax[rows] >= 0)
+
+    def columns(self) -> dict[str, Array | None]:
+        """What is known of each row, by name."""
+        return {
+            "target": self.target,
+            "kl": self.kl,
+            "base_log_prob": self.base.log_prob,
+            "other_log_prob": self.other.log_prob,
+            "base_argmax": self.base.argmax,
+            "other_argmax": self.other.argmax,
+        }
+
+
+class Divergences(PairedStatistics):
+    """The divergences of each row, and how many of the most likely classes are the same."""
+
+    top_k = 10
+
+    def __init__(self, base: Rows, other: Rows, target: Array | None, **options: Any) -> None:
+        super().__init__(base, other, target, **options)
+        self.reverse_kl, self.js = np.empty((2, base.count), self.kl.dtype)
+        self.in_top5, self.in_top10 = np.empty((2, base.count), np.int8)
+        """How many of the 5 or 10 most likely classes of one are among those of the other."""
+
+    def _compare(self, at: slice, base: Rows2D, other: Rows2D, of_base: RowStatistics, of_other: RowStatistics) -> None:
+        self.kl[at], self.reverse_kl[at], self.js[at] = divergences(base, other)
+        for k, common in ((5, self.in_top5), (10, self.in_top10)):
+            a, b = of_base.top_k[:, :k], of_other.top_k[:, :k]
+            common[at] = np.count_nonzero(a[:, :, None] == b[:, None, :], axis=(1, 2))
+
+    def columns(self) -> dict[str, Array | None]:
+        return super().columns() | {"reverse_kl": self.reverse_kl, "js": self.js}
+
+
+def csv_lines(statistics: PairedStatistics, first: int) -> Iterator[tuple[str | int, ...]]:
+    """Of the rows from `first` on that were read and count; numbers have the digits that tell them from all others."""
+    rows = first + np.flatnonzero(statistics.counted(first))
+    return zip(rows.tolist(), *(_texts(x, rows) for x in statistics.columns().values()), strict=True)
+
+
+def _texts(x: Array | None, rows: Array) -> Iterable[str | int]:
+    if x is None:
+        return [""] * rows.size
+    if x.dtype.kind == "i":
+        return x[rows].tolist()  # type: ignore[no-any-return]
+    return (number_text(value, x.itemsize) for value in x[rows].tolist())
