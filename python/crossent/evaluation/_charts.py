@@ -76,7 +76,7 @@ def histogram(name: str, label: str, found: Binned, mean: float, mean_text: str)
         edges, at = found.edges, mean
         if found.logarithmic:  # on an axis of logarithms, as a logarithmic axis has no ticks within one power of 10
             edges, at = np.log10(edges), np.log10(mean)
-            axes.xaxis.set_major_locator(MaxNLocator(8, steps=(1, 2, 5, 10)))
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
             axes.xaxis.set_major_formatter(lambda x, _: f"{10**x:.2g}")
         axes.stairs(share, edges, fill=True, color=FIRST, alpha=0.75)
         axes.axvline(at, color=SECOND, label=mean_text)

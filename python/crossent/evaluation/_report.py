@@ -95,7 +95,7 @@ def calibration_page(result: Calibration, before: Reliability, after: Reliabilit
     names = [("Before", before), (f"After, at {result.temperature:.4g}", after)]
     parts: list[Table | Chart | Note] = [
         figures_table(result, note),
-        reliability_chart(names, result.after.bins)._replace(is_wide=True),
+        reliability_chart(names, result.after.bins),
         *(bin_table(f"Bins of the confidence: {name[0].lower()}{name[1:]}", diagram) for name, diagram in names),
     ]
     facts = [("Logits", logits), ("Targets", targets), ("Temperature", f"{result.temperature:.6g}")]
@@ -196,7 +196,8 @@ def kl_by_confidence(buckets: Sequence[Bucket]) -> Chart | Note:
 def reliability_chart(diagrams: Sequence[tuple[str, Reliability]], bins: int) -> Chart:
     from . import _charts
 
-    return Chart("Reliability", _charts.reliability("reliability", diagrams, bins), RELIABLE.format(bins))
+    svg = _charts.reliability("reliability", diagrams, bins)
+    return Chart("Reliability", svg, RELIABLE.format(bins), is_wide=len(diagrams) > 1)
 
 
 def bin_table(title: str, diagram: Reliability) -> Table:
