@@ -76,6 +76,17 @@ def test_what_the_base_clips_and_the_other_likes_counts(tmp_path):
         assert (found[kind] <= exact.rows(x, q)[kind]).all()
 
 
+def test_what_both_clip_is_left_out(tmp_path):
+    """Of 100,000 classes nearly all are clipped: as stored they are 1 % of the probability, in truth nothing."""
+    logits = np.zeros((2, 100_000), np.float32)
+    pair = [logits + np.pad(np.array(x, np.float32), (0, 99_997)) for x in ([40, 40, 39], [40, 39.5, 39.5])]
+    for name, x in zip("ab", pair, strict=True):
+        (tmp_path / f"{name}.kld").write_bytes(stored_by_llama(x, np.zeros((1, 5), int)))
+    found, wanted = divergences(tmp_path / "a.kld", tmp_path / "b.kld"), exact.rows(*pair)
+    for kind in found:  # half a step is 1.2e-4, and a divergence of 0.1 changes by less than that
+        assert found[kind] == pytest.approx(wanted[kind].astype(float), rel=2e-3)
+
+
 def test_log_probabilities_are_as_stored():
     result = compare(BASE, LOGITS["q8_0"])
     rows = open_rows(BASE)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation.formats import stored_by_llama
 
 from crossent.evaluation import LlamaComparison, compare
 from crossent.evaluation._inputs import open_rows
-from crossent.evaluation._llama import LlamaStatistics
+from crossent.evaluation._llama import LlamaStatistics, _quantiles, _running
+from crossent.evaluation._quantiles import quantile
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
 NUMBER = re.compile(r"-?(?:nan|\d+\.\d+)")
@@ -102,9 +104,22 @@ def test_attributes_and_json():
     assert found["chunks"][-1]["kl"]["value"] == result.chunks[-1].kl.value == pytest.approx(0.032848, abs=5e-7)
 
 
-def test_short_texts_have_no_closing_tables(tmp_path):
-    from evaluation.formats import stored_by_llama
+def test_few_rows_have_no_uncertainty(rng):
+    """Not even where the losses are opposite, and their covariance would make an error of the ratio."""
+    x = rng.random(9)
+    found = _running(x, 1 - x, x, x, np.ones(9))
+    assert {figure.error for figure in found if isinstance(figure, tuple)} == {0.0} and found.correlation == 0
 
+
+def test_positions_of_quantiles_are_float32():
+    ordered = np.arange(1_000_003.0)
+    position = np.float32(0.999) * np.float32(1_000_002)
+    found = _quantiles(ordered)
+    assert found["99.9 %"] == float(position) != quantile(ordered, 0.999)
+    assert found["median"] == 500_001 and quantile(ordered, 0.999) == pytest.approx(0.999 * 1_000_002, rel=1e-15)
+
+
+def test_short_texts_have_no_closing_tables(tmp_path):
     logits = np.load(DATA / "ctx16-other_logits.npy")[:98]
     rng = np.random.default_rng(0)
     (tmp_path / "x.kld").write_bytes(stored_by_llama(logits, rng.integers(0, 600, (14, 16))))

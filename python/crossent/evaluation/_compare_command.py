@@ -47,7 +47,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Errors are raised."""
-    from ._compare import check_worst, matched, open_paired_targets, summary, window_length
+    from ._compare import check_worst, matched, open_paired_targets, window_length
+    from ._compare_summary import summary
     from ._evaluate import block_index
     from ._llama import LlamaStatistics
     from ._paired_statistics import Divergences, PairedStatistics, csv_lines

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ._figures import Figures, Table, error_text
+from ._figures import MeanFigures, Table, error_text
 from ._quantiles import LEVELS
 
 COUNTS = ("tokens", "ignored", "nan_rows", "infinite_kl", "classes", "blocks")
@@ -71,7 +71,7 @@ class StoredMass(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison(Figures):
+class Comparison(MeanFigures):
     """The result of `compare`, which has the definitions. What needs a target is None without targets."""
 
     tokens: int
@@ -145,16 +145,7 @@ class Comparison(Figures):
 
     def lines(self) -> Iterator[tuple[str, str, str, str]]:
         """The rows of the first table: a name, a value and its two standard errors, "" where there is none."""
-        for name in COUNTS:
-            value = getattr(self, name)
-            if value is not None:
-                yield name, f"{value:,}", "", ""
-        by_block = self.block_standard_errors or {}
-        for name in MEANS:
-            value = getattr(self, name)
-            if value is not None:
-                errors = error_text(self.standard_errors[name]), error_text(by_block.get(name))
-                yield name, f"{value:,.6g}", *errors
+        yield from self.figure_lines(COUNTS, MEANS)
         for name in ("base_mass", "other_mass"):
             mass = getattr(self, name)
             if mass is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ._figures import Figures, Table, error_text
+from ._figures import MeanFigures, Table
 
 MEANS = (
     "loss",
@@ -24,7 +24,7 @@ COUNTS = ("tokens", "ignored", "nan_rows", "infinite_losses", "classes", "temper
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation(Figures):
+class Evaluation(MeanFigures):
     """The result of `evaluate`, which has the definitions."""
 
     tokens: int
@@ -76,14 +76,7 @@ class Evaluation(Figures):
 
     def lines(self) -> Iterator[tuple[str, str, str, str]]:
         """The rows of a table: a name, a value and its two standard errors, "" where there is none."""
-        for name in COUNTS:
-            value = getattr(self, name)
-            if value is not None:
-                yield name, f"{value:,}", "", ""
-        by_block = self.block_standard_errors or {}
-        for name in MEANS:
-            errors = error_text(self.standard_errors[name]), error_text(by_block.get(name))
-            yield name, f"{getattr(self, name):,.6g}", *errors
+        yield from self.figure_lines(COUNTS, MEANS)
         for name in CALIBRATION:
             yield f"{name} ({self.bins} bins)", f"{getattr(self, name):.6g}", "", ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -36,6 +36,27 @@ class Figures:
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tables()))
+
+
+class MeanFigures(Figures):
+    """Some of them means, with standard errors by their names."""
+
+    __slots__ = ()
+    standard_errors: dict[str, float]
+    block_standard_errors: dict[str, float] | None
+
+    def figure_lines(self, counts: Sequence[str], means: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+        """A name, a value and its two standard errors, "" where there is none; what is None is left out."""
+        for name in counts:
+            value = getattr(self, name)
+            if value is not None:
+                yield name, f"{value:,}", "", ""
+        by_block = self.block_standard_errors or {}
+        for name in means:
+            value = getattr(self, name)
+            if value is not None:
+                errors = error_text(self.standard_errors[name]), error_text(by_block.get(name))
+                yield name, f"{value:,.6g}", *errors
 
 
 def plain(value: Any) -> Any:
