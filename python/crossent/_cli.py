@@ -33,7 +33,7 @@ def demo(out: Path, quick: bool) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     from . import __version__
-    from .evaluation import _compare_command, _eval_command
+    from .evaluation import _calibrate_command, _compare_command, _eval_command
 
     parser = argparse.ArgumentParser(prog="crossent", description="Maximum-likelihood losses on NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"crossent {__version__}")
@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="print the version, the instruction set and the threads")
     _eval_command.add_parser(commands)
     _compare_command.add_parser(commands)
+    _calibrate_command.add_parser(commands)
     return parser
 
 

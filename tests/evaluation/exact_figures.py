@@ -59,3 +59,23 @@ def equal_mass(confidence, correct, bins):
         members.append(member)
     gaps = bin_gaps(confidence, correct, members)
     return sum(share * gap for share, gap in gaps), max(gap for _, gap in gaps)
+
+
+def loss_and_entropy(x, target, log_temperature):
+    """Their means, and the mean variance of the logits divided by the temperature."""
+    z = x.astype(np.longdouble) * np.exp(-np.longdouble(log_temperature))
+    z -= z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    p = np.exp(log_p)
+    variance = (p * z**2).sum(axis=1) - (p * z).sum(axis=1) ** 2
+    return -log_p[np.arange(len(x)), target].mean(), -(p * log_p).sum(axis=1).mean(), variance.mean()
+
+
+def log_temperature(x, target, bounds=(1e-3, 1e3)):
+    """Of the least loss, by bisection: the derivative of the loss is the entropy less the loss."""
+    low, high = np.log(np.longdouble(bounds[0])), np.log(np.longdouble(bounds[1]))
+    for _ in range(70):
+        middle = (low + high) / 2
+        loss, entropy, _ = loss_and_entropy(x, target, middle)
+        low, high = (low, middle) if entropy > loss else (middle, high)
+    return middle

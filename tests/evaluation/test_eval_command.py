@@ -8,41 +8,19 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 
+import commands
 import numpy as np
 import pytest
-from support import run_python
+from commands import MAIN, run
 
 import crossent as xe
 from crossent import _cli
 from crossent.evaluation import _progress, _token_statistics, evaluate
 
-MAIN = "import sys; from crossent._cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-@pytest.fixture
-def files(rng, tmp_path, monkeypatch):
-    """A folder with logits.npy, targets.npy and documents.npy, where the command runs."""
-    monkeypatch.chdir(tmp_path)
-    logits, target = rng.normal(0, 2, (500, 11)).astype(np.float32), rng.integers(0, 11, 500)
-    target[10:20] = -100
-    np.save("logits.npy", logits)
-    np.save("targets.npy", target)
-    np.save("documents.npy", np.arange(500) // 33)
-    return logits, target
-
-
-def crossent(*arguments, code=MAIN):
-    """The finished process of `crossent eval` and these arguments."""
-    return run_python(code, "eval", *arguments, check=False)
-
-
-def fails(done):
-    """The one line on stderr of a command that could not do it."""
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    assert done.stderr.startswith("crossent eval: ") and done.stderr.count("\n") == 1, done.stderr
-    return done.stderr.removeprefix("crossent eval: ").rstrip("\n")
+crossent = partial(run, "eval")
+fails = partial(commands.fails, "eval")
 
 
 def test_table(files):

@@ -1,10 +1,21 @@
 """Evaluation of classifiers and language models from their logits, in memory or on disk."""
 
+from ._calibrate import calibrate
 from ._calibration import calibration_error
+from ._calibration_result import Calibration
 from ._compare import compare
 from ._comparison import Comparison
 from ._evaluate import evaluate
 from ._evaluation import Evaluation
 from ._llama import LlamaComparison
 
-__all__ = ["Comparison", "Evaluation", "LlamaComparison", "calibration_error", "compare", "evaluate"]
+__all__ = [
+    "Calibration",
+    "Comparison",
+    "Evaluation",
+    "LlamaComparison",
+    "calibrate",
+    "calibration_error",
+    "compare",
+    "evaluate",
+]

@@ -8,20 +8,22 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from . import _terminal
 
 if TYPE_CHECKING:
     from ._figures import Figures
+    from ._replaced_file import ReplacedFile
     from ._token_statistics import Reading
 
 Lines = Callable[[int, Any], Iterable[Sequence[Any]]]
 
 
 def add_output_options(parser: argparse.ArgumentParser, columns: Sequence[str]) -> None:
-    """The options of every command that reads rows and prints a result."""
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    """The options of every command that reads rows once and prints a result."""
+    _terminal.add_output_options(parser)
     parser.add_argument("--csv", metavar="FILE", help=f"write a line for each token: {', '.join(columns)}")
 
 
@@ -32,21 +34,24 @@ def run(
     summary: Callable[[], Figures],
     columns: Sequence[str],
     lines: Lines,
+    report: AbstractContextManager[ReplacedFile | None],
+    page: Callable[[Any], str],
 ) -> int:
-    """The exit code. `lines` makes those of a block for the file of `--csv`; errors are raised."""
-    from .. import num_threads
-
+    """The exit code. `lines` makes those of a block for the file of `--csv`, `page` the report; errors are raised."""
     try:
-        with num_threads(options.threads) if options.threads is not None else contextlib.nullcontext():
+        with _terminal.threads(options.threads), report as file:
             _read(statistics, options.csv, columns, lines)
+            result = summary()
+            if file is not None:
+                file.write(page(result))
     except KeyboardInterrupt:
         read = f"{statistics.done:,} of {statistics.inputs[0].count:,} rows"
-        kept = "" if options.csv is None else f"; {options.csv} is not written"
-        print(f"crossent {name}: interrupted after {read}{kept}", file=sys.stderr)
+        kept = (f"; {path} is not written" for path in (options.csv, options.report) if path is not None)
+        print(f"crossent {name}: interrupted after {read}{''.join(kept)}", file=sys.stderr)
         with contextlib.suppress(ValueError):  # none of these rows counts
             _print(summary(), statistics, options.json)
         return _terminal.INTERRUPTED
-    _print(summary(), statistics, options.json)
+    _print(result, statistics, options.json)
     return 0
 
 

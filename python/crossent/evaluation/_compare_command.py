@@ -52,13 +52,18 @@ def run(options: argparse.Namespace) -> int:
     from ._evaluate import block_index
     from ._llama import LlamaStatistics
     from ._paired_statistics import Divergences, PairedStatistics, csv_lines
+    from ._report import comparison_page, report_file
 
     check_worst(options.worst)
+    if options.llama and options.report is not None:
+        raise ValueError("--report shows what --llama leaves out: expected one of them")
+    report = report_file(options.report)
     base, other = matched(_open(options.base, options), _open(options.other, options))
     target = open_paired_targets(options.targets, options.base, base)
     blocks = _terminal.load_blocks(options.blocks)
     index = block_index(blocks, base.count)
     rows = {"ignore_index": options.ignore_index, "skip_nan": options.skip_nan}
+    window = window_length(blocks)
     statistics: PairedStatistics
     result: Callable[[], Figures]
     if options.llama:
@@ -66,9 +71,18 @@ def run(options: argparse.Namespace) -> int:
         result = as_llama.summary
     else:
         statistics = divergences = Divergences(base, other, target, **rows)
-        result = partial(summary, divergences, index, window_length(blocks), options.worst)
+        result = partial(summary, divergences, index, window, options.worst)
     columns = ("position", *statistics.columns())
-    return _command.run("compare", options, statistics, result, columns, lambda first, _: csv_lines(statistics, first))
+    return _command.run(
+        "compare",
+        options,
+        statistics,
+        result,
+        columns,
+        lambda first, _: csv_lines(statistics, first),
+        report,
+        lambda found: comparison_page(statistics, found, options.base, options.other, window),
+    )
 
 
 def _open(path: str, options: argparse.Namespace) -> Rows:

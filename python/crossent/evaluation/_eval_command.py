@@ -24,11 +24,8 @@ def add_parser(commands: Any) -> None:
         description="Say how well logits in a file predict their targets, with standard errors by token and by block.",
         epilog=_terminal.EXIT_CODES,
     )
-    parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy, .npz, .safetensors, .kld, ..")
-    parser.add_argument("targets", metavar="TARGETS", help="a class index for each row, of the same formats")
-    _terminal.add_input_options(parser)
+    _terminal.add_logits_and_targets(parser)
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="divide the logits by it")
-    parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
     _command.add_output_options(parser, CSV_COLUMNS)
     parser.set_defaults(run=lambda options: _terminal.guarded("eval", lambda: run(options)))
 
@@ -38,9 +35,11 @@ def run(options: argparse.Namespace) -> int:
     from ._calibration import check_bins
     from ._evaluate import block_index, summary
     from ._inputs import open_rows, open_targets
+    from ._report import evaluation_page, report_file
     from ._token_statistics import TokenStatistics
 
     check_bins(options.bins)
+    report = report_file(options.report)
     rows = open_rows(options.logits, shape=options.shape, dtype=options.dtype, vocab_size=options.vocab_size)
     target = open_targets(options.targets, rows.count)
     index = block_index(_terminal.load_blocks(options.blocks), rows.count)
@@ -52,11 +51,20 @@ def run(options: argparse.Namespace) -> int:
         skip_nan=options.skip_nan,
     )
 
+    window = options.blocks if isinstance(options.blocks, int) else None
+
     def lines(first: int, found: RowStatistics) -> Iterator[tuple[Any, ...]]:
         return _csv_lines(first, target[first : statistics.done], found)
 
     return _command.run(
-        "eval", options, statistics, lambda: summary(statistics, index, options.bins), CSV_COLUMNS, lines
+        "eval",
+        options,
+        statistics,
+        lambda: summary(statistics, index, options.bins),
+        CSV_COLUMNS,
+        lines,
+        report,
+        lambda result: evaluation_page(statistics, result, options.logits, options.targets, window),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._calibration import check_bins, reliability
+from ._calibration import Reliability, check_bins, reliability
 from ._evaluation import MEANS, Evaluation
 from ._inputs import open_rows, open_targets
 from ._sums import Blocks, Mean, errors_of, mean_of
@@ -35,7 +35,7 @@ def evaluate(
 ) -> Evaluation:
     """How well logits predict their targets, with standard errors.
 
-    The logits are read once, some rows at a time, from memory or from a file, by `row_statistics`; five numbers of each
+    The logits are read once, some rows at a time, from memory or from a file, by `row_statistics`; six numbers of each
     row are kept. The result does not depend on `rows_at_a_time` or on the number of threads, to the last bit.
 
     The formulas, with the probabilities ``p = softmax(x / temperature)`` of a row and its target ``y``::
@@ -144,13 +144,12 @@ def block_index(blocks: int | ArrayLike | None, count: int) -> Array | None:
     return given
 
 
-def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Evaluation:
-    """The figures of the rows that were read."""
+def summary(statistics: TokenStatistics, index: Array | None, bins: int, chosen: Array | None = None) -> Evaluation:
+    """The figures of the rows that were read, or of those of them that are chosen by a mask of all rows."""
     done = statistics.done
-    rank = statistics.rank[:done]
-    counted = rank >= 0
-    tokens, ignored, nan_rows = statistics.counts(counted)
-    rank = rank[counted]
+    counted = statistics.counted(chosen)
+    tokens, ignored, nan_rows = statistics.counts(counted, chosen)
+    rank = statistics.rank[:done][counted]
     log_prob, max_log_prob, entropy, sum_of_squares = (
         x[:done][counted].astype(np.float64)
         for x in (statistics.log_prob, statistics.max_log_prob, statistics.entropy, statistics.sum_of_squares)
@@ -179,6 +178,13 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int) -> Eval
         block_standard_errors=block_standard_errors,
         **{name: mean.value for name, mean in means.items()},
     )
+
+
+def reliability_of(statistics: TokenStatistics, bins: int, chosen: Array | None = None) -> Reliability:
+    """The diagram of the same rows, with bins of equal width."""
+    counted = statistics.counted(chosen)
+    confidence = np.exp(statistics.max_log_prob[: statistics.done][counted].astype(np.float64))
+    return reliability(confidence, statistics.rank[: statistics.done][counted] == 0, bins, "equal_width")
 
 
 def _means(log_prob: Array, rank: Array, entropy: Array, brier: Array, blocks: Blocks | None) -> list[Mean]:

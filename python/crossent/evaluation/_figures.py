@@ -60,6 +60,8 @@ class MeanFigures(Figures):
 
 
 def plain(value: Any) -> Any:
+    if isinstance(value, Figures):
+        return value.as_dict()
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):

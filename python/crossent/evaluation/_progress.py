@@ -13,9 +13,10 @@ BAR = 24
 class Progress:
     """A line with a bar, the throughput and the time that is left; nothing where stderr is not a terminal."""
 
-    def __init__(self, rows: int, bytes_per_row: int) -> None:
+    def __init__(self, rows: int, bytes_per_row: int, before: str = "") -> None:
         self._rows = rows
         self._bytes_per_row = bytes_per_row
+        self._before = before
         self._started = self._shown = time.monotonic()
         self._visible = sys.stderr.isatty()
 
@@ -23,7 +24,7 @@ class Progress:
         now = time.monotonic()
         if self._visible and now - self._shown >= INTERVAL:
             self._shown = now
-            line = progress_line(done, self._rows, self._bytes_per_row, now - self._started)
+            line = self._before + progress_line(done, self._rows, self._bytes_per_row, now - self._started)
             print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -79,6 +80,20 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, metavar="N", help="use at most so many threads")
 
 
+def add_logits_and_targets(parser: argparse.ArgumentParser) -> None:
+    """What the commands for one model read."""
+    parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy, .npz, .safetensors, .kld, ..")
+    parser.add_argument("targets", metavar="TARGETS", help="a class index for each row, of the same formats")
+    add_input_options(parser)
+    parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that prints figures."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--report", metavar="FILE", help="write a page of HTML with tables and charts (matplotlib)")
+
+
 def integer_or_none(text: str) -> int | None:
     return None if text.lower() == "none" else int(text)
 
@@ -89,6 +104,13 @@ def integer_or_path(text: str) -> int | str:
 
 def shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.replace("x", ",").split(","))
+
+
+def threads(count: int | None) -> contextlib.AbstractContextManager[object]:
+    """In which at most so many threads are used."""
+    from .. import num_threads
+
+    return contextlib.nullcontext() if count is None else num_threads(count)
 
 
 def load_blocks(given: int | str | None) -> int | Array | None:

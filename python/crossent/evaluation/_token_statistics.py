@@ -1,4 +1,4 @@
-"""What row_statistics says of all rows: five numbers of each are kept, whatever the number of classes."""
+"""What row_statistics says of all rows: six numbers of each are kept, whatever the number of classes."""
 
 from __future__ import annotations
 
@@ -66,11 +66,12 @@ class Reading(Generic[Found]):
             np.equal(self.target[first:stop], self._ignore_index, out=ignored)
         return ignored
 
-    def counts(self, counted: Array) -> tuple[int, int, int]:
-        """Of the rows read, how many count, how many are ignored, and how many have a NaN."""
+    def counts(self, counted: Array, chosen: Array | None = None) -> tuple[int, int, int]:
+        """Of the rows read, and chosen, how many count, how many are ignored, and how many have a NaN."""
+        among = np.ones(self.done, bool) if chosen is None else chosen[: self.done]
         tokens = int(np.count_nonzero(counted))
-        ignored = int(np.count_nonzero(self._is_ignored(0, self.done)))
-        nan_rows = self.done - ignored - tokens
+        ignored = int(np.count_nonzero(among & self._is_ignored(0, self.done)))
+        nan_rows = int(np.count_nonzero(among)) - ignored - tokens
         if tokens == 0:
             raise ValueError(f"no row is left: {ignored} are ignored, {nan_rows} have a NaN: expected at least one")
         return tokens, ignored, nan_rows
@@ -89,18 +90,23 @@ class TokenStatistics(Reading[RowStatistics]):
         self.temperature = temperature
         dtype = result_dtype(rows.dtype)
         self.log_prob, self.max_log_prob, self.entropy, self.sum_of_squares = np.empty((4, rows.count), dtype)
-        self.rank = np.empty(rows.count, np.int64)
-        """0 for the most likely class; -1 in rows that are ignored or have a NaN."""
+        self.rank, self.argmax = np.empty((2, rows.count), np.int32 if rows.classes < 1 << 31 else np.int64)
+        """0 for the most likely class, and that class; -1 in rows that are ignored or have a NaN."""
 
     def _measure(self, first: int, parts: tuple[Array, ...]) -> RowStatistics:
         (logits,) = parts
         target = self.target[first : first + len(logits)]
         found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
         self._refuse_nan(self.rows, first, found.argmax)
-        for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank"):
+        for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank", "argmax"):
             values = getattr(found, name)
             getattr(self, name)[first : first + len(values)] = values
         return found
+
+    def counted(self, chosen: Array | None = None) -> Array:
+        """Which of the rows read count, and are chosen by a mask of all rows."""
+        counted: Array = self.rank[: self.done] >= 0
+        return counted if chosen is None else counted & chosen[: self.done]
 
 
 def result_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
