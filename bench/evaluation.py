@@ -114,7 +114,7 @@ def crossent_compare(files, targets, classes, threads):
     from crossent.evaluation import compare
 
     with crossent.num_threads(threads):
-        return compare(*files, targets).mean_kl
+        return compare(*files, targets).kl
 
 
 def numpy_eval(files, targets, classes, threads):

@@ -209,6 +209,20 @@ struct kl_div_with_logits_function {
   }
 };
 
+struct row_divergences_function {
+  CROSSENT_ARGUMENTS(logits, teacher_logits, axis)
+
+  static py::object run(const arguments& given) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
+    const auto made = [&] { return new_array(arithmetic(c.x), c.rows); };
+    const py::object forward_kl = made(), reverse_kl = made(), js = made();
+    const divergences_of_rows out{output(c.created(forward_kl)), output(c.created(reverse_kl)), output(c.created(js))};
+    c.run([&](const execution& e) { row_divergences(input(c.x), input(teacher), c.options.axis, out, e); });
+    return py::make_tuple(forward_kl, reverse_kl, js);
+  }
+};
+
 struct distillation_loss_function {
   CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
                      ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
@@ -262,6 +276,7 @@ PyMethodDef row_losses[] = {
     method<perplexity_function>("perplexity"),
     method<fit_temperature_function>("fit_temperature"),
     method<row_statistics_function>("row_statistics"),
+    method<row_divergences_function>("row_divergences"),
     {}};
 
 }  // namespace crossent::python

@@ -83,6 +83,13 @@ if __name__ == "__main__":
     # (e^-d - 1 + d) / d^2, which the forward divergence has near 0: its gradient is relative to nothing larger
     near = lambda d: (expm1(-d) + d) / d**2 if abs(d) > mpf("1e-20") else mpf(1) / 2 - d / 6
     show("near phi*", near, lambda d: 1 / near(d), mpf(-2), mpf(1), (8, None))
+    # What a class adds to three divergences, over the square of its distance a = |log(t/s)|, on [0, 2]
+    tiny, one, two = mpf("1e-15"), mpf(1), mpf(2)
+    of_larger = lambda a: (expm1(-a) + a) / a**2 if a > tiny else one / 2 - a / 6
+    of_smaller = lambda a: (-expm1(-a) - a * exp(-a)) / a**2 if a > tiny else one / 2 - a / 3
+    js = lambda a: ((1 + exp(-a)) * log(2 / (1 + exp(-a))) - a * exp(-a)) / (2 * a**2) if a > tiny else one / 8 - a / 16
+    for name, f, degree in (("KL of larger", of_larger, 7), ("KL of smaller", of_smaller, 7), ("js", js, 8)):
+        show(f"near {name}", f, lambda a, f=f: 1 / f(a), mpf(0), two, (degree, None))
     # log(1 + f) = 2 atanh(s), s = f / (2 + f), = 2s + s z p(z), z = s^2, for 1 + f in [sqrt(1/2), sqrt(2)]
     edge = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2 * mpf("1.0001")
     p = lambda z: (2 * atanh(sqrt(z)) / sqrt(z) - 2) / z if z > mpf("1e-30") else mpf(2) / 3 + 2 * z / 5

@@ -57,6 +57,7 @@ def kl_div_with_logits_backward(
     grad_output: object, logits: object, teacher_logits: object, axis: object, temperature: object, divergence: object,
     beta: object, sample_weight: object, reduction: object, denominator: object, out: object, /,
 ) -> Array: ...
+def row_divergences(logits: object, teacher_logits: object, axis: object, /) -> tuple[Array, Array, Array]: ...
 def distillation_loss(
     logits: object, teacher_logits: object, target: object, axis: object, temperature: object, alpha: object,
     scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index: object,

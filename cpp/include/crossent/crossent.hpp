@@ -141,6 +141,13 @@ struct divergence_options {
 void kl_div_with_logits(const view& logits, const view& teacher_logits, const divergence_options&, const row_loss_options&,
                         const mutable_view& loss, const mutable_view& grad, const execution& = {});
 
+// Of each row, in C order: arrays of the rows' shape, of the dtype of the losses.
+struct divergences_of_rows {
+  mutable_view forward_kl, reverse_kl, js;   // KL(teacher || student), KL(student || teacher), with beta = 1/2
+};
+void row_divergences(const view& logits, const view& teacher_logits, int axis, const divergences_of_rows&,
+                     const execution& = {});
+
 struct distillation_options {
   double alpha = 0.5;               // the share of the divergence
   bool scale_by_temperature = true;

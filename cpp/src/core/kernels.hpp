@@ -269,6 +269,9 @@ struct dtype_kernels {
   // Its gradient in the student's logits, plus that of a cross-entropy (nullptr: nothing) of logits with these statistics.
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                            index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy);
+  // Both KL divergences and that of Jensen and Shannon, for float32 (nullptr for float64).
+  void (*joint_divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
+                                const divergence_rows&, double* forward_kl, double* reverse_kl, double* js);
   // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to
   // be multiplied by teacher_scale.
   void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,

@@ -7,6 +7,7 @@
 #include "kernels/loss/gap_moments.hpp"
 #include "kernels/loss/hessian.hpp"
 #include "kernels/loss/information.hpp"
+#include "kernels/loss/joint_divergences.hpp"
 #include "kernels/loss/prediction.hpp"
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
@@ -60,6 +61,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.divergence_sums = divergence_sums<T>;
   k.write_divergence = write_divergence<T>;
   if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
+  if constexpr (sizeof(T) == 4) k.joint_divergence_sums = joint_divergence_sums;
   k.gap_sums_of_logits = gap_sums_of_logits<T>;
   k.entropy_of_logits = entropy_of_logits<T>;
   k.prediction_sums = prediction_sums<T>;

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _core
 from .._kl_div_with_logits import kl_div_with_logits
 from .._normalisers import logsumexp
-from .._types import Array, Divergence
+from .._types import Array
 from ._logits_file import LOG_PROB_CUT, STORED_RANGE
 
 
@@ -33,15 +34,9 @@ class Rows2D(NamedTuple):
 def divergences(base: Rows2D, other: Rows2D) -> tuple[Array, Array, Array]:
     """KL(base || other), KL(other || base), and their Jensen-Shannon divergence, of each row."""
     b, q = unclipped(base, other) if base.is_stored or other.is_stored else (base.x, other.x)
-    return (
-        _divergence(q, b, "forward"),
-        _divergence(b, q, "forward"),  # half of what "reverse" takes
-        _divergence(q, b, "js"),
-    )
-
-
-def _divergence(logits: Array, teacher: Array, which: Divergence) -> Array:
-    return np.asarray(kl_div_with_logits(logits, teacher, axis=1, divergence=which, reduction="none"))
+    if b.dtype == np.float64:  # as the result is; the other one is converted as it is read
+        q = q.astype(np.float64, copy=False)
+    return _core.row_divergences(q, b, 1)
 
 
 def unclipped(base: Rows2D, other: Rows2D) -> tuple[Array, Array]:
@@ -65,5 +60,6 @@ def divergence_of_llama(base: Rows2D, other: Rows2D) -> Array:
     """
     kept = np.where(base.x > LOG_PROB_CUT, base.x, -np.inf)
     log_mass = logsumexp(kept, axis=1).astype(np.float64)
-    found: Array = np.exp(log_mass) * (_divergence(other.x, kept, "forward") + log_mass)
+    kl = np.asarray(kl_div_with_logits(other.x, kept, axis=1, reduction="none"))
+    found: Array = np.exp(log_mass) * (kl + log_mass)
     return found

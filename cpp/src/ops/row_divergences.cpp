@@ -1,0 +1,90 @@
+// Three divergences of each pair of rows: of float32 rows in one pass after that of the statistics.
+#include "core/fp_environment.hpp"
+#include "core/merge_tree.hpp"
+#include "core/number.hpp"
+#include "ops/divergence_term.hpp"
+
+namespace crossent {
+namespace {
+
+struct joint_state : divergence_state {
+  std::vector<double> js;   // of each (row, block), beside those of both KL divergences in `value` and `inner`
+};
+
+class joint_divergences : public divergence_term {
+ public:
+  using divergence_term::divergence_term;
+
+  void prepare_sums(row_batch& batch, divergence_state& s) const override {
+    divergence_term::prepare_sums(batch, s);
+    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
+    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+    for (std::vector<double>* sums : {&s.value, &s.inner, &js(s)})
+      sums->assign(static_cast<std::size_t>(batch.count * batch.blocks), 0.0);
+  }
+  void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
+    plan_.kernel().joint_divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(),
+                                         s.inner.data(), js(s).data());
+  }
+  void write(row_batch&, divergence_state&, const source*, index, index, const row_statistics&,
+             const gradient_rows*) const override {}
+  void complete(row_batch&, divergence_state&) const override {}
+
+  static std::vector<double>& js(divergence_state& s) { return static_cast<joint_state&>(s).js; }
+};
+
+struct joint_batch : batch_state {
+  joint_state divergences;
+};
+
+class joint_operation : public row_operation<joint_batch> {
+ public:
+  joint_operation(const joint_divergences& term, const divergences_of_rows& out) : term_(term), out_(out) {}
+
+  void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch).divergences); }
+  void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch).divergences, begin, end); }
+  void finish(row_batch& batch) override {
+    const joint_state& s = state(batch).divergences;
+    put(batch, s.value, out_.forward_kl);
+    put(batch, s.inner, out_.reverse_kl);
+    put(batch, s.js, out_.js);
+  }
+
+ private:
+  static void put(const row_batch& batch, const std::vector<double>& sums, const mutable_view& out) {
+    for (index i = 0; i < batch.count; ++i) {
+      const double sum = rounded(sum_tree(batch.blocks, sums.data() + i * batch.blocks));
+      store_number(static_cast<char*>(out.data) + (batch.first + i) * item_size(out.type), out.type, sum);
+    }
+  }
+
+  const joint_divergences& term_;
+  const divergences_of_rows& out_;
+};
+
+}  // namespace
+
+void row_divergences(const view& logits, const view& teacher_logits, int axis, const divergences_of_rows& out,
+                     const execution& e) {
+  const default_environment environment;
+  row_plan plan = make_plan(logits, axis, 1.0, {});
+  const int teacher = plan.read(teacher_logits, axis, 1.0);
+  const divergence_options options;
+  if (plan.kernel().joint_divergence_sums == nullptr) {   // float64
+    row_loss_options of_rows;
+    of_rows.axis = axis;
+    of_rows.reduction = reduction_kind::none;
+    divergence_options js;
+    js.kind = divergence_kind::js;
+    kl_div_with_logits(logits, teacher_logits, options, of_rows, out.forward_kl, {}, e);
+    kl_div_with_logits(teacher_logits, logits, options, of_rows, out.reverse_kl, {}, e);
+    return kl_div_with_logits(logits, teacher_logits, js, of_rows, out.js, {}, e);
+  }
+  plan.with_sums = true;
+  plan.cost = heavy;
+  const joint_divergences term(plan, 0, teacher, options, 1, 1);
+  joint_operation operation(term, out);
+  run_rows(plan, operation, e);
+}
+
+}  // namespace crossent
