@@ -24,6 +24,7 @@ template <class T, temperature how> struct block_pass {
     constexpr index lanes = pack<T>::lanes;
     const class_range r = block_range(block, s.classes);
     data = load_classes(s, row, r, buffer);
+    if (s.without != nullptr) data = without_listed(s.without[row], r, data, buffer, -constants<T>::infinity);
     entry = to_entry;
     first = is_first;
     packs = (r.n + lanes - 1) / lanes;
