@@ -229,7 +229,8 @@ struct sparse_row {
   inverse_temperature t;  // in float64
   double rest_max, rest_tail, rest_tail_lo;  // of the student's rest
   double gap_sum;  // sum (rest_max - x) over its classes, where it is uniform
-  double upstream, weight, multiplier, divisor[2];  // of the gradient: upstream weight multiplier / (divisor[0] divisor[1])
+  bool with_gradient;  // upstream weight multiplier / (divisor[0] divisor[1]) times that of the divergence
+  double upstream, weight, multiplier, divisor[2];
   const double* logit;
   double *teacher, *teacher_lo;  // overwritten
   double *log_ratio, *log_ratio_lo;  // scratch

@@ -107,7 +107,8 @@ class sparse_operation : public row_operation<sparse_batch> {
     r.rest_tail = std::isinf(rest.max[i]) && !std::isnan(rest.tail[i]) ? 0 : rest.tail[i];
     r.rest_tail_lo = rest.is_extended && !std::isinf(rest.max[i]) ? rest.tail_lo[i] : 0;
     if (r.is_uniform) r.gap_sum = gap_sum(batch, s, i);
-    r.upstream = plan_.writes() ? s.upstream[i] : 0;
+    r.with_gradient = plan_.writes();
+    r.upstream = s.upstream[i];
     r.weight = s.row_weight[i];
     r.multiplier = how_.scale_by_temperature ? divergence_.temperature : 1;
     r.divisor[0] = upstream_.divisor();

@@ -46,6 +46,12 @@ row_loss_options padded_with_minus_one() {
   return options;
 }
 
+int bits_of(index n) {
+  int bits = 0;
+  for (; n > 0; n /= 2) ++bits;
+  return bits;
+}
+
 index padded(std::size_t n) { return (static_cast<index>(n) + pack_rows - 1) / pack_rows * pack_rows; }
 
 // The first of what several threads have found.
@@ -63,7 +69,7 @@ sparse_teacher::sparse_teacher(const index_view& classes, const view& values, co
       is_normalised_(options.values == teacher_values::weights || options.tail == teacher_tail::renormalize ||
                      (options.values == teacher_values::logits && options.logsumexp.data == nullptr)),
       listed_(classes.shape[axis]),
-      count_(count),
+      position_bits_(bits_of(listed_)),
       classes_(with_last_axis(classes, axis).moved, size_of(classes), padded_with_minus_one(), count, arithmetic, true, e),
       values_(with_last_axis(values, axis).moved, arithmetic),
       logsumexp_(options.logsumexp, arithmetic),
@@ -102,16 +108,18 @@ void sparse_teacher::weigh(index number, row& out) const {
 void sparse_teacher::load(index number, row& out) const {
   read(number, out);
   weigh(number, out);
+  // By class, then by position, as one number.
   out.order.clear();
   for (index k = 0; k < listed_; ++k)
-    if (const index c = out.listed[static_cast<std::size_t>(k)]; c >= 0) out.order.push_back({c, k});
-  std::sort(out.order.begin(), out.order.end(), [](auto a, auto b) { return a.c != b.c ? a.c < b.c : a.k < b.k; });
+    if (const index c = out.listed[static_cast<std::size_t>(k)]; c >= 0) out.order.push_back(c << position_bits_ | k);
+  std::sort(out.order.begin(), out.order.end());
   out.classes.clear();
   out.weight.clear();
   out.weight_lo.clear();
-  for (const auto [c, k] : out.order) {
-    const std::size_t at = static_cast<std::size_t>(k);
-    double_double<double> weight{out.listed_weight[at], out.listed_weight_lo[at]};
+  for (const index at : out.order) {
+    const index c = at >> position_bits_;
+    const std::size_t k = static_cast<std::size_t>(at - (c << position_bits_));
+    double_double<double> weight{out.listed_weight[k], out.listed_weight_lo[k]};
     if (!out.classes.empty() && out.classes.back() == c) {
       weight = double_double<double>{out.weight.back(), out.weight_lo.back()} + weight;
       out.weight.back() = weight.hi;

@@ -25,12 +25,8 @@ class sparse_teacher {
 
    private:
     friend class sparse_teacher;
-    struct position {
-      index c, k;
-    };
-    std::vector<index> listed;
+    std::vector<index> listed, order;
     std::vector<double> value, listed_weight, listed_weight_lo;
-    std::vector<position> order;
   };
   void load(index number, row& out) const;
 
@@ -44,7 +40,8 @@ class sparse_teacher {
 
   sparse_teacher_options options_;
   bool is_normalised_;
-  index listed_, count_;   // K, and the number of classes
+  index listed_;   // K
+  int position_bits_;
   targets classes_;
   row_values values_, logsumexp_;
   inverse_temperature inverse_;   // in float64

@@ -224,7 +224,7 @@ void sparse_divergence(sparse_row& r) {
   if (r.is_uniform && rest > 0) loss += rest * of_uniform_rest(r);
   r.loss = rounded(loss);
   if (!(r.loss == r.loss)) return fill(nan);
-  write_entries(r, total, in_every_lane(inner));
+  if (r.with_gradient) write_entries(r, total, in_every_lane(inner));
 }
 
 // Row by row in both orientations: few calls want it.
@@ -238,13 +238,14 @@ template <class T> void gap_sums_of_others(const source& s, index begin, index e
       const class_range r = block_range(b, s.classes);
       const double of_block = max[i * blocks + b], top = of_block == -constants<double>::infinity ? 0 : of_block;
       const char* from = without_listed(s.without[i], r, load_classes(s, i, r, buffer), buffer, static_cast<T>(top));
-      extended sum{};
+      accumulator<T> sum[per_row_doubles<T>::packs] = {};
       for (index c = 0; c < r.n; c += lanes) {
         const char* at = from + c * size_of<T>;
         const per_row_doubles<T> x(r.n - c >= lanes ? load<T>(at) : load_partial<T>(at, r.n - c, static_cast<T>(top)));
-        each<per_row_doubles<T>::packs>([&](int k) { sum += set1(top) - x.part[k]; });
+        each<per_row_doubles<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { sum[k] += set1(top) - x.part[k]; });
       }
-      out[i * blocks + b] = sum_lanes(sum);
+      out[i * blocks + b] = sum_lanes(sum[0]);
+      if constexpr (per_row_doubles<T>::packs > 1) out[i * blocks + b] += sum_lanes(sum[1]);
     }
   }
 }
