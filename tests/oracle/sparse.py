@@ -39,7 +39,7 @@ class SparseRow:
         self.lacking, self.sum = ZERO, mpf(1)  # of p to 1, where that is not the rest
         if tail == "zero":
             self.lacking, self.sum, self.rest = 1 - self.total, self.total, ZERO
-        self.rho = mp.fsum(self.q[c] for c in self.others)
+        self.rho = mp.fsum(self.q[c] for c in self.others) if self.p else mpf(1)
         listed = mp.fsum(self.q[c] for c in self.p)
         self.log_rho = log(self.rho) if self.rho < 0.5 else mpmath.log1p(-listed)
 
