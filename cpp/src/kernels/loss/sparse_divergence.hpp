@@ -224,7 +224,9 @@ void sparse_divergence(sparse_row& r) {
   if (r.is_uniform && rest > 0) loss += rest * of_uniform_rest(r);
   r.loss = rounded(loss);
   if (!(r.loss == r.loss)) return fill(nan);
-  if (r.with_gradient) write_entries(r, total, in_every_lane(inner));
+  if (!r.with_gradient) return;
+  write_entries(r, total, in_every_lane(inner));
+  if (r.log_ratio[r.count] == constants<double>::infinity) r.gradient[r.count] = 0;   // the student has none to share it
 }
 
 // Row by row in both orientations: few calls want it.
