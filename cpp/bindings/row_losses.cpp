@@ -271,8 +271,8 @@ struct sparse_distillation_loss_function {
       check_in_python("sparse_teacher", given[arg::values_are], given[arg::tail], given[arg::divergence],
                       divergence.temperature, index{has_logsumexp});
     if (has_logsumexp)
-      teacher.logsumexp = broadcast_0d(input(c.row_numbers("teacher_logsumexp", given[arg::teacher_logsumexp], c.x, c.rows)),
-                                       c.rows);
+      teacher.logsumexp =
+          broadcast_0d(input(c.row_numbers("teacher_logsumexp", given[arg::teacher_logsumexp], c.x, c.rows)), c.rows);
     teacher.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);

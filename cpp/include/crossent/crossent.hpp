@@ -158,12 +158,12 @@ enum class teacher_tail : std::uint8_t { bucket, zero, renormalize, uniform };
 struct sparse_teacher_options {
   teacher_values values = teacher_values::log_probs;
   teacher_tail tail = teacher_tail::bucket;
-  view logsumexp;                   // of the teacher's logits over the temperature: the rows' shape; absent: 0, or of those listed
+  view logsumexp;  // of the teacher's logits over the temperature: the rows' shape; absent: 0, or of those listed
   bool scale_by_temperature = false;
 };
 // Thrown before anything is written.
 struct teacher_error : outlier {
-  bool is_sum;                      // of a row's probabilities, `element` being the row; else one of the values
+  bool is_sum;  // of a row's probabilities, `element` being the row; else one of the values
 };
 // classes, values: the shape of the logits, but any number of classes; -1 is none. A class out of range is a target_error, its
 // `row` being the position in C order with the class axis behind the others. Other tails than bucket have the forward divergence,
@@ -174,10 +174,10 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
 
 struct temperature_fit {
   double temperature;
-  double nll_before, nll_after;     // the mean cross-entropy at temperature 1 and at the one found
-  int at_bound;                     // -1: the loss still falls below `low`; 1: beyond `high`; 0: neither
-  int passes;                       // over the logits: at most 6
-  bool converged;                   // false: that was not enough; the temperature is the best one tried
+  double nll_before, nll_after;  // the mean cross-entropy at temperature 1 and at the one found
+  int at_bound;  // -1: the loss still falls below `low`; 1: beyond `high`; 0: neither
+  int passes;  // over the logits: at most 6
+  bool converged;  // false: that was not enough; the temperature is the best one tried
 };
 // The temperature in [low, high], 0 < low < high, of the least mean cross-entropy(logits / temperature, target), of axis,
 // ignore_index and sample_weight (>= 0). Where the mean at temperature 1 is not finite, there is no fit: passes is 1.

@@ -356,7 +356,8 @@ struct kernel_table {
   // sum w (max - x) of a row from those of its blocks, and the sum of their weights (total_mass: or nullptr).
   double (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass, double* total_mass);
   // exp((x - max)/T - logsumexp), hi + lo, of a teacher's numbers
-  void (*exp_of_gaps)(index n, const double* x, double max, const inverse_temperature&, double logsumexp, double* hi, double* lo);
+  void (*exp_of_gaps)(index n, const double* x, double max, const inverse_temperature&, double logsumexp, double* hi,
+                      double* lo);
   void (*sparse_divergence)(sparse_row&);
   // exp((hi + lo) / divisor)
   double (*exp_quotient)(double hi, double lo, double divisor);

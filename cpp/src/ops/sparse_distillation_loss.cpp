@@ -20,9 +20,9 @@ struct sparse_batch : batch_state {
   gradient_rows gradient{};
   class_list listed[batch_rows];
   sparse_teacher::row teacher[batch_rows];
-  std::vector<double> entries[batch_rows];   // of the gradient
-  std::vector<double> logits, log_ratio, log_ratio_lo;   // of the row at hand
-  std::vector<double> gaps, masses;          // of the classes that are not listed, for each (row, block), where they matter
+  std::vector<double> entries[batch_rows];  // of the gradient
+  std::vector<double> logits, log_ratio, log_ratio_lo;  // of the row at hand
+  std::vector<double> gaps, masses;  // of the classes that are not listed, for each (row, block), where they matter
 };
 
 class sparse_operation : public row_operation<sparse_batch> {
@@ -118,7 +118,7 @@ class sparse_operation : public row_operation<sparse_batch> {
     s.rest_gradient[i] = r.gradient[count];
     s.gradient.beta[i] = r.beta;
     const double power = how_.scale_by_temperature ? divergence_.temperature * divergence_.temperature : 1;
-    return power == 0 ? 0 : r.weight * (power * r.loss);   // also where the divergence overflows
+    return power == 0 ? 0 : r.weight * (power * r.loss);  // also where the divergence overflows
   }
 
   void point_at_entries(row_batch& batch, sparse_batch& s, index i, sparse_row& r) const {
@@ -165,8 +165,8 @@ class sparse_operation : public row_operation<sparse_batch> {
   const divergence_options& divergence_;
   const targets& weights_;
   const upstream& upstream_;
-  double* losses_;   // of every row, or nullptr
-  inverse_temperature inverse_;   // in float64
+  double* losses_;  // of every row, or nullptr
+  inverse_temperature inverse_;  // in float64
 };
 
 }  // namespace
@@ -177,7 +177,7 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
                               const execution& e) {
   const default_environment environment;
   row_plan plan = make_plan(logits, options.axis, divergence.temperature, grad);
-  row_losses losses(plan.rows, loss.data == nullptr ? 0 : plan.rows, false);   // before anything that takes its time
+  row_losses losses(plan.rows, loss.data == nullptr ? 0 : plan.rows, false);  // before anything that takes its time
   const sparse_teacher teacher(classes, values, how, options.axis, plan.classes, divergence.temperature, plan.type, e);
   teacher.check(plan.rows, e);
   const targets weights({}, plan.rows, options, plan.classes, plan.type, plan.writes(), e);
@@ -186,7 +186,7 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
   plan.with_sums = how.tail == teacher_tail::uniform;
   plan.cost = 1 + heavy * teacher.listed() / std::max<index>(plan.classes, 1);
   plan.cache_exponentials = plan.may_cache_exponentials();
-  if (plan.lanes_over_rows) plan.stream = false;   // single entries would fetch all lines again
+  if (plan.lanes_over_rows) plan.stream = false;  // single entries would fetch all lines again
   sparse_operation operation(plan, teacher, how, divergence, weights, gradient, losses.all());
   run_rows(plan, operation, e);
   reduce(losses.all(), plan.rows, options.reduction, denominator, loss, e);

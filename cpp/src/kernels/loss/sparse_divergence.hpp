@@ -43,6 +43,8 @@ CROSSENT_ONCE extended exp(extended x) {
   const extended e = extended_exp_of({inside, select(inside == x.hi, x.lo, set1(0.0)), magic_of(scale)});
   return {e.hi * back, e.lo * back};
 }
+inline CROSSENT_INLINE_WIDE extended sum_of(extended a, extended b) { return normalised(a + b); }
+inline CROSSENT_INLINE_WIDE extended product_of(extended a, extended b) { return a * b; }
 // x/T
 CROSSENT_INLINE extended over_temperature(extended x, const inverse_temperature& t) {
   if (t.is_one) return normalised(x);
@@ -50,10 +52,14 @@ CROSSENT_INLINE extended over_temperature(extended x, const inverse_temperature&
   return normalised({z, product_error(x.hi, inverse, z) + (x.hi * set1(t.lo) + x.lo * inverse)});
 }
 
+inline CROSSENT_INLINE_WIDE extended gap_over_temperature(doubles a, doubles b, const inverse_temperature& t) {
+  return over_temperature(two_sum(a, -b), t);
+}
+
 void exp_of_gaps(index n, const double* x, double max, const inverse_temperature& t, double logsumexp, double* hi, double* lo) {
-  const doubles most = set1(700.0);   // only of what is refused
+  const doubles most = set1(700.0);  // only of what is refused
   for (index i = 0; i < n; i += 8) {
-    const extended gap = normalised(over_temperature(two_sum(load<double>(x + i), set1(-max)), t) + set1(-logsumexp));
+    const extended gap = sum_of(gap_over_temperature(load<double>(x + i), set1(max), t), exact(set1(-logsumexp)));
     store_extended(hi, lo, i, exp({at_most(gap.hi, most), gap.lo}));
   }
 }
@@ -68,9 +74,9 @@ template <class F> CROSSENT_INLINE double_double<double> sum_entries(index n, F 
 // The student: logarithms of the shares of the listed classes and of the rest in the row.
 class listed_and_rest {
  public:
-  double max = -constants<double>::infinity;   // of the listed classes
+  double max = -constants<double>::infinity;  // of the listed classes
   extended log_listed{}, log_rest{};
-  bool is_known = true;   // false: some logit is NaN, or all are -inf
+  bool is_known = true;  // false: some logit is NaN, or all are -inf
 
   explicit listed_and_rest(const sparse_row& r) : r_(r) {
     const double infinity = constants<double>::infinity;
@@ -80,24 +86,24 @@ class listed_and_rest {
     const double whole_max = max > r.rest_max ? max : r.rest_max;
     is_known = tail.hi == tail.hi && r.rest_tail == r.rest_tail && -infinity < whole_max && whole_max < infinity;
     log_sum_ = log(in_every_lane(tail) + set1(1.0));
-    if (max == -infinity || r.rest_max == -infinity) {   // one of the two has nothing
+    if (max == -infinity || r.rest_max == -infinity) {  // one of the two has nothing
       (max == -infinity ? log_listed : log_rest).hi = set1(-infinity);
       return;
     }
     const extended rest_sum = log(extended{set1(r.rest_tail), set1(r.rest_tail_lo)} + set1(1.0));
-    const extended gap = over_temperature(two_sum(set1(max), set1(-r.rest_max)), r.t);
-    const extended log_odds = normalised(gap + (log_sum_ + -rest_sum)), zero{};
+    const extended gap = gap_over_temperature(set1(max), set1(r.rest_max), r.t);
+    const extended log_odds = sum_of(gap, log_sum_ + -rest_sum), zero{};
     const mask<double> rest_is_larger = log_odds.hi < zero.hi;
     const extended below = select(rest_is_larger, log_odds, -log_odds), of_smaller = log(exp(below) + set1(1.0));
-    const extended larger = -of_smaller, smaller = normalised(below + larger);
+    const extended larger = -of_smaller, smaller = sum_of(below, larger);
     log_listed = select(rest_is_larger, smaller, larger);
     log_rest = select(rest_is_larger, larger, smaller);
   }
   // log q of eight listed classes
   CROSSENT_INLINE_MEMBER extended log_q(index i) const {
     const doubles x = load<double>(r_.logit + i), lowest = set1(-constants<double>::infinity);
-    const extended share = over_temperature(two_sum(x, set1(-max)), r_.t) + -log_sum_;
-    return select(x != lowest, normalised(share + log_listed), extended{lowest, set1(0.0)});
+    const extended share = sum_of(gap_over_temperature(x, set1(max), r_.t), -log_sum_);
+    return select(x != lowest, sum_of(share, log_listed), extended{lowest, set1(0.0)});
   }
 
  private:
@@ -107,7 +113,7 @@ class listed_and_rest {
     const doubles x = load<double>(r_.logit + i), lowest = set1(-constants<double>::infinity);
     const doubles at = load<double>(first) + set1(static_cast<double>(i));
     const mask<double> counts = (x != lowest) & (at != set1(static_cast<double>(argmax_)));
-    return select(counts, exp(over_temperature(two_sum(x, set1(-max)), r_.t)), extended{});
+    return select(counts, exp(gap_over_temperature(x, set1(max), r_.t)), extended{});
   }
 
   const sparse_row& r_;
@@ -141,11 +147,11 @@ CROSSENT_INLINE double_double<double> sum_terms(sparse_row& r, double_double<dou
   const auto value = sum_entries(r.count + 1, [&](index i) {
     const extended teacher = load_extended(r.teacher, r.teacher_lo, i), log_q = load_extended(r.log_ratio, r.log_ratio_lo, i);
     const doubles p = teacher.hi + teacher.lo, q = exp(log_q.hi, log_q.lo);
-    extended d = normalised(log(teacher) + -log_q);
+    extended d = sum_of(log(teacher), -log_q);
     d = select((p == zero) & (q == zero), extended{}, d);
     const mask<double> p_is_larger = zero < d.hi, star = is_forward ? p_is_larger : !p_is_larger;
-    doubles term = select(p_is_larger, p, q) * phi_or_star_of_nonpositive(-absolute(d.hi),
-                                                                         select(p_is_larger, -d.lo, d.lo), star);
+    doubles term =
+        select(p_is_larger, p, q) * phi_or_star_of_nonpositive(-absolute(d.hi), select(p_is_larger, -d.lo, d.lo), star);
     if (is_js) {
       mixture_ratios<double> ratios;
       ratios.set(d.hi, d.lo);
@@ -153,10 +159,10 @@ CROSSENT_INLINE double_double<double> sum_terms(sparse_row& r, double_double<dou
       term = js_of(q, p, of_student, ratios.teacher(share), share);
       d = exact(-of_student);
     }
-    if (!is_forward) of_gradient += select(q != zero, exact(q) * -d, extended{});
+    if (!is_forward) of_gradient += select(q != zero, product_of(exact(q), -d), extended{});
     store(r.gradient + i, q);
     store_extended(r.log_ratio, r.log_ratio_lo, i, d);
-    if (r.without_rest) return select(p == zero, extended{}, teacher * d);
+    if (r.without_rest) return select(p == zero, extended{}, product_of(teacher, d));
     return exact(select((p == zero) & (q == zero), zero, term));
   });
   *inner = add_lanes(of_gradient);
@@ -183,14 +189,14 @@ CROSSENT_INLINE void write_entries(sparse_row& r, extended total, extended inner
     const doubles q = load<double>(r.gradient + i);
     extended entry;
     if (r.kind == divergence_kind::forward) {
-      const extended relative = normalised(d + -log_total);
+      const extended relative = sum_of(d, -log_total);
       const mask<double> p_is_larger = zero < relative.hi;
       const doubles v = expm1(-absolute(relative.hi));
-      entry = exact(v) * select(p_is_larger, p, -(exact(q) * total));
+      entry = product_of(exact(v), select(p_is_larger, p, -product_of(exact(q), total)));
     } else {
-      entry = select(q != zero, half * exact(q) * (-d + -inner), extended{});
+      entry = select(q != zero, product_of(product_of(half, exact(q)), -d + -inner), extended{});
     }
-    entry = entry * coefficient;
+    entry = product_of(entry, coefficient);
     store(r.gradient + i, select((q == zero) & (p.hi == zero), zero, has_none ? zero : rounded(entry)));
   }
 }
@@ -226,7 +232,7 @@ void sparse_divergence(sparse_row& r) {
   if (!(r.loss == r.loss)) return fill(nan);
   if (!r.with_gradient) return;
   write_entries(r, total, in_every_lane(inner));
-  if (r.log_ratio[r.count] == constants<double>::infinity) r.gradient[r.count] = 0;   // the student has none to share it
+  if (r.log_ratio[r.count] == constants<double>::infinity) r.gradient[r.count] = 0;  // the student has none to share it
 }
 
 // Row by row in both orientations: few calls want it.
