@@ -29,14 +29,19 @@ class sparse_operation : public row_operation<sparse_batch> {
  public:
   sparse_operation(const row_plan& plan, const sparse_teacher& teacher, const sparse_teacher_options& how,
                    const divergence_options& divergence, const targets& weights, const upstream& gradient, double* losses)
-      : plan_(plan),
-        teacher_(teacher),
-        how_(how),
-        divergence_(divergence),
-        weights_(weights),
-        upstream_(gradient),
-        losses_(losses),
-        inverse_(kernels(dtype::float64).inverse_temperature_of(divergence.temperature)) {}
+      : plan_(plan), teacher_(teacher), weights_(weights), upstream_(gradient), losses_(losses) {
+    const double t = divergence.temperature;
+    power_ = how.scale_by_temperature ? t * t : 1;
+    of_call_.kind = divergence.kind;
+    of_call_.normalised = teacher.is_normalised();
+    of_call_.without_rest = how.tail == teacher_tail::zero;
+    of_call_.is_uniform = how.tail == teacher_tail::uniform;
+    of_call_.t = kernels(dtype::float64).inverse_temperature_of(t);
+    of_call_.with_gradient = plan.writes();
+    of_call_.multiplier = how.scale_by_temperature ? t : 1;
+    of_call_.divisor[0] = gradient.divisor();
+    of_call_.divisor[1] = how.scale_by_temperature ? 1 : t;
+  }
 
   void load(row_batch& batch) override {
     sparse_batch& s = state(batch);
@@ -94,31 +99,20 @@ class sparse_operation : public row_operation<sparse_batch> {
   // The loss; the entries of the gradient, and what the others are in proportion to.
   double finish_row(row_batch& batch, sparse_batch& s, index i) const {
     const row_statistics& rest = batch.in[0].statistics;
-    const index count = s.listed[i].count;
-    sparse_row r{};
-    r.kind = divergence_.kind;
-    r.normalised = teacher_.is_normalised();
-    r.without_rest = how_.tail == teacher_tail::zero;
-    r.is_uniform = how_.tail == teacher_tail::uniform;
-    r.count = count;
-    r.others = static_cast<double>(plan_.classes - count);
-    r.t = inverse_;
+    sparse_row r = of_call_;
+    r.count = s.listed[i].count;
+    r.others = static_cast<double>(plan_.classes - r.count);
     r.rest_max = rest.max[i];
     r.rest_tail = std::isinf(rest.max[i]) && !std::isnan(rest.tail[i]) ? 0 : rest.tail[i];
     r.rest_tail_lo = rest.is_extended && !std::isinf(rest.max[i]) ? rest.tail_lo[i] : 0;
     if (r.is_uniform) r.gap_sum = gap_sum(batch, s, i);
-    r.with_gradient = plan_.writes();
     r.upstream = s.upstream[i];
     r.weight = s.row_weight[i];
-    r.multiplier = how_.scale_by_temperature ? divergence_.temperature : 1;
-    r.divisor[0] = upstream_.divisor();
-    r.divisor[1] = how_.scale_by_temperature ? 1 : divergence_.temperature;
     point_at_entries(batch, s, i, r);
     kernels().sparse_divergence(r);
-    s.rest_gradient[i] = r.gradient[count];
+    s.rest_gradient[i] = r.gradient[r.count];
     s.gradient.beta[i] = r.beta;
-    const double power = how_.scale_by_temperature ? divergence_.temperature * divergence_.temperature : 1;
-    return power == 0 ? 0 : r.weight * (power * r.loss);  // also where the divergence overflows
+    return power_ == 0 ? 0 : r.weight * (power_ * r.loss);  // also where the divergence overflows
   }
 
   void point_at_entries(row_batch& batch, sparse_batch& s, index i, sparse_row& r) const {
@@ -161,12 +155,11 @@ class sparse_operation : public row_operation<sparse_batch> {
 
   const row_plan& plan_;
   const sparse_teacher& teacher_;
-  const sparse_teacher_options& how_;
-  const divergence_options& divergence_;
   const targets& weights_;
   const upstream& upstream_;
   double* losses_;  // of every row, or nullptr
-  inverse_temperature inverse_;  // in float64
+  double power_;  // of the temperature, which the loss has
+  sparse_row of_call_{};  // what all rows have
 };
 
 }  // namespace
