@@ -91,8 +91,8 @@ def sparse_distillation_loss(
         "weights":    p[k] = values[k] / sum_k values[k]
 
     Equal classes of a row add up: under ``"weights"``, the classes of a sample with ones as values are the
-    distribution of the sample, whose expected gradient is that of the whole teacher. A row without a class says
-    nothing, and its loss and gradient are 0.
+    distribution of the sample, whose expected gradient is that of the whole teacher. A row without a class has a loss
+    and a gradient of 0, but under ``"uniform"`` with log-probs, probs or `teacher_logsumexp`: then ``r`` is 1.
 
     Parameters
     ----------
