@@ -94,7 +94,13 @@ void call::run_erased(void (*f)(void*, const execution&), void* context) {
   } catch (const label_error& error) {
     const array y = classes_.target;
     if (error.element >= 0) raise_from_python("refuse_label", "target", y.shape(), y.dtype(), error.element, error.value);
+  } catch (const teacher_error& error) {
+    raise_from_python("refuse_teacher", classes_.target.shape(), index{classes_.axis}, error.element, error.value,
+                      index{error.is_sum});
   } catch (const target_error& error) {
+    if (classes_.options == nullptr)
+      raise_from_python("refuse_listed_class", classes_.target.shape(), index{classes_.axis}, error.row, error.value.c_str(),
+                        classes_.count);
     const py::object ignored = ignored_class(*classes_.options);
     raise_from_python("refuse_class", "target", classes_.target.shape(), error.row, error.value.c_str(), classes_.count,
                       ignored.ptr());

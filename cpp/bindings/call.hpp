@@ -103,7 +103,13 @@ class call {
   // The same, or labels that are floating numbers.
   array class_labels(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
-  array row_weights(PyObject* sample_weight, array x, const rows_of& rows);
+  array row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
+    return row_numbers("sample_weight", sample_weight, x, rows);
+  }
+  // Finite numbers, of any sign: one per row, or one for all of them.
+  array row_numbers(const char* name, PyObject* given, array x, const rows_of& rows);
+  // Classes in the shape of x but for the class axis.
+  array listed_classes(PyObject* classes, array x, int axis);
   array element_weights(const char* name, PyObject* given, array x, double low);   // low: the least weight
   view upstream(PyObject* grad_output, const shape& loss_shape);
 
@@ -139,7 +145,8 @@ class call {
   struct classes {
     array target;
     index count;
-    const row_loss_options* options;
+    const row_loss_options* options;   // nullptr: they are listed, along `axis`
+    int axis = -1;
   };
 
   static constexpr int most_arrays = 12;   // inputs, converted inputs and outputs

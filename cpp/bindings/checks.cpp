@@ -214,14 +214,30 @@ array call::class_weights(PyObject* weight, array x, const rows_of& rows, int ax
   return converted("weight", check_in_python("class_weights", weight, classes, rows, x.dtype()), is_floating, as);
 }
 
-array call::row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
-  if (sample_weight == Py_None) return {};
-  record_input("sample_weight", sample_weight);
-  if (const array v = inspect(sample_weight); is_arithmetic(v, x) && v.shape() == rows)
-    return within("sample_weight", keep("sample_weight", v), -largest(x), largest(x));
-  const array v = converted("sample_weight", check_in_python("row_weights", sample_weight, rows, x.dtype()), is_floating);
-  if (v.ndim() > 0 && !(v.shape() == rows)) raise_changed("sample_weight");
+array call::row_numbers(const char* name, PyObject* given, array x, const rows_of& rows) {
+  if (given == Py_None) return {};
+  record_input(name, given);
+  if (const array v = inspect(given); is_arithmetic(v, x) && v.shape() == rows)
+    return within(name, keep(name, v), -largest(x), largest(x));
+  const array v = converted(name, check_in_python("row_numbers", name, given, rows, x.dtype()), is_floating);
+  if (v.ndim() > 0 && !(v.shape() == rows)) raise_changed(name);
   return v;
+}
+
+array call::listed_classes(PyObject* classes, array x, int axis) {
+  record_input("classes", classes);
+  const auto fits = [&](array y) {
+    if (y.ndim() != x.ndim()) return false;
+    for (int d = 0; d < x.ndim(); ++d)
+      if (d != axis && y.size(d) != x.size(d)) return false;
+    return true;
+  };
+  array y = inspect(classes);
+  if (is_integer(y) && fits(y)) y = keep("classes", y);
+  else y = converted("classes", check_in_python("listed_classes", classes, x.shape(), index{axis}), is_integer);
+  if (!fits(y)) raise_changed("classes");
+  classes_ = {y, x.size(axis), nullptr, axis};
+  return y;
 }
 
 array call::element_weights(const char* name, PyObject* x, array like, double low) {

@@ -261,6 +261,41 @@ struct distillation_loss_function {
   }
 };
 
+// In the order of the enumerators.
+constexpr const char* kinds_of_values[] = {"log_probs", "logits", "probs", "weights"};
+constexpr const char* tails[] = {"bucket", "zero", "renormalize", "uniform"};
+
+struct sparse_distillation_loss_function {
+  CROSSENT_ARGUMENTS(logits, classes, values, axis, values_are, tail, divergence, temperature, teacher_logsumexp,
+                     scale_by_temperature, sample_weight, reduction, denominator)
+
+  static py::object run(const arguments& given, const gradient_request& request) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    const array classes = c.listed_classes(given[arg::classes], c.x, c.options.axis);
+    const array values = c.floating("values", given[arg::values], classes.shape());
+    sparse_teacher_options teacher;
+    teacher.values = static_cast<teacher_values>(one_of("values_are", given[arg::values_are], kinds_of_values, 4));
+    teacher.tail = static_cast<teacher_tail>(one_of("tail", given[arg::tail], tails, 4));
+    divergence_options divergence;
+    divergence.kind = static_cast<divergence_kind>(one_of("divergence", given[arg::divergence], divergences, 3));
+    divergence.temperature = number(positive, "temperature", given[arg::temperature]);
+    const bool has_logsumexp = given[arg::teacher_logsumexp] != Py_None;
+    const bool are_logarithms = teacher.values == teacher_values::log_probs || teacher.values == teacher_values::logits;
+    if (divergence.kind != divergence_kind::forward || (has_logsumexp ? !are_logarithms : divergence.temperature != 1))
+      check_in_python("sparse_teacher", given[arg::values_are], given[arg::tail], given[arg::divergence],
+                      divergence.temperature, index{has_logsumexp});
+    if (has_logsumexp)
+      teacher.logsumexp =
+          broadcast_0d(input(c.row_numbers("teacher_logsumexp", given[arg::teacher_logsumexp], c.x, c.rows)), c.rows);
+    teacher.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
+    c.read_sample_weight(given[arg::sample_weight]);
+    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
+    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
+      sparse_distillation_loss(input(c.x), indices(classes), input(values), teacher, divergence, c.options, loss, grad, e);
+    });
+  }
+};
+
 }  // namespace
 
 PyMethodDef row_losses[] = {
@@ -273,6 +308,8 @@ PyMethodDef row_losses[] = {
     method<backward<kl_div_with_logits_function>>("kl_div_with_logits_backward"),
     method<forward<distillation_loss_function>>("distillation_loss"),
     method<backward<distillation_loss_function>>("distillation_loss_backward"),
+    method<forward<sparse_distillation_loss_function>>("sparse_distillation_loss"),
+    method<backward<sparse_distillation_loss_function>>("sparse_distillation_loss_backward"),
     method<perplexity_function>("perplexity"),
     method<fit_temperature_function>("fit_temperature"),
     method<row_statistics_function>("row_statistics"),

@@ -25,6 +25,7 @@ from ._normalisers import (
 )
 from ._row_statistics import row_statistics
 from ._sigmoid import log_sigmoid, sigmoid
+from ._sparse_distillation_loss import sparse_distillation_loss, sparse_distillation_loss_backward
 from ._threads import config, get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -61,6 +62,8 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softmax_backward",
+    "sparse_distillation_loss",
+    "sparse_distillation_loss_backward",
 ]
 
 if TYPE_CHECKING:

@@ -70,6 +70,16 @@ def distillation_loss_backward(
     label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
     out: object, /,
 ) -> Array: ...
+def sparse_distillation_loss(
+    logits: object, classes: object, values: object, axis: object, values_are: object, tail: object, divergence: object,
+    temperature: object, teacher_logsumexp: object, scale_by_temperature: object, sample_weight: object,
+    reduction: object, denominator: object, return_grad: object, grad_out: object, /,
+) -> Loss | tuple[Loss, Array]: ...
+def sparse_distillation_loss_backward(
+    grad_output: object, logits: object, classes: object, values: object, axis: object, values_are: object,
+    tail: object, divergence: object, temperature: object, teacher_logsumexp: object, scale_by_temperature: object,
+    sample_weight: object, reduction: object, denominator: object, out: object, /,
+) -> Array: ...
 def binary_cross_entropy(
     probs: object, target: object, weight: object, log_floor: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,

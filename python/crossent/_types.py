@@ -15,6 +15,8 @@ Reduction = Literal["none", "mean", "sum"]
 ReductionKL = Literal["none", "mean", "sum", "batchmean"]
 Hessian = Literal["diagonal", "absolute"]
 Divergence = Literal["forward", "reverse", "js"]
+TeacherValues = Literal["log_probs", "logits", "probs", "weights"]
+Tail = Literal["bucket", "zero", "renormalize", "uniform"]
 
 
 class IndexLossOptions(TypedDict, total=False):

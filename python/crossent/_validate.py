@@ -32,6 +32,8 @@ from ._numbers import (  # noqa: F401  # for the core, which looks here
     top_k,
     whole_number,
 )
+from ._positions import position, rows_of
+from ._sparse_teacher import listed_classes, refuse_listed_class, refuse_teacher, sparse_teacher  # noqa: F401  # likewise
 
 if TYPE_CHECKING:
     from ._results import RowStatistics
@@ -49,24 +51,18 @@ def refuse_value(
     name: str, shape: tuple[int, ...], dtype: np.dtype[Any], at: int, value: float, low: float, high: float
 ) -> NoReturn:
     hint = _hints.IN_THE_SECOND_PLACE if name == "target" else ""
-    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}{hint}")
+    raise ValueError(f"{position(name, shape, at)} is {dtype.type(value)}: expected {_finite_in(low, high)}{hint}")
 
 
 def refuse_values(name: str, shape: tuple[int, ...], at: int, count: int, low: float, high: float) -> NoReturn:
     """One of the `count` values from `at` on was out of range when it was checked, and is not any more."""
-    block = f"{_position(name, shape, at)} to {_position(name, shape, at + count - 1)}"
+    block = f"{position(name, shape, at)} to {position(name, shape, at + count - 1)}"
     seen = f"a value outside [{low:g}, {high:g}] was seen in this block, and has been changed since"
     raise ValueError(f"{block}: {seen}: expected {_finite_in(low, high)}")
 
 
 def _finite_in(low: float, high: float) -> str:
     return f"a finite number in [{low:g}, {high:g}]"
-
-
-def _position(name: str, shape: tuple[int, ...], at: int) -> str:
-    """The name of the element `at`, counted in C order: "target[3, 5]", or "target" for a 0-d array."""
-    position = np.unravel_index(at, shape)
-    return f"{name}[{', '.join(map(str, position))}]" if position else name
 
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
@@ -100,11 +96,6 @@ def over_axes(function: str, arguments: tuple[Any, ...]) -> Any:
     from . import _axes  # which takes its checks from here
 
     return getattr(_axes, function)(*arguments)
-
-
-def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """The rows' shape: `shape` without the class axis."""
-    return shape[:axis] + shape[axis + 1 :]
 
 
 def same_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
@@ -174,7 +165,7 @@ def class_labels(target: object, shape: tuple[int, ...], rows: tuple[int, ...], 
 
 
 def refuse_label(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], at: int, value: float) -> NoReturn:
-    raise ValueError(f"{_position(name, shape, at)} is {dtype.type(value)}: expected a class label, an integer")
+    raise ValueError(f"{position(name, shape, at)} is {dtype.type(value)}: expected a class label, an integer")
 
 
 def binary_target(target: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -190,7 +181,7 @@ def refuse_class(
 ) -> NoReturn:
     ignored = "" if ignore_index is None else f" and not ignore_index ({ignore_index})"
     seen = f"is {value}," if value else "was, before it was changed during the call,"
-    raise IndexError(f"{_position(name, shape, at)} {seen} outside [0, {classes}){ignored}")
+    raise IndexError(f"{position(name, shape, at)} {seen} outside [0, {classes}){ignored}")
 
 
 def refuse_without_target(name: str) -> NoReturn:
@@ -230,10 +221,10 @@ def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtyp
     return array if rows else array.copy()
 
 
-def row_weights(x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """`sample_weight` in the rows' shape, or 0-d where one weight is for every row; in the dtype of the arithmetic."""
-    array = converted(weights("sample_weight", x, dtype, -largest(dtype)), arithmetic(dtype))
-    return array if array.ndim == 0 else spread("sample_weight", array, rows)
+def row_numbers(name: str, x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`x` in the rows' shape, or 0-d where one number is for every row; in the dtype of the arithmetic."""
+    array = converted(weights(name, x, dtype, -largest(dtype)), arithmetic(dtype))
+    return array if array.ndim == 0 else spread(name, array, rows)
 
 
 def element_weights(name: str, x: object, shape: tuple[int, ...], dtype: np.dtype[Any], low: float) -> Array:

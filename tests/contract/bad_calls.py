@@ -9,6 +9,10 @@ from operations import (
     FRACTIONS,
     FUNCTIONS,
     HESSIANS,
+    INDICES,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     LOSSES,
@@ -26,6 +30,8 @@ VALUES = {
     LOGITS: X, LOG_PROBABILITIES: X, PROBABILITIES: P, FRACTIONS: P, CLASS_INDICES: np.array([2, 0]),
     PER_CLASS: np.array([1.0, 0.5, 2.0]), PER_ROW: np.array([0.25, 3.0]), PER_ELEMENT: P + 1,
 }
+LISTED = np.array([[-0.75, -1.5, 0.5], [-1.0, 3.0, -1.25]])  # two in each row: the third is of no class
+VALUES |= {LISTED_CLASSES: np.array([[2, 0, -1], [1, -1, 0]]), LISTED_LOG_PROBABILITIES: LISTED, LISTED_LOGITS: LISTED}
 SENTINEL = -77.25
 
 
@@ -68,7 +74,7 @@ WEIGHTED_ELEMENTS = loss_functions(lambda loss: PER_ELEMENT in loss.forms[0].wei
 WEIGHTED_CLASSES = loss_functions(lambda loss: PER_CLASS in loss.forms[0].weights.values())
 # The argument that holds a second distribution.
 SECOND = {name: argument for name, loss in OF_LOSSES.items()
-          for argument, kind in list(arguments_of(loss).items())[1:2] if kind != CLASS_INDICES}
+          for argument, kind in [item for item in list(arguments_of(loss).items())[1:] if item[1] not in INDICES][:1]}
 
 
 # ---- The check -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ import numpy as np
 from operations import (
     CLASS_INDICES,
     FRACTIONS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     PER_CLASS,
@@ -52,9 +55,20 @@ def probabilities(shape, dtype, seed):
     return (integers(shape, seed) % 257 / 512).astype(dtype)
 
 
+def listed_classes(shape, seed):
+    """A few of each row, some of them twice; -1 for the others."""
+    classes = integers(shape, seed) % shape[1]
+    return np.where(integers(shape, seed + 1) % shape[1] < 12, classes, -1)
+
+
+def listed_log_probabilities(shape, dtype, seed):
+    """Of as many classes as there are, which add up to less than 1: multiples of 1/8."""
+    return (-0.75 * shape[1].bit_length() - integers(shape, seed) % 64 / 8).astype(dtype)
+
+
 class Batch:
     """Rows for every loss, of every bad kind too: x and t are logits, q probabilities, y class indices, g an upstream
-    gradient, v and w weights per row and per class."""
+    gradient, v and w weights per row and per class, k listed classes and l their log-probabilities."""
 
     def __init__(self, shape, first, second=None):
         n, c = shape
@@ -63,6 +77,7 @@ class Batch:
         with np.errstate(all="ignore"):
             self.x, self.t = corpus(shape, single).astype(first), corpus(shape, single, 77)[::-1].astype(second)
         self.q, self.y = probabilities(shape, second, 41), integers((n,), 11) % c
+        self.k, self.l = listed_classes(shape, 53), listed_log_probabilities(shape, second, 59)
         self.v, self.g = abs(reals((n,), single, 19, 1)), reals((n,), single, 13, 1)
         self.w = abs(reals((c,), single, 17, 1))
 
@@ -79,7 +94,8 @@ class Batch:
 
     def arrays(self, form):
         """The arguments of a form; where two are alike, the second is other rows or classes."""
-        found = {CLASS_INDICES: [self.y], LOGITS: [self.x, self.t], LOG_PROBABILITIES: [self.x, self.t],
+        found = {CLASS_INDICES: [self.y], LISTED_CLASSES: [self.k], LISTED_LOG_PROBABILITIES: [self.l],
+                 LISTED_LOGITS: [self.l], LOGITS: [self.x, self.t], LOG_PROBABILITIES: [self.x, self.t],
                  PROBABILITIES: [self.q], FRACTIONS: [self.q, self.q[:, ::-1]]}
         seen = Counter()
         arrays = []

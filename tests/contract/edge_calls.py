@@ -1,7 +1,17 @@
 """Plain calls of every form, of an array that an edge case is about."""
 
 import numpy as np
-from operations import CLASS_INDICES, FORMS, FRACTIONS, LOG_PROBABILITIES, LOGITS, PROBABILITIES
+from operations import (
+    CLASS_INDICES,
+    FORMS,
+    FRACTIONS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    PROBABILITIES,
+)
 
 INF, NAN = np.inf, np.nan
 PLAIN = {
@@ -10,6 +20,9 @@ PLAIN = {
     FRACTIONS: lambda x: np.full_like(x, 0.25),
     LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
     CLASS_INDICES: lambda x: np.zeros(rows_of(x), int),
+    LISTED_CLASSES: lambda x: first_class_of(x),
+    LISTED_LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
+    LISTED_LOGITS: lambda x: np.full_like(x, -1),
 }
 # Losses that take the softmax of their rows; those of elements; and all.
 ROW_LOSSES = tuple(form for form in FORMS if not form.per_element and form.arrays[form.first] == LOGITS)
@@ -18,6 +31,13 @@ ELEMENT_LOSSES = tuple(form for form in FORMS if form.per_element)
 
 def rows_of(x):
     return x.shape[:1] + x.shape[2:]
+
+
+def first_class_of(x):
+    """The listed classes of rows of which one is listed."""
+    classes = np.full(x.shape, -1)
+    np.moveaxis(classes, min(1, x.ndim - 1), 0)[:1] = 0
+    return classes
 
 
 def others_of(form, x):

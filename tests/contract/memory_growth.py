@@ -15,6 +15,9 @@ from operations import (
     FITS,
     FORMS,
     HESSIANS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     MEASURES,
     NORMALISERS,
     PER_CLASS,
@@ -25,7 +28,7 @@ from operations import (
     resolved,
 )
 
-ROWS, CLASSES = 64, 128_256
+ROWS, CLASSES, LISTED = 64, 128_256, 64
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
 LAYOUTS = {
     "C": lambda d: np.zeros((ROWS, CLASSES), d),
@@ -43,7 +46,7 @@ def inputs_of(kinds, arrays):
     """The arguments of these kinds, in their order: the first with classes is "first", another one "second"."""
     inputs, place = [], "first"
     for kind in kinds:
-        if kind in (CLASS_INDICES, PER_ROW, PER_ELEMENT):
+        if kind in arrays:
             inputs.append(arrays[kind])
         else:
             inputs.append(arrays[place])
@@ -117,7 +120,8 @@ def filled(layout, dtype):
 
 
 def small(name, array):
-    return np.array(array[:50] if name == PER_CLASS else array[:2, :50] if array.ndim == 2 else array[:2] % 50)
+    few = array[:50] if name == PER_CLASS else array[:2, :50] if array.ndim == 2 else array[:2]
+    return np.array(few % 50 if few.dtype.kind == "i" else few)
 
 
 def growth(layout, first, second):
@@ -125,6 +129,8 @@ def growth(layout, first, second):
     first, second = filled(layout, DTYPES[first]), filled(layout, DTYPES[second])
     arrays = {"first": first, "second": second, "grad": np.zeros_like(first),
               "hess": np.zeros_like(first), CLASS_INDICES: np.arange(ROWS) * 7,
+              LISTED_CLASSES: np.arange(ROWS * LISTED).reshape(ROWS, LISTED) * 17 % CLASSES,
+              **dict.fromkeys((LISTED_LOG_PROBABILITIES, LISTED_LOGITS), np.full((ROWS, LISTED), -7.0, np.float32)),
               PER_ROW: np.ones(ROWS, np.float32), PER_CLASS: np.full(CLASSES, 0.5, np.float32), PER_ELEMENT: second}
     few = {name: small(name, array) for name, array in arrays.items()}
     CALLS["logsumexp"]({"first": np.zeros((2000, 100), np.float32)})  # starts the threads

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from operations import (
     CLASS_INDICES,
     FRACTIONS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     MEASURES,
@@ -22,7 +25,8 @@ from support import assert_same_bits
 
 # Each kind of numbers from uniform ones in [0, 1], which every dtype of the second argument keeps in their range.
 OF_UNIFORM = {LOGITS: lambda u: 8 * u - 4, PROBABILITIES: lambda u: u, FRACTIONS: lambda u: u,
-              LOG_PROBABILITIES: lambda u: -4 * u}
+              LOG_PROBABILITIES: lambda u: -4 * u, LISTED_LOGITS: lambda u: 8 * u - 4,
+              LISTED_LOG_PROBABILITIES: lambda u: -4 * u - np.log(u.shape[1])}
 
 
 @st.composite
@@ -37,6 +41,7 @@ def cases(draw, kinds):
     if kinds[0] in (LOGITS, LOG_PROBABILITIES) and draw(st.booleans()):
         x = np.where(rng.random(shape) < 0.05, rng.choice([-np.inf, np.inf, np.nan, 3e4], shape), x)
     others = [rng.integers(0, classes, rows) if kind == CLASS_INDICES else
+              rng.integers(-1, classes, shape) if kind == LISTED_CLASSES else
               OF_UNIFORM[kind](rng.uniform(0, 1, shape)).astype(second) for kind in kinds[1:]]
     return x.astype(first), others, second, draw(st.integers(0, len(rows)))
 

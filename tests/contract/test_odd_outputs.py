@@ -49,8 +49,8 @@ def test_output_that_is_an_input_turned_round(name):
     """The same bytes in the same shape, but not the same array."""
     argument, _ = buffer_of(name)
     square = np.full((2, 2), 0.5)
-    arguments = {key: np.array([0, 1]) if value.dtype.kind == "i" else square if value.ndim == 2 else np.ones(2)
-                 for key, value in VALID[name].items() if isinstance(value, np.ndarray)}
+    arguments = {key: np.indices((2,) * value.ndim)[-1] if value.dtype.kind == "i" else square if value.ndim == 2
+                 else np.ones(2) for key, value in VALID[name].items() if isinstance(value, np.ndarray)}
     arguments |= {"grad_output": np.ones((2, 2) if "softmax" in name else ())} if "grad_output" in VALID[name] else {}
     if name == "logsumexp_backward":
         arguments["grad_output"] = np.ones(2)

@@ -90,6 +90,9 @@ def expected_errors(call, values):
             ignore = call.options.get("ignore_index", -100)
             if any(y != ignore and not 0 <= y < count for y in x.ravel().tolist()):
                 errors.add(IndexError)
+        elif name == "classes":
+            if any(y != -1 and not 0 <= y < count for y in x.ravel().tolist()):
+                errors.add(IndexError)
         elif name in ("target", "probs") and call.loss != "softmax" and not call.options.get("log_target"):
             if not _all_within(x, 1.0):
                 errors.add(ValueError)

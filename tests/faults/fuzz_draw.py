@@ -9,6 +9,9 @@ from fuzz_layouts import draw_layout
 from operations import (
     CLASS_INDICES,
     FRACTIONS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     NORMALISERS,
@@ -124,6 +127,13 @@ class _Draw:
             array = values.log_probabilities(self.random, self.rng, shape, c.axis, self.special)
         elif kind == CLASS_INDICES:
             array = self.class_indices(c)
+        elif kind == LISTED_CLASSES:
+            array = self.listed_classes(c)
+        elif kind == LISTED_LOGITS:
+            array = self.rng.normal(0, self.random.choice((0.1, 3, 30)), c.arrays["classes"].shape)
+        elif kind == LISTED_LOG_PROBABILITIES:
+            shape = c.arrays["classes"].shape
+            array = -np.log(max(shape[c.axis], 1)) - self.rng.exponential(self.random.choice((0.1, 2, 20)), shape)
         elif kind == FRACTIONS and self.chance(0.2):
             dtype = self.random.choice((np.dtype(bool), *values.INTEGERS))
             array = self.rng.integers(0, 2, shape).astype(dtype)
@@ -145,6 +155,19 @@ class _Draw:
         outside = [v for v in (-1, -100, count, count + 1, known[0], known[-1]) if v in known]
         self.spoil(y, outside or [0])
         return y.reshape(1) if y.ndim == 0 and self.chance(0.3) else y
+
+    def listed_classes(self, c):
+        """As many of each row as there are classes, or another number, possibly none."""
+        dtype, count, shape = self.random.choice(values.INTEGERS), c.first.shape[c.axis], list(c.first.shape)
+        if self.chance(0.6):
+            shape[c.axis] = self.random.choice((0, 1, 2, 7, 20))
+        known = values.numbers_of(dtype)
+        least = -1 if -1 in known and self.chance(0.5) else 0
+        k = self.rng.integers(least, max(least + 1, min(count, known[-1] + 1)), shape).astype(dtype)
+        if not count:
+            k = np.zeros((*shape[:c.axis], 0, *shape[c.axis + 1:]), dtype)
+        self.spoil(k, [v for v in (-2, count, known[0], known[-1]) if v in known and not -1 <= v < count] or [0])
+        return k
 
     def weight(self, c, name):
         if c.axis is None:

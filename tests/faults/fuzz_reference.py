@@ -152,6 +152,57 @@ def distillation_loss(a, o, rows):
     return terms
 
 
+def listed_probabilities(a, o, classes):
+    """(N, C): the teacher's probabilities of listed classes, not divided by their sum; and which are listed."""
+    k, values = a["classes"].astype(np.int64), a["values"]
+    rows = np.broadcast_to(np.arange(len(k))[:, None], k.shape)[k >= 0]
+    p, is_listed = np.zeros((len(k), classes)), np.zeros((len(k), classes), bool)
+    if o.get("values_are") == "logits":
+        values = values - np.where(k >= 0, values, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    np.add.at(p, (rows, k[k >= 0]), np.exp(values)[k >= 0])
+    is_listed[rows, k[k >= 0]] = True
+    return p, is_listed
+
+
+def sparse_distillation_loss(a, o, rows):
+    """Two distributions of C + 1 categories: the listed classes, and the rest as the last. Other classes have 0."""
+    x, v = a["logits"], row_weights(a, rows)
+    tail, kind, c = o.get("tail", "bucket"), o.get("divergence", "forward"), x.shape[1]
+    p, is_listed = listed_probabilities(a, o, c)
+    total, others = p.sum(axis=1), c - is_listed.sum(axis=1)
+    divides = (total >= 1) | (others == 0) | (tail == "renormalize")
+    p = np.where(column(divides), p / column(total), p)
+    rest = np.where(divides, 0.0, 1 - total)
+    log_q = log_softmax(x)
+    q = np.exp(log_q)
+    rho = np.where(is_listed, 0.0, q).sum(axis=1)
+    t, s = np.column_stack([p, rest]), np.column_stack([np.where(is_listed, q, 0.0), rho])
+    log_t, log_s = np.log(t), np.column_stack([np.where(is_listed, log_q, -np.inf), np.log(rho)])
+    d = np.where((t == 0) & (s == 0), 0.0, log_t - log_s)
+    logs = finite(log_t) + finite(log_s) + 1
+    size = ((s + t) * logs).sum(axis=1)
+    if kind == "forward":
+        losses, grads, sizes = times(t, d).sum(axis=1), s - t, s + t
+    else:
+        own = -d if kind == "reverse" else -np.log1p(0.5 * np.expm1(d))
+        inner = times(s, own).sum(axis=1)
+        share = 1.0 if kind == "reverse" else 0.5
+        losses = inner if kind == "reverse" else (inner + times(t, -np.log1p(0.5 * np.expm1(-d))).sum(axis=1)) / 2
+        grads, sizes = share * times(s, own - column(inner)), share * s * (logs + column(size))
+    in_rest = np.where(is_listed, 0.0, q / column(np.where(rho > 0, rho, 1.0)))
+    spread = lambda g: np.where(is_listed, g[:, :-1], times(in_rest, g[:, -1:]))
+    grads, sizes = spread(grads), spread(sizes)
+    if tail == "uniform":
+        b = np.where(is_listed, 0.0, column(rest / np.maximum(others, 1)))
+        more = times(b, np.log(column(np.maximum(others, 1))) * -1 - np.log(in_rest)).sum(axis=1)
+        losses, size = losses + more, size + finite(more) + rest * np.log(np.maximum(others, 2))
+        grads, sizes = np.where(is_listed, grads, q - b), np.where(is_listed, sizes, q + b)
+    says_nothing = (total == 0) & (divides | (tail == "renormalize"))
+    of_rows = lambda values: times(np.where(says_nothing, 0.0, v), values)
+    return [Term(of_rows(losses), np.abs(of_rows(size)), times(column(np.where(says_nothing, 0.0, v)), grads),
+                 times(column(np.where(says_nothing, 0.0, np.abs(v))), sizes), v.sum())]
+
+
 def binary_cross_entropy(a, o, _):
     p, y, w = a["probs"], a["target"], np.broadcast_to(a.get("weight", 1.0), a["probs"].shape)
     floor = o.get("log_floor", -100.0)

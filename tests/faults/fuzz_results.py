@@ -40,7 +40,8 @@ def _of_loss(call, seen):
     axis, shape = call.axis, call.first.shape
     by_rows = axis is not None
     if by_rows:  # the class weights have one axis; what is for rows has those of the rows
-        seen = {name: _rows(x, axis) if x.shape == shape and name in _OF_CLASSES else x for name, x in seen.items()}
+        seen = {name: _rows(x, axis) if name in _LISTED or (x.shape == shape and name in _OF_CLASSES) else x
+                for name, x in seen.items()}
     terms = LOSSES[call.loss](seen, call.options, call.rows)
     if call.loss == "kl_div" and by_rows:
         for term in terms:
@@ -58,6 +59,7 @@ def _of_loss(call, seen):
     return [*results, tuple(_back(x, call.first, axis) for x in pair) if by_rows else tuple(pair)]
 
 
+_LISTED = ("classes", "values")
 _OF_CLASSES = ("logits", "log_probs", "teacher_logits", "target")
 
 

@@ -19,13 +19,22 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.calls import CALLS
-from operations import CLASS_INDICES, LOSSES, PER_CLASS, PER_ROW
+from operations import (
+    CLASS_INDICES,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
+    LOSSES,
+    PER_CLASS,
+    PER_ROW,
+)
 
 import crossent as xe
 
 # (rows, classes). Values only: what a gradient is written to would not fit.
 SHAPES = {"one row": (1, 1 << 28), "long rows": (64, 1 << 22), "short rows": (1 << 25, 8)}
 ENDLESS = {"one row of 2^30": (1, 1 << 30), "without end": (1 << 20, 1 << 20)}
+LISTED = (LISTED_CLASSES, LISTED_LOG_PROBABILITIES, LISTED_LOGITS)
 DRAWN_CLASSES = 1 << 22  # in rows with more all classes are alike
 
 
@@ -39,7 +48,9 @@ def stretched(call, shape, dtype):
             kind = call.arrays[name]
             if value.dtype.kind == "f" and "weight" not in name:  # weights are of the dtype that the call computes in
                 value = value.astype(dtype)
-            axes = {PER_CLASS: (classes,), PER_ROW: (rows,), CLASS_INDICES: (rows,)}
+            value = value[:, :8] if kind in LISTED else value
+            axes = {PER_CLASS: (classes,), PER_ROW: (rows,), CLASS_INDICES: (rows,),
+                    **dict.fromkeys(LISTED, (rows, value.shape[-1]))}
             value = np.broadcast_to(value, axes.get(kind, shape))
         arguments[name] = value
     if call.function in [loss.name for loss in LOSSES if loss.per_element]:

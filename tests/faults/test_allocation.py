@@ -90,7 +90,8 @@ def huge(call, shape):
     arguments = dict(call.options)
     for name, kind in call.arrays.items():
         if "weight" not in name:
-            value = np.int8(0) if kind == "class indices" else np.float16(-0.5 if kind.startswith("log") else 0.5)
+            is_index = kind in ("class indices", "listed classes")
+            value = np.int8(0) if is_index else np.float16(-0.5 if "log" in kind else 0.5)
             arguments[name] = np.broadcast_to(value, (rows,) if kind in ("class indices", "per row") else shape)
     return arguments
 

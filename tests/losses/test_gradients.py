@@ -10,6 +10,9 @@ import pytest
 from operations import (
     CLASS_INDICES,
     FRACTIONS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     PER_CLASS,
@@ -23,6 +26,7 @@ import crossent as xe
 STEP = 2.0**-17
 ROWS, CLASSES = 5, 4
 TARGET = np.array([1, 2, 0, 3, 1])
+LISTED = np.array([[1, 0, -1, -1], [2, -1, 2, -1], [-1, 3, 0, 1], [-1, -1, -1, 2], [3, 2, -1, -1]])
 WEIGHTS = {PER_CLASS: np.array([0.5, 2.0, 1.0, 0.1]), PER_ROW: np.array([0.5, 2.0, 0.0, 0.3, 1.0]),
            PER_ELEMENT: np.array([0.1, 1.0, 3.0, 2.0])}
 
@@ -47,7 +51,9 @@ def arguments(form, x, rng):
     """x, and other arrays in which every derivative is moderate."""
     draw = {LOGITS: lambda: rng.normal(0, 1.5, x.shape), LOG_PROBABILITIES: lambda: rng.normal(0, 1.5, x.shape),
             PROBABILITIES: lambda: rng.uniform(0.1, 0.9, x.shape), FRACTIONS: lambda: rng.uniform(0.1, 0.9, x.shape),
-            CLASS_INDICES: lambda: TARGET}
+            CLASS_INDICES: lambda: TARGET, LISTED_CLASSES: lambda: LISTED,
+            LISTED_LOG_PROBABILITIES: lambda: rng.uniform(-3, -1.5, x.shape),
+            LISTED_LOGITS: lambda: rng.uniform(-3, -1.5, x.shape)}
     first, *others = form.arrays.values()
     return 0.5 + np.tanh(x) / 4 if first == FRACTIONS else x, *(draw[kind]() for kind in others)
 

@@ -10,6 +10,10 @@ import numpy as np
 LOGITS, PROBABILITIES, LOG_PROBABILITIES = "logits", "probabilities", "log-probabilities"
 FRACTIONS = "fractions"  # any numbers in [0, 1], such as the probabilities of events
 CLASS_INDICES = "class indices"
+# Of a teacher that is known of some classes: which, of every row, and a number for each; as many as there are classes,
+# some of them -1. The log-probabilities of a row add up to at most 1.
+LISTED_CLASSES, LISTED_LOG_PROBABILITIES, LISTED_LOGITS = "listed classes", "listed log-probabilities", "listed logits"
+INDICES = (CLASS_INDICES, LISTED_CLASSES)
 # The kinds of weights.
 PER_CLASS, PER_ROW, PER_ELEMENT = "per class", "per row", "per element"
 WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT)
@@ -32,6 +36,9 @@ DRAW = {
     LOG_PROBABILITIES: lambda *shape: np.log(normalised(*shape)),
     FRACTIONS: lambda rng, rows, classes: rng.uniform(0.1, 0.9, (rows, classes)),
     CLASS_INDICES: lambda rng, rows, classes: rng.integers(0, classes, rows),
+    LISTED_CLASSES: lambda rng, rows, classes: rng.integers(-1, classes, (rows, classes)),
+    LISTED_LOG_PROBABILITIES: lambda rng, rows, classes: -np.log(classes) - rng.exponential(1, (rows, classes)),
+    LISTED_LOGITS: lambda rng, rows, classes: rng.normal(0, 3, (rows, classes)),
     PER_CLASS: lambda rng, rows, classes: rng.uniform(0.5, 2, classes),
     PER_ROW: lambda rng, rows, classes: rng.uniform(0.5, 2, rows),
     PER_ELEMENT: lambda rng, rows, classes: rng.uniform(0.5, 2, (rows, classes)),

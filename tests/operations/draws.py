@@ -76,6 +76,25 @@ def student_and_teacher(divergence):
     return draw
 
 
+def listed_teacher(rng, first, second):
+    """(logits, classes, log-probabilities of these that add up to 0.9 at most): classes in any order, a few of them
+    twice; a row with one, and a row with none."""
+    x, z = some_logits(rng, np.float64), rng.normal(0, 2, (ROWS, CLASSES))
+    x[6, 2:4] = -np.inf
+    classes = np.array([rng.permutation(CLASSES) for _ in range(ROWS)])
+    classes[:, 4:] = -1
+    classes[1, 1], classes[8, 1:], classes[10] = classes[1, 0], -1, -1
+    classes = rng.permuted(classes, axis=1)
+    classes[6, np.isin(classes[6], (2, 3))] = -1
+    classes[3, classes[3] == 3] = -1
+    return x.astype(first), classes, (z - np.log(np.exp(z).sum(axis=1) / 0.9)[:, None]).astype(second)
+
+
+def listed_logits(rng, first, second):
+    x, classes, values = listed_teacher(rng, first, second)
+    return x, classes, 3 * values
+
+
 def indices(rng, first, second):
     return some_logits(rng, first), some_classes(rng)
 

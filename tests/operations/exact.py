@@ -4,7 +4,8 @@ import numpy as np
 import oracle
 import oracle.binary
 import oracle.divergence
-from mpmath import mpf
+import oracle.sparse
+from mpmath import mp, mpf
 from oracle.parts import Part
 
 ONE = mpf(1)
@@ -40,6 +41,15 @@ def kl_part(x, teacher, v, share=ONE, **options):
 def kl_div_with_logits(x, teacher, sample_weight=None, **options):
     v = [mpf(1)] * len(x) if sample_weight is None else list(oracle.exact(sample_weight))
     return [kl_part(x, teacher, v, **options)]
+
+
+def sparse_distillation_loss(x, classes, values, sample_weight=None, **options):
+    v = [mpf(1)] * len(x) if sample_weight is None else list(oracle.exact(sample_weight))
+    counted = [bool(w) for w in v]
+    losses, loss_scales, gradients, scales = oracle.sparse.sparse_rows(x, classes, values, counted, **options)
+    factor, size = np.array(v, dtype=object), np.array([abs(w) for w in v], dtype=object)
+    return [Part(factor * losses, factor[:, None] * gradients, size[:, None] * scales, {"mean": mp.fsum(v)},
+                 size * loss_scales)]
 
 
 def distillation_loss(x, teacher, target=None, *, alpha=None, temperature=1.0, scale_by_temperature=True,

@@ -7,6 +7,9 @@ from . import draws, exact
 from .arguments import (
     CLASS_INDICES,
     FRACTIONS,
+    LISTED_CLASSES,
+    LISTED_LOG_PROBABILITIES,
+    LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     PER_CLASS,
@@ -124,6 +127,28 @@ DISTILLATION_LOSS = Loss(
     exact=exact.distillation_loss,
 )
 
+# Temperatures need teacher_logsumexp, and the tail "zero" is no divergence: test_sparse_distillation_loss.py has both.
+LISTED = {"logits": LOGITS, "classes": LISTED_CLASSES, "values": LISTED_LOG_PROBABILITIES}
+SPARSE_DISTILLATION_LOSS = Loss(
+    "sparse_distillation_loss",
+    "logits, classes, values, *, axis=None, values_are='log_probs', tail='bucket', divergence='forward', "
+    "temperature=1.0, teacher_logsumexp=None, scale_by_temperature=False, sample_weight=None, reduction='mean', "
+    "denominator=None",
+    *(Form(
+        suffix, arrays=LISTED, draw=draws.listed_teacher, fixed=fixed, lacks=("temperature",),
+        cases={"sample_weight": {"sample_weight": PER_ROW}},
+        golden={f"sparse_distillation_loss {suffix}".rstrip(): {},
+                **({"sparse_distillation_loss_backward": {"sample_weight": PER_ROW}} if not suffix else {})},
+    ) for suffix, fixed in (("", {}), ("uniform", {"tail": "uniform"}), ("reverse", {"divergence": "reverse"}),
+                            ("js", {"divergence": "js"}))),
+    Form(
+        "renormalize", arrays={**LISTED, "values": LISTED_LOGITS}, draw=draws.listed_logits,
+        fixed={"values_are": "logits", "tail": "renormalize"}, lacks=("temperature",),
+        cases={"sample_weight": {"sample_weight": PER_ROW}}, golden={"sparse_distillation_loss renormalize": {}},
+    ),
+    exact=exact.sparse_distillation_loss,
+)
+
 BINARY_CROSS_ENTROPY = Loss(
     "binary_cross_entropy",
     "probs, target, *, weight=None, log_floor=-100.0, reduction='mean', denominator=None",
@@ -168,8 +193,8 @@ KL_DIV = Loss(
     exact=exact.kl_div, per_element=True, batchmean=True,
 )
 
-LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, BINARY_CROSS_ENTROPY,
-          BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
+LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, SPARSE_DISTILLATION_LOSS,
+          BINARY_CROSS_ENTROPY, BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
 
 NORMALISERS = (
     Function("softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),

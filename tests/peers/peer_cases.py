@@ -19,7 +19,9 @@ REGISTERED = {name.replace("information.", "information_" if name.removeprefix("
 LOSS = {loss.name: loss for loss in LOSSES}
 NORMALISERS = tuple(function.name for function in operations.NORMALISERS if "grad_output" not in function.arrays)
 BACKWARD = ("softmax_backward", "log_softmax_backward")
-ROW_LOSSES = (*(loss.name for loss in LOSSES if not loss.per_element), "perplexity")
+# None of the libraries has the one of listed classes.
+ROW_LOSSES = (*(loss.name for loss in LOSSES if not loss.per_element and loss.name != "sparse_distillation_loss"),
+              "perplexity")
 POINTWISE = tuple(loss.name for loss in LOSSES if loss.per_element)
 INFORMATION = tuple(name for name, function in REGISTERED.items() if function in MEASURES and name != "perplexity")
 FUNCTIONS = (*NORMALISERS, *BACKWARD, *ROW_LOSSES, *POINTWISE, *INFORMATION)

@@ -157,12 +157,34 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
                        const distillation_options&, const divergence_options&, const row_loss_options&,
                        const mutable_view& loss, const mutable_view& grad, const execution& = {});
 
+// What a teacher's numbers are: logarithms of probabilities, logits, probabilities, or numbers in proportion to them.
+enum class teacher_values : std::uint8_t { log_probs, logits, probs, weights };
+// What is said of the classes that are not listed: they are one more category; nothing; the probabilities of those that are
+// listed are divided by their sum; they are equally likely.
+enum class teacher_tail : std::uint8_t { bucket, zero, renormalize, uniform };
+struct sparse_teacher_options {
+  teacher_values values = teacher_values::log_probs;
+  teacher_tail tail = teacher_tail::bucket;
+  view logsumexp;  // of the teacher's logits over the temperature: the rows' shape; absent: 0, or of those listed
+  bool scale_by_temperature = false;
+};
+// Thrown before anything is written.
+struct teacher_error : outlier {
+  bool is_sum;  // of a row's probabilities, `element` being the row; else one of the values
+};
+// classes, values: the shape of the logits, but any number of classes; -1 is none. A class out of range is a target_error, its
+// `row` being the position in C order with the class axis behind the others. Other tails than bucket have the forward divergence,
+// and renormalize js. beta is 0.5.
+void sparse_distillation_loss(const view& logits, const index_view& classes, const view& values, const sparse_teacher_options&,
+                              const divergence_options&, const row_loss_options&, const mutable_view& loss,
+                              const mutable_view& grad, const execution& = {});
+
 struct temperature_fit {
   double temperature;
-  double nll_before, nll_after;     // the mean cross-entropy at temperature 1 and at the one found
-  int at_bound;                     // -1: the loss still falls below `low`; 1: beyond `high`; 0: neither
-  int passes;                       // over the logits: at most 6
-  bool converged;                   // false: that was not enough; the temperature is the best one tried
+  double nll_before, nll_after;  // the mean cross-entropy at temperature 1 and at the one found
+  int at_bound;  // -1: the loss still falls below `low`; 1: beyond `high`; 0: neither
+  int passes;  // over the logits: at most 6
+  bool converged;  // false: that was not enough; the temperature is the best one tried
 };
 // The temperature in [low, high], 0 < low < high, of the least mean cross-entropy(logits / temperature, target), of axis,
 // ignore_index and sample_weight (>= 0). Where the mean at temperature 1 is not finite, there is no fit: passes is 1.

@@ -42,6 +42,12 @@ constexpr index cached_row_bytes(index classes, index size) { return (classes * 
 // The dtype that arrays of a dtype are computed in.
 constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
 
+// Classes of a row, in ascending order.
+struct class_list {
+  const index* classes = nullptr;
+  index count = 0;
+};
+
 // Rows to read, of any dtype: they are converted as they are loaded. Lanes run over the classes of a row, or over rows: then
 // `rows` is padded to a multiple of pack_rows with copies of its last pointer. With lanes over classes, a row that is nullptr
 // is not read, and written as zeros.
@@ -57,6 +63,8 @@ struct source {
   // Lanes over classes: what is read after these rows, and asked for while their output is written; nullptr: nothing.
   const char* next = nullptr;
   index next_row_stride = 0, next_class_stride = 0;
+  // Of each row, the classes that `statistics` and `gap_sums_of_others` leave out; nullptr: none.
+  const class_list* without = nullptr;
 };
 
 struct sink {
@@ -208,6 +216,29 @@ struct alignas(64) divergence_rows {
   double teacher_scale[batch_rows], small_difference_gradient[batch_rows];
 };
 
+// A row of a divergence from a teacher that is known of the classes of a list: these classes, and all others as one more, the rest.
+// Arrays have `count` + 1 entries, of which the last is the rest's, and are padded to a multiple of 8; logits after `count` are
+// -inf, and the teacher's numbers 0.
+struct sparse_row {
+  divergence_kind kind;
+  bool normalised;  // the teacher's numbers are to be divided by their sum
+  bool without_rest;  // the teacher has none, whatever that sum is
+  bool is_uniform;  // it is spread evenly over its classes
+  index count;
+  double others;  // the number of the classes of the rest
+  inverse_temperature t;  // in float64
+  double rest_max, rest_tail, rest_tail_lo;  // of the student's rest
+  double gap_sum;  // sum (rest_max - x) over its classes, where it is uniform
+  bool with_gradient;  // upstream weight multiplier / (divisor[0] divisor[1]) times that of the divergence
+  double upstream, weight, multiplier, divisor[2];
+  const double* logit;
+  double *teacher, *teacher_lo;  // overwritten
+  double *log_ratio, *log_ratio_lo;  // scratch
+  // Out. That of a class of the rest is its share in the rest's; where it is uniform, less `beta`.
+  double* gradient;
+  double beta, loss;
+};
+
 enum class information : std::uint8_t { entropy, cross_entropy, kl_divergence, js_divergence, kl_div, kl_div_log };
 
 // Up to 1024 elements of a loss without a class axis, contiguous and in the arithmetic dtype.
@@ -293,6 +324,8 @@ struct dtype_kernels {
   void (*gap_moment_sums)(const source&, const row_statistics&, index block_begin, index block_end, const inverse_temperature&,
                           double* gaps, double* squares);
   void (*gap_moments)(index rows, const row_statistics&, double* mean, double* variance);
+  // sum (max - x) of each block, over the classes that are not left out; max = 0 for blocks of -inf.
+  void (*gap_sums_of_others)(const source&, index block_begin, index block_end, const double* max, double* out);
   // sum g p, or sum g (probs == nullptr), of each block
   void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, const block_sums&);
   // out_c = p_c (g_c - sum) scale
@@ -325,6 +358,10 @@ struct kernel_table {
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
   // sum w (max - x) of a row from those of its blocks, and the sum of their weights (total_mass: or nullptr).
   double (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass, double* total_mass);
+  // exp((x - max)/T - logsumexp), hi + lo, of a teacher's numbers
+  void (*exp_of_gaps)(index n, const double* x, double max, const inverse_temperature&, double logsumexp, double* hi,
+                      double* lo);
+  void (*sparse_divergence)(sparse_row&);
   // exp((hi + lo) / divisor)
   double (*exp_quotient)(double hi, double lo, double divisor);
   // A measure of each block, with its tiny terms apart.

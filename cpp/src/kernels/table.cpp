@@ -10,6 +10,7 @@
 #include "kernels/loss/joint_divergences.hpp"
 #include "kernels/loss/prediction.hpp"
 #include "kernels/loss/softmax.hpp"
+#include "kernels/loss/sparse_divergence.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
@@ -70,6 +71,7 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.top_classes = top_classes<T>;
   k.gap_moment_sums = gap_moment_sums<T>;
   k.gap_moments = gap_moments<T>;
+  k.gap_sums_of_others = gap_sums_of_others<T>;
   k.sum_products = sum_products<T>;
   k.write_softmax_backward = write_softmax_backward<T>;
   k.write_log_softmax_backward = write_log_softmax_backward<T>;
@@ -108,6 +110,8 @@ constexpr kernel_table table() {
   t.logsumexp = logsumexp;
   t.cross_entropy = cross_entropy;
   t.merge_gaps = merge_gaps;
+  t.exp_of_gaps = exp_of_gaps;
+  t.sparse_divergence = sparse_divergence;
   t.exp_quotient = exp_quotient;
   t.information_sums = information_sums;
   t.short_exp = [](const void* x, void* out, index n) {

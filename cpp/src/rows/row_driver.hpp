@@ -20,6 +20,7 @@ struct alignas(64) input_rows {
   line_memory exponentials;         // where they are cached; with a pointer for each row, as x
   const char* cached_rows[batch_rows];
   index cached_strides[batch_tiles];
+  const class_list* without = nullptr;   // of each row, what its statistics leave out
 
   void reserve_blocks(index entries) {
     block_entries = entries;
@@ -53,6 +54,7 @@ struct alignas(64) row_batch {
   source input(int k) const {
     const row_array& a = plan->input(k).array;
     source s{in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].tile_strides};
+    s.without = in[k].without;
     if (k == 0) point_at_next(s);
     return s;
   }

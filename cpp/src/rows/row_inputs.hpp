@@ -49,6 +49,9 @@ class targets {
   // are not there: ignored ones and, unless `all` are asked for, those that no coefficient reaches.
   void load(index first, index count, index* y, double* class_weight, double* row_weight, bool all = false) const;
 
+  // The classes of any number of rows: `ignored`, or another negative number, where there is none.
+  tally read(index first, index count, index* y) const;
+
   // The classes of rows from `first` on: where they are in memory, or in `buffer`, which has room for `count`. `ignored` marks
   // rows that are not there, unless it is a class.
   struct class_run {
@@ -70,7 +73,6 @@ class targets {
 
  private:
   double weight_at(index c) const;
-  tally read(index first, index count, index* y) const;
   void check(const execution&);
   double sum_weights(bool class_weights, const execution&) const;
   void note_bad(index first, index count, const index* y) const;

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _dtypes, _numbers, _validate
 from .._dtypes import arithmetic, as_array, floating_dtype
+from .._positions import rows_of
 from . import _ways
 from ._derivatives import loss
 from ._ways import Call
@@ -53,7 +54,7 @@ class Arguments:
 
     def along(self, axis: int | None) -> None:
         self.options["axis"] = _validate.loss_axis("logits", self.shape, axis)
-        self.rows = _validate.rows_of(self.shape, self.options["axis"])
+        self.rows = rows_of(self.shape, self.options["axis"])
 
     # ---- Arrays ----------------------------------------------------------------------------------------------------
 

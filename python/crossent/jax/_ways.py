@@ -22,7 +22,7 @@ import crossent
 
 from .. import _threads
 from .._dtypes import arithmetic
-from .._validate import rows_of
+from .._positions import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

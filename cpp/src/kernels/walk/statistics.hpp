@@ -6,12 +6,32 @@
 namespace crossent {
 namespace {
 
+// Puts -inf in the place of listed classes, in copies of their groups, or in the last group, which is one. Returns of which groups,
+// as bits. begin: the first class of the block.
+template <class T>
+CROSSENT_ONCE unsigned replace_listed(class_list listed, index begin, index whole, const char* data, T* buffer,
+                                      pack<T>* last_group) {
+  constexpr index group_classes = group_packs * pack<T>::lanes;
+  unsigned replaced = 0;
+  for (index k = 0; k < listed.count; ++k) {
+    const index c = listed.classes[k] - begin, g = c / group_classes;
+    char* const to = g < whole ? reinterpret_cast<char*>(buffer) + g * group_bytes : reinterpret_cast<char*>(last_group);
+    if (g < whole && (replaced >> g & 1) == 0) {
+      for (index j = 0; j < group_packs; ++j) store(to + j * pack_bytes, load<T>(data + g * group_bytes + j * pack_bytes));
+      replaced |= 1u << g;
+    }
+    store_one(to + (c - g * group_classes) * size_of<T>, -constants<T>::infinity);
+  }
+  return replaced;
+}
+
 // A block of a row on its way through two passes: its maxima are seen (`update_max`), which gives the reference of its terms
 // (`set_reference`), then its terms are summed (`sum`), and kept where they are wanted again.
 template <class T, temperature how> struct block_pass {
   const char* data = nullptr;
   index entry = 0, packs = 0, whole = 0,
         groups = 0;   // `whole` of the groups lie in memory, the last one may be in `last_group`
+  unsigned replaced = 0;                               // of the groups, those without listed classes: they are in the buffer
   bool first = false;                                  // of its row
   char* kept = nullptr;                                // where the terms are left
   T max = 0;
@@ -29,7 +49,12 @@ template <class T, temperature how> struct block_pass {
     packs = (r.n + lanes - 1) / lanes;
     groups = (packs + group_packs - 1) / group_packs;
     whole = r.n / (group_packs * lanes);
-    if (whole == groups) return;
+    replaced = 0;
+    if (whole != groups) load_last_group(r);
+    if (s.without != nullptr) replaced = replace_listed(listed_in(s.without[row], r), r.begin, whole, data, buffer, last_group);
+  }
+  void load_last_group(class_range r) {
+    constexpr index lanes = pack<T>::lanes;
     const char* last = data + whole * group_bytes;
     index n = r.n - whole * group_packs * lanes;
     for (index j = 0; j < group_packs; ++j, n -= lanes)
@@ -37,7 +62,10 @@ template <class T, temperature how> struct block_pass {
                       : n > 0    ? load_partial<T>(last + j * pack_bytes, n, -constants<T>::infinity)
                                  : set1(-constants<T>::infinity);
   }
-  const char* group(index g) const { return g < whole ? data + g * group_bytes : reinterpret_cast<const char*>(last_group); }
+  const char* group(index g) const {
+    const char* from = replaced >> g & 1 ? reinterpret_cast<const char*>(buffer) : data;
+    return g < whole ? from + g * group_bytes : reinterpret_cast<const char*>(last_group);
+  }
 
   // The maximum of group g, at `from`.
   CROSSENT_INLINE void update_max(block_pass& b, index g, const char* from) {

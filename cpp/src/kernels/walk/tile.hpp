@@ -113,6 +113,38 @@ template <class T> CROSSENT_INLINE const char* load_classes(const source& s, ind
   return reinterpret_cast<const char*>(buffer);
 }
 
+// The classes of a list that are in a range.
+CROSSENT_INLINE class_list listed_in(class_list list, class_range r) {
+  const auto first_from = [&](index c) CROSSENT_INLINE_LAMBDA {
+    index begin = 0, end = list.count;
+    while (begin < end) {
+      const index middle = begin + (end - begin) / 2;
+      if (list.classes[middle] < c) begin = middle + 1;
+      else end = middle;
+    }
+    return begin;
+  };
+  const index begin = first_from(r.begin);
+  return {list.classes + begin, first_from(r.begin + r.n) - begin};
+}
+
+// The classes of a row as they lie at `from`, or, where some of them are left out, in the buffer, with `value` in the place of
+// these.
+template <class T>
+CROSSENT_ONCE const char* without_listed(class_list list, class_range r, const char* from, T* buffer, T value) {
+  const class_list listed = listed_in(list, r);
+  if (listed.count == 0) return from;
+  const char* const to = reinterpret_cast<const char*>(buffer);
+  for (index at = 0; from != to && at < r.n * size_of<T>; at += pack_bytes) {
+    const index left = r.n - at / size_of<T>;
+    prefetch_ahead(from + at);
+    if (left >= pack<T>::lanes) store(buffer + at / size_of<T>, load<T>(from + at));
+    else store_partial(buffer + at / size_of<T>, left, load_partial<T>(from + at, left, T(0)));
+  }
+  for (index k = 0; k < listed.count; ++k) buffer[listed.classes[k] - r.begin] = value;
+  return to;
+}
+
 // Where the kernel writes, and the way from there.
 template <class T> CROSSENT_INLINE char* open_classes(const sink& s, index row, class_range r, T* buffer) {
   return is_direct<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
@@ -166,6 +198,19 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row,
     if (is_native<T>(s))
       for (index i = 0; i < r.n; ++i) buffer[i * lanes + l] = load_one<T>(from + i * s.class_stride);
     else gather(from, s.class_stride, s.type, r.n, buffer + l, lanes, s.round_to_float);
+  }
+  return packed;
+}
+
+// The same of a tile of `count` rows.
+template <class T>
+CROSSENT_ONCE tile<T> without_listed(const source& s, index row, index count, class_range r, tile<T> x, T* buffer, T value) {
+  constexpr index lanes = pack<T>::lanes;
+  const tile<T> packed{reinterpret_cast<const char*>(buffer), pack_bytes};
+  for (index i = 0; x.data != packed.data && i < r.n; ++i) store(buffer + i * lanes, load<T>(x.data + i * x.stride));
+  for (index l = 0; l < count; ++l) {
+    const class_list listed = listed_in(s.without[row + l], r);
+    for (index k = 0; k < listed.count; ++k) buffer[(listed.classes[k] - r.begin) * lanes + l] = value;
   }
   return packed;
 }

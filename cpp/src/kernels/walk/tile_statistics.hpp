@@ -203,7 +203,9 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
                                           const inverse_temperature& s, const block_statistics& out, index entry, index blocks,
                                           T* buffer) {
   constexpr index lanes = pack<T>::lanes, group_classes = group_packs * lanes;
-  const tile_maximum<T> m = maximum_of_tile(load_tile(rows, row, r, buffer), r.n, s, buffer, [](index, pack<T>) {});
+  tile<T> x = load_tile(rows, row, r, buffer);
+  if (rows.without != nullptr) x = without_listed(rows, row, count, r, x, buffer, -constants<T>::infinity);
+  const tile_maximum<T> m = maximum_of_tile(x, r.n, s, buffer, [](index, pack<T>) {});
   T* const exponentials = out.exponentials != nullptr ? static_cast<T*>(out.exponentials) + row * r.n : nullptr;
   alignas(pack_bytes) T e[group_classes * lanes];
   pack<double> sum_all[2] = {}, sum_without_max[2];
