@@ -23,7 +23,7 @@ from operations import FLOATS, FORMS, PAIRS, resolved
 from support import DTYPES, bits, run_python
 
 import crossent as xe
-from crossent import information
+from crossent import _core, information
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden.json"
 
@@ -66,6 +66,7 @@ def of_class_indices(x, target, g, weight, v):
         "fit_temperature": np.array(xe.fit_temperature(finite.clip(-30, 30), target, sample_weight=v)[:3]),
         **of_statistics(xe.row_statistics(x, target, top_k=min(3, x.shape[-1])), "row_statistics"),
         **of_statistics(xe.row_statistics(x, target, **sharp), "row_statistics temperature"),
+        "row_divergences": np.stack(_core.row_divergences(x, np.roll(x, 1, axis=1), 1)),
         "cross_entropy hessian": xe.cross_entropy_gradient_hessian(x, target)[1],
         "cross_entropy hessian options": xe.cross_entropy_gradient_hessian(
             x, target, hessian_scale=1.5, hessian_floor=1e-9, **everything)[1],

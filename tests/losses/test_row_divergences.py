@@ -1,4 +1,4 @@
-"""Three divergences of each row from one pass, as crossent.evaluation takes them, against those of kl_div_with_logits."""
+"""Three divergences of each row from one pass, for crossent.evaluation, against those of kl_div_with_logits."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from support import DTYPES
 import crossent as xe
 from crossent import _core
 
-# A term is the larger probability (4 ULP of it) times the square of the log-ratio (2 ULP) times a polynomial (4 ULP of a few
-# alternating terms), added by trees of eight (3 roundings) and then in double; the last 4 ULP are of the result. Below 2e-9
-# divergences of float32 rows have an absolute error, as those of kl_div_with_logits do.
+# A term is the larger probability (4 ULP) times the square of the log-ratio (2 ULP) times a polynomial (4 ULP of a few
+# alternating terms), added by trees of eight (3 roundings) and then in double; the last 4 ULP are of the result. Below
+# 2e-9 divergences of float32 rows have an absolute error, as those of kl_div_with_logits do.
 MOST = 16 * 2.0**-24
 LEAST = 2e-9 * MOST
 
@@ -86,6 +86,6 @@ def test_masked_classes_and_nan():
     z[4] = -np.inf
     forward, reverse, js = _core.row_divergences(x, z, 1)
     for found, exact in zip((forward, reverse, js), three(x, z), strict=True):
-        np.testing.assert_allclose(found, exact, rtol=MOST, atol=1e-12)  # rows that differ by a constant: 0 but for rounding
+        np.testing.assert_allclose(found, exact, rtol=MOST, atol=1e-12)  # rounding, where rows differ by a constant
     assert np.isinf(forward[1]) and np.isinf(reverse[2]) and np.isfinite(js[:3]).all()
     assert all(np.isnan(found[3:]).all() for found in (forward, reverse, js))

@@ -196,4 +196,4 @@ def _worst_line(token: WorstToken) -> tuple[str, ...]:
     )
     if token.target is None:
         return line
-    return *line, str(token.target), f"{token.base_probability:.4f}", f"{token.other_probability:.4f}"
+    return *line, str(token.target), f"{token.base_probability:.3g}", f"{token.other_probability:.3g}"

@@ -12,6 +12,8 @@ from .._normalisers import logsumexp
 from .._types import Array
 from ._logits_file import LOG_PROB_CUT, STORED_RANGE
 
+HUGE = 3e38  # beside which a log-probability is nothing
+
 
 class Rows2D(NamedTuple):
     """A block of rows, as they were read."""
@@ -25,10 +27,10 @@ class Rows2D(NamedTuple):
     def log_probs(self) -> Array:
         return self.x if self.is_stored else self.x - self.logsumexp[:, None]
 
-    def is_clipped(self) -> Array:
-        """Whether a class may be less likely than what is stored."""
+    def is_kept(self) -> Array:
+        """Where a class is not clipped, that is, known to be as likely as what is stored."""
         lowest = self.x.max(axis=1, keepdims=True) - STORED_RANGE
-        return self.x < lowest if self.is_stored else np.zeros(self.x.shape, bool)
+        return self.x >= lowest if self.is_stored else np.ones(self.x.shape, bool)
 
 
 def divergences(base: Rows2D, other: Rows2D) -> tuple[Array, Array, Array]:
@@ -47,10 +49,20 @@ def unclipped(base: Rows2D, other: Rows2D) -> tuple[Array, Array]:
     models is left out.
     """
     b, q = base.log_probs(), other.log_probs()
-    b_clipped, q_clipped = base.is_clipped(), other.is_clipped()
-    smaller = np.minimum(b, q)
-    smaller[b_clipped & q_clipped] = -np.inf
-    return np.where(b_clipped, smaller, b), np.where(q_clipped, smaller, q)
+    b_kept, q_kept = base.is_kept(), other.is_kept()
+    in_none = ~(b_kept | q_kept)
+    return lowered(b, q, b_kept, in_none), lowered(q, b, q_kept, in_none)
+
+
+def lowered(x: Array, other: Array, kept: Array, in_none: Array) -> Array:
+    """The smaller of `x` and `other` where `x` is not kept, and less than any probability where neither is."""
+    bound = np.multiply(kept, HUGE, dtype=x.dtype)  # as fast as memory, which np.where is not
+    bound += other
+    if np.isneginf(bound).any():
+        bound[kept] = HUGE
+    np.minimum(x, bound, out=bound)
+    bound -= np.multiply(in_none, HUGE, dtype=x.dtype)
+    return bound
 
 
 def divergence_of_llama(base: Rows2D, other: Rows2D) -> Array:

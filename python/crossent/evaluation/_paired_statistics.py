@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._types import Array
     from ._rows import Rows
 
-COMPUTED_AT_ONCE = 1 << 20  # classes of each input, which stay in the cache between the passes over them
+COMPUTED_AT_ONCE = 1 << 19  # classes of each input, which stay in the cache, and temporaries in the heap
 
 
 class Side:
