@@ -26,7 +26,7 @@ constexpr float near_distance = 2;
 struct joint_terms {
   pack<float> of_larger, of_smaller, js;
 };
-CROSSENT_INLINE_WIDE joint_terms terms_nearby(pack<float> a) {
+inline CROSSENT_INLINE_WIDE joint_terms terms_nearby(pack<float> a) {
   const pack<float> square = a * a;
   return {square * polynomial(a, near_of_larger), square * polynomial(a, near_of_smaller), square * polynomial(a, near_js)};
 }
