@@ -8,7 +8,7 @@ from evaluation.formats import kld_bytes, read_all
 from support import assert_same_bits
 
 from crossent.evaluation._inputs import open_rows, open_targets
-from crossent.evaluation._logits_file import LOG_PROB_CUT, LogProbRows, renormalize, stored_mass
+from crossent.evaluation._logits_file import LOG_PROB_CUT, LogProbRows
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
 
@@ -86,13 +86,3 @@ def test_shards(tmp_path):
     assert_same_bits(open_targets(paths, both.count), np.concatenate([a.targets, b.targets]))
     with pytest.raises(ValueError, match="all or none to be stored log-probabilities"):
         open_rows([DATA / "ctx16-base.kld", DATA / "ctx16-other_logits.npy"])
-
-
-def test_renormalize():
-    stored = read_all(open_rows(DATA / "ctx128-base.kld"), 200)
-    mass = stored_mass(stored)
-    exact = np.exp(stored.astype(np.float64)).sum(axis=1)
-    np.testing.assert_allclose(mass, exact, rtol=2.0**-22)
-    assert 1e-6 < np.abs(mass - 1).max() < 1e-4
-    wanted = stored.astype(np.float64) - np.log(exact)[:, None]
-    np.testing.assert_allclose(renormalize(stored), wanted, rtol=2.0**-21)

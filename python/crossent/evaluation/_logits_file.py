@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from .._normalisers import log_softmax, logsumexp
 from .._types import Array
 from ._files import Window, check_size, open_file, read_exactly
 from ._rows import Reader, Rows
@@ -30,7 +29,7 @@ class LogProbRows(Rows):
     """The rows of such a file, decoded to float32 log-probabilities as they are read.
 
     They are as the tool stored them: in 65,535 steps from the largest down to 16 below it, where all smaller ones are.
-    So the probabilities of a row sum to 1 only roughly (`stored_mass`); `renormalize` makes it 1.
+    So the probabilities of a row sum to 1 only roughly.
     """
 
     is_stored_log_probs = True
@@ -125,13 +124,3 @@ def decode(codes: Array, scale: Array, low: Array) -> Array:
             block[some] *= scale[some]
             block[some] += low[some]
     return block
-
-
-def renormalize(rows: Array) -> Array:
-    """The log-probabilities of a block, each row shifted so that its probabilities sum to 1."""
-    return log_softmax(rows, axis=1)
-
-
-def stored_mass(rows: Array) -> Array:
-    """float64 (n,): the sum of the probabilities of each row of a block as it is stored."""
-    return np.exp(logsumexp(rows, axis=1).astype(np.float64))
