@@ -200,8 +200,9 @@ def test_progress_and_ctrl_c_in_a_terminal(tmp_path):
     np.lib.format.open_memmap(tmp_path / "logits.npy", "w+", np.float16, (200_000, 20_000))
     np.save(tmp_path / "targets.npy", np.zeros(200_000, np.int16))
     terminal, stderr = pty.openpty()
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"  # it may be ignored here
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "eval", "logits.npy", "targets.npy", "--json"], cwd=tmp_path, text=True,
+        [sys.executable, "-c", code, "eval", "logits.npy", "targets.npy", "--json"], cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=stderr)
     os.close(stderr)
     try:
