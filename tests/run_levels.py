@@ -12,9 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import crossent
 
-# Files and commands; the ends of processes; formulas in mpmath. The tests of accuracy and bits have every level.
+# Errors and memory; files and commands; the ends of processes; formulas in mpmath. Accuracy and bits have every level.
 WITHOUT_KERNELS = (
     "tests/accuracy/test_reference.py",
+    "tests/contract/test_errors_buffers.py",
+    "tests/contract/test_errors_of_sparse_teachers.py",
+    "tests/contract/test_errors_positions.py",
+    "tests/contract/test_errors_types.py",
+    "tests/contract/test_errors_values.py",
+    "tests/contract/test_helpers.py",
+    "tests/contract/test_memory.py",
+    "tests/contract/test_package.py",
+    "tests/contract/test_readme.py",
+    "tests/contract/test_signatures.py",
     "tests/evaluation",
     "tests/faults/test_allocation.py",
     "tests/faults/test_changed_by_threads.py",
