@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation.commands import MAIN
 from support import run_python
 
 from crossent import _cli
 from crossent.evaluation import _token_statistics, compare
 from crossent.evaluation._compare_command import CSV_COLUMNS
 
-MAIN = "import sys; from crossent._cli import main; sys.exit(main(sys.argv[1:]))"
 DATA = Path(__file__).parents[1] / "data" / "kld"
 KLD, LOGITS = str(DATA / "ctx16-base.kld"), str(DATA / "ctx16-other_logits.npy")
 
