@@ -288,3 +288,17 @@ def test_rest_of_float64_is_known_to_2_to_the_minus_57(rng):
         exact, _, exact_grad, _ = oracle.sparse.sparse_row(x[0], [0, 1, 2], log_p[0])
         assert abs(loss - exact) < 4 * 2.0**-53 * (1 + exact)
         assert max(abs(a - b) for a, b in zip(grad[0], exact_grad, strict=True)) < 4 * 2.0**-53
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_uniform_rest_that_the_student_masks(others):
+    """Whatever the number of classes that are not listed: the teacher's share of each, as of a class that is listed."""
+    x = np.concatenate([[0.5, -0.25], np.full(others, -np.inf)])
+    loss, grad = xe.sparse_distillation_loss(x, [0], [np.log(0.25)], tail="uniform", reduction="sum", return_grad=True)
+    share = 0.75 / (1 + others)
+    q = np.exp(x) / np.exp(x).sum()
+    assert np.isinf(loss)
+    np.testing.assert_allclose(grad, q - np.concatenate([[0.25, share], np.full(others, share)]), rtol=1e-15)
+    loss, grad = xe.sparse_distillation_loss(x, [0, 1], np.log([0.25, 0.5]), tail="uniform", reduction="sum",
+                                             return_grad=True)
+    np.testing.assert_allclose(grad, q - np.concatenate([[0.25, 0.5], np.full(others, 0.25 / others)]), rtol=1e-15)

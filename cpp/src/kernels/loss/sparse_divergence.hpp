@@ -176,7 +176,8 @@ CROSSENT_INLINE void write_entries(sparse_row& r, extended total, extended inner
   const auto coefficient = exact(set1(r.upstream)) * exact(set1(r.weight)) * exact(set1(r.multiplier)) /
                            (exact(set1(r.divisor[0])) * exact(set1(r.divisor[1])));
   r.beta = 0;
-  if (r.is_uniform && r.others > 1) {
+  const bool rest_is_masked = r.log_ratio[r.count] == constants<double>::infinity;
+  if (r.is_uniform && (r.others > 1 || rest_is_masked)) {
     const extended rest{set1(r.teacher[r.count]), set1(r.teacher_lo[r.count])};
     r.beta = rounded(rest * coefficient / exact(set1(r.others))).r[0][0];
     r.teacher[r.count] = r.teacher_lo[r.count] = 0;
