@@ -76,9 +76,11 @@ def logsumexp_backward(upstream: object, given: object, axis: object, keepdims: 
     axes = Axes("x", x, axis)
     g = floating("grad_output", upstream)
     _validate.same_shape("grad_output", g, axes.reduced_shape(bool(keepdims)))
+    # With an axis of length 1: where there is one class, `out` may be this array.
+    g = g.reshape(*axes.rows, 1)
     return axes.filled(
         out, {"x": given, "grad_output": upstream},
-        lambda to: _core.logsumexp_backward(g.reshape(axes.rows), axes.merged(x), -1, False, to), x.dtype)
+        lambda to: _core.logsumexp_backward(g, axes.merged(x), -1, True, to), x.dtype)
 
 
 def _returned(result: Array, out: object) -> Any:

@@ -23,6 +23,8 @@ from operations import (
 )
 from support import assert_same_bits
 
+import crossent as xe
+
 # Each kind of numbers from uniform ones in [0, 1], which every dtype of the second argument keeps in their range.
 OF_UNIFORM = {LOGITS: lambda u: 8 * u - 4, PROBABILITIES: lambda u: u, FRACTIONS: lambda u: u,
               LOG_PROBABILITIES: lambda u: -4 * u, LISTED_LOGITS: lambda u: 8 * u - 4,
@@ -130,3 +132,21 @@ def test_large_arrays_in_every_orientation(form, dtype, rng):
         assert_same_bits(grad, wanted_grad)
         for reduction, total in totals.items():
             assert_same_bits(form.function(*map(lay, arrays), reduction=reduction, **form.fixed), total)
+
+
+@pytest.mark.parametrize("dtype", operations.FLOATS)
+@pytest.mark.parametrize("classes", [129, 165, 300])
+def test_a_term_that_vanishes(classes, dtype):
+    """An entry whose own coefficient is 0 is A p. Below every number that is a product rounded to -0 in one layout, and
+    one with an exponential of 0 in the other: the sign of the zero is not to tell which."""
+    rng = np.random.default_rng(9)
+    rows = 40
+    x = rng.normal(0, 10, (rows, classes))
+    x[:, 5] = np.linspace(60, 900, rows)
+    q, keep = rng.uniform(0, 1, (rows, classes)), rng.random(classes) < 0.5
+    x, q, keep = (a.astype(dtype) for a in (x, q, keep))
+    for smoothing in (0, 0.25):
+        def gradient(x, q, s=smoothing):
+            return xe.cross_entropy_backward(-4.75, x, q, weight=keep, label_smoothing=s, reduction="sum")
+
+        assert_same_bits(gradient(np.asfortranarray(x), np.asfortranarray(q)), gradient(x, q))

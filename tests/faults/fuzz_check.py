@@ -137,9 +137,10 @@ def _compare_bits(call, number, results, values, kind):
         plant(kind, number, again, None)
     for actual, other in zip(results, again, strict=True):
         if bits(actual) != bits(other):
-            differ = np.flatnonzero((actual != other) & ~(np.isnan(actual) & np.isnan(other)))
-            at = int(differ[0]) if differ.size else 0  # a zero of another sign is equal
-            yield Finding("bits", f"{max(differ.size, 1)} of {actual.size} differ from the contiguous call, "
+            differs = (actual != other) | (np.signbit(actual) != np.signbit(other))
+            differ = np.flatnonzero(differs & ~(np.isnan(actual) & np.isnan(other)))
+            at = int(differ[0])
+            yield Finding("bits", f"{differ.size} of {actual.size} differ from the contiguous call, "
                                   f"the first at {at}: {actual.flat[at]!r}, {other.flat[at]!r}")
 
 

@@ -179,3 +179,11 @@ def test_other_errors_are_those_of_one_axis(function, axis):
 @pytest.mark.parametrize("name", sorted({*operations.taking("axis")} - {function.name for function in NORMALISERS}))
 def test_several_axes_elsewhere(name, axis):
     assert_raises(name, TypeError, "axis", axis=axis)
+
+
+def test_one_class_in_place_of_the_upstream_gradient():
+    """One class over several axes: the upstream gradient with its axes kept is an array of the shape of the result."""
+    x, g = np.random.default_rng(5).normal(size=(2, 2, 5, 1))
+    wanted = xe.logsumexp_backward(g, x, (2,), keepdims=True)
+    assert xe.logsumexp_backward(g, x, (2,), keepdims=True, out=g) is g
+    assert_same_bits(g, wanted)

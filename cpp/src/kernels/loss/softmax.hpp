@@ -14,19 +14,20 @@ CROSSENT_INLINE pack<T> coefficient_of(pack<T> beta, pack<T> gamma, pack<T> q, c
   else return beta * weights<T>(weight, c, n, o);
 }
 
-// e factor - weight (beta + gamma q). Without FMA, of doubles, with the rounding errors of the products and sums: the second
-// term may be twice the one that an error is measured at, and all of them come to 4.5 ULP.
+// e factor - weight (beta + gamma q), and +0 where that vanishes: whether a negative e factor does so by itself or is 0 to begin
+// with depends on the exponent that e comes with. Without FMA, of doubles, with the rounding errors of the products and sums: the
+// second term may be twice the one that an error is measured at, and all of them come to 4.5 ULP.
 template <class T, bool with_probabilities, class O>
 CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, pack<T> factor, pack<T> beta, pack<T> gamma, pack<T> q, const void* weight,
                                        index c, index n, O o) {
   if constexpr (sizeof(T) == 4 || has_fma) {
-    return fma(e, factor, -coefficient_of<T, with_probabilities>(beta, gamma, q, weight, c, n, o));
+    return fma(e, factor, -coefficient_of<T, with_probabilities>(beta, gamma, q, weight, c, n, o)) + set1<T>(0);
   } else {
     auto b = exact(beta);
     if constexpr (with_probabilities) b = exact(gamma) * exact(q) + b;
     if (weight != nullptr) b = b * exact(weights<T>(weight, c, n, o));
     const auto entry = exact(e) * exact(factor) + -b;
-    return entry.hi + entry.lo;
+    return (entry.hi + entry.lo) + set1<T>(0);
   }
 }
 
