@@ -102,6 +102,13 @@ void log_sigmoid(const view& x, const mutable_view& out, const execution& = {});
 
 // ---- Losses of rows ----------------------------------------------------------------------------------------------
 
+// Rows of which a call has some of the classes only: those of the logits, from `first` on. Class indices and class weights are
+// those of the whole rows.
+struct class_shard {
+  index first = 0;
+  index classes = 0;                // of the whole rows; 0: the logits have them all
+};
+
 // What the losses of rows share; each uses what applies to it.
 struct row_loss_options {
   int axis = 0;
@@ -115,6 +122,7 @@ struct row_loss_options {
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
   view grad_output;                 // the rows' shape (strides may be 0); absent: ones
+  class_shard shard;                // of the functions in shards.hpp
   // Whether grad is an array of the caller's: targets are then checked before it is written. Else it may be written when
   // target_error is thrown.
   bool writes_to_caller = true;

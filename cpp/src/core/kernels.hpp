@@ -23,6 +23,7 @@
 //   _lo                    the second part of a double_double; _scaled: times 2^128, where it may be subnormal
 #pragma once
 
+#include "core/subtrees.hpp"
 #include "crossent/crossent.hpp"
 
 namespace crossent {
@@ -86,12 +87,13 @@ struct block_statistics {
   double* max;  // of the block; -inf where all are
   double* reference;  // 0, or the maximum where that is far from 0
   double* exponent;  // of the largest term
-  double* sum_all;  // of the terms; not written where a row is one block
+  double* sum_all;  // of the terms; not written where a row is one block, unless it is a part
   double* sum_without_max;  // the same without the terms equal to the maximum in the first group of classes that holds it
   double* max_count;  // how many those are; both only of a block whose maximum is above those of the blocks before it
   // One block: where e_c is to be left, a pack per class of each tile (lanes over rows), or cached_row_bytes a row.
   void* exponentials = nullptr;
   void* tile = nullptr;  // lanes over rows, more than tile_classes: room for tile_bytes, aligned to 64 bytes
+  bool is_part = false;  // of rows that have other blocks elsewhere: sum_all is wanted of a single block, too
 };
 
 // The statistics of the rows of a batch.
@@ -266,6 +268,13 @@ struct dtype_kernels {
   void (*statistics)(const source&, index block_begin, index block_end, const inverse_temperature&, const block_statistics&);
   // Block statistics to row statistics; rows * blocks entries, the arrays padded to pack_rows.
   void (*merge_blocks)(index rows, index blocks, const inverse_temperature&, const block_statistics&, row_statistics&);
+  // Of blocks of a row that is in parts: what they come to, with the statistics of the blocks that are here; two neighbours as one.
+  void (*subtree_of_blocks)(index rows, index blocks, index block_begin, index block_end, const inverse_temperature&,
+                            const block_statistics&, const row_statistics&, const subtree_rows& out);
+  void (*merge_subtrees)(index rows, const inverse_temperature&, const subtree_rows& a, const subtree_rows& b,
+                         const subtree_rows& out);
+  // Of up to batch_rows rows, from the subtree that is all of them; of rows of one block without sum_without_max_lo.
+  void (*statistics_of_subtrees)(index rows, const inverse_temperature&, const subtree_rows&, row_statistics&);
   // sum w (max - x) of each block; max = 0 for blocks of -inf. weight: (classes,) in the dtype, or nullptr for ones.
   void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max,
                               double* out);
@@ -356,8 +365,8 @@ struct kernel_table {
                              double* scaled);
   void (*logsumexp)(index rows, const row_statistics&, double* out);
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
-  // sum w (max - x) of a row from those of its blocks, and the sum of their weights (total_mass: or nullptr).
-  double (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass, double* total_mass);
+  // sum w (max - x) of a row, or of a subtree, from those of its blocks.
+  gap_sums (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass);
   // exp((x - max)/T - logsumexp), hi + lo, of a teacher's numbers
   void (*exp_of_gaps)(index n, const double* x, double max, const inverse_temperature&, double logsumexp, double* hi,
                       double* lo);

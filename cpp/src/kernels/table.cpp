@@ -12,6 +12,7 @@
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/sparse_divergence.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
+#include "kernels/walk/subtrees.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
 #define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
@@ -46,6 +47,9 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.inverse_temperature_of = inverse_temperature_of<T>;
   k.statistics = statistics<T>;
   k.merge_blocks = merge_blocks<T>;
+  k.subtree_of_blocks = subtree_of_blocks<T>;
+  k.merge_subtrees = merge_subtrees<T>;
+  k.statistics_of_subtrees = statistics_of_subtrees<T>;
   k.weighted_gap_to_max = weighted_gap_to_max<T>;
   k.sum_probabilities = sum_probabilities<T>;
   k.argmax = argmax<T>;

@@ -5,15 +5,29 @@
 
 #include "core/merge_tree.hpp"
 #include "core/number.hpp"
+#include "ops/merged_shards.hpp"
 
 namespace crossent {
 namespace {
 
 // f(block, first class, end of its classes)
-template <class F> void for_each_class_block(const row_plan& plan, const execution& e, F f) {
-  parallel_for(plan.blocks(), block_classes, threads_for(plan.classes, e), e, [&](index begin, index end, int) {
-    for (index b = begin; b < end; ++b) f(b, b * block_classes, std::min(plan.classes, (b + 1) * block_classes));
+template <class F> void for_each_class_block(index classes, const execution& e, F f) {
+  parallel_for(block_count(classes), block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
+    for (index b = begin; b < end; ++b) f(b, b * block_classes, std::min(classes, (b + 1) * block_classes));
   });
+}
+
+// The sums of the class weights of the blocks of classes first .. first + count - 1, counted from the first.
+std::vector<double_double<double>> block_weights(const targets& y, bool weighted, index first, index count,
+                                                 const execution& e) {
+  std::vector<double_double<double>> sums(static_cast<std::size_t>(block_count(count)));
+  for_each_class_block(count, e, [&](index b, index begin, index end) {
+    double_double<double>& sum = sums[static_cast<std::size_t>(b)];
+    if (!weighted) sum.hi = static_cast<double>(end - begin);
+    else
+      for (index c = begin; c < end; ++c) sum += y.weight(first + c);
+  });
+  return sums;
 }
 
 }  // namespace
@@ -28,6 +42,8 @@ cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets
       options_(options),
       share_(share),
       smoothed_(y.smoothed()),
+      first_class_(options.shard.first),
+      whole_classes_(options.shard.classes > 0 ? options.shard.classes : plan.classes),
       inverse_(kernels(dtype::float64).inverse_temperature_of(options.temperature)) {
   if (probabilities.data != nullptr) probabilities_ = plan.read(probabilities, options.axis, 1.0, false);
   if (!needs_argmax()) return;
@@ -37,27 +53,23 @@ cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets
 }
 
 void cross_entropy_term::sum_class_weights(const execution& e) {
-  std::vector<double_double<double>> sums(static_cast<std::size_t>(plan_.blocks()));
-  for_each_class_block(plan_, e, [&](index b, index begin, index end) {
-    double_double<double>& sum = sums[static_cast<std::size_t>(b)];
-    if (options_.weight.data == nullptr) sum.hi = static_cast<double>(end - begin);
-    else
-      for (index c = begin; c < end; ++c) sum += y_.weight(c);
-  });
+  const bool weighted = options_.weight.data != nullptr;
+  std::vector<double_double<double>> sums = block_weights(y_, weighted, first_class_, plan_.classes, e);
   for (const double_double<double>& sum : sums) block_weights_.push_back(rounded(sum));
-  weight_sum_ = sum_levels(plan_.blocks(), sums.data());
+  if (whole_classes_ != plan_.classes) sums = block_weights(y_, weighted, 0, whole_classes_, e);
+  weight_sum_ = sum_levels(static_cast<index>(sums.size()), sums.data());
 }
 
 void cross_entropy_term::pack_class_weights(const execution& e) {
   const index size = item_size(plan_.type);
-  if (options_.weight.type == plan_.type && (options_.weight.strides[0] == size || plan_.classes == 1)) {
-    weight_ = options_.weight.data;
+  if (options_.weight.type == plan_.type && (options_.weight.strides[0] == size || whole_classes_ == 1)) {
+    weight_ = static_cast<const char*>(options_.weight.data) + first_class_ * size;
     return;
   }
   packed_weight_.reserve(plan_.classes * size);
   weight_ = packed_weight_.data();
-  for_each_class_block(plan_, e, [&](index, index begin, index end) {
-    for (index c = begin; c < end; ++c) store_number(packed_weight_.data() + c * size, plan_.type, y_.weight(c));
+  for_each_class_block(plan_.classes, e, [&](index, index begin, index end) {
+    for (index c = begin; c < end; ++c) store_number(packed_weight_.data() + c * size, plan_.type, y_.weight(first_class_ + c));
   });
 }
 
@@ -91,25 +103,33 @@ void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index
   else if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
 }
 
-double cross_entropy_term::merge_gaps(row_batch& batch, index row, const double* gaps, const double* mass,
-                                      double* total_mass) const {
+gap_sums cross_entropy_term::merge_gaps(row_batch& batch, index row, index begin, index end, const double* gaps,
+                                        const double* mass) const {
   const double* max = batch.in[logits_].statistics_of_blocks().max + row * batch.blocks;
-  return kernels().merge_gaps(batch.blocks, max, gaps, mass, total_mass);
+  return kernels().merge_gaps(end - begin, max + begin, gaps + begin, mass + begin);
 }
 
-void cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_state& state) const {
-  cross_entropy_rows& r = state.rows;
+gap_sums cross_entropy_term::merge_smoothing_gaps(row_batch& batch, const cross_entropy_state& state, index row, index begin,
+                                                  index end) const {
+  return merge_gaps(batch, row, begin, end, state.sums.data() + row * batch.blocks, block_weights_.data());
+}
+
+cross_entropy_term::target_sums cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_state& state, index row,
+                                                                        index begin, index end) const {
   const probability_sums sums = sums_of_probabilities(batch, state);
+  const index at = row * batch.blocks, max_block = batch.in[logits_].statistics.max_block[row];
+  target_sums s{merge_gaps(batch, row, begin, end, sums.weighted_gap_to_max + at, sums.mass + at), {}};
+  const double whole_max_block = std::exchange(sums.mass[at + max_block], sums.mass_without_max[at + max_block]);
+  s.mass_without_max = sum_tree(end - begin, sums.mass + at + begin);
+  sums.mass[at + max_block] = whole_max_block;
+  return s;
+}
+
+// Of class c, counted from the first one that is here.
+double cross_entropy_term::probability_of(const row_batch& batch, index row, index c) const {
   const row_array& q = plan_.input(probabilities_).array;
-  for (index i = 0; i < batch.count; ++i) {
-    const index at = i * batch.blocks, max_block = batch.in[logits_].statistics.max_block[i];
-    r.target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, sums.mass + at, &r.mass[i]);
-    const double whole_max_block = std::exchange(sums.mass[at + max_block], sums.mass_without_max[at + max_block]);
-    r.mass_without_max[i] = rounded(sum_tree(batch.blocks, sums.mass + at));
-    sums.mass[at + max_block] = whole_max_block;
-    const char* row = batch.in[probabilities_].x[i];
-    r.argmax_probability[i] = row ? load_rounded(row + r.argmax[i] * q.class_stride, q.type, plan_.type) : 0;
-  }
+  const char* x = batch.in[probabilities_].x[row];
+  return x != nullptr ? load_rounded(x + c * q.class_stride, q.type, plan_.type) : 0;
 }
 
 void cross_entropy_term::load_targets(row_batch& batch, cross_entropy_state& state) const {
@@ -117,18 +137,20 @@ void cross_entropy_term::load_targets(row_batch& batch, cross_entropy_state& sta
   const row_array& logits = plan_.input(logits_).array;
   const char* const* rows = batch.in[logits_].x;
   with_loader(logits.type, [&](auto load) {
-    for (index i = 0; i < batch.count; ++i)
-      r.target[i] = r.row_weight[i] != 0 ? load(rows[i] + state.y()[i] * logits.class_stride) : 0;
+    for (index i = 0; i < batch.count; ++i) {
+      const index c = state.y()[i] - first_class_;
+      r.target[i] = r.row_weight[i] != 0 && 0 <= c && c < plan_.classes ? load(rows[i] + c * logits.class_stride) : 0;
+    }
   });
 }
 
 void cross_entropy_term::target_gaps(row_batch& batch, cross_entropy_state& state) const {
   cross_entropy_rows& r = state.rows;
   if (probabilities_ >= 0) {
-    const probability_sums sums = sums_of_probabilities(batch, state);
     for (index i = 0; i < batch.count; ++i) {
-      const index at = i * batch.blocks;
-      r.target_gap_to_max[i] = merge_gaps(batch, i, sums.weighted_gap_to_max + at, sums.mass + at, &r.mass[i]);
+      const gap_sums sums = merge_probabilities(batch, state, i, 0, batch.blocks).all;
+      r.target_gap_to_max[i] = rounded(sums.gap);
+      r.mass[i] = rounded(sums.mass);
     }
     return;
   }
@@ -139,11 +161,64 @@ void cross_entropy_term::target_gaps(row_batch& batch, cross_entropy_state& stat
   }
 }
 
+void cross_entropy_term::find_classes(row_batch& batch, cross_entropy_state& state) const {
+  if (needs_argmax()) plan_.kernel().argmax(batch.input(logits_), batch.in[logits_].statistics, state.rows.argmax);
+  if (probabilities_ < 0) load_targets(batch, state);
+}
+
+void cross_entropy_term::put_subtree(row_batch& batch, cross_entropy_state& state, index begin, index end,
+                                     const subtree_rows& to) const {
+  const auto put = [](double* hi, double* lo, index i, double_double<double> v) {
+    hi[i] = v.hi;
+    lo[i] = v.lo;
+  };
+  const auto put_gaps = [&](const gap_sums_of_rows& sums, index i, const gap_sums& v) {
+    put(sums.gap, sums.gap_lo, i, v.gap);
+    put(sums.mass, sums.mass_lo, i, v.mass);
+  };
+  for (index i = 0; i < batch.count; ++i) {
+    if (needs_argmax()) to.argmax[i] = static_cast<double>(first_class_ + state.rows.argmax[i]);
+    if (smoothed_) put_gaps(to.smoothing, i, merge_smoothing_gaps(batch, state, i, begin, end));
+    if (probabilities_ < 0) continue;
+    const target_sums sums = merge_probabilities(batch, state, i, begin, end);
+    put_gaps(to.target, i, sums.all);
+    put(to.mass_without_max, to.mass_without_max_lo, i, sums.mass_without_max);
+    to.argmax_probability[i] = probability_of(batch, i, state.rows.argmax[i]);
+  }
+  input_rows& x = batch.in[logits_];
+  plan_.kernel().subtree_of_blocks(batch.count, batch.blocks, begin, end, plan_.input(logits_).t, x.statistics_of_blocks(),
+                                   x.statistics, to);
+}
+
+// Of the blocks that are here, which are all there are.
+void cross_entropy_term::merge(row_batch& batch, cross_entropy_state& state) const {
+  cross_entropy_rows& r = state.rows;
+  find_classes(batch, state);
+  for (index i = 0; i < batch.count && smoothed_; ++i)
+    r.weighted_gap_to_max[i] = rounded(merge_smoothing_gaps(batch, state, i, 0, batch.blocks).gap);
+  for (index i = 0; i < batch.count && probabilities_ >= 0; ++i) {
+    const target_sums sums = merge_probabilities(batch, state, i, 0, batch.blocks);
+    r.target_gap_to_max[i] = rounded(sums.all.gap);
+    r.mass[i] = rounded(sums.all.mass);
+    r.mass_without_max[i] = rounded(sums.mass_without_max);
+    r.argmax_probability[i] = probability_of(batch, i, r.argmax[i]);
+  }
+}
+
+// The entries of single classes are written where those are.
+void cross_entropy_term::leave_entries_of_others(cross_entropy_state& state) const {
+  const auto local = [&](index c) { return first_class_ <= c && c < first_class_ + plan_.classes ? c - first_class_ : -1; };
+  for (index i = 0; i < state.rows.count; ++i) {
+    state.rows.argmax[i] = local(state.rows.argmax[i]);
+    if (state.y()[i] >= 0) state.y()[i] = local(state.y()[i]);
+  }
+}
+
 void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) const {
   cross_entropy_rows& r = state.rows;
   input_rows& x = batch.in[logits_];
   r.count = batch.count;
-  r.probabilities = probabilities_ >= 0;
+  r.probabilities = merged != nullptr ? merged->of_probabilities() : probabilities_ >= 0;
   r.smoothed = smoothed_;
   r.with_gradient = plan_.writes();
   r.with_loss_lo = with_loss_lo;
@@ -151,23 +226,20 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   r.z_loss = options_.z_loss;
   r.temperature = options_.temperature;
   r.inverse = inverse_;
-  r.classes = static_cast<double>(plan_.classes);
+  r.classes = static_cast<double>(whole_classes_);
   r.weight_sum = rounded(weight_sum_);
   r.weight_sum_lo = weight_sum_.lo - (r.weight_sum - weight_sum_.hi);
   r.divisor = upstream_.divisor();
-  if (needs_argmax()) {
-    plan_.kernel().argmax(batch.input(logits_), x.statistics, r.argmax);
-    for (index i = 0; i < batch.count; ++i) r.argmax_weight[i] = y_.weight(r.argmax[i]);
-  }
-  for (index i = 0; i < batch.count && smoothed_; ++i)
-    r.weighted_gap_to_max[i] = merge_gaps(batch, i, state.sums.data() + i * batch.blocks, block_weights_.data(), nullptr);
-  if (r.probabilities) merge_probabilities(batch, state);
-  if (!r.probabilities) load_targets(batch, state);
+  if (merged != nullptr) merged->load(batch.first, batch.count, r);
+  else merge(batch, state);
+  for (index i = 0; i < batch.count && (smoothed_ || r.probabilities); ++i)
+    r.argmax_weight[i] = y_.weight(std::max<index>(r.argmax[i], 0));
   // A target of weight 0 has no coefficient: its entry is as those of the other classes.
   for (index i = 0; i < batch.count && r.z_loss > 0; ++i)
     if (r.class_weight[i] == 0) state.y()[i] = targets::ignored;
   kernels().cross_entropy(x.statistics, r);
   if (!plan_.writes()) return;
+  if (merged != nullptr) leave_entries_of_others(state);
   r.gradient.weight = weight_;
   r.gradient.with_beta = needs_argmax();
   r.gradient.with_gamma = r.probabilities;

@@ -7,6 +7,8 @@
 
 namespace crossent {
 
+class merged_shards;
+
 // The state of a loss in -log p for the rows of a batch.
 struct cross_entropy_state {
   std::vector<double> sums;   // of each (row, block), one array after the other
@@ -17,11 +19,13 @@ struct cross_entropy_state {
 class cross_entropy_term {
  public:
   // Adds the probabilities, where they are the target, to the inputs of the plan; `logits` is the number of the input.
-  // share: of the gradient.
+  // share: of the gradient. Of a shard the plan has the classes that are here, and `sum` and `put_subtree` give their part;
+  // `finish` needs what all shards came to.
   cross_entropy_term(row_plan&, int logits, const targets&, const upstream&, const row_loss_options&, const view& probabilities,
                      double share, const execution&);
 
-  bool with_loss_lo = false;   // whether the rounding errors of losses are wanted
+  bool with_loss_lo = false;               // whether the rounding errors of losses are wanted
+  const merged_shards* merged = nullptr;   // of rows that are in shards
 
   // all_rows: also those that no coefficient of this term reaches.
   void load(row_batch&, cross_entropy_state&, bool all_rows) const;
@@ -29,6 +33,10 @@ class cross_entropy_term {
   void sum(row_batch&, cross_entropy_state&, index begin, index end) const;
   // From the sums, of each row: target_gap_to_max, of class indices too, and the mass of its target, which is 1 for these.
   void target_gaps(row_batch&, cross_entropy_state&) const;
+  // The class of the maximum among those that are here, where it is wanted, and the logits of the targets among them.
+  void find_classes(row_batch&, cross_entropy_state&) const;
+  // What blocks begin .. end - 1 come to, after that; to: of the rows of the batch.
+  void put_subtree(row_batch&, cross_entropy_state&, index begin, index end, const subtree_rows& to) const;
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
   // Whether the entry of the target is written with the others, and none is left for `for_each_entry`.
@@ -45,19 +53,29 @@ class cross_entropy_term {
       if (r.row_weight[i] == 0) continue;
       // Where the maximum is not alone, p is at most 1/2 and nothing is lost.
       const bool of_max = probabilities_ < 0 ? smoothed_ : batch.in[logits_].statistics.tail[i] < 1;
-      if (of_max) f(i, r.argmax[i], r.argmax_gradient[i]);
+      if (of_max && r.argmax[i] >= 0) f(i, r.argmax[i], r.argmax_gradient[i]);
       if (probabilities_ < 0 && r.gradient.target[i] >= 0) f(i, r.gradient.target[i], r.gradient.target_gradient[i]);
     }
   }
 
  private:
+  // With class probabilities: their gaps, and their mass without the classes that have the maximum.
+  struct target_sums {
+    gap_sums all;
+    double_double<double> mass_without_max;
+  };
+
   bool needs_argmax() const { return smoothed_ || probabilities_ >= 0; }
   void sum_class_weights(const execution&);
   void pack_class_weights(const execution&);
-  double merge_gaps(row_batch&, index row, const double* gaps, const double* mass, double* total_mass) const;
+  gap_sums merge_gaps(row_batch&, index row, index begin, index end, const double* gaps, const double* mass) const;
+  gap_sums merge_smoothing_gaps(row_batch&, const cross_entropy_state&, index row, index begin, index end) const;
   probability_sums sums_of_probabilities(row_batch&, cross_entropy_state&) const;
-  void merge_probabilities(row_batch&, cross_entropy_state&) const;
+  target_sums merge_probabilities(row_batch&, cross_entropy_state&, index row, index begin, index end) const;
+  double probability_of(const row_batch&, index row, index c) const;
+  void merge(row_batch&, cross_entropy_state&) const;
   void load_targets(row_batch&, cross_entropy_state&) const;
+  void leave_entries_of_others(cross_entropy_state&) const;
 
   row_plan& plan_;
   int logits_, probabilities_ = -1;
@@ -66,6 +84,7 @@ class cross_entropy_term {
   const row_loss_options& options_;
   double share_;
   bool smoothed_;                        // as the targets are
+  index first_class_, whole_classes_;    // of the plan's classes, and all that there are
   inverse_temperature inverse_;          // in float64
   double_double<double> weight_sum_{};
   const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones

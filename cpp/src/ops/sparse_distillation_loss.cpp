@@ -150,7 +150,7 @@ class sparse_operation : public row_operation<sparse_batch> {
       at = next;
     }
     const double* max = batch.in[0].statistics_of_blocks().max + i * batch.blocks;
-    return kernels().merge_gaps(batch.blocks, max, s.gaps.data() + i * batch.blocks, s.masses.data(), nullptr);
+    return rounded(kernels().merge_gaps(batch.blocks, max, s.gaps.data() + i * batch.blocks, s.masses.data()).gap);
   }
 
   const row_plan& plan_;

@@ -80,6 +80,7 @@ void take_statistics(const row_plan& plan, row_batch& batch, index begin, index 
   for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
     block_statistics to = batch.in[k].statistics_of_blocks();
     to.tile = tile;
+    to.is_part = plan.is_part;
     plan.kernel().statistics(batch.input(k), begin, end, t, to);
   });
 }

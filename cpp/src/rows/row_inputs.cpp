@@ -82,6 +82,18 @@ void row_values::load(index first, index count, double* out) const {
   });
 }
 
+bool smooths(const row_loss_options& options, index classes, const execution& e) {
+  if (!(options.label_smoothing > 0) || options.weight.data == nullptr) return options.label_smoothing > 0;
+  const auto* weights = static_cast<const char*>(options.weight.data);
+  std::atomic<bool> any{false};
+  parallel_for(block_count(classes), block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
+    const index last = std::min(classes, end * block_classes);
+    for (index c = begin * block_classes; c < last && !any; ++c)
+      if (load_number(weights + c * options.weight.strides[0], options.weight.type) > 0) any = true;
+  });
+  return any;
+}
+
 targets::targets(const index_view& target, index rows, const row_loss_options& options, index classes, dtype arithmetic,
                  bool writes, const execution& e)
     : data_(static_cast<const char*>(target.data)),
@@ -91,7 +103,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       classes_(classes),
       has_ignore_(options.has_ignore_index),
       ignore_(options.ignore_index),
-      smoothed_(options.label_smoothing > 0),
+      smoothed_(smooths(options, classes, e)),
       with_z_loss_(options.z_loss > 0),
       is_mean_(options.reduction != reduction_kind::none && options.reduction != reduction_kind::sum),
       given_denominator_(options.denominator),
@@ -99,15 +111,6 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
       sample_weight_(options.sample_weight, arithmetic) {
-  if (smoothed_ && weights_ != nullptr) {   // smoothing over weights of 0 leaves no coefficient
-    std::atomic<bool> any{false};
-    parallel_for(block_count(classes), block_classes, threads_for(classes, e), e, [&](index begin, index end, int) {
-      const index last = std::min(classes, end * block_classes);
-      for (index c = begin * block_classes; c < last && !any; ++c)
-        if (weight_at(c) > 0) any = true;
-    });
-    smoothed_ = any;
-  }
   if (data_ == nullptr) return;
   const bool is_weighted = weights_ != nullptr || sample_weight_.given();
   const bool sums_targets = is_mean_ && !(given_denominator_ > 0) && (writes || is_weighted);

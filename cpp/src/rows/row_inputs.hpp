@@ -28,6 +28,9 @@ class row_values {
   row_layout rows_;
 };
 
+// Whether labels are smoothed, over classes of which some have a weight.
+bool smooths(const row_loss_options&, index classes, const execution&);
+
 // The weights of all rows and, if targets are indices, their classes, checked.
 class targets {
  public:
@@ -67,7 +70,6 @@ class targets {
   double divergence_denominator(const execution&) const;
 
   double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
-  // Whether labels are smoothed, over classes of which some have a weight.
   bool smoothed() const { return smoothed_; }
   index rows() const { return count_; }
 

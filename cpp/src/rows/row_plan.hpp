@@ -63,6 +63,7 @@ struct row_plan {
   bool lanes_over_rows = false, stream = false;
   bool cache_exponentials = false;   // of the first input, for write_cached_gradient
   bool with_sums = false;            // row_steps::sum is called
+  bool is_part = false;              // the rows have other classes elsewhere
   bool by_summed_rows = false;       // rows are taken in blocks of summed_rows; row_steps::end_block is called
   index cost = 1;                    // of an element: 1, or `heavy`
 

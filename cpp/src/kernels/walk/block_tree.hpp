@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/merge_tree.hpp"
+#include "core/subtrees.hpp"
 #include "kernels/walk/block_merging.hpp"
 
 namespace crossent {
@@ -132,15 +133,15 @@ CROSSENT_INLINE gaps_to_max merge(const gaps_to_max& a, const gaps_to_max& b) {
   return {larger_max, of_larger + (of_other + move), a.mass + b.mass};
 }
 
-double merge_gaps(index blocks, const double* max, const double* gap, const double* mass, double* total_mass) {
+gap_sums merge_gaps(index blocks, const double* max, const double* gap, const double* mass) {
   const auto load_eight = [&](index i, index n) CROSSENT_INLINE_LAMBDA {
     const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return load_partial<double>(v + i, n, 0.0); };
     return gaps_to_max{of(max), exact(of(gap)), exact(of(mass))};
   };
   const gaps_to_max all = merge_packs<gaps_to_max>(
       blocks, load_eight, [](const gaps_to_max& a, const gaps_to_max& b) CROSSENT_INLINE_LAMBDA { return merge(a, b); });
-  if (total_mass != nullptr) *total_mass = rounded(all.mass).r[0][0];
-  return rounded(all.gap).r[0][0];
+  const auto first_lane = [](double_double<doubles> v) { return double_double<double>{v.hi.r[0][0], v.lo.r[0][0]}; };
+  return {first_lane(all.gap), first_lane(all.mass)};
 }
 
 }  // namespace

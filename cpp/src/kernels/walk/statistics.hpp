@@ -192,7 +192,8 @@ CROSSENT_INLINE void statistics_of(const source& s, index begin, index end, cons
   T* const buffer = s.classes <= tile_classes ? few : static_cast<T*>(out.tile);
   for_each_tile<T>(s, [&](index i, index count) {
     for (index b = begin; b < end; ++b)
-      statistics_over_rows<T, how>(s, i, count, block_range(b, s.classes), blocks == 1, t, out, i * blocks + b, blocks, buffer);
+      statistics_over_rows<T, how>(s, i, count, block_range(b, s.classes), blocks == 1 && !out.is_part, t, out, i * blocks + b,
+                                   blocks, buffer);
   });
 }
 

@@ -1,0 +1,90 @@
+#include "ops/merged_shards.hpp"
+
+#include "core/number.hpp"
+
+namespace crossent {
+namespace {
+
+double* advanced(double* p, index n) { return p == nullptr ? nullptr : p + n; }
+
+gap_sums_of_rows from_row(const gap_sums_of_rows& s, index first) {
+  return {advanced(s.gap, first), advanced(s.gap_lo, first), advanced(s.mass, first), advanced(s.mass_lo, first)};
+}
+
+}  // namespace
+
+subtree_rows subtree_at(double* at, index rows, const subtree_format& format) {
+  const auto next = [&](bool wanted) {
+    double* const here = at;
+    if (!wanted) return static_cast<double*>(nullptr);
+    at += rows;
+    return here;
+  };
+  const auto next_gaps = [&](bool wanted) {
+    gap_sums_of_rows s;
+    s.gap = next(wanted);
+    s.gap_lo = next(wanted);
+    s.mass = next(wanted);
+    s.mass_lo = next(wanted);
+    return s;
+  };
+  subtree_rows s;
+  s.max = next(true);
+  s.max_count = next(true);
+  s.sum_all = next(true);
+  s.sum_without_max = next(true);
+  s.sum_all_lo = next(format.extended);
+  s.sum_without_max_lo = next(format.extended);
+  s.argmax = next(format.smoothed || format.probabilities);
+  s.smoothing = next_gaps(format.smoothed);
+  s.target = next_gaps(format.probabilities);
+  s.mass_without_max = next(format.probabilities);
+  s.mass_without_max_lo = next(format.probabilities);
+  s.argmax_probability = next(format.probabilities);
+  return s;
+}
+
+subtree_rows from_row(const subtree_rows& s, index first) {
+  return {
+      s.max + first,
+      s.max_count + first,
+      s.sum_all + first,
+      s.sum_without_max + first,
+      advanced(s.sum_all_lo, first),
+      advanced(s.sum_without_max_lo, first),
+      advanced(s.argmax, first),
+      from_row(s.smoothing, first),
+      from_row(s.target, first),
+      advanced(s.mass_without_max, first),
+      advanced(s.mass_without_max_lo, first),
+      advanced(s.argmax_probability, first)};
+}
+
+merged_shards::merged_shards(const whole_rows& whole, double temperature)
+    : whole_(whole),
+      subtree_(subtree_at(const_cast<double*>(whole.subtree), whole.rows, whole.format)),
+      kernel_(kernels(whole.format.extended ? dtype::float64 : dtype::float32)),
+      t_(kernel_.inverse_temperature_of(temperature)) {
+  if (whole.one_block) subtree_.sum_without_max_lo = nullptr;
+}
+
+void merged_shards::load(index first, index count, row_statistics& out) const {
+  kernel_.statistics_of_subtrees(count, t_, from_row(subtree_, first), out);
+}
+
+void merged_shards::load(index first, index count, cross_entropy_rows& out) const {
+  const subtree_rows s = from_row(subtree_, first);
+  const auto sum = [](const double* hi, const double* lo, index i) { return rounded(double_double<double>{hi[i], lo[i]}); };
+  for (index i = 0; i < count; ++i) {
+    out.target[i] = whole_.target_logits != nullptr ? whole_.target_logits[first + i] : 0;
+    out.argmax[i] = s.argmax != nullptr ? static_cast<index>(s.argmax[i]) : 0;
+    if (s.smoothing.gap != nullptr) out.weighted_gap_to_max[i] = sum(s.smoothing.gap, s.smoothing.gap_lo, i);
+    if (s.target.gap == nullptr) continue;
+    out.target_gap_to_max[i] = sum(s.target.gap, s.target.gap_lo, i);
+    out.mass[i] = sum(s.target.mass, s.target.mass_lo, i);
+    out.mass_without_max[i] = sum(s.mass_without_max, s.mass_without_max_lo, i);
+    out.argmax_probability[i] = s.argmax_probability[i];
+  }
+}
+
+}  // namespace crossent
