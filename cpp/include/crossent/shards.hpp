@@ -49,4 +49,30 @@ void cross_entropy_of_shards(const whole_rows&, const view& logits, const index_
                              const row_loss_options&, const mutable_view& loss, const mutable_view& grad,
                              const execution& = {});
 
+// A divergence needs what the shards of both rows have come to for its own sums over the classes, which are merged then.
+// Without targets, the subtrees of the student and of the teacher are of shard_subtrees at the temperature of the divergence.
+// sums: subtrees * (2 rows, 2) doubles, hi and lo of a sum each, which are merged along the tree as merge_sums does.
+void divergence_subtrees(const whole_rows& student, const whole_rows& teacher, const view& logits, const view& teacher_logits,
+                         int axis, const divergence_options&, const index* block_counts, index subtrees, double* sums,
+                         const execution& = {});
+
+struct shards_of_distillation {
+  whole_rows student, teacher;
+  whole_rows cross_entropy;                // at the temperature 1, with a target, where the student has another one; or none
+  const double* sums = nullptr;            // over all classes
+};
+// As distillation_loss with alpha > 0. Without grad.data no logits and probabilities are read.
+void distillation_of_shards(const shards_of_distillation&, const view& logits, const view& teacher_logits,
+                            const index_view& indices, const view& probabilities, const distillation_options&,
+                            const divergence_options&, const row_loss_options&, const mutable_view& loss,
+                            const mutable_view& grad, const execution& = {});
+
+// out = exp(x/T) / sum exp(x/T), and its logarithm, of the classes that are here
+void softmax_of_shard(const whole_rows&, const view& logits, int axis, double temperature, const mutable_view& out,
+                      const execution& = {});
+void log_softmax_of_shard(const whole_rows&, const view& logits, int axis, double temperature, const mutable_view& out,
+                          const execution& = {});
+// out = log sum exp(x), at the temperature 1; out: the rows' shape, the arithmetic dtype
+void logsumexp_of_shards(const whole_rows&, const mutable_view& out, const execution& = {});
+
 }  // namespace crossent

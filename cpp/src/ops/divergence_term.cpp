@@ -5,13 +5,14 @@
 
 #include "core/merge_tree.hpp"
 #include "core/number.hpp"
+#include "ops/merged_shards.hpp"
 
 namespace crossent {
 namespace {
 
-// The sum of the blocks of a row, with its rounding errors.
-double_double<double> sum_of_blocks(const std::vector<double>& x, const row_batch& batch, index row) {
-  return sum_tree(batch.blocks, x.data() + row * batch.blocks);
+// The sum of blocks of a row, with its rounding errors.
+double_double<double> sum_of_blocks(const std::vector<double>& x, const row_batch& batch, index row, index begin, index end) {
+  return sum_tree(end - begin, x.data() + row * batch.blocks + begin);
 }
 
 // log((x + x_lo) / rounded), 0 where the rounded number is, or is not finite.
@@ -56,7 +57,7 @@ class two_pass_divergence : public divergence_term {
 
   void finish(row_batch& batch, divergence_state& s) const override {
     for (index i = 0; i < batch.count; ++i) {
-      const double_double<double> inner = sum_of_blocks(s.inner, batch, i);
+      const double_double<double> inner = this->inner(batch, s, i);
       s.rows.inner[i] = rounded_to(plan_.type, rounded(inner));
       s.rows.inner_lo[i] = (inner.hi - s.rows.inner[i]) + inner.lo;
     }
@@ -75,7 +76,7 @@ class two_pass_divergence : public divergence_term {
     for (index i = 0; i < batch.count; ++i)
       s.loss[i] = s.row_weight[i] == 0
                       ? 0
-                      : s.row_weight[i] * at_temperature(rounded(sum_of_blocks(s.value, batch, i)), options_.temperature);
+                      : s.row_weight[i] * at_temperature(rounded(value(batch, s, i)), options_.temperature);
   }
 };
 
@@ -134,8 +135,8 @@ class forward_kl : public divergence_term {
   void complete(row_batch& batch, divergence_state& s) const override {
     for (index i = 0; i < batch.count; ++i) {
       const double difference = s.of_class.log_sum_difference[i];
-      const double value = rounded(sum_of_blocks(s.value, batch, i)) * s.rows.teacher_scale[i];
-      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * (std::isnan(difference) ? difference : value);
+      const double divergence = rounded(value(batch, s, i)) * s.rows.teacher_scale[i];
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * (std::isnan(difference) ? difference : divergence);
     }
   }
 
@@ -169,6 +170,27 @@ void divergence_term::prepare_sums(row_batch& batch, divergence_state& s) const 
   std::copy_n(r.log_sum_difference, batch.count, s.of_class.log_sum_difference);
   std::copy_n(r.log_sum_difference_lo, batch.count, s.of_class.log_sum_difference_lo);
   std::copy_n(r.log_sum_difference_scaled, batch.count, s.of_class.log_sum_difference_scaled);
+}
+
+double_double<double> divergence_term::value(const row_batch& batch, const divergence_state& s, index row) const {
+  return merged != nullptr ? merged->value(batch.first + row) : sum_of_blocks(s.value, batch, row, 0, batch.blocks);
+}
+double_double<double> divergence_term::inner(const row_batch& batch, const divergence_state& s, index row) const {
+  return merged != nullptr ? merged->inner(batch.first + row) : sum_of_blocks(s.inner, batch, row, 0, batch.blocks);
+}
+
+void divergence_term::put_subtree(const row_batch& batch, const divergence_state& s, index begin, index end, index rows,
+                                  double* columns) const {
+  const auto put = [&](index column, const std::vector<double>& x, index i) {
+    const double_double<double> sum = sum_of_blocks(x, batch, i, begin, end);
+    double* const to = columns + 2 * (column * rows + batch.first + i);
+    to[0] = sum.hi;
+    to[1] = sum.lo;
+  };
+  for (index i = 0; i < batch.count; ++i) {
+    put(0, s.value, i);
+    if (!s.inner.empty()) put(1, s.inner, i);
+  }
 }
 
 void divergence_term::set_distribution(row_batch& batch, const divergence_state& s, int input, dtype type,

@@ -18,6 +18,8 @@ struct divergence_state {
   std::vector<double> value, inner;     // of each (row, block)
 };
 
+class merged_sums;
+
 // All steps are called for every divergence; `write` only where there is a gradient.
 class divergence_term {
  public:
@@ -25,6 +27,8 @@ class divergence_term {
   divergence_term(const row_plan& plan, int student, int teacher, const divergence_options& options, double share, double power)
       : plan_(plan), student_(student), teacher_(teacher), options_(options), share_(share), power_(power) {}
   virtual ~divergence_term() = default;
+
+  const merged_sums* merged = nullptr;   // over the classes of rows that are in shards
 
   // With row weights, upstream gradients and divisor in the state.
   virtual void prepare_sums(row_batch&, divergence_state&) const;
@@ -37,12 +41,18 @@ class divergence_term {
   virtual bool sums_while_writing() const { return false; }
   // The gradient at one class of each row, in float64. All it reads is read here.
   void gradient_at(row_batch&, divergence_state&, const index* classes, double* out) const;
+  // The sums over blocks begin .. end - 1 of each row of the batch: a column of each row's value, then one of what a gradient
+  // needs, of hi and lo. columns: where those of the first row of all are, of `rows`.
+  void put_subtree(const row_batch&, const divergence_state&, index begin, index end, index rows, double* columns) const;
 
  protected:
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
   void set_distribution(row_batch&, const divergence_state&, int input, dtype type, const row_coefficient&,
                         distribution_rows&) const;
   row_coefficient gradient_scale(const divergence_state&) const;
+  // Over all classes.
+  double_double<double> value(const row_batch&, const divergence_state&, index row) const;
+  double_double<double> inner(const row_batch&, const divergence_state&, index row) const;
   bool has_gradient(const divergence_state& s, index i) const { return s.upstream[i] != 0 && s.row_weight[i] != 0; }
 
   const row_plan& plan_;

@@ -1,6 +1,7 @@
 #include "ops/merged_shards.hpp"
 
 #include "core/number.hpp"
+#include "rows/row_chunks.hpp"
 
 namespace crossent {
 namespace {
@@ -68,6 +69,14 @@ merged_shards::merged_shards(const whole_rows& whole, double temperature)
   if (whole.one_block) subtree_.sum_without_max_lo = nullptr;
 }
 
+row_plan merged_shards::plan(index classes) const {
+  row_plan plan;
+  plan.type = whole_.format.extended ? dtype::float64 : dtype::float32;
+  plan.rows = whole_.rows;
+  plan.classes = classes;
+  return plan;
+}
+
 void merged_shards::load(index first, index count, row_statistics& out) const {
   kernel_.statistics_of_subtrees(count, t_, from_row(subtree_, first), out);
 }
@@ -85,6 +94,32 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
     out.mass_without_max[i] = sum(s.mass_without_max, s.mass_without_max_lo, i);
     out.argmax_probability[i] = s.argmax_probability[i];
   }
+}
+
+merged_distillation::merged_distillation(const shards_of_distillation& shards, double temperature)
+    : student(shards.student, temperature),
+      teacher(shards.teacher, temperature),
+      sums(shards.sums, shards.student.rows) {
+  if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy, 1.0);
+}
+
+void run_merged(row_plan& plan, row_steps& steps, const execution& e) {
+  constexpr int most_inputs = 3;
+  plan.with_sums = false;
+  for (row_input& input : plan.inputs) input.with_statistics = false;
+  if (plan.writes()) return run_rows(plan, steps, e);
+  for_each_row_chunk(plan.rows, e, [&](index first, index count) {
+    row_batch batch;
+    batch.plan = &plan;
+    batch.first = first;
+    batch.count = count;
+    batch.in.reset(new input_rows[most_inputs]);
+    batch.state = steps.new_state();
+    steps.load(batch);
+    steps.prepare_sums(batch);
+    steps.finish(batch);
+    steps.complete(batch);
+  });
 }
 
 }  // namespace crossent

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/fp_environment.hpp"
+#include "ops/merged_shards.hpp"
 #include "rows/row_chunks.hpp"
 #include "rows/row_driver.hpp"
 #include "rows/row_inputs.hpp"
@@ -67,6 +68,19 @@ class logsumexp_operation : public row_operation<value_batch> {
   row_array result_;
 };
 
+// An operation on rows that are in shards.
+template <class Operation> class of_shards : public Operation {
+ public:
+  template <class... A>
+  of_shards(const whole_rows& whole, double temperature, A... arguments)
+      : Operation(arguments...), merged_(whole, temperature) {}
+  row_plan plan(index classes) const { return merged_.plan(classes); }
+  void prepare_sums(row_batch& batch) override { merged_.load(batch.first, batch.count, batch.in[0].statistics); }
+
+ private:
+  merged_shards merged_;
+};
+
 void write_softmax(row_plan plan, softmax_operation& operation, const execution& e) {
   plan.cache_exponentials = plan.may_cache_exponentials();
   run_rows(plan, operation, e);
@@ -127,6 +141,29 @@ void logsumexp(const view& x, int axis, const mutable_view& out, const execution
   const default_environment environment;
   logsumexp_operation operation(row_array(out, -1));
   run_rows(make_plan(x, axis, 1.0, {}), operation, e);
+}
+
+void softmax_of_shard(const whole_rows& whole, const view& x, int axis, double temperature, const mutable_view& out,
+                      const execution& e) {
+  const default_environment environment;
+  of_shards<softmax_operation> operation(whole, temperature);
+  row_plan plan = make_plan(x, axis, temperature, out);
+  run_merged(plan, operation, e);
+}
+
+void log_softmax_of_shard(const whole_rows& whole, const view& x, int axis, double temperature, const mutable_view& out,
+                          const execution& e) {
+  const default_environment environment;
+  of_shards<log_softmax_operation> operation(whole, temperature);
+  row_plan plan = make_plan(x, axis, temperature, out);
+  run_merged(plan, operation, e);
+}
+
+void logsumexp_of_shards(const whole_rows& whole, const mutable_view& out, const execution& e) {
+  const default_environment environment;
+  of_shards<logsumexp_operation> operation(whole, 1.0, row_array(out, -1));
+  row_plan plan = operation.plan(1);
+  run_merged(plan, operation, e);
 }
 
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {

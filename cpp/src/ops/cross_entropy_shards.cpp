@@ -51,43 +51,32 @@ class subtrees_of_shard : public row_operation<shard_batch> {
   double *out_, *target_logits_;
 };
 
-// The gradient of the logits that are here.
-class gradient_of_shard : public row_operation<shard_batch> {
+// Losses, and the gradient of the logits that are here.
+class cross_entropy_of_merged : public row_operation<shard_batch> {
  public:
-  gradient_of_shard(const cross_entropy_term& term, const merged_shards& merged) : term_(term), merged_(merged) {}
+  cross_entropy_of_merged(const cross_entropy_term& term, const merged_shards& merged, double* losses)
+      : term_(term), merged_(merged), losses_(losses) {}
 
   void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
   void prepare_sums(row_batch& batch) override { merged_.load(batch.first, batch.count, batch.in[0].statistics); }
-  void finish(row_batch& batch) override { term_.finish(batch, state(batch)); }
+  void finish(row_batch& batch) override {
+    term_.finish(batch, state(batch));
+    if (losses_ != nullptr) std::copy_n(state(batch).rows.loss, batch.count, losses_ + batch.first);
+  }
   void write(row_batch& batch, index begin, index end) override {
     source q;
     batch.write_softmax_gradient(term_.probabilities(batch, q), begin, end, state(batch).rows.gradient);
   }
   void complete(row_batch& batch) override {
-    if (term_.writes_target()) return;
+    if (!batch.plan->writes() || term_.writes_target()) return;
     term_.for_each_entry(batch, state(batch), [&](index row, index c, double v) { batch.store_entry(row, c, v); });
   }
 
  private:
   const cross_entropy_term& term_;
   const merged_shards& merged_;
+  double* losses_;
 };
-
-void losses_of_shards(const merged_shards& merged, const row_plan& plan, const cross_entropy_term& term, double* losses,
-                      const execution& e) {
-  for_each_row_chunk(plan.rows, e, [&](index first, index count) {
-    row_batch batch;
-    batch.plan = &plan;
-    batch.first = first;
-    batch.count = count;
-    batch.in.reset(new input_rows[1]);
-    cross_entropy_state s;
-    term.load(batch, s, false);
-    merged.load(first, count, batch.in[0].statistics);
-    term.finish(batch, s);
-    std::copy_n(s.rows.loss, count, losses + first);
-  });
-}
 
 }  // namespace
 
@@ -125,35 +114,22 @@ void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const 
                              const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
                              const execution& e) {
   const default_environment environment;
-  const dtype type = whole.format.extended ? dtype::float64 : dtype::float32;
-  const index classes = options.shard.classes;
   const merged_shards merged(whole, options.temperature);
-  const targets y(indices, whole.rows, options, classes, type, true, e);
+  row_plan plan =
+      grad.data != nullptr ? make_plan(logits, options.axis, options.temperature, grad) : merged.plan(options.shard.classes);
+  const row_buffer losses(loss.data != nullptr ? new_row_buffer(plan.rows) : nullptr);
+  const targets y(indices, plan.rows, options, options.shard.classes, plan.type, true, e);
+  if (options.reduction == reduction_kind::block_weights)
+    return y.sum_blocks_of_weights(true, static_cast<double_double<double>*>(loss.data), e);
   const double denominator = y.denominator(e);
-  const upstream coefficients(options.grad_output, type, denominator);
-  if (loss.data != nullptr) {
-    row_plan plan;  // without inputs: all that is wanted of them has been merged
-    plan.type = type;
-    plan.rows = whole.rows;
-    plan.classes = classes;
-    row_loss_options of_rows = options;
-    of_rows.shard = {};
-    cross_entropy_term term(plan, 0, y, coefficients, of_rows, {}, 1.0, e);
-    term.merged = &merged;
-    const row_buffer losses = new_row_buffer(whole.rows);
-    losses_of_shards(merged, plan, term, losses.get(), e);
-    reduce(losses.get(), whole.rows, options.reduction, denominator, loss, e);
-  }
-  if (grad.data == nullptr) return;
-  row_plan plan = make_plan(logits, options.axis, options.temperature, grad);
-  plan.inputs[0].with_statistics = false;
-  cross_entropy_term term(plan, 0, y, coefficients, options, probabilities, 1.0, e);
+  const upstream coefficients(options.grad_output, plan.type, denominator);
+  cross_entropy_term term(plan, 0, y, coefficients, options, grad.data != nullptr ? probabilities : view{}, 1.0, e);
   term.merged = &merged;
-  plan.with_sums = false;
   if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;
-  gradient_of_shard operation(term, merged);
-  run_rows(plan, operation, e);
+  cross_entropy_of_merged operation(term, merged, losses.get());
+  run_merged(plan, operation, e);
   y.throw_if_bad();
+  reduce(losses.get(), plan.rows, options.reduction, denominator, loss, e);
 }
 
 }  // namespace crossent
