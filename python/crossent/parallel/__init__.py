@@ -1,0 +1,1 @@
+"""Losses of logits whose classes or rows are split over processes."""
