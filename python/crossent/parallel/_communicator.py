@@ -132,7 +132,8 @@ class _Arrays:
         return [part.tobytes() for part in gathered]
 
     def allreduce(self, numbers: Array, op: Op) -> Array:
-        reduced = np.asarray(self._comm.allreduce(numbers, op))
+        with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is NaN, without a warning
+            reduced = np.asarray(self._comm.allreduce(numbers, op))
         if reduced.dtype != np.float64 or reduced.shape != numbers.shape:
             given = f"dtype {reduced.dtype} and shape {reduced.shape}"
             raise TypeError(f"comm.allreduce returned {given}: expected float64 and {numbers.shape}, as it was given")
