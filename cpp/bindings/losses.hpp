@@ -21,6 +21,19 @@ bool read_reduction(PyObject* reduction, PyObject* denominator, reductions_known
   return false;
 }
 
+// In the order of the enumerators.
+inline constexpr const char* divergences[] = {"forward", "reverse", "js"};
+
+inline divergence_options read_divergence(PyObject* temperature, PyObject* divergence, PyObject* beta) {
+  divergence_options options;
+  options.temperature = number(positive, "temperature", temperature);
+  options.kind = static_cast<divergence_kind>(one_of("divergence", divergence, divergences, 3));
+  options.beta = number(fraction, "beta", beta);
+  if (options.kind == divergence_kind::js && !(0 < options.beta && options.beta < 1))
+    raise_from_python("refuse_beta", options.beta);
+  return options;
+}
+
 // The arguments in which a loss and its backward function differ.
 struct gradient_request {
   PyObject* grad_output;   // of the backward function; of the loss nullptr

@@ -203,19 +203,6 @@ struct nll_loss_function {
   }
 };
 
-// In the order of the enumerators.
-constexpr const char* divergences[] = {"forward", "reverse", "js"};
-
-divergence_options read_divergence(PyObject* temperature, PyObject* divergence, PyObject* beta) {
-  divergence_options options;
-  options.temperature = number(positive, "temperature", temperature);
-  options.kind = static_cast<divergence_kind>(one_of("divergence", divergence, divergences, 3));
-  options.beta = number(fraction, "beta", beta);
-  if (options.kind == divergence_kind::js && !(0 < options.beta && options.beta < 1))
-    raise_from_python("refuse_beta", options.beta);
-  return options;
-}
-
 struct kl_div_with_logits_function {
   CROSSENT_ARGUMENTS(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
 

@@ -24,7 +24,7 @@ struct shard_call : call {
   void read_options(PyObject* temperature, PyObject* weight, PyObject* ignore_index, PyObject* label_smoothing) {
     read_ignore_index(ignore_index, options);
     options.weight = input(class_weights(weight, whole, rows, options.axis));
-    options.temperature = number(positive, "temperature", temperature);
+    if (temperature != Py_None) options.temperature = number(positive, "temperature", temperature);
     options.label_smoothing = number(fraction, "label_smoothing", label_smoothing);
   }
   // The logits that are here, whose classes begin at `start`.
@@ -37,10 +37,61 @@ struct shard_call : call {
     if (!fits) raise_changed("logits");
     return x;
   }
+  void read_weights_and_reduction(PyObject* sample_weight, PyObject* reduction, PyObject* denominator, reductions_known known) {
+    options.sample_weight = broadcast_0d(input(row_weights(sample_weight, whole, rows)), rows);
+    read_reduction(reduction, denominator, known, options);
+  }
+  // The logits that are here, where a gradient is wanted of them, and the targets. Without, the array that stands for all logits
+  // has their dtype, which is all that is asked of them.
+  struct arrays {
+    bool with_gradient, by_index, by_probability;
+    array x, y, q;
+
+    arrays(shard_call& c, PyObject* logits, PyObject* start, PyObject* target, PyObject* probabilities)
+        : with_gradient(logits != Py_None),
+          by_index(target != Py_None),
+          by_probability(probabilities != Py_None),
+          x(with_gradient ? c.read_shard(logits, start) : c.whole),
+          y(by_index ? c.class_indices(target, c.whole, c.rows, c.options) : array()),
+          q(by_probability ? c.class_target(probabilities, x, c.rows, c.options) : array()) {}
+    view logits() const { return with_gradient ? input(x) : view{}; }
+    index_view indices_of_targets() const { return by_index ? indices(y) : index_view{}; }
+    view probabilities_of_targets() const { return by_probability ? input(q) : view{}; }
+  };
   index row_count() const {
     index n = 1;
     for (int d = 0; d < rows.ndim; ++d) n *= rows.size[d];
     return n;
+  }
+};
+
+// An array that this package made, of so many numbers.
+numbers numbers_of(const char* name, PyObject* given, index count) {
+  numbers x(as_python(given));
+  if (x.size() != count) raise_changed(name);
+  return x;
+}
+
+std::vector<index> counts_of(PyObject* given) {
+  std::vector<index> counts;
+  for (const py::handle count : as_python(given)) counts.push_back(count.cast<index>());
+  return counts;
+}
+
+// The subtree of all classes, as a whole; the arrays live as long as this does.
+struct merged_rows {
+  numbers subtree, target_logits;
+  whole_rows whole;
+
+  merged_rows(PyObject* given, PyObject* logits_of_targets, const subtree_format& format, index rows, bool one_block)
+      : subtree(numbers_of("states", given, format.numbers() * rows)) {
+    whole.format = format;
+    whole.rows = rows;
+    whole.subtree = subtree.data();
+    whole.one_block = one_block;
+    if (logits_of_targets == Py_None) return;
+    target_logits = numbers_of("states", logits_of_targets, rows);
+    whole.target_logits = target_logits.data();
   }
 };
 
@@ -55,8 +106,7 @@ struct shard_subtrees_function {
     const bool by_index = given[arg::target] != Py_None, by_probability = given[arg::probabilities] != Py_None;
     const array y = by_index ? c.class_indices(given[arg::target], c.whole, c.rows, c.options) : array();
     const array q = by_probability ? c.class_target(given[arg::probabilities], x, c.rows, c.options) : array();
-    std::vector<index> block_counts;
-    for (const py::handle count : as_python(given[arg::block_counts])) block_counts.push_back(count.cast<index>());
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
     const auto subtrees = static_cast<index>(block_counts.size());
     const subtree_format format = format_of(float_type(x), by_probability, c.options);
     numbers out({subtrees, format.numbers(), c.row_count()}), target_logits(std::vector<index>{by_index ? c.row_count() : 0});
@@ -96,33 +146,122 @@ struct cross_entropy_of_shards_function {
     shard_call c(given[arg::whole], given[arg::axis]);
     c.read_options(given[arg::temperature], given[arg::weight], given[arg::ignore_index], given[arg::label_smoothing]);
     c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
-    c.options.sample_weight = broadcast_0d(input(c.row_weights(given[arg::sample_weight], c.whole, c.rows)), c.rows);
-    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    const bool by_index = given[arg::target] != Py_None, with_gradient = given[arg::logits] != Py_None,
-               by_probability = given[arg::probabilities] != Py_None;
-    const array y = by_index ? c.class_indices(given[arg::target], c.whole, c.rows, c.options) : array();
-    // Where there is no gradient, the array that stands for the logits has their dtype, which is all that is asked of them.
-    const array x = with_gradient ? c.read_shard(given[arg::logits], given[arg::start]) : c.whole;
-    const array q = by_probability ? c.class_target(given[arg::probabilities], x, c.rows, c.options) : array();
-    const loss_outputs out(c, request, x, c.rows, c.options.reduction);
+    c.read_weights_and_reduction(given[arg::sample_weight], given[arg::reduction], given[arg::denominator], common);
+    const shard_call::arrays a(c, given[arg::logits], given[arg::start], given[arg::target], given[arg::probabilities]);
+    const loss_outputs out(c, request, a.x, c.rows, c.options.reduction);
     c.options.grad_output = broadcast_0d(out.upstream, c.rows);
     c.options.writes_to_caller = request.out != Py_None;
-    const numbers subtree(as_python(given[arg::subtree]));
-    const bool has_logits = given[arg::target_logits] != Py_None;
-    const numbers target_logits = has_logits ? numbers(as_python(given[arg::target_logits])) : numbers();
-    whole_rows rows;
-    rows.format = format_of(float_type(x), as_bool(given[arg::by_probabilities]), c.options);
-    rows.rows = c.row_count();
-    if (subtree.size() != rows.format.numbers() * rows.rows || (has_logits && target_logits.size() != rows.rows))
-      raise_changed("states");
-    rows.subtree = subtree.data();
-    rows.target_logits = has_logits ? target_logits.data() : nullptr;
-    rows.one_block = as_bool(given[arg::one_block]);
+    const merged_rows rows(given[arg::subtree], given[arg::target_logits],
+                           format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options), c.row_count(),
+                           as_bool(given[arg::one_block]));
     c.run([&](const execution& e) {
-      cross_entropy_of_shards(rows, with_gradient ? input(x) : view{}, by_index ? indices(y) : index_view{},
-                              by_probability ? input(q) : view{}, c.options, out.loss, out.grad, e);
+      cross_entropy_of_shards(rows.whole, a.logits(), a.indices_of_targets(), a.probabilities_of_targets(), c.options, out.loss,
+                              out.grad, e);
     });
     return out.returned();
+  }
+};
+
+struct divergence_subtrees_function {
+  CROSSENT_ARGUMENTS(whole, student, teacher, student_smoothed, student_probabilities, one_block, logits, teacher_logits, start,
+                     block_counts, axis, temperature, divergence, beta)
+
+  static py::object run(const arguments& given) {
+    shard_call c(given[arg::whole], given[arg::axis]);
+    const array x = c.read_shard(given[arg::logits], given[arg::start]);
+    const array t = c.floating("teacher_logits", given[arg::teacher_logits], x.shape());
+    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    const bool extended = float_type(x) == dtype::float64, one_block = as_bool(given[arg::one_block]);
+    const subtree_format of_student{
+        extended, as_bool(given[arg::student_smoothed]), as_bool(given[arg::student_probabilities])};
+    const merged_rows student(given[arg::student], Py_None, of_student, c.row_count(), one_block),
+        teacher(given[arg::teacher], Py_None, {extended}, c.row_count(), one_block);
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
+    const auto subtrees = static_cast<index>(block_counts.size());
+    numbers sums({subtrees, 2 * c.row_count(), index{2}});
+    c.run([&](const execution& e) {
+      divergence_subtrees(student.whole, teacher.whole, input(x), input(t), c.options.axis, divergence, block_counts.data(),
+                          subtrees, sums.mutable_data(), e);
+    });
+    return sums;
+  }
+};
+
+struct distillation_of_shards_function {
+  CROSSENT_ARGUMENTS(whole, student, teacher, subtree, target_logits, sums, one_block, by_probabilities, logits, teacher_logits,
+                     start, target, probabilities, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
+                     ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
+
+  // subtree: of the cross-entropy, where there is one. That of the student has its numbers where both are at the temperature 1.
+  static py::object run(const arguments& given, const gradient_request& request) {
+    shard_call c(given[arg::whole], given[arg::axis]);
+    c.read_options(Py_None, given[arg::weight], given[arg::ignore_index], given[arg::label_smoothing]);
+    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
+    distillation_options terms;
+    terms.alpha = number(fraction, "alpha", given[arg::alpha]);
+    terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
+    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    c.read_weights_and_reduction(given[arg::sample_weight], given[arg::reduction], given[arg::denominator], with_batchmean);
+    const shard_call::arrays a(c, given[arg::logits], given[arg::start], given[arg::target], given[arg::probabilities]);
+    const array t = a.with_gradient ? c.floating("teacher_logits", given[arg::teacher_logits], a.x.shape()) : array();
+    const loss_outputs out(c, request, a.x, c.rows, c.options.reduction);
+    c.options.grad_output = broadcast_0d(out.upstream, c.rows);
+    c.options.writes_to_caller = request.out != Py_None;
+
+    const bool with_cross_entropy = given[arg::subtree] != Py_None, are_one = divergence.temperature == 1 && with_cross_entropy;
+    const bool one_block = as_bool(given[arg::one_block]);
+    const subtree_format plain{float_type(a.x) == dtype::float64},
+        of_cross_entropy = format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options);
+    const index count = c.row_count();
+    const merged_rows student(given[are_one ? arg::subtree : arg::student], are_one ? given[arg::target_logits] : Py_None,
+                              are_one ? of_cross_entropy : plain, count, one_block),
+        teacher(given[arg::teacher], Py_None, plain, count, one_block);
+    shards_of_distillation shards{student.whole, teacher.whole, {}, nullptr};
+    const bool has_third = with_cross_entropy && !are_one;
+    const merged_rows third(has_third ? given[arg::subtree] : given[arg::teacher],
+                            has_third ? given[arg::target_logits] : Py_None, has_third ? of_cross_entropy : plain, count,
+                            one_block);
+    if (has_third) shards.cross_entropy = third.whole;
+    const numbers sums = numbers_of("states", given[arg::sums], 4 * count);
+    shards.sums = sums.data();
+    c.run([&](const execution& e) {
+      distillation_of_shards(shards, a.logits(), a.with_gradient ? input(t) : view{}, a.indices_of_targets(),
+                             a.probabilities_of_targets(), terms, divergence, c.options, out.loss, out.grad, e);
+    });
+    return out.returned();
+  }
+};
+
+// softmax, and log_softmax
+template <void (*f)(const whole_rows&, const view&, int, double, const mutable_view&, const execution&)>
+struct normaliser_of_shard_function {
+  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, one_block, logits, start, axis, temperature, out)
+
+  static py::object run(const arguments& given) {
+    shard_call c(given[arg::whole], given[arg::axis]);
+    const array x = c.read_shard(given[arg::logits], given[arg::start]);
+    const double temperature = number(positive, "temperature", given[arg::temperature]);
+    const result out = c.result_like("out", given[arg::out], x);
+    const subtree_format format{
+        float_type(x) == dtype::float64, as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
+    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count(), as_bool(given[arg::one_block]));
+    c.run([&](const execution& e) { f(rows.whole, input(x), c.options.axis, temperature, output(out.written), e); });
+    return out.returned;
+  }
+};
+
+struct logsumexp_of_shards_function {
+  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, one_block, axis)
+
+  static py::object run(const arguments& given) {
+    shard_call c(given[arg::whole], given[arg::axis]);
+    const subtree_format format{
+        float_type(c.whole) == dtype::float64, as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
+    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count(), as_bool(given[arg::one_block]));
+    const py::object out = new_array(arithmetic(c.whole), c.rows);
+    const mutable_view to = output(c.created(out));
+    c.run([&](const execution& e) { logsumexp_of_shards(rows.whole, to, e); });
+    return scalar_if_0d(out);
   }
 };
 
@@ -133,6 +272,12 @@ PyMethodDef shards[] = {
     method<merge_subtrees_function>("merge_subtrees"),
     method<forward<cross_entropy_of_shards_function>>("cross_entropy_of_shards"),
     method<backward<cross_entropy_of_shards_function>>("cross_entropy_of_shards_backward"),
+    method<divergence_subtrees_function>("divergence_subtrees"),
+    method<forward<distillation_of_shards_function>>("distillation_of_shards"),
+    method<backward<distillation_of_shards_function>>("distillation_of_shards_backward"),
+    method<normaliser_of_shard_function<&softmax_of_shard>>("softmax_of_shard"),
+    method<normaliser_of_shard_function<&log_softmax_of_shard>>("log_softmax_of_shard"),
+    method<logsumexp_of_shards_function>("logsumexp_of_shards"),
     {}};
 
 }  // namespace crossent::python

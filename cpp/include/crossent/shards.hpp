@@ -58,8 +58,8 @@ void divergence_subtrees(const whole_rows& student, const whole_rows& teacher, c
 
 struct shards_of_distillation {
   whole_rows student, teacher;
-  whole_rows cross_entropy;                // at the temperature 1, with a target, where the student has another one; or none
-  const double* sums = nullptr;            // over all classes
+  whole_rows cross_entropy;  // at the temperature 1, with a target, where the student has another one; or none
+  const double* sums = nullptr;  // over all classes
 };
 // As distillation_loss with alpha > 0. Without grad.data no logits and probabilities are read.
 void distillation_of_shards(const shards_of_distillation&, const view& logits, const view& teacher_logits,

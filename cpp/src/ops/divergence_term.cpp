@@ -74,9 +74,8 @@ class two_pass_divergence : public divergence_term {
 
   void complete(row_batch& batch, divergence_state& s) const override {
     for (index i = 0; i < batch.count; ++i)
-      s.loss[i] = s.row_weight[i] == 0
-                      ? 0
-                      : s.row_weight[i] * at_temperature(rounded(value(batch, s, i)), options_.temperature);
+      s.loss[i] =
+          s.row_weight[i] == 0 ? 0 : s.row_weight[i] * at_temperature(rounded(value(batch, s, i)), options_.temperature);
   }
 };
 

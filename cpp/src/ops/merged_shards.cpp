@@ -97,9 +97,7 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
 }
 
 merged_distillation::merged_distillation(const shards_of_distillation& shards, double temperature)
-    : student(shards.student, temperature),
-      teacher(shards.teacher, temperature),
-      sums(shards.sums, shards.student.rows) {
+    : student(shards.student, temperature), teacher(shards.teacher, temperature), sums(shards.sums, shards.student.rows) {
   if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy, 1.0);
 }
 
