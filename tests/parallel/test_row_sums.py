@@ -233,9 +233,10 @@ def test_numbers_that_are_not_finite_travel():
 def test_bytes_that_are_none():
     data = Batch(FORMS[0]).sums((0, 5000))[0].to_bytes()
     header, _, numbers = data.partition(b"\n")
-    for bad in (b"", b"\n", b"{}\n", header, data[:-1], data + b"12345678", header + b"\n" + numbers[16:], b"[]\n",
-                header.replace(b"5000", b"null", 1) + numbers, header.replace(b"float64", b"float65") + b"\n" + numbers,
-                pickle.dumps(data)):
+    changed = [header.replace(*change) + b"\n" + numbers for change in (
+        (b"float64", b"float65"), (b'"stop": 5000', b'"stop": null'), (b'"exact"', b'"exakt"'), (b"1.0", b"1.0, 1.0"))]
+    for bad in (b"", b"\n", b"{}\n", b"[]\n", header, data[:-1], data + b"12345678", header + b"\n" + numbers[16:],
+                pickle.dumps(data), *changed):
         with pytest.raises(ValueError, match=r"^data is not a result of RowSums.to_bytes: expected all of its bytes$"):
             parallel.RowSums.from_bytes(bad)
 

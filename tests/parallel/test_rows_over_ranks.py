@@ -220,7 +220,7 @@ def test_ranks_that_compute_different_losses(text, bad):
 
 
 @pytest.mark.parametrize(("text", "options", "bad"), [
-    ("start is [None, 1024, None] on the ranks: expected it on all of them or on none", {}, {"start": 1024}),
+    ("start was given on some of the ranks: expected it on all of them or on none", {}, {"start": 1024}),
     ("the rows from 0 to 1024 are in two parts", {"start": 0}, {}),
     ("the rows from 1024 to 2048 are in no part", {"start": 0}, {"start": 2048}),
 ], ids=lambda x: x if isinstance(x, str) else "")
@@ -245,16 +245,15 @@ def test_an_error_while_the_losses_are_computed(monkeypatch):
         (MemoryError, "rank 1: no memory"), (MemoryError, "no memory"), (MemoryError, "rank 1: no memory")]
 
 
-def test_nothing_is_written_before_an_error():
+@pytest.mark.parametrize(("error", "bad"), [
+    (IndexError, {"target": np.full(1024, 3)}),
+    (TypeError, {"grad_out": np.zeros((1024, 3))}),
+    (ValueError, {"grad_out": np.zeros((1024, 4), np.float32)}),
+], ids=("target", "dtype", "shape"))
+def test_nothing_is_written_before_an_error(error, bad):
     kept = np.full((1024, 3), 7, np.float32)
-
-    def work(comm):
-        target = np.full(1024, 3 if comm.rank else 0)
-        grad_out = kept if comm.rank == 0 else None
-        return parallel.over_rows(xe.cross_entropy, comm, np.zeros((1024, 3), np.float32), target, return_grad=True,
-                                  grad_out=grad_out)
-
-    assert [type(error) for error in outcomes(2, work)] == [IndexError] * 2
+    results = outcomes(3, lambda comm: bad_call(comm, bad, return_grad=True, grad_out=kept if comm.rank == 0 else None))
+    assert [type(result) for result in results] == [error] * 3
     assert (kept == 7).all()
 
 
@@ -265,6 +264,17 @@ def test_bad_targets_of_denominator():
     first, second = outcomes(2, work)
     assert type(first) is type(second) is IndexError
     assert str(second) == "target[1] is 5, outside [0, 2) and not ignore_index (-100)"
-    for bad in ([-1], [0.5], ["a"]):
-        [error] = outcomes(1, lambda comm, bad=bad: parallel.denominator(bad, comm))
-        assert isinstance(error, (IndexError, TypeError))
+
+
+@pytest.mark.parametrize(("error", "text", "target", "options"), [
+    (IndexError, r"target\[0\] is -1, outside \[0, ", [-1], {}),
+    (TypeError, "target has dtype float64: expected class indices", [0.5], {}),
+    (ValueError, r"weight has shape \(2, 1\): expected \(2,\)", [0], {"weight": [[1.0], [2.0]]}),
+    (ValueError, r"weight\[0\] is -1.0: expected a finite number", [0], {"weight": [-1.0]}),
+    (TypeError, "weight has dtype <U1", [0], {"weight": ["a"]}),
+    (ValueError, r"sample_weight has shape \(3,\): expected \(2,\)", [0, 0], {"sample_weight": [1.0, 2.0, 3.0]}),
+], ids=lambda x: "")
+def test_bad_arguments_of_denominator(error, text, target, options):
+    [found] = outcomes(1, lambda comm: parallel.denominator(target, comm, **options))
+    with pytest.raises(error, match=text):
+        raise found
