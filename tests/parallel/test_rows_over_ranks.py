@@ -60,9 +60,7 @@ def test_half_dtypes(form, dtype):
 @pytest.mark.parametrize("ignored", [(0, 1024), (0, 5000), (5000, 5000)], ids=str)
 def test_ignored_rows_and_negative_denominators(options, ignored):
     """The mean of no row is NaN and has no gradient, on all ranks."""
-    batch = cross_entropy_batch(**options)
-    batch.arrays[0][slice(*ignored)] = np.nan  # never read
-    batch.arrays[1][slice(*ignored)] = -100
+    batch = cross_entropy_batch(ignored, **options)
     for bounds in ALIGNED:
         assert_one_loss(batch, bounds)
 
@@ -145,13 +143,12 @@ def test_ranks_in_another_order_than_their_rows():
     {"weight": [1, 0, 0, 2, 1]}, {"sample_weight": -0.1}, {"weight": np.float32([0.1, 0.2, 0.3, 0.4, 0.5])},
 ], ids=str)
 def test_denominator(options, dtype):
-    """That of the mean, which is a loss of 1 for each row times its weights over the denominator."""
+    """That of a mean on one process, whatever the integers of the target."""
     batch = cross_entropy_batch()
     target = batch.arrays[1].astype(dtype)
-    form = next(form for form in FORMS if form.function is xe.nll_loss)
     of_dtype = np.result_type(np.float32, *(np.asarray(options[name]).dtype for name in options if "weight" in name))
     log_probs = np.zeros((ROWS, 5), of_dtype)
-    [wanted] = parallel.row_sums(form.function, log_probs, target, **options).denominators
+    [wanted] = parallel.row_sums(xe.nll_loss, log_probs, target, **options).denominators
     for bounds in ALIGNED:
         def work(comm, bounds=bounds):
             found = parallel.denominator(target[bounds[comm.rank]:bounds[comm.rank + 1]], comm, **options)
