@@ -78,22 +78,23 @@ class UnprintableError(Exception):
         raise RuntimeError("no text")
 
 
-# What one rank raises: the class and the text of what the others raise.
-ERRORS = (
-    (ValueError("target has shape (3,): expected (4,)"), ValueError, "target has shape (3,): expected (4,)"),
-    (TypeError("two\nlines"), TypeError, "two\nlines"),
-    (IndexError(""), IndexError, "IndexError"),
-    (OverflowError("Grüße"), OverflowError, "Grüße"),
-    (MemoryError(), MemoryError, "MemoryError"),
-    (np.exceptions.AxisError(2, 1), np.exceptions.AxisError, "axis 2 is out of bounds for array of dimension 1"),
-    (FileNotFoundError(2, "No such file", "logits.npy"), OSError, "[Errno 2] No such file: 'logits.npy'"),
-    (RefusedError("sample_weight is nan"), ValueError, "sample_weight is nan"),
-    (UnknownError("what"), RuntimeError, "UnknownError: what"),
-    (UnknownError("\udcff"), RuntimeError, "UnknownError: \\udcff"),
-    (UnprintableError(), RuntimeError, "UnprintableError: <exception str() failed>"),
-    (KeyboardInterrupt(), RuntimeError, "KeyboardInterrupt"),
-    (SystemExit(3), RuntimeError, "SystemExit: 3"),
-)
+def errors():
+    """What one rank raises, and the class and the text of what the others raise."""
+    return (
+        (ValueError("target has shape (3,): expected (4,)"), ValueError, "target has shape (3,): expected (4,)"),
+        (TypeError("two\nlines"), TypeError, "two\nlines"),
+        (IndexError(""), IndexError, "IndexError"),
+        (OverflowError("Grüße"), OverflowError, "Grüße"),
+        (MemoryError(), MemoryError, "MemoryError"),
+        (np.exceptions.AxisError(2, 1), np.exceptions.AxisError, "axis 2 is out of bounds for array of dimension 1"),
+        (FileNotFoundError(2, "No such file", "logits.npy"), OSError, "[Errno 2] No such file: 'logits.npy'"),
+        (RefusedError("sample_weight is nan"), ValueError, "sample_weight is nan"),
+        (UnknownError("what"), RuntimeError, "UnknownError: what"),
+        (UnknownError("\udcff"), RuntimeError, "UnknownError: \\udcff"),
+        (UnprintableError(), RuntimeError, "UnprintableError: <exception str() failed>"),
+        (KeyboardInterrupt(), RuntimeError, "KeyboardInterrupt"),
+        (SystemExit(3), RuntimeError, "SystemExit: 3"),
+    )
 
 
 def results_of_all_ranks(comm):
@@ -124,7 +125,7 @@ def _exchange_error(comm, failing, error, kind, text):
 
 
 def errors_of_every_class(comm):
-    for error in ERRORS:
+    for error in errors():
         recorded = Recorded(comm)
         _exchange_error(recorded, {recorded.size - 1}, *error)
         assert [name for name, _ in recorded.sent] == ["allgather"]
