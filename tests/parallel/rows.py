@@ -54,6 +54,13 @@ class Batch:
                 for start, arrays, options in self.parts(bounds)]
 
 
+def distillation_batch(**options):
+    """With class indices, and other options than those of the registry."""
+    batch = Batch(next(form for form in FORMS if form.name == "distillation_loss_indices"), "plain")
+    batch.options = options
+    return batch
+
+
 def cross_entropy_batch(ignored=(0, 0), **options):
     """Of float32 logits and class indices, with other options than those of the registry. `ignored`: these rows."""
     form = next(form for form in FORMS if form.function is xe.cross_entropy)

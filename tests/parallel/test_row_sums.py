@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import operations
 import pytest
-from parallel.rows import ALIGNED, CLASSES, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch
+from parallel.rows import ALIGNED, CLASSES, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch, distillation_batch
 from support import assert_same_bits
 
 import crossent as xe
@@ -55,6 +55,17 @@ def test_other_axes():
     parts = [parallel.row_sums(xe.cross_entropy, logits[:, begin:end], target[begin:end], axis=0, start=256 * begin)
              for begin, end in ((0, 8), (8, 20))]
     assert_same_bits(parallel.RowSums.merge(*parts).finish(), xe.cross_entropy(logits, target, axis=0))
+
+
+@pytest.mark.parametrize("options", [
+    {"alpha": 0.0, "ignore_index": 2}, {"alpha": 1.0, "ignore_index": 2}, {"temperature": 1e-200},
+], ids=str)
+def test_one_term_of_a_distillation(options):
+    """Alone; and with a share that T^2 rounds to 0, while the divergence is infinite."""
+    batch = distillation_batch(**options)
+    assert len(batch.sums(ALIGNED[0])[0].denominators) == (1 if "alpha" in options else 2)
+    for bounds in ALIGNED:
+        assert_one_loss(batch, bounds)
 
 
 @pytest.mark.parametrize("options", [{}, {"weight": np.arange(CLASSES)}, {"label_smoothing": 0.1}], ids=str)

@@ -3,7 +3,7 @@
 import numpy as np
 import operations
 import pytest
-from parallel.rows import ALIGNED, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch
+from parallel.rows import ALIGNED, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch, distillation_batch
 from parallel.threads import on_threads, outcomes
 from support import assert_same_bits
 
@@ -67,9 +67,7 @@ def test_ignored_rows_and_negative_denominators(options, ignored):
 
 def test_two_denominators():
     """The divergence of a distillation is divided by the number of rows, its cross-entropy by their class weights."""
-    [form] = [form for form in FORMS if form.name == "distillation_loss_indices"]
-    batch = Batch(form)
-    batch.options = {"weight": np.array([0.0, 0.0, 0.0, 0.0, 3.0]), "alpha": 0.3, "ignore_index": 0}
+    batch = distillation_batch(weight=np.array([0.0, 0.0, 0.0, 0.0, 3.0]), alpha=0.3, ignore_index=0)
     batch.arrays[2][:3072] = 1  # of weight 0
     assert_one_loss(batch, ALIGNED[4])
     first, *_ = batch.sums(ALIGNED[4])
