@@ -49,7 +49,7 @@ def over_rows(
         "sum":   sum_i l[i]
         "mean":  sum_i l[i] / sum_i (v[i] * w[y[i]])
 
-    There are two all-gathers, of 16 bytes for each 1,024 rows and of a few hundred bytes for each rank; none for the
+    There are two all-gathers, of 16 bytes for each 1,024 rows and of some hundred bytes for each rank; none for the
     gradient. An error on one rank is an error on every rank.
 
     Parameters

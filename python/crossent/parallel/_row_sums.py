@@ -46,7 +46,7 @@ def row_sums(loss: Callable[..., Any], *arguments: Any, start: int = 0, **option
     Returns
     -------
     RowSums
-        Of a few hundred bytes, however many rows there are.
+        Of some hundred bytes, which grow with the logarithm of the number of rows.
 
     Raises
     ------
