@@ -147,6 +147,57 @@ def information_cross_entropy(p: object, q: object, axis: object, base: object, 
 def kl_divergence(p: object, q: object, axis: object, base: object, /) -> Scalar | Array: ...
 def js_divergence(p: object, q: object, axis: object, base: object, /) -> Scalar | Array: ...
 def entropy_with_logits(logits: object, axis: object, /) -> Scalar | Array: ...
+# Of rows whose classes are in shards: `whole` is an array of one number in the shape and dtype of all logits.
+def shard_subtrees(
+    whole: object, logits: object, start: object, block_counts: object, target: object, probabilities: object,
+    axis: object, temperature: object, weight: object, ignore_index: object, label_smoothing: object, /,
+) -> tuple[Array, Array | None, bool]: ...
+def merge_subtrees(
+    a: object, b: object, extended: object, smoothed: object, probabilities: object, temperature: object, /,
+) -> Array: ...
+def cross_entropy_of_shards(
+    whole: object, subtree: object, target_logits: object, one_block: object, by_probabilities: object, logits: object,
+    start: object, target: object, probabilities: object, axis: object, temperature: object, weight: object,
+    ignore_index: object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object,
+    denominator: object, return_grad: object, grad_out: object, /,
+) -> Loss | tuple[Loss, Array]: ...
+def cross_entropy_of_shards_backward(
+    grad_output: object, whole: object, subtree: object, target_logits: object, one_block: object,
+    by_probabilities: object, logits: object, start: object, target: object, probabilities: object, axis: object,
+    temperature: object, weight: object, ignore_index: object, label_smoothing: object, z_loss: object,
+    sample_weight: object, reduction: object, denominator: object, out: object, /,
+) -> Array: ...
+def divergence_subtrees(
+    whole: object, student: object, teacher: object, student_smoothed: object, student_probabilities: object,
+    one_block: object, logits: object, teacher_logits: object, start: object, block_counts: object, axis: object,
+    temperature: object, divergence: object, beta: object, /,
+) -> Array: ...
+def distillation_of_shards(
+    whole: object, student: object, teacher: object, subtree: object, target_logits: object, sums: object,
+    one_block: object, by_probabilities: object, logits: object, teacher_logits: object, start: object, target: object,
+    probabilities: object, axis: object, temperature: object, alpha: object, scale_by_temperature: object,
+    divergence: object, beta: object, weight: object, ignore_index: object, label_smoothing: object, z_loss: object,
+    sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
+) -> Loss | tuple[Loss, Array]: ...
+def distillation_of_shards_backward(
+    grad_output: object, whole: object, student: object, teacher: object, subtree: object, target_logits: object,
+    sums: object, one_block: object, by_probabilities: object, logits: object, teacher_logits: object, start: object,
+    target: object, probabilities: object, axis: object, temperature: object, alpha: object,
+    scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index: object,
+    label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
+    out: object, /,
+) -> Array: ...
+def softmax_of_shard(
+    whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, logits: object,
+    start: object, axis: object, temperature: object, out: object, /,
+) -> Array: ...
+def log_softmax_of_shard(
+    whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, logits: object,
+    start: object, axis: object, temperature: object, out: object, /,
+) -> Array: ...
+def logsumexp_of_shards(
+    whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, axis: object, /,
+) -> Scalar | Array: ...
 def perplexity(logits: object, target: object, axis: object, ignore_index: object, /) -> Scalar: ...
 
 # For this package alone. Sums are float64 arrays of (hi, lo): a sum and its rounding error.

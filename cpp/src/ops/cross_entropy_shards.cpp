@@ -27,7 +27,8 @@ class subtrees_of_shard : public row_operation<shard_batch> {
         out_(out),
         target_logits_(target_logits) {}
 
-  void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
+  // Also rows whose class has weight 0: a z-loss may be added to them.
+  void load(row_batch& batch) override { term_.load(batch, state(batch), true); }
   void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch)); }
   void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {

@@ -1,6 +1,22 @@
 """Losses of logits whose classes or rows are split over processes."""
 
+from ._cross_entropy_states import finish, gradient, partial
+from ._over_classes import cross_entropy
 from ._over_rows import denominator, over_rows
+from ._row_states import RowStates, merge
 from ._row_sums import RowSums, row_sums
+from ._shards import shard_range
 
-__all__ = ["RowSums", "denominator", "over_rows", "row_sums"]
+__all__ = [
+    "RowStates",
+    "RowSums",
+    "cross_entropy",
+    "denominator",
+    "finish",
+    "gradient",
+    "merge",
+    "over_rows",
+    "partial",
+    "row_sums",
+    "shard_range",
+]

@@ -6,14 +6,22 @@ of 2^k on, 2^k of them, are always merged by themselves first, and whoever has t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    Node = TypeVar("Node")
-
 BLOCK = 1024
+
+T = TypeVar("T")
+
+
+class Node(NamedTuple, Generic[T]):
+    """A subtree: the blocks from `begin` to `end` and what they come to."""
+
+    begin: int
+    end: int
+    value: T
 
 
 def subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -26,27 +34,25 @@ def subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:
         begin += size
 
 
-def merge_siblings(
-    nodes: Iterable[tuple[int, int, Node]], merge: Callable[[Node, Node], Node]
-) -> list[tuple[int, int, Node]]:
-    """What subtrees that follow each other, of blocks begin .. end - 1, come to as far as it is known."""
-    merged: list[tuple[int, int, Node]] = []
+def merge_siblings(nodes: Iterable[Node[T]], merge: Callable[[T, T], T]) -> list[Node[T]]:
+    """What subtrees that follow each other come to, as far as that is known without those before and after."""
+    merged: list[Node[T]] = []
     for node in nodes:
         merged.append(node)
-        while len(merged) > 1 and _are_siblings(*merged[-2][:2], *merged[-1][:2]):
-            (begin, _, left), (_, end, right) = merged[-2:]
-            merged[-2:] = [(begin, end, merge(left, right))]
+        while len(merged) > 1 and _are_siblings(*merged[-2:]):
+            left, right = merged[-2:]
+            merged[-2:] = [Node(left.begin, right.end, merge(left.value, right.value))]
     return merged
 
 
-def _are_siblings(begin: int, middle: int, _: int, end: int) -> bool:
-    size = middle - begin
-    return size == end - middle and begin % (2 * size) == 0
+def _are_siblings(left: Node[T], right: Node[T]) -> bool:
+    size = left.end - left.begin
+    return size == right.end - right.begin and left.begin % (2 * size) == 0
 
 
-def merge_all(nodes: list[Node], merge: Callable[[Node, Node], Node]) -> Node:
-    """The root, from the subtrees of all blocks that have no sibling: what comes after one is merged before it."""
-    root = nodes[-1]
+def root(nodes: list[Node[T]], merge: Callable[[T, T], T]) -> T:
+    """What all blocks come to, from the subtrees without a sibling: what comes after one is merged before it."""
+    value = nodes[-1].value
     for node in nodes[-2::-1]:
-        root = merge(node, root)
-    return root
+        value = merge(node.value, value)
+    return value

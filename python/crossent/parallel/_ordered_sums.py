@@ -1,7 +1,6 @@
 """Sums of numbers of rows, put together from parts of the rows in the order in which one process adds them.
 
-One process adds the numbers of 1,024 rows, and these sums along a binary tree over the blocks of rows. So the blocks
-from a multiple of 2^k on, 2^k of them, are always added by themselves first, and whoever has them may do it.
+One process adds the numbers of 1,024 rows, and these sums along the tree over the blocks of rows.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _core
+from ._merge_tree import BLOCK, Node, merge_siblings, root, subtrees
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
 
     from .._types import Array
-
-BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +42,7 @@ class OrderedSums:
         if not exact:
             return cls(start, stop, exact, (stop,), _added(by_block)[None])
         first = start // BLOCK
-        parts = [(begin - first, end - first) for begin, end in _subtrees(first, stop // BLOCK)]
+        parts = [(begin - first, end - first) for begin, end in subtrees(first, stop // BLOCK)]
         if rows % BLOCK:
             parts.append((rows // BLOCK, rows // BLOCK + 1))
         nodes = np.empty((len(parts), *by_block.shape[1:]))
@@ -65,16 +63,10 @@ class OrderedSums:
             if before.stop > after.start:
                 last = min(before.stop, after.stop)
                 raise ValueError(f"the rows from {after.start} to {last} are in two parts")
-        merged: list[tuple[int, int, Array]] = []
-        for part in ordered:
-            for node in part._ranges():
-                merged.append(node)
-                while len(merged) > 1 and _are_siblings(merged[-2], merged[-1]):
-                    (begin, _, left), (_, end, right) = merged[-2:]
-                    merged[-2:] = [(begin, end, _added(np.stack((left, right))))]
-        nodes = np.stack([node for *_, node in merged]) if merged else ordered[0].nodes
+        merged = merge_siblings((node for part in ordered for node in part._ranges()), _add_two)
+        nodes = np.stack([node.value for node in merged]) if merged else ordered[0].nodes
         exact = all(part.exact for part in ordered)
-        return cls(ordered[0].start, ordered[-1].stop, exact, tuple(end for _, end, _ in merged), nodes)
+        return cls(ordered[0].start, ordered[-1].stop, exact, tuple(node.end for node in merged), nodes)
 
     def total(self) -> Array:
         """The sum of each column: (columns, 2)."""
@@ -82,13 +74,10 @@ class OrderedSums:
             raise ValueError(f"the rows before {self.start} are in no part")
         if not len(self.nodes):
             return np.zeros(self.nodes.shape[1:])
-        total: Array = self.nodes[-1]
-        for node in self.nodes[-2::-1]:  # as the subtrees after one are added before it is
-            total = _added(np.stack((node, total)))
-        return total
+        return root(list(self._ranges()), _add_two)
 
-    def _ranges(self) -> Iterator[tuple[int, int, Array]]:
-        return zip((self.start, *self.ends), self.ends, self.nodes, strict=False)
+    def _ranges(self) -> Iterator[Node[Array]]:
+        return map(Node, (self.start, *self.ends), self.ends, self.nodes)
 
 
 def _added(sums: Array) -> Array:
@@ -96,17 +85,5 @@ def _added(sums: Array) -> Array:
     return _core.merge_sums(np.ascontiguousarray(sums))
 
 
-def _subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """The largest parts of these blocks that are added by themselves, whatever blocks there are before and after."""
-    while begin < end:
-        size = 1 << (end - begin).bit_length() - 1
-        if begin:
-            size = min(size, begin & -begin)
-        yield begin, begin + size
-        begin += size
-
-
-def _are_siblings(left: tuple[int, int, Array], right: tuple[int, int, Array]) -> bool:
-    """Whether these neighbours are the two halves of a subtree."""
-    size = left[1] - left[0]
-    return size == right[1] - right[0] and left[0] % (2 * size) == 0
+def _add_two(left: Array, right: Array) -> Array:
+    return _added(np.stack((left, right)))

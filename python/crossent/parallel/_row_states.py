@@ -1,0 +1,225 @@
+"""What a part of the classes of rows comes to, as a value that is put together anywhere and in any order."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from .. import _core
+from ._merge_tree import BLOCK, Node, merge_siblings, root
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that states are of, and what is asked of them: the same for the states of all shards."""
+
+    shape: tuple[int, ...]
+    n_classes: int
+    dtype: str
+    temperature: float = 1.0
+    target: str | None = None
+    """ "indices", "probabilities" or None."""
+    ignore_index: int | None = -100
+    label_smoothing: float = 0.0
+    smoothed: bool = False
+    """Whether there is a smoothing and a class with a weight."""
+    checksum: int = 0
+    """Of class indices and class weights."""
+
+    @property
+    def format(self) -> tuple[bool, bool, bool]:
+        """Which numbers there are of a subtree, as the core takes it."""
+        return self.dtype == "float64", self.smoothed, self.target == "probabilities"
+
+    @property
+    def one_block(self) -> bool:
+        return self.n_classes <= BLOCK
+
+    def whole(self, axis: int = -1) -> Array:
+        """An array in the shape and dtype of the logits of all classes, of one number."""
+        shape = list(self.shape)
+        shape.insert(axis if axis >= 0 else len(shape), self.n_classes)
+        return np.broadcast_to(np.zeros((), dtype_of(self.dtype)), shape)
+
+
+def dtype_of(name: Any) -> np.dtype[Any]:
+    if name == "bfloat16":
+        name = importlib.import_module("ml_dtypes").bfloat16  # which is not NumPy's
+    dtype: np.dtype[Any] = np.dtype(name)
+    return dtype
+
+
+class Root(NamedTuple):
+    """What all classes come to."""
+
+    numbers: Array
+    target_logits: Array | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RowStates:
+    """What the classes from `start` to `stop` of some rows come to, from `partial`. It is pickled as any value.
+
+    Attributes
+    ----------
+    start, stop : int
+        Where these classes begin and end.
+    exact : bool
+        Whether every shard began at a multiple of 1,024 classes and ended at one or at the last class. Losses and
+        gradients then have the bits of one process; else they are as accurate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import crossent as xe
+    >>> from crossent import parallel
+    >>> rng = np.random.default_rng(0)
+    >>> logits, target = rng.normal(size=(4, 3000)), [7, 2500, -100, 1024]
+    >>> first = parallel.partial(logits[:, :1024], target, 0, n_classes=3000)
+    >>> second = parallel.partial(logits[:, 1024:], target, 1024, n_classes=3000)
+    >>> second
+    RowStates(start=1024, stop=3000, exact=True)
+    >>> stored = [second.to_bytes(), first.to_bytes()]
+    >>> states = parallel.merge(*map(parallel.RowStates.from_bytes, stored))
+    >>> print(parallel.finish(states, target) == xe.cross_entropy(logits, target))
+    True
+    """
+
+    rows: Rows
+    start: int
+    stop: int
+    exact: bool
+    nodes: tuple[Node[Array], ...]  # numbers of each row: (numbers, rows)
+    target_logits: Array | None
+
+    def __repr__(self) -> str:
+        return f"RowStates(start={self.start}, stop={self.stop}, exact={self.exact})"
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes of the numbers, which are float64."""
+        arrays = [node.value for node in self.nodes]
+        if self.target_logits is not None:
+            arrays.append(self.target_logits)
+        return sum(x.nbytes for x in arrays)
+
+    def whole(self) -> Root:
+        """Of all classes; ValueError if some are missing."""
+        self.refuse_missing()
+        return Root(root(list(self.nodes), self.merge_two), self.target_logits)
+
+    def refuse_missing(self) -> None:
+        if self.start > 0 or self.stop < self.rows.n_classes:
+            missing = (0, self.start) if self.start > 0 else (self.stop, self.rows.n_classes)
+            raise ValueError(f"the classes from {missing[0]} to {missing[1]} are in no state")
+
+    def without_numbers(self) -> RowStates:
+        return RowStates(self.rows, self.start, self.stop, self.exact, (), None)
+
+    def merge_two(self, left: Array, right: Array) -> Array:
+        return _core.merge_subtrees(left, right, *self.rows.format, self.rows.temperature)
+
+    def to_bytes(self) -> bytes:
+        """For another process, of any version of Python and NumPy."""
+        about = {
+            "rows": asdict(self.rows), "start": self.start, "stop": self.stop, "exact": self.exact,
+            "nodes": [node[:2] for node in self.nodes], "target_logits": self.target_logits is not None,
+        }
+        arrays = [node.value for node in self.nodes]
+        if self.target_logits is not None:
+            arrays.append(self.target_logits)
+        return b"".join((json.dumps(about).encode(), b"\n", *(x.astype("<f8").tobytes() for x in arrays)))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """From the result of `to_bytes`; ValueError if it is not one."""
+        header, _, numbers = data.partition(b"\n")
+        try:
+            about = json.loads(header)
+            rows = Rows(**about["rows"] | {"shape": tuple(about["rows"]["shape"])})
+            count = int(np.prod(rows.shape, dtype=int))
+            shape = len(about["nodes"]), count_of_numbers(rows.format), count
+            lines = shape[0] * shape[1]
+            arrays = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(lines + bool(about["target_logits"]), count)
+            target_logits = arrays[lines] if about["target_logits"] else None
+            values = arrays[:lines].reshape(shape)
+            nodes = tuple(Node(begin, end, x) for (begin, end), x in zip(about["nodes"], values, strict=True))
+            return cls(rows, about["start"], about["stop"], about["exact"], nodes, target_logits)
+        except (ValueError, TypeError, KeyError):
+            raise ValueError("data is not a result of RowStates.to_bytes: expected all of its bytes") from None
+
+
+def count_of_numbers(format: tuple[bool, bool, bool]) -> int:
+    """Of a subtree of a row: as crossent/shards.hpp has it."""
+    extended, smoothed, probabilities = format
+    return 4 + 2 * extended + (smoothed or probabilities) + 4 * smoothed + 7 * probabilities
+
+
+def merge(*states: RowStates) -> RowStates:
+    """The states of the classes of all `states`, which are given in any order.
+
+    Parameters
+    ----------
+    *states : RowStates
+        Of shards that follow each other, of the same rows.
+
+    Returns
+    -------
+    RowStates
+        From the first of the classes to the last.
+
+    Raises
+    ------
+    ValueError
+        If classes between the first and the last are missing or in two of them, or if the states are of other rows,
+        targets, class weights or options.
+
+    References
+    ----------
+    docs/design/row.md, "Merging blocks".
+
+    Examples
+    --------
+    >>> from crossent import parallel
+    >>> shards = [parallel.partial([[0.0] * 1024], None, start, n_classes=3072) for start in (0, 1024, 2048)]
+    >>> parallel.merge(shards[2], shards[1])
+    RowStates(start=1024, stop=3072, exact=True)
+    """
+    if not states:
+        raise ValueError("no states were given: expected those of at least one shard")
+    for other in states[1:]:
+        if other.rows != states[0].rows:
+            raise ValueError(f"the states do not belong together: {_difference(states[0].rows, other.rows)}")
+    ordered = sorted((s for s in states if s.stop > s.start), key=lambda s: s.start) or [states[0]]
+    for before, after in pairwise(ordered):
+        if before.stop < after.start:
+            raise ValueError(f"the classes from {before.stop} to {after.start} are in no state")
+        if before.stop > after.start:
+            last = min(before.stop, after.stop)
+            raise ValueError(f"the classes from {after.start} to {last} are in two states")
+    first, exact = ordered[0], all(s.exact for s in ordered)
+    nodes = [node for s in ordered for node in s.nodes]
+    if exact:
+        nodes = merge_siblings(nodes, first.merge_two)
+    if nodes and (not exact or (first.start == 0 and ordered[-1].stop == first.rows.n_classes)):
+        nodes = [Node(nodes[0].begin, nodes[-1].end, root(nodes, first.merge_two))]
+    logits = [s.target_logits for s in ordered if s.target_logits is not None]
+    target_logits = np.sum(logits, axis=0) if logits else None  # of each row it is 0 in all states but one
+    return RowStates(first.rows, first.start, ordered[-1].stop, exact, tuple(nodes), target_logits)
+
+
+def _difference(one: Rows, other: Rows) -> str:
+    for name, value in asdict(one).items():
+        if value != getattr(other, name):
+            if name == "checksum":
+                return "they are of different targets or class weights"
+            return f"{name} is {value!r} for one and {getattr(other, name)!r} for another"
+    return ""
