@@ -62,8 +62,7 @@ def test_states_are_merged_in_any_order_and_grouping(seed):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_shards_that_are_not_aligned_are_as_accurate(seed):
-    """Both are within 4 ULP of the exact value (P1), at the larger term of a gradient: within 8 of each other. Halves are
-    within one."""
+    """Both are within 4 ULP of the exact value (P1), at the larger term of a gradient: within 8 of each other."""
     rng = np.random.default_rng(2000 + seed)
     case = random_case(rng, classes=int(rng.choice([5, 1500, 5000])))
     case.reduction["reduction"] = "none"
@@ -96,7 +95,7 @@ def test_a_confident_row_keeps_its_digits():
 
 
 def test_smoothing_is_over_all_classes():
-    """Megatron-LM smooths over the classes of the rank alone (Megatron-LM#737): with 2 of 4 ranks it is another loss."""
+    """Megatron-LM smooths over the classes of the rank alone (Megatron-LM#737), which is another loss on each rank."""
     rng = np.random.default_rng(3)
     classes, ranks, smoothing = 4096, 4, 0.2
     logits, target = rng.normal(0, 4, (5, classes)), rng.integers(0, classes, 5)

@@ -116,6 +116,7 @@ class forward_kl : public divergence_term {
           is_usual && is_small ? difference * (factor / r.teacher_scale[i]) : -0.0;   // + -0 changes nothing
       factor = std::ldexp(factor, -exponent);
       r.teacher.factor_lo[i] = is_usual ? factor - rounded_to(dtype::float32, factor) : 0;
+      s.value_scale[i] = std::ldexp(r.teacher_scale[i], merged != nullptr ? -bias : -exponent);   // they are summed before
       r.teacher_scale[i] = std::ldexp(r.teacher_scale[i], -exponent);
       r.log_sum_difference[i] = is_small ? 0 : rounded_to(dtype::float32, difference);
       r.log_sum_difference_lo[i] = is_small ? 0 : difference - r.log_sum_difference[i];
@@ -134,7 +135,7 @@ class forward_kl : public divergence_term {
   void complete(row_batch& batch, divergence_state& s) const override {
     for (index i = 0; i < batch.count; ++i) {
       const double difference = s.of_class.log_sum_difference[i];
-      const double divergence = rounded(value(batch, s, i)) * s.rows.teacher_scale[i];
+      const double divergence = rounded(value(batch, s, i)) * s.value_scale[i];
       s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * (std::isnan(difference) ? difference : divergence);
     }
   }

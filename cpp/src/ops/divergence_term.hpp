@@ -16,6 +16,7 @@ struct divergence_state {
   divergence_rows rows{};
   divergence_rows of_class{};           // in float64, for gradient_at
   std::vector<double> value, inner;     // of each (row, block)
+  double value_scale[batch_rows];       // of the forward divergence of float32 rows, which is summed in terms of the teacher
 };
 
 class merged_sums;

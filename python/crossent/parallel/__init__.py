@@ -1,6 +1,7 @@
 """Losses of logits whose classes or rows are split over processes."""
 
 from ._cross_entropy_states import finish, gradient, partial
+from ._distillation_over_classes import distillation_loss, kl_div_with_logits
 from ._over_classes import cross_entropy
 from ._over_rows import denominator, over_rows
 from ._row_states import RowStates, merge
@@ -12,8 +13,10 @@ __all__ = [
     "RowSums",
     "cross_entropy",
     "denominator",
+    "distillation_loss",
     "finish",
     "gradient",
+    "kl_div_with_logits",
     "merge",
     "over_rows",
     "partial",

@@ -211,7 +211,7 @@ def gradient(
     if grad_output is None:
         return loss_and_gradient(states, target, shard, *arguments, out)[1]
     if not shard.ranges:
-        return _nothing(shard, out)
+        return nothing(shard, out)
     grad: Array = _computed(states, target, shard, *arguments, grad_output, out)
     return grad
 
@@ -231,12 +231,12 @@ def loss_and_gradient(
 ) -> tuple[Loss, Array]:
     arguments = (weight, z_loss, sample_weight, reduction, denominator)
     if not shard.ranges:
-        return loss_of(states, target, *arguments), _nothing(shard, out)
+        return loss_of(states, target, *arguments), nothing(shard, out)
     loss, grad = _computed(states, target, shard, *arguments, None, out)
     return loss, grad
 
 
-def _nothing(shard: Shard, out: object) -> Array:
+def nothing(shard: Shard, out: object) -> Array:
     """The gradient of no class."""
     x = shard.logits
     return np.empty_like(x) if out is None else _validate.output("out", out, x.shape, x.dtype, {"logits": x})
