@@ -89,11 +89,7 @@ def open_targets(
     rows = joined(given, shape, dtype, name, None, flat=True)
     if rows.count != count:
         raise ValueError(f"{rows.name} has {rows.count} targets: expected {count}, one for each row of logits")
-    targets = np.empty(count, np.int64)
-    for first, block in rows.blocks(BLOCK):
-        if block.dtype == np.uint64 and (block > np.iinfo(np.int64).max).any():
-            raise IndexError(f"{rows.name} has a target of 2^63 or more after position {first}")
-        targets[first : first + block.shape[0]] = block[:, 0]
+    targets = read_targets(rows)
     if classes is not None:
         outside = (targets < 0) | (targets >= classes)
         if ignore_index is not None:
@@ -101,6 +97,16 @@ def open_targets(
         if outside.any():
             k = int(outside.argmax())
             raise IndexError(f"{rows.name} has target {targets[k]} at position {k}: expected 0 .. {classes - 1}")
+    return targets
+
+
+def read_targets(rows: Rows) -> Array:
+    """int64 (count,), of rows of one integer."""
+    targets = np.empty(rows.count, np.int64)
+    for first, block in rows.blocks(BLOCK):
+        if block.dtype == np.uint64 and (block > np.iinfo(np.int64).max).any():
+            raise IndexError(f"{rows.name} has a target of 2^63 or more after position {first}")
+        targets[first : first + block.shape[0]] = block[:, 0]
     return targets
 
 
