@@ -86,9 +86,7 @@ def open_targets(
     IndexError
         if one is out of range
     """
-    rows = joined(given, shape, dtype, name, None, flat=True)
-    if rows.count != count:
-        raise ValueError(f"{rows.name} has {rows.count} targets: expected {count}, one for each row of logits")
+    rows = open_target_rows(given, count, shape=shape, dtype=dtype, name=name)
     targets = read_targets(rows)
     if classes is not None:
         outside = (targets < 0) | (targets >= classes)
@@ -98,6 +96,16 @@ def open_targets(
             k = int(outside.argmax())
             raise IndexError(f"{rows.name} has target {targets[k]} at position {k}: expected 0 .. {classes - 1}")
     return targets
+
+
+def open_target_rows(
+    given: object, count: int, *, shape: Sequence[int] | None = None, dtype: Any = None, name: str = "target"
+) -> Rows:
+    """As `open_targets`, but not read: rows of one integer."""
+    rows = joined(given, shape, dtype, name, None, flat=True)
+    if rows.count != count:
+        raise ValueError(f"{rows.name} has {rows.count} targets: expected {count}, one for each row of logits")
+    return rows
 
 
 def read_targets(rows: Rows) -> Array:

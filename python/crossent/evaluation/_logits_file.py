@@ -94,6 +94,11 @@ class ScoredRows(Rows):
         super().__init__(rows.name, rows.count // n_ctx * self._scored, rows.classes, rows.dtype)
         self._rows, self._n_ctx = rows, n_ctx
 
+    def of_array(self, x: Array) -> Array:
+        """Of an array of the rows at all positions."""
+        scored = slice(self._skipped, self._skipped + self._scored)
+        return x.reshape(-1, self._n_ctx, x.shape[1])[:, scored].reshape(self.count, x.shape[1])
+
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         chunk, at = divmod(self.start, self._scored)

@@ -48,7 +48,7 @@ class Reading(Generic[Found]):
 
     def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, Found], None, None]:
         """Reads the rows; yields the first row of each block, and what was found, once it is kept."""
-        size = _block_size(rows_at_a_time, self.inputs[0].classes)
+        size = rows_in_block(rows_at_a_time, self.inputs[0].classes)
         with closing(read_ahead(_together(self.inputs, size))) as blocks:
             for first, parts in blocks:
                 found = self._measure(first, parts)
@@ -140,9 +140,9 @@ def _together(inputs: tuple[Rows, ...], size: int) -> Generator[tuple[int, tuple
             yield found[0][0], tuple(block for _, block in found)
 
 
-def _block_size(rows_at_a_time: int | None, classes: int) -> int:
+def rows_in_block(rows_at_a_time: int | None, classes: int, elements: int = ELEMENTS_AT_A_TIME) -> int:
     if rows_at_a_time is None:
-        return max(1, ELEMENTS_AT_A_TIME // classes)
+        return max(1, elements // classes)
     try:
         size = operator.index(rows_at_a_time)
     except TypeError:
