@@ -39,6 +39,7 @@ def plan(
     **options: Any,
 ) -> tuple[Any, list[Any]]:
     """Delayed: the work, and what each task finds. `merge` of them is as if one task had read all rows."""
+    kind(*(source.rows.part(0, 0) for source in inputs), None, **options)  # refuses what it does not read
     work = Work(kind, tuple(source.rows for source in inputs), None if target is None else target.rows, options)
     lengths = _task_lengths([*inputs, *([] if target is None else [target])], rows_at_a_time)
     arrays = zip(*(source.of_tasks(lengths) for source in inputs), strict=True)

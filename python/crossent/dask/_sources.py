@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -28,17 +27,16 @@ class Source(NamedTuple):
     def of_logits(cls, given: Any, name: str, vocab_size: int | None) -> Source:
         if not isinstance(given, (da.Array, np.ndarray)):
             return cls(open_rows(given, vocab_size=vocab_size, name=name), None)
-        known_chunks(name, given)
-        rows = open_rows(np.empty((0, *given.shape[1:]), given.dtype), vocab_size=vocab_size, name=name)
-        rows.count = math.prod(given.shape[:-1])
-        return cls(rows, given.reshape(rows.count, given.shape[-1]))
+        array = known_chunks(name, given)
+        rows = _outline(open_rows(like(array), vocab_size=vocab_size, name=name))
+        return cls(rows, array.reshape(rows.count, array.shape[-1]))
 
     @classmethod
     def of_targets(cls, given: Any, count: int) -> Source:
         if not isinstance(given, (da.Array, np.ndarray)):
             return cls(open_target_rows(given, count), None)
         array = known_chunks("target", given).reshape(-1)
-        return cls(open_target_rows(like(array), count), array)
+        return cls(_outline(open_target_rows(like(array), count)), array)
 
     def matching(self, rows: Rows) -> Source:
         """The same rows, or some of them, as `matched` says."""
@@ -53,6 +51,11 @@ class Source(NamedTuple):
         is_lazy = isinstance(self.array, da.Array)
         array = self.array.rechunk(chunks) if is_lazy else da.from_array(self.array, chunks)
         return array.to_delayed().ravel().tolist()  # type: ignore[no-any-return]
+
+
+def _outline(rows: Rows) -> Rows:
+    """What is known of the rows, without them."""
+    return Rows(rows.name, rows.count, rows.classes, rows.dtype)
 
 
 def rows_of_task(rows: Rows, array: Any, first: int, count: int) -> Rows:
