@@ -26,6 +26,7 @@ struct gradient_request {
   PyObject* grad_output;   // of the backward function; of the loss nullptr
   PyObject* return_grad;   // of the loss; of the backward function nullptr
   PyObject* out;           // grad_out of the loss
+  PyObject* denominators = nullptr;  // of the sums of blocks of rows: of the gradient; None: the weights are summed
 };
 
 // The last arguments of a core function: the upstream gradient, and where the loss and the gradient go.
@@ -44,8 +45,9 @@ class loss_outputs {
     }
     if (as_bool(request.return_grad)) grad = gradient(c, "grad_out", request.out, x);
     else if (request.out != Py_None) raise_from_python("refuse_grad_out");
-    if (none) losses_ = new_array(type_, loss_shape);
-    loss = none ? output(c.created(losses_)) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
+    if (request.denominators != nullptr) losses_ = new_array(dtype::float64, loss_shape);
+    else if (none) losses_ = new_array(type_, loss_shape);
+    loss = losses_ ? output(c.created(losses_)) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
   }
 
   py::object returned() const {
@@ -112,8 +114,19 @@ template <class Loss> struct backward {
   }
 };
 
+// Of some rows of a larger batch: the sums of their blocks.
+template <class Loss> struct sums {
+  static py::object run(const arguments& given) {
+    const arguments of_loss = given.without_first();
+    return Loss::run(of_loss, {nullptr, of_loss[Loss::arg::count], of_loss[Loss::arg::count + 1], given[0]});
+  }
+};
+
 template <class Loss> std::string argument_names(const forward<Loss>&) {
   return std::string(Loss::names) + ", return_grad, grad_out";
+}
+template <class Loss> std::string argument_names(const sums<Loss>&) {
+  return "denominators, " + argument_names(forward<Loss>{});
 }
 template <class Loss> std::string argument_names(const backward<Loss>&) {
   return std::string("grad_output, ") + Loss::names + ", out";

@@ -35,6 +35,6 @@ template <class Function> PyMethodDef method(const char* name) {
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry)), METH_FASTCALL, text_signature.c_str()};
 }
 
-extern PyMethodDef normalisers[], row_losses[], element_losses[], information[], process[];
+extern PyMethodDef normalisers[], row_losses[], element_losses[], row_sums[], information[], process[];
 
 }  // namespace crossent::python

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@ namespace {
 
 struct row_call : call {
   row_loss_options options;
+  loss_terms terms;
   array x;
   rows_of rows;
 
@@ -26,11 +28,31 @@ struct row_call : call {
 
   // Runs f(loss, grad, execution) and returns the result for Python.
   template <class F> py::object compute(const gradient_request& request, F f) {
+    if (request.denominators != nullptr) return compute_sums(request, f);
     const loss_outputs out(*this, request, x, rows, options.reduction);
     options.grad_output = broadcast_0d(out.upstream, rows);
     options.writes_to_caller = request.out != Py_None;
     run([&](const execution& e) { f(out.loss, out.grad, e); });
     return out.returned();
+  }
+  // The same for the sums of blocks: (the sums, or these and the gradient), the number of rows, the shares of the
+  // terms, the dtype of the loss.
+  template <class F> py::object compute_sums(const gradient_request& request, F f) {
+    options.reduction = reduction_kind::block_weights;
+    if (request.denominators != Py_None) {
+      options.reduction = reduction_kind::block_sums;
+      std::tie(options.denominators[0], options.denominators[1]) =
+          as_python(request.denominators).cast<std::pair<double, double>>();
+    }
+    index count = 1;
+    for (int d = 0; d < rows.ndim; ++d) count *= rows.size[d];
+    const index size[] = {terms.count, (count + 1023) / 1024, 2};
+    const loss_outputs out(*this, request, x, {3, size}, options.reduction);
+    options.writes_to_caller = request.out != Py_None;
+    run([&](const execution& e) { f(out.loss, out.grad, e); });
+    py::tuple shares(terms.count);
+    for (int k = 0; k < terms.count; ++k) shares[static_cast<std::size_t>(k)] = terms.share[k];
+    return py::make_tuple(out.returned(), count, shares, numpy_dtype(arithmetic(x)));
   }
   // target: class indices or probabilities
   py::object compute_cross_entropy(array target, const gradient_request& request) {
@@ -240,6 +262,7 @@ struct distillation_loss_function {
     if (!with_target) check_without_target(terms.alpha, given[arg::weight], c.options);
     terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
     const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    c.terms = distillation_terms(terms, divergence.temperature);
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
@@ -301,15 +324,20 @@ struct sparse_distillation_loss_function {
 PyMethodDef row_losses[] = {
     method<forward<cross_entropy_function>>("cross_entropy"),
     method<backward<cross_entropy_function>>("cross_entropy_backward"),
+    method<sums<cross_entropy_function>>("cross_entropy_sums"),
     method<cross_entropy_gradient_hessian_function>("cross_entropy_gradient_hessian"),
     method<forward<nll_loss_function>>("nll_loss"),
     method<backward<nll_loss_function>>("nll_loss_backward"),
+    method<sums<nll_loss_function>>("nll_loss_sums"),
     method<forward<kl_div_with_logits_function>>("kl_div_with_logits"),
     method<backward<kl_div_with_logits_function>>("kl_div_with_logits_backward"),
+    method<sums<kl_div_with_logits_function>>("kl_div_with_logits_sums"),
     method<forward<distillation_loss_function>>("distillation_loss"),
     method<backward<distillation_loss_function>>("distillation_loss_backward"),
+    method<sums<distillation_loss_function>>("distillation_loss_sums"),
     method<forward<sparse_distillation_loss_function>>("sparse_distillation_loss"),
     method<backward<sparse_distillation_loss_function>>("sparse_distillation_loss_backward"),
+    method<sums<sparse_distillation_loss_function>>("sparse_distillation_loss_sums"),
     method<perplexity_function>("perplexity"),
     method<fit_temperature_function>("fit_temperature"),
     method<row_statistics_function>("row_statistics"),

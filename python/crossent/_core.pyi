@@ -1,10 +1,17 @@
 # The compiled core. The core function of a public function takes the same arguments in the same order, all of them by
 # position, and checks them itself. It hands arguments that are not ordinary to `_validate`, which the first imports.
 from contextvars import ContextVar
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from ._results import RowStatistics
 from ._types import Array, Build, Loss, Scalar
+
+# The sums of blocks of 1,024 rows, (terms, blocks, 2): of the losses if `denominators` are two numbers, by which the
+# gradient is divided; of what a mean divides by if it is None. With return_grad these and the gradient. Then the number
+# of rows, the share of each term in the loss, and the dtype of the loss.
+SumsOfBlocks = tuple[Any, int, tuple[float, ...], np.dtype[Any]]
 
 def softmax(x: object, axis: object, temperature: object, dtype: object, out: object, /) -> Array: ...
 def softmax_backward(
@@ -29,6 +36,11 @@ def cross_entropy_backward(
     ignore_index: object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object,
     denominator: object, out: object, /,
 ) -> Array: ...
+def cross_entropy_sums(
+    denominators: object, logits: object, target: object, axis: object, temperature: object, weight: object,
+    ignore_index: object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object,
+    denominator: object, return_grad: object, grad_out: object, /,
+) -> SumsOfBlocks: ...
 def fit_temperature(
     logits: object, target: object, axis: object, ignore_index: object, sample_weight: object, bounds: object, /,
 ) -> tuple[float, float, float, Literal["lower", "upper"] | None, int, bool]: ...
@@ -49,6 +61,10 @@ def nll_loss_backward(
     grad_output: object, log_probs: object, target: object, axis: object, weight: object, ignore_index: object,
     sample_weight: object, reduction: object, denominator: object, out: object, /,
 ) -> Array: ...
+def nll_loss_sums(
+    denominators: object, log_probs: object, target: object, axis: object, weight: object, ignore_index: object,
+    sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
+) -> SumsOfBlocks: ...
 def kl_div_with_logits(
     logits: object, teacher_logits: object, axis: object, temperature: object, divergence: object, beta: object,
     sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
@@ -57,6 +73,11 @@ def kl_div_with_logits_backward(
     grad_output: object, logits: object, teacher_logits: object, axis: object, temperature: object, divergence: object,
     beta: object, sample_weight: object, reduction: object, denominator: object, out: object, /,
 ) -> Array: ...
+def kl_div_with_logits_sums(
+    denominators: object, logits: object, teacher_logits: object, axis: object, temperature: object, divergence:
+    object, beta: object, sample_weight: object, reduction: object, denominator: object, return_grad: object,
+    grad_out: object, /,
+) -> SumsOfBlocks: ...
 def row_divergences(logits: object, teacher_logits: object, axis: object, /) -> tuple[Array, Array, Array]: ...
 def distillation_loss(
     logits: object, teacher_logits: object, target: object, axis: object, temperature: object, alpha: object,
@@ -70,6 +91,12 @@ def distillation_loss_backward(
     label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
     out: object, /,
 ) -> Array: ...
+def distillation_loss_sums(
+    denominators: object, logits: object, teacher_logits: object, target: object, axis: object, temperature: object,
+    alpha: object, scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index:
+    object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
+    return_grad: object, grad_out: object, /,
+) -> SumsOfBlocks: ...
 def sparse_distillation_loss(
     logits: object, classes: object, values: object, axis: object, values_are: object, tail: object, divergence: object,
     temperature: object, teacher_logsumexp: object, scale_by_temperature: object, sample_weight: object,
@@ -80,6 +107,11 @@ def sparse_distillation_loss_backward(
     tail: object, divergence: object, temperature: object, teacher_logsumexp: object, scale_by_temperature: object,
     sample_weight: object, reduction: object, denominator: object, out: object, /,
 ) -> Array: ...
+def sparse_distillation_loss_sums(
+    denominators: object, logits: object, classes: object, values: object, axis: object, values_are: object, tail:
+    object, divergence: object, temperature: object, teacher_logsumexp: object, scale_by_temperature: object,
+    sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
+) -> SumsOfBlocks: ...
 def binary_cross_entropy(
     probs: object, target: object, weight: object, log_floor: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,
@@ -117,7 +149,11 @@ def js_divergence(p: object, q: object, axis: object, base: object, /) -> Scalar
 def entropy_with_logits(logits: object, axis: object, /) -> Scalar | Array: ...
 def perplexity(logits: object, target: object, axis: object, ignore_index: object, /) -> Scalar: ...
 
-# For this package alone.
+# For this package alone. Sums are float64 arrays of (hi, lo): a sum and its rounding error.
+def sum_blocks(x: Array, /) -> Array: ...  # of 1,024 of some numbers: (blocks, 2)
+def merge_sums(sums: Array, /) -> Array: ...  # the sum over the first of three axes, in the order of a reduction
+def loss_of_sums(sums: Array, denominators: Array, shares: Array, is_float64: bool, /) -> Scalar: ...
+
 thread_limits: ContextVar[tuple[int, ...]]
 
 def set_num_threads(n: int, /) -> None: ...

@@ -18,7 +18,8 @@ using index = std::ptrdiff_t;
 
 enum class dtype : std::uint8_t { float32, float64, float16, bfloat16 };
 enum class int_dtype : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64 };
-enum class reduction_kind : std::uint8_t { none, mean, sum, exp_mean };   // exp_mean: perplexity
+// exp_mean: perplexity. block_sums, block_weights: of some rows of a larger batch, see "Rows of a larger batch".
+enum class reduction_kind : std::uint8_t { none, mean, sum, exp_mean, block_sums, block_weights };
 enum class divergence_kind : std::uint8_t { forward, reverse, js };
 
 constexpr index item_size(dtype type) { return type == dtype::float64 ? 8 : type == dtype::float32 ? 4 : 2; }
@@ -114,6 +115,7 @@ struct row_loss_options {
   view sample_weight;               // the rows' shape (strides may be 0); absent: ones
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
+  double denominators[2] = {1, 1};  // with block_sums: of the gradient of a divergence, and of that of cross-entropy
   view grad_output;                 // the rows' shape (strides may be 0); absent: ones
   // Whether grad is an array of the caller's: targets are then checked before it is written. Else it may be written when
   // target_error is thrown.
@@ -121,7 +123,8 @@ struct row_loss_options {
 };
 
 // Either of the outputs may be absent:
-//   loss  the arithmetic dtype; the loss of each row, in the rows' shape, with reduction_kind::none; else 0-d, the reduced one
+//   loss  the arithmetic dtype; the loss of each row, in the rows' shape, with reduction_kind::none; else 0-d, the reduced one;
+//         with block_sums and block_weights float64, (terms, blocks, 2) in C order
 //   grad  the shape of the first argument, d(sum of grad_output * loss)/d(first argument); may be an input of its shape
 // Arrays of different dtypes are converted as they are read, to the arithmetic dtype of the first: float64 for float64, else
 // float32.
@@ -152,6 +155,13 @@ struct distillation_options {
   double alpha = 0.5;               // the share of the divergence
   bool scale_by_temperature = true;
 };
+// A reduced loss is the sum of its terms: of each the sum over the rows, divided by the denominator of the term, times its share.
+struct loss_terms {
+  int count = 1;
+  double share[2] = {1, 1};
+};
+// Of a divergence and of cross-entropy, or of one of them alone.
+loss_terms distillation_terms(const distillation_options&, double temperature);
 // indices, probabilities: at most one is given
 void distillation_loss(const view& logits, const view& teacher_logits, const index_view& indices, const view& probabilities,
                        const distillation_options&, const divergence_options&, const row_loss_options&,
@@ -178,6 +188,22 @@ struct teacher_error : outlier {
 void sparse_distillation_loss(const view& logits, const index_view& classes, const view& values, const sparse_teacher_options&,
                               const divergence_options&, const row_loss_options&, const mutable_view& loss,
                               const mutable_view& grad, const execution& = {});
+
+// ---- Rows of a larger batch --------------------------------------------------------------------------------------
+
+// The losses of rows give, instead of the reduced loss, the sums of blocks of 1,024 rows, each as two numbers hi + lo: of the
+// losses of each term with block_sums, of what a mean divides by with block_weights (then the target is checked, and the logits
+// are not read). Sums over all rows, of which the blocks may have been on several machines, have the bits of one call if the
+// blocks of each power of two, from a multiple of it on, are merged first.
+
+// The sums of blocks of 1,024 of n numbers, in C order: (blocks, 2).
+void sum_blocks(const double* x, index n, double* sums, const execution& = {});
+// The sum of n > 0 sums, for each of some columns: (n, columns, 2) to (columns, 2).
+void merge_sums(const double* sums, index n, index columns, double* merged);
+// The reduced loss in `type`. sums: (terms, 2), over all rows; denominators: of each term.
+void loss_of_sums(const loss_terms&, const double* sums, const double* denominators, dtype type, void* loss);
+
+// ---- Statistics of rows ------------------------------------------------------------------------------------------
 
 struct temperature_fit {
   double temperature;

@@ -69,6 +69,8 @@ void compute(const view& logits, const index_view& indices, const view& probabil
       is_sum && plan.lanes_over_rows && plan.blocks() == 1 && rows >= 4 * summed_rows * num_threads(e.threads);
   row_losses losses(rows, loss.data == nullptr ? 0 : exponential ? 2 * rows : rows, plan.by_summed_rows);
   const targets y(indices, rows, options, plan.classes, plan.type, plan.writes(), e);
+  if (options.reduction == reduction_kind::block_weights)
+    return y.sum_blocks_of_weights(true, static_cast<double_double<double>*>(loss.data), e);
   double denominator = plan.writes() ? y.denominator(e) : 1;
   const upstream coefficients(options.grad_output, plan.type, denominator);
   cross_entropy_term term(plan, 0, y, coefficients, options, probabilities, 1.0, e);

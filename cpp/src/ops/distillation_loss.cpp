@@ -93,10 +93,14 @@ class distillation_operation : public row_operation<distillation_batch> {
   }
 };
 
-// What T^2 rounds to 0 is 0 also where the divergence overflows.
-double times(double share, double divergence) { return share == 0 && std::isinf(divergence) ? 0 : share * divergence; }
-
 }  // namespace
+
+loss_terms distillation_terms(const distillation_options& how, double temperature) {
+  const default_environment environment;
+  const double power = how.scale_by_temperature ? temperature * temperature : 1;
+  if (how.alpha == 0) return {};
+  return {how.alpha < 1 ? 2 : 1, {how.alpha * power, 1 - how.alpha}};
+}
 
 void distillation_loss(const view& logits, const view& teacher_logits, const index_view& indices, const view& probabilities,
                        const distillation_options& how, const divergence_options& divergence, const row_loss_options& options,
@@ -105,20 +109,25 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   if (how.alpha == 0)
     return indices.data != nullptr ? cross_entropy(logits, indices, options, loss, grad, e)
                                    : cross_entropy(logits, probabilities, options, loss, grad, e);
-  const double t = divergence.temperature;
-  const double power = how.scale_by_temperature ? t * t : 1, divergence_share = how.alpha * power,
-               cross_entropy_share = 1 - how.alpha;
+  const double t = divergence.temperature, power = how.scale_by_temperature ? t * t : 1;
+  const loss_terms terms = distillation_terms(how, t);
 
   row_plan plan = make_plan(logits, options.axis, t, grad);
   const int teacher = plan.read(teacher_logits, options.axis, t);
   const index rows = plan.rows;
-  const bool with_cross_entropy = cross_entropy_share > 0;
+  const bool with_cross_entropy = terms.count > 1;
   const row_buffer divergence_losses(loss.data ? new_row_buffer(rows) : nullptr);   // before anything that takes its time
   const row_buffer cross_entropy_losses(loss.data && with_cross_entropy ? new_row_buffer(rows) : nullptr);
   const targets y(indices, rows, options, plan.classes, plan.type, true, e);
-  const double divergence_denominator = y.divergence_denominator(e), cross_entropy_denominator = y.denominator(e);
-  const upstream divergence_upstream(options.grad_output, plan.type, divergence_denominator);
-  const upstream cross_entropy_upstream(options.grad_output, plan.type, cross_entropy_denominator);
+  double_double<double>* const blocks = static_cast<double_double<double>*>(loss.data);   // where sums of blocks are wanted
+  if (options.reduction == reduction_kind::block_weights) {
+    y.sum_blocks_of_weights(false, blocks, e);
+    if (with_cross_entropy) y.sum_blocks_of_weights(true, blocks + summed_blocks_of(rows), e);
+    return;
+  }
+  const double denominators[] = {y.divergence_denominator(e), y.denominator(e)};
+  const upstream divergence_upstream(options.grad_output, plan.type, denominators[0]);
+  const upstream cross_entropy_upstream(options.grad_output, plan.type, denominators[1]);
 
   distillation_operation op;
   op.divergence_losses = divergence_losses.get();
@@ -131,7 +140,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
   if (with_cross_entropy) {
     const int cross_entropy_logits = t == 1 ? 0 : plan.read(logits, options.axis, 1.0);
     op.cross_entropy = std::make_unique<cross_entropy_term>(plan, cross_entropy_logits, y, cross_entropy_upstream, options,
-                                                            probabilities, cross_entropy_share, e);
+                                                            probabilities, terms.share[1], e);
     if (plan.lanes_over_rows) plan.stream = false;   // single entries would fetch all lines again
   }
   run_rows(plan, op, e);
@@ -142,16 +151,18 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
     for_each_row_chunk(rows, e, [&](index first, index count) {
       for (index i = first; i < first + count; ++i)
         of_divergence[i] =
-            times(divergence_share, of_divergence[i]) + (with_cross_entropy ? cross_entropy_share * of_cross_entropy[i] : 0);
+            times(terms.share[0], of_divergence[i]) + (with_cross_entropy ? terms.share[1] * of_cross_entropy[i] : 0);
     });
     return reduce(of_divergence, rows, options.reduction, 1, loss, e);
   }
-  double total =
-      times(divergence_share, reduced(ordered_sum(of_divergence, rows, e), options.reduction, divergence_denominator));
-  if (with_cross_entropy)
-    total +=
-        cross_entropy_share * reduced(ordered_sum(of_cross_entropy, rows, e), options.reduction, cross_entropy_denominator);
-  store_number(loss.data, loss.type, total);
+  if (options.reduction == reduction_kind::block_sums) {
+    sum_blocks(of_divergence, rows, blocks, e);
+    if (with_cross_entropy) sum_blocks(of_cross_entropy, rows, blocks + summed_blocks_of(rows), e);
+    return;
+  }
+  double_double<double> sums[2] = {ordered_sum(of_divergence, rows, e), {}};
+  if (with_cross_entropy) sums[1] = ordered_sum(of_cross_entropy, rows, e);
+  store_number(loss.data, loss.type, reduced(terms, sums, options.reduction, denominators));
 }
 
 // The divergence alone is a distillation without targets.

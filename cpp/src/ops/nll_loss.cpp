@@ -55,6 +55,9 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
   const row_buffer losses = new_row_buffer(rows);   // before anything that takes its time
   const targets y(target, rows, options, classes, arithmetic(log_probs.type), grad.data != nullptr, e);
 
+  if (options.reduction == reduction_kind::block_weights)
+    return y.sum_blocks_of_weights(true, static_cast<double_double<double>*>(loss.data), e);
+
   // All that is read is read first: the gradient may lie on the log-probabilities.
   for_each_row_chunk(rows, e, [&](index first, index count) {
     index c[batch_rows], offset[batch_rows];

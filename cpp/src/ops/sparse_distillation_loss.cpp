@@ -174,6 +174,8 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
   const sparse_teacher teacher(classes, values, how, options.axis, plan.classes, divergence.temperature, plan.type, e);
   teacher.check(plan.rows, e);
   const targets weights({}, plan.rows, options, plan.classes, plan.type, plan.writes(), e);
+  if (options.reduction == reduction_kind::block_weights)
+    return weights.sum_blocks_of_weights(false, static_cast<double_double<double>*>(loss.data), e);
   const double denominator = weights.divergence_denominator(e);
   const upstream gradient(options.grad_output, plan.type, denominator);
   plan.with_sums = how.tail == teacher_tail::uniform;

@@ -1,6 +1,7 @@
 #include "rows/reduction.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/merge_tree.hpp"
@@ -10,14 +11,23 @@
 
 namespace crossent {
 
+double times(double share, double term) { return share == 0 && std::isinf(term) ? 0 : share * term; }
+
 double reduced(double_double<double> sum, reduction_kind how, double denominator) {
   if (how == reduction_kind::sum) return rounded(sum);
   return denominator == 0 ? std::numeric_limits<double>::quiet_NaN() : rounded(sum) / denominator;
 }
 
+double reduced(const loss_terms& terms, const double_double<double>* sums, reduction_kind how, const double* denominators) {
+  double total = times(terms.share[0], reduced(sums[0], how, denominators[0]));
+  if (terms.count > 1) total += times(terms.share[1], reduced(sums[1], how, denominators[1]));
+  return total;
+}
+
 void reduce(const double* losses, index rows, reduction_kind how, double denominator, const mutable_view& out,
             const execution& e) {
   if (out.data == nullptr) return;
+  if (how == reduction_kind::block_sums) return sum_blocks(losses, rows, static_cast<double_double<double>*>(out.data), e);
   if (how != reduction_kind::none)
     return store_number(out.data, out.type, reduced(ordered_sum(losses, rows, e), how, denominator));
   const row_array to(out, -1);
@@ -26,7 +36,7 @@ void reduce(const double* losses, index rows, reduction_kind how, double denomin
 
 row_losses::row_losses(index rows, index numbers, bool by_blocks)
     : rows_(rows), by_blocks_(by_blocks), all_(numbers > 0 && !by_blocks ? new_row_buffer(numbers) : nullptr) {
-  if (by_blocks) sums_.resize(static_cast<std::size_t>((rows + summed_rows - 1) / summed_rows));
+  if (by_blocks) sums_.resize(static_cast<std::size_t>(summed_blocks_of(rows)));
 }
 
 void row_losses::start(int workers) {

@@ -12,7 +12,10 @@ namespace crossent {
 
 // The reduced loss, from the sum of the losses. denominator: of a mean.
 double reduced(double_double<double> sum, reduction_kind, double denominator);
-// The losses of rows, in C order, as they are or reduced, into `out` (out.data == nullptr: nothing).
+// A term of a loss times its share: what T^2 rounds to 0 is 0 also where a divergence overflows.
+double times(double share, double term);
+double reduced(const loss_terms&, const double_double<double>* sums, reduction_kind, const double* denominators);
+// The losses of rows, in C order, as they are, reduced or summed by blocks, into `out` (out.data == nullptr: nothing).
 void reduce(const double* losses, index rows, reduction_kind, double denominator, const mutable_view& out, const execution&);
 
 // The losses of rows in C order: all of them; or, of many short rows of which only the sum is wanted, those of the block of rows

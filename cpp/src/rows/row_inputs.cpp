@@ -93,8 +93,9 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       ignore_(options.ignore_index),
       smoothed_(options.label_smoothing > 0),
       with_z_loss_(options.z_loss > 0),
-      is_mean_(options.reduction != reduction_kind::none && options.reduction != reduction_kind::sum),
+      is_mean_(options.reduction == reduction_kind::mean || options.reduction == reduction_kind::exp_mean),
       given_denominator_(options.denominator),
+      denominators_{options.denominators[0], options.denominators[1]},
       weights_(static_cast<const char*>(options.weight.data)),
       weight_type_(options.weight.type),
       weight_stride_(weights_ == nullptr ? 0 : options.weight.strides[0]),
@@ -111,7 +112,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
   if (data_ == nullptr) return;
   const bool is_weighted = weights_ != nullptr || sample_weight_.given();
   const bool sums_targets = is_mean_ && !(given_denominator_ > 0) && (writes || is_weighted);
-  if (sums_targets || (writes && options.writes_to_caller)) check(e);
+  if (sums_targets || options.reduction == reduction_kind::block_weights || (writes && options.writes_to_caller)) check(e);
 }
 
 double targets::weight_at(index c) const { return load_number(weights_ + c * weight_stride_, weight_type_); }
@@ -203,23 +204,28 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
   }
 }
 
-double targets::denominator(const execution& e) const { return sum_weights(true, e); }
-double targets::divergence_denominator(const execution& e) const { return sum_weights(false, e); }
-
-double targets::sum_weights(bool class_weights, const execution& e) const {
-  if (!is_mean_) return 1;
+double targets::denominator(bool with_class_weights, const execution& e) const {
+  if (!is_mean_) return denominators_[with_class_weights];
   if (given_denominator_ > 0) return given_denominator_;
-  const bool is_weighted = class_weights && weights_ != nullptr && data_ != nullptr;
+  const bool is_weighted = with_class_weights && weights_ != nullptr && data_ != nullptr;
   if (!is_weighted && !sample_weight_.given()) return static_cast<double>(rows() - ignored_rows_.load());
-  const row_buffer weights = new_row_buffer(rows());
+  return rounded(ordered_sum(weights_of_rows(with_class_weights, e).get(), rows(), e));
+}
+
+void targets::sum_blocks_of_weights(bool with_class_weights, double_double<double>* sums, const execution& e) const {
+  sum_blocks(weights_of_rows(with_class_weights, e).get(), rows(), sums, e);
+}
+
+row_buffer targets::weights_of_rows(bool with_class_weights, const execution& e) const {
+  row_buffer weights = new_row_buffer(rows());
   for_each_row_chunk(rows(), e, [&](index first, index count) {
     index y[batch_rows];
     double class_weight[batch_rows];
     double* v = weights.get() + first;
-    load(first, count, y, class_weight, v, !class_weights);
-    for (index i = 0; i < count && class_weights; ++i) v[i] *= class_weight[i];
+    load(first, count, y, class_weight, v, !with_class_weights);
+    for (index i = 0; i < count && with_class_weights; ++i) v[i] *= class_weight[i];
   });
-  return rounded(ordered_sum(weights.get(), rows(), e));
+  return weights;
 }
 
 void upstream::load(index first, index count, const double* row_weight, double* g) const {

@@ -6,6 +6,7 @@
 
 #include "core/layout.hpp"
 #include "core/parallel.hpp"
+#include "rows/row_buffer.hpp"
 
 namespace crossent {
 
@@ -62,9 +63,12 @@ class targets {
   // Rows found to be ignored by who reads `classes`.
   void add_ignored(index rows) const;
 
-  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored; of v alone for a divergence. Otherwise 1.
-  double denominator(const execution&) const;
-  double divergence_denominator(const execution&) const;
+  // Of a mean: the one given, or the sum of v w[y] over the rows not ignored; of v alone for a divergence. Otherwise those of the
+  // options, which are 1 but with block_sums.
+  double denominator(const execution& e) const { return denominator(true, e); }
+  double divergence_denominator(const execution& e) const { return denominator(false, e); }
+  // The sums of v w[y], or of v alone, of blocks of rows.
+  void sum_blocks_of_weights(bool with_class_weights, double_double<double>* sums, const execution&) const;
 
   double weight(index c) const { return weights_ == nullptr ? 1.0 : weight_at(c); }
   // Whether labels are smoothed, over classes of which some have a weight.
@@ -74,7 +78,8 @@ class targets {
  private:
   double weight_at(index c) const;
   void check(const execution&);
-  double sum_weights(bool class_weights, const execution&) const;
+  double denominator(bool with_class_weights, const execution&) const;
+  row_buffer weights_of_rows(bool with_class_weights, const execution&) const;
   void note_bad(index first, index count, const index* y) const;
 
   const char* data_;
@@ -86,7 +91,7 @@ class targets {
   std::int64_t ignore_;
   bool smoothed_, with_z_loss_;
   bool is_mean_;
-  double given_denominator_;
+  double given_denominator_, denominators_[2];   // for false and true in place of with_class_weights
   const char* weights_;
   dtype weight_type_;
   index weight_stride_;

@@ -1,0 +1,210 @@
+"""Communicators: mpi4py, torch.distributed and NumPy arrays, behind the two collectives that this package uses.
+
+Neither mpi4py nor PyTorch is imported here: whoever passes one of their communicators has imported it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from traceback import TracebackException
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from .. import _numbers
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+    Op = Literal["sum", "max"]
+
+_EXPECTED = (
+    "an mpi4py communicator, a torch.distributed process group, or an object with allgather(array) and "
+    "allreduce(array, op)"
+)
+
+
+class Communicator(Protocol):
+    """What the collective functions use. Every rank calls the same method, with arguments of its own."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def allgather(self, message: bytes) -> list[bytes]:
+        """The messages of all ranks, in the order of the ranks; their lengths may differ."""
+
+    def allreduce(self, numbers: Array, op: Op) -> Array:
+        """The sum or the maximum over the ranks of each number; `numbers` is of float64 and of one shape on all ranks.
+
+        A NaN of any rank is a NaN for all. The order of a sum is the library's, so its last bits are, too.
+        """
+
+
+def communicator(comm: Any) -> Communicator:
+    """`comm` as a `Communicator`.
+
+    An object of neither library has `allgather(array)`, which returns a sequence of the uint8 arrays of all ranks, of
+    different lengths, in the order of the ranks; `allreduce(array, op)`, which returns the sum of the float64 arrays of
+    all ranks if `op` is "sum" and their maximum, as `numpy.maximum`, if it is "max"; and integers `rank` and `size`.
+    """
+    mpi, distributed = sys.modules.get("mpi4py.MPI"), sys.modules.get("torch.distributed")
+    if mpi is not None and isinstance(comm, mpi.Comm):
+        return _MPI(comm, mpi)
+    if distributed is not None and distributed.is_available() and isinstance(comm, distributed.ProcessGroup):
+        return _Torch(comm, distributed)
+    if callable(getattr(comm, "allgather", None)) and callable(getattr(comm, "allreduce", None)):
+        return _Arrays(comm)
+    raise TypeError(f"comm is {comm!r}: expected {_EXPECTED}")
+
+
+class _MPI:
+    """A communicator of mpi4py."""
+
+    def __init__(self, comm: Any, mpi: Any) -> None:
+        if not comm:
+            raise ValueError("comm is MPI.COMM_NULL: expected a communicator that this process belongs to")
+        if comm.Is_inter():
+            raise ValueError("comm is an intercommunicator: expected an intracommunicator")
+        self.rank: int = comm.Get_rank()
+        self.size: int = comm.Get_size()
+        self._comm, self._mpi = comm, mpi
+
+    def allgather(self, message: bytes) -> list[bytes]:
+        gathered: list[bytes] = self._comm.allgather(message)
+        return gathered
+
+    def allreduce(self, numbers: Array, op: Op) -> Array:
+        sent = _ordered(numbers) if op == "max" else np.ascontiguousarray(numbers)
+        received = np.empty_like(sent)
+        self._comm.Allreduce(sent, received, self._mpi.MAX if op == "max" else self._mpi.SUM)
+        return _numbers_of(received) if op == "max" else received
+
+
+class _Torch:
+    """A process group of torch.distributed whose backend takes tensors in main memory, as gloo does."""
+
+    def __init__(self, group: Any, distributed: Any) -> None:
+        self.rank: int = group.rank()
+        self.size: int = group.size()
+        self._group, self._distributed = group, distributed
+
+    def allgather(self, message: bytes) -> list[bytes]:
+        gathered = [b""] * self.size
+        self._distributed.all_gather_object(gathered, message, group=self._group)
+        return gathered
+
+    def allreduce(self, numbers: Array, op: Op) -> Array:
+        reduced = _ordered(numbers) if op == "max" else np.array(numbers, order="C")
+        operator = self._distributed.ReduceOp.MAX if op == "max" else self._distributed.ReduceOp.SUM
+        tensor = sys.modules["torch"].from_numpy(reduced)  # of the same memory
+        self._distributed.all_reduce(tensor, operator, group=self._group)
+        return _numbers_of(reduced) if op == "max" else reduced
+
+
+class _Arrays:
+    """An object of the caller's, which takes and returns NumPy arrays."""
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm
+
+    @property
+    def rank(self) -> int:
+        return self._integer("rank")
+
+    @property
+    def size(self) -> int:
+        return self._integer("size")
+
+    def _integer(self, name: str) -> int:
+        if not hasattr(self._comm, name):
+            raise TypeError(f"comm has no attribute {name}: expected an integer")
+        return _numbers.whole_number(f"comm.{name}", getattr(self._comm, name))
+
+    def allgather(self, message: bytes) -> list[bytes]:
+        gathered = [np.asarray(part) for part in self._comm.allgather(np.frombuffer(message, np.uint8))]
+        for rank, part in enumerate(gathered):
+            if part.dtype != np.uint8:
+                raise TypeError(f"comm.allgather returned dtype {part.dtype} for rank {rank}: expected uint8")
+        return [part.tobytes() for part in gathered]
+
+    def allreduce(self, numbers: Array, op: Op) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is NaN, without a warning
+            reduced = np.asarray(self._comm.allreduce(numbers, op))
+        if reduced.dtype != np.float64 or reduced.shape != numbers.shape:
+            given = f"dtype {reduced.dtype} and shape {reduced.shape}"
+            raise TypeError(f"comm.allreduce returned {given}: expected float64 and {numbers.shape}, as it was given")
+        return reduced
+
+
+def _ordered(numbers: Array) -> Array:
+    """An int64 for each float64, in the order of the numbers, with NaN above all of them.
+
+    What the maximum of a NaN is, neither MPI nor gloo says.
+    """
+    return _reflected(np.where(np.isnan(numbers), np.nan, numbers).view(np.int64))
+
+
+def _numbers_of(ordered: Array) -> Array:
+    return _reflected(ordered).view(np.float64)
+
+
+def _reflected(integers: Array) -> Array:
+    """The bits of float64 as integers of the same order, and back: those of negative numbers are in the reverse one."""
+    return np.where(integers < 0, integers ^ np.int64(2**63 - 1), integers)
+
+
+# ---- Errors ----------------------------------------------------------------------------------------------------------
+
+_RESULT, _ERROR = b"+", b"-"
+
+# What one rank raises, the others raise, if it can be made of a text alone. A subclass becomes what it is a kind of.
+_ERRORS = {
+    error.__name__: error
+    for error in (
+        np.exceptions.AxisError,
+        IndexError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    )
+}
+
+
+def exchange(comm: Communicator, make: Callable[[], bytes]) -> list[bytes]:
+    """What `make` returns on each rank, in the order of the ranks, by one all-gather; or an error on all of them.
+
+    A rank on which `make` raises raises that; all others raise an error of the same class, or RuntimeError if the class
+    is not a usual one, with the text of the lowest of the ranks that failed: "rank 3: target has shape ...".
+
+    Ctrl-C and `sys.exit` in `make` are no exception: that rank takes part in the all-gather before it ends, as the
+    others would otherwise wait for it there, or take its next collective for this one. An interrupt outside of `make`
+    is not told to the others.
+    """
+    try:
+        message = _RESULT + make()
+    except BaseException as error:
+        comm.allgather(_ERROR + _described(error))
+        raise
+    messages = comm.allgather(message)
+    for rank, message in enumerate(messages):
+        if message.startswith(_ERROR):
+            name, _, text = message.removeprefix(_ERROR).decode().partition("\n")
+            raise _ERRORS.get(name, RuntimeError)(f"rank {rank}: {text}")
+    return [message.removeprefix(_RESULT) for message in messages]
+
+
+def _described(error: BaseException) -> bytes:
+    """The name of a class of errors and, on the lines after it, a text."""
+    kind = type(error)
+    text = str(TracebackException.from_exception(error, limit=0))  # for any error: its own str may raise
+    known = next((base.__name__ for base in kind.__mro__ if base in _ERRORS.values()), "")
+    if not known or not text:
+        text = f"{kind.__name__}: {text}" if text else kind.__name__
+    return f"{known}\n{text}".encode(errors="backslashreplace")

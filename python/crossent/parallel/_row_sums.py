@@ -1,0 +1,205 @@
+"""The sums of a loss over some rows of a larger batch, as values that are put together anywhere and in any order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from .. import _core, _numbers
+from ._loss_calls import Blocks, LossCall
+from ._ordered_sums import OrderedSums
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .._types import Array, Scalar
+
+REDUCTIONS = ("mean", "sum")
+
+
+def row_sums(loss: Callable[..., Any], *arguments: Any, start: int = 0, **options: Any) -> RowSums:
+    """The sums of a loss over some rows of a larger batch.
+
+    The value that `RowSums.merge` puts together with those of the other rows, and of which `RowSums.finish` makes the
+    loss of all rows: it has the bits of one call on all rows, if each part of the rows begins at a multiple of 1,024.
+
+    The formula for the rows of one part, with the losses ``l`` and what a mean divides by, the weights ``v w[y]``::
+
+        sums = (sum_i l[i], sum_i v[i] * w[y[i]])
+
+    each as a few numbers of twice the precision of float64. `distillation_loss` has two terms, and sums of each.
+
+    Parameters
+    ----------
+    loss : function
+        `crossent.cross_entropy`, `nll_loss`, `kl_div_with_logits`, `distillation_loss` or `sparse_distillation_loss`.
+    *arguments
+        The arrays that `loss` takes, of these rows.
+    start : int, default 0
+        How many rows of the batch come before these. Rows count in the C order of the axes without the class axis.
+    **options
+        The options of `loss`, but for `reduction`, `denominator`, `return_grad` and `grad_out`.
+
+    Returns
+    -------
+    RowSums
+        Of a few hundred bytes, however many rows there are.
+
+    Raises
+    ------
+    TypeError
+        If `loss` is another function or an argument is not one of those above.
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `loss`; ValueError also if `start` is negative.
+
+    References
+    ----------
+    J. Demmel and H. D. Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013 (sums of the same bits).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import crossent as xe
+    >>> from crossent import parallel
+    >>> rng = np.random.default_rng(0)
+    >>> logits, target = rng.normal(size=(3000, 10)), rng.integers(0, 10, 3000)
+    >>> first = parallel.row_sums(xe.cross_entropy, logits[:2048], target[:2048])
+    >>> second = parallel.row_sums(xe.cross_entropy, logits[2048:], target[2048:], start=2048)
+    >>> parallel.RowSums.merge(second, first).finish() == xe.cross_entropy(logits, target)
+    True
+    """
+    start = checked_start(start)
+    call = LossCall.of(loss, arguments, options)
+    weights = call.weights()
+    return sums_of(call.losses(), weights, start)
+
+
+def sums_of(losses: Blocks, weights: Blocks, start: int) -> RowSums:
+    columns = np.concatenate((losses.sums, weights.sums))
+    return RowSums(OrderedSums.of_blocks(start, losses.rows, columns), losses.shares, losses.dtype)
+
+
+def row_sums_of(
+    losses: Sequence[Array], weights: Sequence[Array], shares: tuple[float, ...], dtype: np.dtype[Any], start: int = 0
+) -> RowSums:
+    """`RowSums` of the unrounded losses of rows and of their weights, float64 arrays in C order, of each term."""
+    columns = [_core.sum_blocks(np.ascontiguousarray(x, np.float64).reshape(-1)) for x in (*losses, *weights)]
+    return RowSums(OrderedSums.of_blocks(start, losses[0].size, np.stack(columns)), shares, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class RowSums:
+    """The sums of a loss over the rows from `start` to `stop` of a batch, from `row_sums`. It is pickled as any value.
+
+    Attributes
+    ----------
+    start, stop : int
+        Where these rows begin and end.
+    exact : bool
+        Whether no part began within a block of 1,024 rows. The loss of all rows then has the bits of one call; else it
+        is within 4 ULP of the exact reduction, as that is, and nearly always has the same bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import crossent as xe
+    >>> from crossent import parallel
+    >>> sums = parallel.row_sums(xe.nll_loss, np.log([[0.5, 0.5], [0.25, 0.75]]), [0, 1])
+    >>> sums.start, sums.stop, sums.exact
+    (0, 2, True)
+    >>> parallel.RowSums.from_bytes(sums.to_bytes()).finish() == sums.finish()
+    True
+    """
+
+    _sums: OrderedSums  # of the losses of each term, then of their weights
+    _shares: tuple[float, ...]
+    _dtype: np.dtype[Any]
+
+    @property
+    def start(self) -> int:
+        return self._sums.start
+
+    @property
+    def stop(self) -> int:
+        return self._sums.stop
+
+    @property
+    def exact(self) -> bool:
+        return self._sums.exact
+
+    @staticmethod
+    def merge(*sums: RowSums) -> RowSums:
+        """The sums over the rows of all `sums`, in any order; ValueError if rows are missing or in two of them."""
+        for other in sums[1:]:
+            if (other._shares, other._dtype) != (sums[0]._shares, sums[0]._dtype):
+                raise ValueError("the sums are of different losses, options or dtypes: expected those of one batch")
+        merged = OrderedSums.merge(part._sums for part in sums)
+        return RowSums(merged, sums[0]._shares, sums[0]._dtype)
+
+    @property
+    def denominators(self) -> tuple[float, ...]:
+        """What the mean over these rows divides by, of each term: one number, or two of `distillation_loss`."""
+        return denominators_of(self._sums.total()[len(self._shares) :])
+
+    def finish(self, *, reduction: str = "mean", denominator: float | None = None) -> Scalar:
+        """The loss of all rows, as the loss function gives it for ``"mean"`` or ``"sum"`` and this `denominator`.
+
+        ValueError if `start` is not 0.
+        """
+        given = given_denominators(reduction, denominator, len(self._shares))
+        losses = self._sums.total()[: len(self._shares)]
+        return finished(losses, given or self.denominators, self._shares, self._dtype)
+
+    def to_bytes(self) -> bytes:
+        """For another process, of any version of Python and NumPy."""
+        sums = self._sums
+        described = {
+            "start": sums.start, "stop": sums.stop, "exact": sums.exact, "ends": sums.ends, "shares": self._shares,
+            "dtype": self._dtype.name,
+        }
+        return json.dumps(described).encode() + b"\n" + sums.nodes.astype("<f8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """From the result of `to_bytes`; ValueError if it is not one."""
+        header, _, numbers = data.partition(b"\n")
+        try:
+            described = json.loads(header)
+            ends, shares = tuple(described["ends"]), tuple(described["shares"])
+            nodes = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(len(ends), 2 * len(shares), 2)
+            sums = OrderedSums(described["start"], described["stop"], described["exact"], ends, nodes)
+            return cls(sums, shares, np.dtype(described["dtype"]))
+        except (ValueError, TypeError, KeyError):
+            raise ValueError("data is not a result of RowSums.to_bytes: expected all of its bytes") from None
+
+
+def checked_start(start: object) -> int:
+    first = _numbers.whole_number("start", start)
+    if first < 0:
+        raise ValueError(f"start is {first}: expected the number of rows before these, >= 0")
+    return first
+
+
+def given_denominators(reduction: str, denominator: float | None, terms: int) -> tuple[float, ...] | None:
+    """The denominators of the terms as far as the arguments have them: None for those of a mean over the rows."""
+    if reduction not in REDUCTIONS:
+        _numbers.refuse_name("reduction", reduction, REDUCTIONS)
+    if denominator is None:
+        return None if reduction == "mean" else (1.0,) * terms
+    if reduction != "mean":
+        _numbers.refuse_denominator(reduction)
+    return (_numbers.positive("denominator", denominator),) * terms
+
+
+def denominators_of(weights: Array) -> tuple[float, ...]:
+    """From the sum of the weights of each term, (terms, 2)."""
+    return tuple(float(finished(term[None], (1.0,), (1.0,), np.dtype(np.float64))) for term in weights)
+
+
+def finished(losses: Array, denominators: Sequence[float], shares: Sequence[float], dtype: np.dtype[Any]) -> Scalar:
+    """The loss from the sum of the losses of each term, (terms, 2)."""
+    sums = np.ascontiguousarray(losses)
+    return _core.loss_of_sums(sums, np.array(denominators), np.array(shares), dtype == np.float64)

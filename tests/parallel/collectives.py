@@ -1,0 +1,158 @@
+"""What every kind of communicator does: functions that each rank runs, with a communicator of its own."""
+
+import numpy as np
+import pytest
+
+from crossent.parallel._communicator import communicator, exchange
+
+
+class Recorded:
+    """Any communicator as one of arrays; `sent` is the name and the number of bytes of each collective."""
+
+    def __init__(self, comm):
+        self._comm = communicator(comm)
+        self.rank, self.size, self.sent = self._comm.rank, self._comm.size, []
+
+    def allgather(self, array):
+        self.sent.append(("allgather", array.nbytes))
+        return [np.frombuffer(message, np.uint8) for message in self._comm.allgather(array.tobytes())]
+
+    def allreduce(self, array, op):
+        self.sent.append((op, array.nbytes))
+        return self._comm.allreduce(array, op)
+
+
+def messages_of_any_length(comm):
+    comm = communicator(comm)
+    for message in (
+        lambda rank: bytes(range(256)) * rank,  # rank 0 has none
+        lambda rank: b"",
+        lambda rank: b"",
+        lambda rank: bytes([rank]) * (1 << 20) if rank == comm.size - 1 else b"",
+    ):
+        assert comm.allgather(message(comm.rank)) == [message(rank) for rank in range(comm.size)]
+
+
+def reductions(comm):
+    comm = communicator(comm)
+    numbers = np.arange(-9.0, 9.0).reshape(3, 6).T  # F order
+    for array in (numbers, numbers[::2], numbers[:0], numbers[0]):
+        given = np.where(array < 0, -1, 1) * (array**2 + comm.rank)
+        given.flags.writeable = False
+        kept = given.copy()
+        by_rank = [np.where(array < 0, -1, 1) * (array**2 + rank) for rank in range(comm.size)]
+        for op, wanted in (("sum", np.sum(by_rank, axis=0)), ("max", np.max(by_rank, axis=0))):
+            reduced = comm.allreduce(given, op)
+            assert reduced.dtype == np.float64
+            np.testing.assert_array_equal(reduced, wanted, strict=True)
+            np.testing.assert_array_equal(given, kept, strict=True)
+
+
+def reductions_of_values_that_are_not_finite(comm):
+    comm = communicator(comm)
+    first, alone, size = comm.rank == 0, comm.size == 1, comm.size
+    nan = np.where(np.arange(size) == comm.rank, np.nan, np.arange(size))  # each number is a NaN on another rank
+    nan[comm.rank] *= -1
+    nan[-1] = np.nan if first else np.inf
+    infinite = [np.inf if first else -np.inf, -np.inf, np.inf]
+    numbers = np.array([*nan, *infinite, -1.0 - comm.rank, -5e-324 if first else 0.0])
+    np.testing.assert_array_equal(comm.allreduce(numbers, "sum"), [
+        *[np.nan] * size, np.inf if alone else np.nan, -np.inf, np.inf, -size * (size + 1) / 2, -5e-324])
+    np.testing.assert_array_equal(comm.allreduce(numbers, "max"), [
+        *[np.nan] * size, np.inf, -np.inf, np.inf, -1.0, -5e-324 if alone else 0.0])
+
+
+# ---- exchange --------------------------------------------------------------------------------------------------------
+
+
+class RefusedError(ValueError):
+    pass
+
+
+class UnknownError(Exception):
+    pass
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+# What one rank raises: the class and the text of what the others raise.
+ERRORS = (
+    (ValueError("target has shape (3,): expected (4,)"), ValueError, "target has shape (3,): expected (4,)"),
+    (TypeError("two\nlines"), TypeError, "two\nlines"),
+    (IndexError(""), IndexError, "IndexError"),
+    (OverflowError("Grüße"), OverflowError, "Grüße"),
+    (MemoryError(), MemoryError, "MemoryError"),
+    (np.exceptions.AxisError(2, 1), np.exceptions.AxisError, "axis 2 is out of bounds for array of dimension 1"),
+    (FileNotFoundError(2, "No such file", "logits.npy"), OSError, "[Errno 2] No such file: 'logits.npy'"),
+    (RefusedError("sample_weight is nan"), ValueError, "sample_weight is nan"),
+    (UnknownError("what"), RuntimeError, "UnknownError: what"),
+    (UnknownError("\udcff"), RuntimeError, "UnknownError: \\udcff"),
+    (UnprintableError(), RuntimeError, "UnprintableError: <exception str() failed>"),
+    (KeyboardInterrupt(), RuntimeError, "KeyboardInterrupt"),
+    (SystemExit(3), RuntimeError, "SystemExit: 3"),
+)
+
+
+def results_of_all_ranks(comm):
+    comm = Recorded(comm)
+    for make in (lambda rank: b"-+" * rank, lambda rank: b"-", lambda rank: b""):
+        results = exchange(communicator(comm), lambda make=make: make(comm.rank))
+        assert results == [make(rank) for rank in range(comm.size)]
+    assert [name for name, _ in comm.sent] == ["allgather"] * 3
+    assert sum(size for _, size in comm.sent) == 2 * comm.rank + 4
+
+
+def _exchange_error(comm, failing, error, kind, text):
+    """`error` on the ranks that are `failing`."""
+
+    def make():
+        if comm.rank in failing:
+            raise error
+        return b"fine"
+
+    wanted = type(error) if comm.rank in failing else kind
+    with pytest.raises(wanted) as raised:
+        exchange(communicator(comm), make)
+    if comm.rank in failing:
+        assert raised.value is error
+    else:
+        assert raised.type is kind
+        assert str(raised.value) == f"rank {min(failing)}: {text}"
+
+
+def errors_of_every_class(comm):
+    for error in ERRORS:
+        recorded = Recorded(comm)
+        _exchange_error(recorded, {recorded.size - 1}, *error)
+        assert [name for name, _ in recorded.sent] == ["allgather"]
+    results_of_all_ranks(comm)
+
+
+def errors_on_any_ranks(comm):
+    recorded = Recorded(comm)
+    rank, ranks = recorded.rank, range(recorded.size)
+    for failing in ({0}, {ranks[-1]}, {0, ranks[-1]}, {len(ranks) // 2}, {*ranks}, {*ranks[1:]} or {0}):
+        # Each rank that fails has an error of its own; the others raise that of the lowest.
+        text = f"weight is nan on rank {rank if rank in failing else min(failing)}"
+        _exchange_error(recorded, failing, ValueError(text), ValueError, text)
+        results_of_all_ranks(comm)  # all are in step
+    assert [name for name, _ in recorded.sent] == ["allgather"] * 6
+
+
+def a_result_of_another_type(comm):
+    with pytest.raises(TypeError, match=r"bytes"):
+        exchange(communicator(comm), lambda: None)
+
+
+CHECKS = (
+    messages_of_any_length,
+    reductions,
+    reductions_of_values_that_are_not_finite,
+    results_of_all_ranks,
+    errors_of_every_class,
+    errors_on_any_ranks,
+    a_result_of_another_type,
+)

@@ -1,0 +1,313 @@
+"""Sums over parts of the rows, put together: the bits of one process, whatever the parts and their order."""
+
+import math
+import pickle
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import operations
+import pytest
+from parallel.rows import ALIGNED, CLASSES, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch
+from support import assert_same_bits
+
+import crossent as xe
+from crossent import _core, parallel
+from crossent.parallel._ordered_sums import OrderedSums
+from crossent.parallel._row_sums import row_sums_of
+
+CASES = [(form, case) for form in FORMS for case in form.cases]
+
+
+def assert_one_loss(batch, bounds):
+    merged = parallel.RowSums.merge(*batch.sums(bounds))
+    assert merged.exact
+    assert (merged.start, merged.stop) == (0, len(batch.arrays[0]))
+    assert_same_bits(merged.finish(), batch.whole())
+    assert_same_bits(merged.finish(reduction="sum"), batch.whole(reduction="sum"))
+    assert_same_bits(merged.finish(denominator=7.5), batch.whole(denominator=7.5))
+
+
+@pytest.mark.parametrize(("form", "case"), CASES, ids=lambda x: str(x))
+def test_every_case_of_every_loss(form, case, dtype):
+    batch = Batch(form, case, dtype)
+    for bounds in ALIGNED:
+        assert_one_loss(batch, bounds)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("dtype", operations.FLOATS[:2], ids=str)
+def test_half_dtypes(form, dtype):
+    assert_one_loss(Batch(form, dtype=dtype), ALIGNED[3])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_any_strides(form):
+    batch = Batch(form)
+    batch.arrays = [np.repeat(array, 2, axis=0)[::-2] for array in batch.arrays]
+    assert_one_loss(batch, ALIGNED[3])
+
+
+def test_other_axes():
+    """Rows count in the C order of the axes without the class axis."""
+    rng = np.random.default_rng(1)
+    logits, target = rng.normal(size=(CLASSES, 20, 256)), rng.integers(0, CLASSES, (20, 256))
+    parts = [parallel.row_sums(xe.cross_entropy, logits[:, begin:end], target[begin:end], axis=0, start=256 * begin)
+             for begin, end in ((0, 8), (8, 20))]
+    assert_same_bits(parallel.RowSums.merge(*parts).finish(), xe.cross_entropy(logits, target, axis=0))
+
+
+@pytest.mark.parametrize("options", [{}, {"weight": np.arange(CLASSES)}, {"label_smoothing": 0.1}], ids=str)
+@pytest.mark.parametrize("ignored", [(0, 1024), (1024, 5000), (0, 5000)], ids=str)
+def test_ignored_rows(options, ignored):
+    batch = cross_entropy_batch(**options)
+    batch.arrays[0][slice(*ignored)] = np.nan  # never read
+    batch.arrays[1][slice(*ignored)] = -100
+    for bounds in ALIGNED:
+        assert_one_loss(batch, bounds)
+
+
+def test_weights_that_cancel():
+    signs = np.where(np.arange(ROWS) % 2, 1.0, -1.0)
+    for weights in (signs, -signs - 0.25, np.zeros(ROWS)):
+        batch = cross_entropy_batch(sample_weight=weights)
+        [whole] = parallel.RowSums.merge(*batch.sums(ALIGNED[0])).denominators
+        assert whole == math.fsum(weights)
+        for bounds in ALIGNED:
+            assert_one_loss(batch, bounds)
+
+
+@pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (-np.inf, np.inf), (np.nan, np.inf)], ids=str)
+def test_losses_that_are_not_finite(values):
+    log_probs, target = np.random.default_rng(0).normal(size=(ROWS, 2)), np.zeros(ROWS, int)
+    log_probs[1024 * np.arange(1, 1 + len(values)), 0] = values
+    parts = [parallel.row_sums(xe.nll_loss, log_probs[begin:end], target[begin:end], start=begin)
+             for begin, end in pairwise(ALIGNED[4])]
+    whole = xe.nll_loss(log_probs, target)
+    assert not np.isfinite(whole)
+    assert_same_bits(parallel.RowSums.merge(*parts).finish(), whole)
+
+
+def test_sums_out_of_range():
+    """The sum overflows in the last merge only; a float64 sum does not fit the float32 of the loss."""
+    target = np.zeros(4096, int)
+    for log_probs in (np.full((4096, 2), -1e305), np.full((4096, 2), -3e38, np.float32)):
+        parts = [parallel.row_sums(xe.nll_loss, log_probs[k:k + 1024], target[k:k + 1024], start=k)
+                 for k in range(0, 4096, 1024)]
+        merged = parallel.RowSums.merge(*parts)
+        for reduction in ("mean", "sum"):
+            assert_same_bits(merged.finish(reduction=reduction), xe.nll_loss(log_probs, target, reduction=reduction))
+
+
+# ---- The tree --------------------------------------------------------------------------------------------------------
+
+
+def dyadic(rng, rows):
+    """Numbers whose sum depends on the order of the additions, and on every rounding error of it."""
+    return rng.normal(size=rows) * 2.0 ** rng.integers(-60, 60, rows)
+
+
+def total_of(x):
+    [total] = OrderedSums.of_blocks(0, x.size, blocks_of(x)).total()
+    return total
+
+
+def blocks_of(x):
+    return _core.sum_blocks(np.ascontiguousarray(x))[None]
+
+
+def whole_tree(blocks):
+    """The definition, by recursion: a range of n blocks is split at the largest power of two below n."""
+    if len(blocks) == 1:
+        return blocks[0]
+    half = 1 << (len(blocks) - 1).bit_length() - 1
+    (a, a_lo), (b, b_lo) = whole_tree(blocks[:half]), whole_tree(blocks[half:])
+    hi = a + b
+    b_rounded = hi - a
+    return hi, ((a - (hi - b_rounded)) + (b - b_rounded)) + (a_lo + b_lo)
+
+
+@pytest.mark.parametrize("rows", [1, 1023, 1024, 1025, 3 * 1024, 7 * 1024 + 1, 16 * 1024, 23 * 1024 + 500])
+def test_any_split_of_any_number_of_blocks(rows):
+    rng = np.random.default_rng(rows)
+    x = dyadic(rng, rows)
+    [blocks] = blocks_of(x)
+    wanted = np.array(whole_tree(list(blocks)))
+    assert_same_bits(total_of(x), wanted)
+    for parts in range(1, 10):
+        for _ in range(20):
+            inner = sorted((1024 * rng.integers(0, (rows - 1) // 1024 + 1, parts - 1)).tolist())
+            sums = [OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end]))
+                    for begin, end in pairwise([0, *inner, rows])]
+            rng.shuffle(sums)
+            merged = OrderedSums.merge(sums)
+            assert merged.exact
+            assert_same_bits(merged.total()[0], wanted)
+
+
+def test_merged_in_any_groups():
+    """Neighbours may be merged before others, in any order: it is the same in the end."""
+    rng = np.random.default_rng(3)
+    rows = 29 * 1024 + 3
+    x = dyadic(rng, rows)
+    for _ in range(50):
+        bounds = [0, *sorted((1024 * rng.choice(np.arange(1, 29), 12, replace=False)).tolist()), rows]
+        sums = [OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end])) for begin, end in pairwise(bounds)]
+        while len(sums) > 1:
+            k = rng.integers(len(sums) - 1)
+            sums[k:k + 2] = [OrderedSums.merge(sums[k:k + 2])]
+        assert_same_bits(sums[0].total()[0], total_of(x))
+
+
+def test_a_value_is_small():
+    """Of 2^20 rows from any block on: at most two nodes for each size of a subtree, and one for a block that is cut."""
+    x = np.zeros(1 << 20)
+    for start in (0, 1024, 1024 * 341, 1024 * 1023):
+        sums = row_sums_of([x[:-5]], [x[:-5]], (1.0,), np.dtype(np.float64), start)
+        assert len(sums.to_bytes()) < 32 * (2 * 10 + 1) + 600
+
+
+# ---- Parts that begin within a block ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bounds", UNALIGNED, ids=str)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_unaligned_parts(form, bounds):
+    """The sum is rounded, the denominator, the quotient; and, of two terms, their products with shares and their sum.
+
+    That is 5 roundings to float64 for the whole and for the parts, which are at most 10 * 2^-53 from each other; 2^-60
+    is more than the sums of 5,000 numbers of one sign and the products of these errors can add.
+    """
+    batch = Batch(form)
+    merged = parallel.RowSums.merge(*batch.sums(bounds))
+    assert not merged.exact
+    whole = Fraction(float(batch.whole()))
+    found = Fraction(float(merged.finish()))
+    assert abs(found - whole) <= (10 * Fraction(1, 2**53) + Fraction(1, 2**60)) * abs(whole)
+
+
+def test_unaligned_sums_against_exact_ones():
+    """A sum of any parts errs by its rounding, 1/2 ULP; each of 20,000 additions by less than 2^-50 of that."""
+    rng = np.random.default_rng(5)
+    x = rng.exponential(size=20_000) * 2.0 ** rng.integers(-30, 30, 20_000)
+    exact = sum(map(Fraction, x.tolist()))
+    for _ in range(50):
+        bounds = [0, *sorted(rng.integers(0, x.size, 6).tolist()), x.size]
+        merged = OrderedSums.merge(
+            OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end])) for begin, end in pairwise(bounds))
+        [(hi, lo)] = merged.total()
+        assert abs(Fraction(hi + lo) - exact) <= (Fraction(1, 2) + Fraction(1, 2**35)) * Fraction(math.ulp(hi + lo))
+
+
+def test_exact_says_what_it_means():
+    x = np.ones(3000)
+    at = lambda begin, end: row_sums_of([x[begin:end]], [x[begin:end]], (1.0,), np.dtype(np.float64), begin)
+    assert at(0, 10).exact and at(1024, 1500).exact
+    assert not at(10, 2048).exact
+    assert at(10, 10).exact  # no rows
+    assert not parallel.RowSums.merge(at(0, 1500), at(1500, 3000)).exact
+    assert parallel.RowSums.merge(at(0, 2048), at(2048, 3000), at(1500, 1500)).exact
+
+
+# ---- Values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_value_travels(form):
+    first, second = Batch(form).sums((0, 2048, 5000))
+    wanted = parallel.RowSums.merge(first, second)
+    for sent in (lambda sums: pickle.loads(pickle.dumps(sums)), lambda sums: sums.from_bytes(sums.to_bytes())):
+        found = parallel.RowSums.merge(sent(second), sent(first))
+        assert sent(found).to_bytes() == wanted.to_bytes()
+        assert_same_bits(sent(found).finish(), wanted.finish())
+        assert found.denominators == wanted.denominators
+
+
+def test_numbers_that_are_not_finite_travel():
+    x = np.array([np.nan, np.inf, 1.0])
+    for part in (x[:1], x[1:], -x[1:]):
+        sums = row_sums_of([part], [np.ones(part.size)], (1.0,), np.dtype(np.float32))
+        assert_same_bits(sums.from_bytes(sums.to_bytes()).finish(), sums.finish())
+
+
+def test_bytes_that_are_none():
+    data = Batch(FORMS[0]).sums((0, 5000))[0].to_bytes()
+    header, _, numbers = data.partition(b"\n")
+    for bad in (b"", b"\n", b"{}\n", header, data[:-1], data + b"12345678", header + b"\n" + numbers[16:], b"[]\n",
+                header.replace(b"5000", b"null", 1) + numbers, header.replace(b"float64", b"float65") + b"\n" + numbers,
+                pickle.dumps(data)):
+        with pytest.raises(ValueError, match=r"^data is not a result of RowSums.to_bytes: expected all of its bytes$"):
+            parallel.RowSums.from_bytes(bad)
+
+
+def test_losses_of_rows_that_are_there():
+    """From the losses of each row, as they are before they are rounded."""
+    batch = Batch(FORMS[0], "everything")
+    arrays, options = batch.arrays, batch.options
+    losses = xe.cross_entropy(*arrays, **options, reduction="none")
+    counted = np.where(arrays[1] == options["ignore_index"], 0, options["sample_weight"])
+    weights = counted * options["weight"][arrays[1]]
+    parts = [row_sums_of([losses[k]], [weights[k]], (1.0,), losses.dtype, k.start)
+             for k in (slice(0, 2048), slice(2048, None))]
+    merged = parallel.RowSums.merge(*parts)
+    assert_same_bits(merged.finish(), batch.whole())
+
+
+# ---- Errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_are_missing_or_in_two_parts():
+    first, second, third = Batch(FORMS[0]).sums((0, 1024, 3072, 5000))
+    merge = parallel.RowSums.merge
+    with pytest.raises(ValueError, match=r"^the rows from 1024 to 3072 are in no part$"):
+        merge(third, first)
+    with pytest.raises(ValueError, match=r"^the rows from 1024 to 3072 are in two parts$"):
+        merge(first, second, second, third)
+    with pytest.raises(ValueError, match=r"^the rows from 1024 to 3072 are in two parts$"):
+        merge(second, merge(first, second, third))
+    for finish in (merge(second, third).finish, second.finish, lambda: second.denominators):
+        with pytest.raises(ValueError, match=r"^the rows before 1024 are in no part$"):
+            finish()
+
+
+def test_sums_of_different_calls():
+    [first], [single] = Batch(FORMS[0]).sums((0, 5000)), Batch(FORMS[0], dtype=np.float32).sums((0, 5000))
+    with pytest.raises(ValueError, match=r"^the sums are of different losses, options or dtypes: expected"):
+        parallel.RowSums.merge(first, single)
+    with pytest.raises(ValueError, match=r"^no sums were given: expected those of at least one part of the rows$"):
+        parallel.RowSums.merge()
+
+
+@pytest.mark.parametrize(("error", "text", "arguments", "options"), [
+    (TypeError, "loss is .*: expected crossent.cross_entropy, .* or crossent.sparse_distillation_loss", (max, [1]), {}),
+    (TypeError, "loss is array", (np.zeros(3), [1]), {}),
+    (TypeError, "missing a required argument: 'target'", (xe.cross_entropy, [[0.0]]), {}),
+    (TypeError, "unexpected keyword argument 'smoothing'", (xe.cross_entropy, [[0.0]], [0]), {"smoothing": 0.1}),
+    (TypeError, "reduction was given for some of the rows", (xe.cross_entropy, [[0.0]], [0]), {"reduction": "sum"}),
+    (TypeError, "start is 1.5: expected an integer", (xe.cross_entropy, [[0.0]], [0]), {"start": 1.5}),
+    (ValueError, "start is -1: expected the number of rows before", (xe.cross_entropy, [[0.0]], [0]), {"start": -1}),
+    (IndexError, r"target\[0\] is 3, outside \[0, 1\)", (xe.cross_entropy, [[0.0]], [3]), {}),
+    (ValueError, "label_smoothing is 2.0", (xe.cross_entropy, [[0.0]], [0]), {"label_smoothing": 2.0}),
+], ids=lambda x: x if isinstance(x, str) else "")
+def test_bad_arguments(error, text, arguments, options):
+    with pytest.raises(error, match=text):
+        parallel.row_sums(*arguments, **options)
+
+
+@pytest.mark.parametrize(("text", "options"), [
+    ("reduction is 'none': expected one of 'mean', 'sum'", {"reduction": "none"}),
+    ("denominator was given with reduction='sum'", {"reduction": "sum", "denominator": 2.0}),
+    ("denominator is 0.0: expected a finite number > 0", {"denominator": 0.0}),
+], ids=lambda x: x if isinstance(x, str) else "")
+def test_bad_arguments_of_finish(text, options):
+    [sums] = Batch(FORMS[0]).sums((0, 5000))
+    with pytest.raises(ValueError, match=text):
+        sums.finish(**options)
+
+
+def test_no_rows():
+    [sums] = cross_entropy_batch().sums((0, 0))
+    merged = parallel.RowSums.merge(sums, sums)
+    assert merged.denominators == (0.0,)
+    assert np.isnan(merged.finish())
+    assert merged.finish(reduction="sum") == merged.finish(denominator=2.0) == 0.0
