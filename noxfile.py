@@ -167,6 +167,16 @@ def boosting(session: nox.Session) -> None:
 
 
 @nox.session
+def dask(session: nox.Session) -> None:
+    """crossent.dask, over several processes too, of which some are killed. A minute.
+
+    The session `tests` runs all but what needs the distributed scheduler where Dask is installed.
+    """
+    session.install(".[dask,evaluation,evaluation-files,test]", "distributed")
+    session.run("python", "-m", "pytest", "tests/dask_arrays", *session.posargs)
+
+
+@nox.session
 def evaluation(session: nox.Session) -> None:
     """crossent.evaluation with the libraries of every file format. Half a minute.
 

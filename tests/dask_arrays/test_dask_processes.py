@@ -2,15 +2,15 @@
 
 import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-distributed = pytest.importorskip("distributed", reason="an optional library: the session `dask` has it")
+pytest.importorskip("distributed", reason="an optional library: the session `dask` has it")
 
 import dask
 import dask.array as da
+import distributed
 from dask_arrays.chunkings import CHUNKINGS, as_bits, batch
 
 import crossent as xe
@@ -20,10 +20,9 @@ from crossent import evaluation
 
 @pytest.fixture(scope="module")
 def client():
-    with (distributed.LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-          distributed.Client(cluster) as client):
+    options = {"n_workers": 3, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         yield client
-
 
 
 def killing_once(x, chunks, marker):
@@ -37,7 +36,13 @@ def killing_once(x, chunks, marker):
     return da.from_array(x, chunks).map_blocks(pass_on, dtype=x.dtype, meta=x[:0])
 
 
+def loss_and_gradient(module, x, target):
+    loss, grad = module.cross_entropy(x, target, return_grad=True, label_smoothing=0.1)
+    return loss, np.asarray(grad)
+
+
 CALLS = {
+    "cross_entropy": (lambda m, x, other, target: loss_and_gradient(m, x, target), xe),
     "row_statistics": (lambda m, x, other, target: m.row_statistics(x, target, top_k=2), xe),
     "evaluate": (lambda m, x, other, target: m.evaluate(x, target, blocks=50), evaluation),
     "compare": (lambda m, x, other, target: m.compare(x, other, target, blocks=50), evaluation),
@@ -47,7 +52,7 @@ CALLS = {
 @pytest.mark.parametrize("call, plain", CALLS.values(), ids=CALLS)
 def test_cluster(client, call, plain):
     x, other, target = batch()
-    lazy = [da.from_array(a, chunks) for a, chunks in ((x, CHUNKINGS["1024"]), (other, CHUNKINGS["classes"]), (target, 999))]
+    lazy = da.from_array(x, CHUNKINGS["1024"]), da.from_array(other, CHUNKINGS["classes"]), da.from_array(target, 999)
     assert as_bits(call(xd, *lazy)) == as_bits(call(plain, x, other, target))
 
 

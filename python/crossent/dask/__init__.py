@@ -11,7 +11,8 @@ except ImportError as missing:
     raise ImportError("crossent.dask needs Dask: pip install 'crossent[dask]'") from missing
 
 from ._compare import compare
+from ._cross_entropy import cross_entropy
 from ._evaluate import evaluate
 from ._row_statistics import row_statistics
 
-__all__ = ["compare", "evaluate", "row_statistics"]
+__all__ = ["compare", "cross_entropy", "evaluate", "row_statistics"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import re
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph
 
 from .. import _validate
 from .._dtypes import floating_dtype, like
@@ -23,8 +29,10 @@ POSITION = re.compile(r"(logits|target|sample_weight)\[([\d, ]+)\]")
 class RowBlocks:
     """Logits with all classes in each of their blocks, and the other arguments, `arrays`, in blocks beside them."""
 
-    def __init__(self, logits: Any, axis: int) -> None:
-        self.logits = logits.rechunk({axis: -1})
+    def __init__(self, logits: Any, axis: int, in_order: bool = False) -> None:
+        """`in_order`: the rows of each block follow each other in the C order of all rows."""
+        row_axes = [k for k in range(logits.ndim) if k != axis]
+        self.logits = logits.rechunk(dict.fromkeys([axis, *(row_axes[1:] if in_order else [])], -1))
         self.axis = axis
         self.rows = rows_of(logits.shape, axis)
         self.arrays: dict[str, Any] = {}
@@ -53,8 +61,21 @@ class RowBlocks:
         lengths = zip(self.logits.chunks, self.logits.shape, x.shape, strict=True)
         self.arrays[name] = x.rechunk(tuple(chunks if n == whole else n for chunks, whole, n in lengths))
 
-    def call(self, function: Callable[..., Any], **options: Any) -> Any:
-        """A Dask array of what the function returns for each block: for `part`, as it has no numbers."""
+    def unread(self) -> RowBlocks:
+        """The same blocks with zeros, in no memory, in place of what has the classes."""
+        blocks = copy.copy(self)
+        blocks.logits = self._zeros(self.logits)
+        blocks.arrays = {name: x if name in self.per_row else self._zeros(x) for name, x in self.arrays.items()}
+        return blocks
+
+    def _zeros(self, x: Any) -> Any:
+        return da.broadcast_to(da.zeros((), dtype=x.dtype), x.shape, x.chunks)
+
+    def call(self, function: Callable[..., tuple[Any, ...]], with_start: bool = False, **options: Any) -> Any:
+        """A Dask array of the tuples that the function returns for each block: for `part` and `gather`.
+
+        `with_start`: it is told the number of the first row, where they are in order, as `start`.
+        """
         return da.map_blocks(
             _call,
             self.logits,
@@ -63,6 +84,7 @@ class RowBlocks:
             names=tuple(self.arrays),
             per_row=self.per_row,
             axis=self.axis,
+            with_start=with_start,
             options=options,
             drop_axis=self.axis,
             dtype=object,
@@ -80,9 +102,17 @@ class RowBlocks:
         """Of what `call` returns, the arrays at `k`, which have the rows' axes and possibly a new one, as `sample`."""
         meta = np.empty((0,) * sample.ndim, sample.dtype)
         if new_axis is None:
-            return found.map_blocks(_part, k, dtype=sample.dtype, meta=meta)
+            return found.map_blocks(itemgetter(k), dtype=sample.dtype, meta=meta)
         chunks = [*found.chunks[:new_axis], (sample.shape[new_axis],), *found.chunks[new_axis:]]
-        return found.map_blocks(_part, k, dtype=sample.dtype, meta=meta, new_axis=new_axis, chunks=tuple(chunks))
+        return found.map_blocks(itemgetter(k), dtype=sample.dtype, meta=meta, new_axis=new_axis, chunks=tuple(chunks))
+
+    def gather(self, found: Any, function: Callable[[list[Any]], Any], dtype: np.dtype[Any]) -> Any:
+        """A 0-d Dask array: what the function makes of the first results of all calls."""
+        first = found.map_blocks(itemgetter(0), dtype=object, meta=found._meta)
+        name = f"crossent-gather-{tokenize(first, function)}"
+        layer = {(name,): (function, list(flatten(first.__dask_keys__())))}
+        graph = HighLevelGraph.from_collections(name, layer, dependencies=[first])
+        return da.Array(graph, name, (), dtype)
 
 
 def _call(
@@ -92,28 +122,28 @@ def _call(
     names: tuple[str, ...],
     per_row: set[str],
     axis: int,
+    with_start: bool,
     options: dict[str, Any],
     block_info: dict[int, Any],
 ) -> Any:
     """What the function returns for one block, with one thread; positions in messages are those in the whole array."""
     given = zip(names, arrays, strict=True)
     arguments = {name: x.squeeze(axis) if name in per_row else x for name, x in given}
+    starts = tuple(start for start, _ in block_info[0]["array-location"])
+    if with_start:
+        first, *_ = rows_of(starts, axis) or (0,)
+        options = options | {"start": first * math.prod(rows_of(logits.shape, axis)[1:])}
     try:
         with num_threads(1):
             return function(logits, **arguments, **options)
     except (IndexError, ValueError) as error:
-        starts = [start for start, _ in block_info[0]["array-location"]]
         raise type(error)(_moved(str(error), starts, axis)) from None
 
 
-def _moved(message: str, starts: list[int], axis: int) -> str:
+def _moved(message: str, starts: tuple[int, ...], axis: int) -> str:
     def position(found: re.Match[str]) -> str:
         index = [int(n) for n in found[2].split(",")]
-        offsets = starts if len(index) == len(starts) else rows_of(tuple(starts), axis)
+        offsets = starts if len(index) == len(starts) else rows_of(starts, axis)
         return f"{found[1]}[{', '.join(str(a + b) for a, b in zip(index, offsets, strict=True))}]"
 
     return POSITION.sub(position, message, count=1)
-
-
-def _part(found: tuple[Any, ...], k: int) -> Array:
-    return np.asarray(found[k])

@@ -65,8 +65,13 @@ def row_statistics(
     blocks = RowBlocks(logits, class_axis("logits", logits.shape, axis))
     if target is not None:
         blocks.add_indices(lazy("target", target))
-    options = {"ignore_index": ignore_index, "temperature": temperature, "top_k": top_k, "n_classes": n_classes}
-    options["axis"] = blocks.axis
+    options: dict[str, Any] = {
+        "axis": blocks.axis,
+        "ignore_index": ignore_index,
+        "temperature": temperature,
+        "top_k": top_k,
+        "n_classes": n_classes,
+    }
     sample = blocks.sample(of_array, **options)
     found = blocks.call(of_array, **options)
     last = len(blocks.rows)
