@@ -168,11 +168,8 @@ def boosting(session: nox.Session) -> None:
 
 @nox.session
 def dask(session: nox.Session) -> None:
-    """crossent.dask, over several processes too, of which some are killed. A minute.
-
-    The session `tests` runs all but what needs the distributed scheduler where Dask is installed.
-    """
-    session.install(".[dask,evaluation,evaluation-files,test]", "distributed")
+    """crossent.dask on threads and on several processes, of which some are killed; files of every format. A minute."""
+    session.install(".[dask,evaluation,evaluation-files,test]")
     session.run("python", "-m", "pytest", "tests/dask_arrays", *session.posargs)
 
 

@@ -24,12 +24,12 @@ def on_threads():
         yield
 
 
-@pytest.mark.parametrize("rows_at_a_time", [None, 1024, 37])
+@pytest.mark.parametrize("rows_at_a_time", [None, 128, 37])
 @pytest.mark.parametrize("name", ["x.npy", "compressed.npz", "x.safetensors", "x.h5", "x.zarr"])
 def test_formats(tmp_path, name, rows_at_a_time):
     if Path(name).suffix in LIBRARY:
         pytest.importorskip(LIBRARY[Path(name).suffix])
-    x, other, target = (a[:1500] for a in batch())
+    x, other, target = (a[:300] for a in batch())
     np.save(tmp_path / "target.npy", target)
     path = write(tmp_path / name, x[:, :20].copy())
     target[target >= 20] = -100

@@ -37,8 +37,10 @@ def killing_once(x, chunks, marker):
 
 
 def loss_and_gradient(module, x, target):
-    loss, grad = module.cross_entropy(x, target, return_grad=True, label_smoothing=0.1)
-    return loss, np.asarray(grad)
+    options = {"return_grad": True, "label_smoothing": 0.1}
+    if module is xe:
+        return xe.cross_entropy(x, target, **options)
+    return dask.compute(*xd.cross_entropy(x, target, compute=False, **options))
 
 
 CALLS = {
@@ -58,9 +60,9 @@ def test_cluster(client, call, plain):
 
 def test_processes_scheduler():
     x, other, target = batch()
-    x_lazy, target_lazy = da.from_array(x, CHUNKINGS["classes"]), da.from_array(target, 4000)
+    x_lazy, target_lazy = da.from_array(x, (4096, 70)), da.from_array(target, 4000)
     with dask.config.set(scheduler="processes", num_workers=2):
-        for call, plain in CALLS.values():
+        for call, plain in (CALLS["cross_entropy"], CALLS["evaluate"]):
             assert as_bits(call(xd, x_lazy, other, target_lazy)) == as_bits(call(plain, x, other, target))
 
 
