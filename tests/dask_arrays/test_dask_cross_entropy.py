@@ -188,3 +188,14 @@ def test_positions_of_values():
                 xd.cross_entropy(lazy, **arguments, reduction=reduction)
             with pytest.raises((IndexError, ValueError), match=message):
                 xd.cross_entropy(lazy, **arguments, reduction=reduction, return_grad=True)[1].compute()
+
+
+def test_arguments_of_numpy():
+    """Arrays in memory are one chunk; integers become float64."""
+    x, _, target = batch()
+    integers = x.astype(int)
+    for logits in (x, integers, da.from_array(integers, (1024, 50))):
+        loss, grad = xd.cross_entropy(logits, target, return_grad=True)
+        wanted = xe.cross_entropy(np.asarray(logits), target, return_grad=True)
+        assert as_bits((loss, grad.compute())) == as_bits(wanted)
+    assert_same_bits(xd.cross_entropy([[1, 2], [3, 4]], [0, 1]), xe.cross_entropy([[1, 2], [3, 4]], [0, 1]))

@@ -22,8 +22,8 @@ def known_chunks(name: str, x: Any) -> Any:
 
 
 def lazy(name: str, x: Any) -> Any:
-    """`x` as a Dask array."""
-    return known_chunks(name, x if isinstance(x, da.Array) else da.from_array(as_array(name, x)))
+    """`x` as a Dask array; one of NumPy as one chunk."""
+    return known_chunks(name, x if isinstance(x, da.Array) else da.from_array(as_array(name, x), -1))
 
 
 def blocks_of(blocks: Any, count: int) -> Any:

@@ -23,7 +23,7 @@ from .._threads import num_threads
 if TYPE_CHECKING:
     from .._types import Array
 
-POSITION = re.compile(r"(logits|target|sample_weight)\[([\d, ]+)\]")
+POSITION = re.compile(r"(target|sample_weight)\[([\d, ]+)\]")
 
 
 class RowBlocks:
@@ -71,17 +71,25 @@ class RowBlocks:
     def _zeros(self, x: Any) -> Any:
         return da.broadcast_to(da.zeros((), dtype=x.dtype), x.shape, x.chunks)
 
-    def call(self, function: Callable[..., tuple[Any, ...]], with_start: bool = False, **options: Any) -> Any:
+    def call(
+        self,
+        function: Callable[..., tuple[Any, ...]],
+        options: dict[str, Any],
+        numbers: dict[str, Any] | None = None,
+        with_start: bool = False,
+    ) -> Any:
         """A Dask array of the tuples that the function returns for each block: for `part` and `gather`.
 
-        `with_start`: it is told the number of the first row, where they are in order, as `start`.
+        `numbers`: more arguments, which may be 0-d Dask arrays. `with_start`: it is told the number of the first row,
+        where they are in order, as `start`.
         """
+        arrays = self.arrays | {name: da.asarray(x) for name, x in (numbers or {}).items()}
         return da.map_blocks(
             _call,
             self.logits,
-            *self.arrays.values(),
+            *arrays.values(),
             function=function,
-            names=tuple(self.arrays),
+            names=tuple(arrays),
             per_row=self.per_row,
             axis=self.axis,
             with_start=with_start,

@@ -42,8 +42,8 @@ def cross_entropy(
     The formula and the meaning of each option are those of `crossent.cross_entropy`. A mean divides by the weights of
     all rows: it is not a mean of means. If each chunk begins at a multiple of 1,024 rows, loss and gradient have the
     bits of that function on the whole arrays; else the reduced loss is as accurate, within 4 ULP, and nearly always has
-    the same bits. Rows count in the C order of the axes without the class axis, so that ``rechunk({0: 1024})`` is
-    always right. The losses of the rows have the same bits for any chunks.
+    the same bits. Rows count in the C order of the axes without the class axis: chunks of 1,024 along the first of
+    these are always right. The losses of the rows have the same bits for any chunks.
 
     Parameters
     ----------
@@ -105,21 +105,23 @@ def cross_entropy(
     }
     sample = blocks.sample(of_array, reduction=reduction, denominator=denominator, return_grad=True, **options)
     if reduction == "none":
-        loss, grad = _of_each_row(blocks, sample, return_grad, options)
+        loss, grad = _of_each_row(blocks, sample, options, return_grad, compute)
+    elif compute:
+        loss, grad = _reduced(blocks, sample, options, reduction, denominator, return_grad)
     else:
-        loss, grad = _reduced(blocks, sample, reduction, denominator, return_grad, options)
-        if compute and return_grad:  # without the gradient
-            loss, _ = _reduced(blocks, sample, reduction, denominator, False, options)
-    [loss] = computed([loss]) if compute else [loss]
+        loss, grad = _reduced_later(blocks, sample, options, reduction, denominator, return_grad)
     return (loss, grad.rechunk(logits.chunks)) if return_grad else loss
 
 
 def _of_each_row(
-    blocks: RowBlocks, sample: tuple[Array, Array], return_grad: bool, options: dict[str, Any]
+    blocks: RowBlocks, sample: tuple[Array, Array], options: dict[str, Any], return_grad: bool, compute: bool
 ) -> tuple[Any, Any]:
-    found = blocks.call(_losses, return_grad=return_grad, **options)
-    loss = blocks.part(found, 0, sample[0])
-    return loss, blocks.part(found, 1, sample[1], blocks.axis) if return_grad else None
+    found = blocks.call(_losses, options | {"return_grad": return_grad})
+    grad = blocks.part(found, 1, sample[1], blocks.axis) if return_grad else None
+    if not compute:
+        return blocks.part(found, 0, sample[0]), grad
+    [loss] = computed([blocks.part(blocks.call(_losses, options | {"return_grad": False}), 0, sample[0])])
+    return loss, grad
 
 
 def _losses(logits: Array, **options: Any) -> tuple[Any, ...]:
@@ -130,22 +132,39 @@ def _losses(logits: Array, **options: Any) -> tuple[Any, ...]:
 def _reduced(
     blocks: RowBlocks,
     sample: tuple[Array, Array],
+    options: dict[str, Any],
     reduction: Reduction,
     denominator: float | None,
     return_grad: bool,
+) -> tuple[Scalar, Any]:
+    """The loss, after which the divisor of its gradient is known."""
+    found = blocks.call(_sums, options, with_start=True)
+    [sums] = computed([blocks.gather(found, _merged, np.dtype(object))])
+    loss = sums.finish(reduction=reduction, denominator=denominator)
+    if not return_grad:
+        return loss, None
+    divisor, *_ = given_denominators(reduction, denominator, 1) or sums.denominators
+    found = blocks.call(_sums, options | {"divisor": divisor}, with_start=True)
+    return loss, blocks.part(found, 1, sample[1], blocks.axis)
+
+
+def _reduced_later(
+    blocks: RowBlocks,
+    sample: tuple[Array, Array],
     options: dict[str, Any],
+    reduction: Reduction,
+    denominator: float | None,
+    return_grad: bool,
 ) -> tuple[Any, Any]:
-    """The sums of each block are put together; its gradient needs the denominator of all rows beforehand."""
-    given = given_denominators(reduction, denominator, 1)
-    divisor = None
-    if return_grad and given:
-        [divisor] = given
-    elif return_grad:
-        weights = blocks.unread().call(_weights, with_start=True, **options)
-        divisor = blocks.gather(weights, _divisor, np.dtype(np.float64))
-    found = blocks.call(_sums, with_start=True, divisor=divisor, **options)
+    """Both from one pass over the logits, which waits for the divisor that is found from the targets."""
+    numbers = {}
+    if return_grad:
+        given = given_denominators(reduction, denominator, 1)
+        weights = blocks.unread().call(_weights, options, with_start=True)
+        numbers["divisor"] = given[0] if given else blocks.gather(weights, _divisor, np.dtype(np.float64))
+    found = blocks.call(_sums, options, numbers, with_start=True)
     loss = blocks.gather(found, partial(_loss, reduction, denominator), sample[0].dtype)
-    return loss, None if divisor is None else blocks.part(found, 1, sample[1], blocks.axis)
+    return loss, blocks.part(found, 1, sample[1], blocks.axis) if return_grad else None
 
 
 def _weights(logits: Array, *, start: int, **options: Any) -> tuple[OrderedSums]:
@@ -159,16 +178,18 @@ def _divisor(weights: Sequence[OrderedSums]) -> float:
     return divisor
 
 
-def _sums(logits: Array, *, start: int, divisor: float | None, **options: Any) -> tuple[RowSums, Array | None]:
+def _sums(logits: Array, *, start: int, divisor: Array | float | None = None, **options: Any) -> tuple[Any, ...]:
     """The sums of the losses and, with the divisor of the gradient, this."""
     call = LossCall.of(of_array, (logits,), options)
-    gradient = None
     if divisor is None:
-        losses = call.losses()
-    else:
-        losses, gradient = call.losses_and_gradient((float(divisor),), None)
+        return (sums_of(call.losses(), call.weights(), start),)
+    losses, gradient = call.losses_and_gradient((float(divisor),), None)
     return sums_of(losses, call.weights(), start), gradient
 
 
+def _merged(sums: Sequence[RowSums]) -> RowSums:
+    return RowSums.merge(*sums)
+
+
 def _loss(reduction: str, denominator: float | None, sums: Sequence[RowSums]) -> Scalar:
-    return RowSums.merge(*sums).finish(reduction=reduction, denominator=denominator)
+    return _merged(sums).finish(reduction=reduction, denominator=denominator)

@@ -73,7 +73,7 @@ def row_statistics(
         "n_classes": n_classes,
     }
     sample = blocks.sample(of_array, **options)
-    found = blocks.call(of_array, **options)
+    found = blocks.call(of_array, options)
     last = len(blocks.rows)
     arrays = [
         None if x is None else blocks.part(found, k, x, last if x.ndim > last else None) for k, x in enumerate(sample)
