@@ -51,19 +51,20 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("call, plain", CALLS.values(), ids=CALLS)
-def test_cluster(client, call, plain):
-    x, other, target = batch()
-    lazy = da.from_array(x, CHUNKINGS["1024"]), da.from_array(other, CHUNKINGS["classes"]), da.from_array(target, 999)
-    assert as_bits(call(xd, *lazy)) == as_bits(call(plain, x, other, target))
-
-
 def test_processes_scheduler():
+    """Before there is a client, beside which Dask warns of other schedulers."""
     x, other, target = batch()
     x_lazy, target_lazy = da.from_array(x, (4096, 70)), da.from_array(target, 4000)
     with dask.config.set(scheduler="processes", num_workers=2):
         for call, plain in (CALLS["cross_entropy"], CALLS["evaluate"]):
             assert as_bits(call(xd, x_lazy, other, target_lazy)) == as_bits(call(plain, x, other, target))
+
+
+@pytest.mark.parametrize("call, plain", CALLS.values(), ids=CALLS)
+def test_cluster(client, call, plain):
+    x, other, target = batch()
+    lazy = da.from_array(x, CHUNKINGS["1024"]), da.from_array(other, CHUNKINGS["classes"]), da.from_array(target, 999)
+    assert as_bits(call(xd, *lazy)) == as_bits(call(plain, x, other, target))
 
 
 @pytest.mark.parametrize("call, plain", CALLS.values(), ids=CALLS)
