@@ -209,6 +209,16 @@ def jax(session: nox.Session) -> None:
 
 
 @nox.session
+def parallel(session: nox.Session) -> None:
+    """crossent.parallel between processes: of MPI, and of PyTorch's gloo. Under a minute.
+
+    The session `tests` runs the same between threads.
+    """
+    session.install(".[mpi,test,torch]", "mpich>=5")
+    session.run("python", "-m", "pytest", "tests/processes", *session.posargs)
+
+
+@nox.session
 def large(session: nox.Session) -> None:
     """Arrays of more than 2^31 elements: needs about 6 GB."""
     session.install(".[test]")

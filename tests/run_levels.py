@@ -31,6 +31,7 @@ WITHOUT_KERNELS = (
     "tests/faults/test_exit.py",
     "tests/faults/test_interrupt.py",
     "tests/oracle",
+    "tests/parallel/test_communicator.py",
 )
 
 

@@ -242,4 +242,22 @@ TEST_CASE("the golden hash of these losses: the same at every level with FMA and
   CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
 }
 
+TEST_CASE("the sums of blocks of rows make the mean") {
+  constexpr index rows = 2500, blocks = 3;
+  const problem s(rows, 3, dtype::float32, 4, 0);
+  for (const operation& f : operations) {
+    if (std::strncmp(f.name, "distillation", 12) == 0) continue;   // has two terms
+    double losses[2 * blocks], weights[2 * blocks], sum[2], weight[2];
+    f.run(s, reduction_kind::block_sums, {losses, dtype::float64, 0, nullptr, nullptr}, {}, {});
+    f.run(s, reduction_kind::block_weights, {weights, dtype::float64, 0, nullptr, nullptr}, {}, {});
+    merge_sums(losses, blocks, 1, sum);
+    merge_sums(weights, blocks, 1, weight);
+    const double denominator = weight[0] + weight[1];
+    float mean, wanted;
+    loss_of_sums({}, sum, &denominator, dtype::float32, &mean);
+    f.run(s, reduction_kind::mean, {&wanted, dtype::float32, 0, nullptr, nullptr}, {}, {});
+    CHECK_MESSAGE(mean == wanted, f.name);
+  }
+}
+
 }  // namespace crossent

@@ -52,11 +52,11 @@ VALID = [x, x]  # the first arguments of most
 def job(function):
     def run():
         rng = np.random.default_rng(0)
-        for count in range(18):
+        for count in range(20):
             for argument in SMALL:
                 may_raise(function, *[argument] * count)
         for _ in range(COUNT):
-            few = int(rng.integers(0, 18))
+            few = int(rng.integers(0, 20))
             arguments = [SMALL[k] for k in rng.integers(0, len(SMALL), few)]
             if rng.random() < 0.7:
                 arguments[:2] = VALID

@@ -35,13 +35,14 @@ def messages_of_any_length(comm):
 
 def reductions(comm):
     comm = communicator(comm)
-    numbers = np.arange(-9.0, 9.0).reshape(3, 6).T  # F order
-    for array in (numbers, numbers[::2], numbers[:0], numbers[0]):
-        given = np.where(array < 0, -1, 1) * (array**2 + comm.rank)
+    numbers = np.arange(-9.0, 9.0).reshape(3, 6).T  # in F order
+    by_rank = [np.where(numbers < 0, -1, 1) * (numbers**2 + rank) for rank in range(comm.size)]
+    for part in (np.s_[:], np.s_[::2], np.s_[:0], 0):
+        given = by_rank[comm.rank][part]
         given.flags.writeable = False
         kept = given.copy()
-        by_rank = [np.where(array < 0, -1, 1) * (array**2 + rank) for rank in range(comm.size)]
-        for op, wanted in (("sum", np.sum(by_rank, axis=0)), ("max", np.max(by_rank, axis=0))):
+        for op, reduce in (("sum", np.sum), ("max", np.max)):
+            wanted = reduce([array[part] for array in by_rank], axis=0)
             reduced = comm.allreduce(given, op)
             assert reduced.dtype == np.float64
             np.testing.assert_array_equal(reduced, wanted, strict=True)
@@ -51,8 +52,7 @@ def reductions(comm):
 def reductions_of_values_that_are_not_finite(comm):
     comm = communicator(comm)
     first, alone, size = comm.rank == 0, comm.size == 1, comm.size
-    nan = np.where(np.arange(size) == comm.rank, np.nan, np.arange(size))  # each number is a NaN on another rank
-    nan[comm.rank] *= -1
+    nan = np.where(np.arange(size) == comm.rank, -np.nan, np.arange(size))  # each number is a NaN on another rank
     nan[-1] = np.nan if first else np.inf
     infinite = [np.inf if first else -np.inf, -np.inf, np.inf]
     numbers = np.array([*nan, *infinite, -1.0 - comm.rank, -5e-324 if first else 0.0])
@@ -78,22 +78,23 @@ class UnprintableError(Exception):
         raise RuntimeError("no text")
 
 
-# What one rank raises: the class and the text of what the others raise.
-ERRORS = (
-    (ValueError("target has shape (3,): expected (4,)"), ValueError, "target has shape (3,): expected (4,)"),
-    (TypeError("two\nlines"), TypeError, "two\nlines"),
-    (IndexError(""), IndexError, "IndexError"),
-    (OverflowError("Grüße"), OverflowError, "Grüße"),
-    (MemoryError(), MemoryError, "MemoryError"),
-    (np.exceptions.AxisError(2, 1), np.exceptions.AxisError, "axis 2 is out of bounds for array of dimension 1"),
-    (FileNotFoundError(2, "No such file", "logits.npy"), OSError, "[Errno 2] No such file: 'logits.npy'"),
-    (RefusedError("sample_weight is nan"), ValueError, "sample_weight is nan"),
-    (UnknownError("what"), RuntimeError, "UnknownError: what"),
-    (UnknownError("\udcff"), RuntimeError, "UnknownError: \\udcff"),
-    (UnprintableError(), RuntimeError, "UnprintableError: <exception str() failed>"),
-    (KeyboardInterrupt(), RuntimeError, "KeyboardInterrupt"),
-    (SystemExit(3), RuntimeError, "SystemExit: 3"),
-)
+def errors():
+    """What one rank raises, and the class and the text of what the others raise."""
+    return (
+        (ValueError("target has shape (3,): expected (4,)"), ValueError, "target has shape (3,): expected (4,)"),
+        (TypeError("two\nlines"), TypeError, "two\nlines"),
+        (IndexError(""), IndexError, "IndexError"),
+        (OverflowError("Grüße"), OverflowError, "Grüße"),
+        (MemoryError(), MemoryError, "MemoryError"),
+        (np.exceptions.AxisError(2, 1), np.exceptions.AxisError, "axis 2 is out of bounds for array of dimension 1"),
+        (FileNotFoundError(2, "No such file", "logits.npy"), OSError, "[Errno 2] No such file: 'logits.npy'"),
+        (RefusedError("sample_weight is nan"), ValueError, "sample_weight is nan"),
+        (UnknownError("what"), RuntimeError, "UnknownError: what"),
+        (UnknownError("\udcff"), RuntimeError, "UnknownError: \\udcff"),
+        (UnprintableError(), RuntimeError, "UnprintableError: <exception str() failed>"),
+        (KeyboardInterrupt(), RuntimeError, "KeyboardInterrupt"),
+        (SystemExit(3), RuntimeError, "SystemExit: 3"),
+    )
 
 
 def results_of_all_ranks(comm):
@@ -124,7 +125,7 @@ def _exchange_error(comm, failing, error, kind, text):
 
 
 def errors_of_every_class(comm):
-    for error in ERRORS:
+    for error in errors():
         recorded = Recorded(comm)
         _exchange_error(recorded, {recorded.size - 1}, *error)
         assert [name for name, _ in recorded.sent] == ["allgather"]

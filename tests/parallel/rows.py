@@ -7,9 +7,9 @@ import operations
 
 import crossent as xe
 from crossent import parallel
+from crossent.parallel._loss_calls import LOSSES
 
-FORMS = tuple(form for form in operations.FORMS if form.loss.name in (
-    "cross_entropy", "nll_loss", "kl_div_with_logits", "distillation_loss", "sparse_distillation_loss"))
+FORMS = tuple(form for form in operations.FORMS if form.function in LOSSES)
 # Where the parts of 5,000 rows begin and end: uneven, empty, one block each, blocks of several subtrees.
 ALIGNED = (
     (0, 5000),
@@ -54,10 +54,19 @@ class Batch:
                 for start, arrays, options in self.parts(bounds)]
 
 
-def cross_entropy_batch(**options):
-    """Of float32 logits and class indices, with other options than those of the registry."""
-    [form] = [form for form in FORMS if form.function is xe.cross_entropy and "target" in form.arrays
-              and form.arrays["target"] == operations.CLASS_INDICES]
+def distillation_batch(**options):
+    """With class indices, and other options than those of the registry."""
+    batch = Batch(next(form for form in FORMS if form.name == "distillation_loss_indices"), "plain")
+    batch.options = options
+    return batch
+
+
+def cross_entropy_batch(ignored=(0, 0), **options):
+    """Of float32 logits and class indices, with other options than those of the registry. `ignored`: these rows."""
+    form = next(form for form in FORMS if form.function is xe.cross_entropy)
     batch = Batch(form, "plain", np.float32)
     batch.options = options
+    logits, target = batch.arrays
+    logits[slice(*ignored)] = np.nan  # never read
+    target[slice(*ignored)] = -100
     return batch

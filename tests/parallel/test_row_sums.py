@@ -8,12 +8,11 @@ from itertools import pairwise
 import numpy as np
 import operations
 import pytest
-from parallel.rows import ALIGNED, CLASSES, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch
+from parallel.rows import ALIGNED, CLASSES, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch, distillation_batch
 from support import assert_same_bits
 
 import crossent as xe
-from crossent import _core, parallel
-from crossent.parallel._ordered_sums import OrderedSums
+from crossent import parallel
 from crossent.parallel._row_sums import row_sums_of
 
 CASES = [(form, case) for form in FORMS for case in form.cases]
@@ -57,12 +56,21 @@ def test_other_axes():
     assert_same_bits(parallel.RowSums.merge(*parts).finish(), xe.cross_entropy(logits, target, axis=0))
 
 
+@pytest.mark.parametrize("options", [
+    {"alpha": 0.0, "ignore_index": 2}, {"alpha": 1.0, "ignore_index": 2}, {"temperature": 1e-200},
+], ids=str)
+def test_one_term_of_a_distillation(options):
+    """Alone; and with a share that T^2 rounds to 0, while the divergence is infinite."""
+    batch = distillation_batch(**options)
+    assert len(batch.sums(ALIGNED[0])[0].denominators) == (1 if "alpha" in options else 2)
+    for bounds in ALIGNED:
+        assert_one_loss(batch, bounds)
+
+
 @pytest.mark.parametrize("options", [{}, {"weight": np.arange(CLASSES)}, {"label_smoothing": 0.1}], ids=str)
 @pytest.mark.parametrize("ignored", [(0, 1024), (1024, 5000), (0, 5000)], ids=str)
 def test_ignored_rows(options, ignored):
-    batch = cross_entropy_batch(**options)
-    batch.arrays[0][slice(*ignored)] = np.nan  # never read
-    batch.arrays[1][slice(*ignored)] = -100
+    batch = cross_entropy_batch(ignored, **options)
     for bounds in ALIGNED:
         assert_one_loss(batch, bounds)
 
@@ -99,74 +107,6 @@ def test_sums_out_of_range():
             assert_same_bits(merged.finish(reduction=reduction), xe.nll_loss(log_probs, target, reduction=reduction))
 
 
-# ---- The tree --------------------------------------------------------------------------------------------------------
-
-
-def dyadic(rng, rows):
-    """Numbers whose sum depends on the order of the additions, and on every rounding error of it."""
-    return rng.normal(size=rows) * 2.0 ** rng.integers(-60, 60, rows)
-
-
-def total_of(x):
-    [total] = OrderedSums.of_blocks(0, x.size, blocks_of(x)).total()
-    return total
-
-
-def blocks_of(x):
-    return _core.sum_blocks(np.ascontiguousarray(x))[None]
-
-
-def whole_tree(blocks):
-    """The definition, by recursion: a range of n blocks is split at the largest power of two below n."""
-    if len(blocks) == 1:
-        return blocks[0]
-    half = 1 << (len(blocks) - 1).bit_length() - 1
-    (a, a_lo), (b, b_lo) = whole_tree(blocks[:half]), whole_tree(blocks[half:])
-    hi = a + b
-    b_rounded = hi - a
-    return hi, ((a - (hi - b_rounded)) + (b - b_rounded)) + (a_lo + b_lo)
-
-
-@pytest.mark.parametrize("rows", [1, 1023, 1024, 1025, 3 * 1024, 7 * 1024 + 1, 16 * 1024, 23 * 1024 + 500])
-def test_any_split_of_any_number_of_blocks(rows):
-    rng = np.random.default_rng(rows)
-    x = dyadic(rng, rows)
-    [blocks] = blocks_of(x)
-    wanted = np.array(whole_tree(list(blocks)))
-    assert_same_bits(total_of(x), wanted)
-    for parts in range(1, 10):
-        for _ in range(20):
-            inner = sorted((1024 * rng.integers(0, (rows - 1) // 1024 + 1, parts - 1)).tolist())
-            sums = [OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end]))
-                    for begin, end in pairwise([0, *inner, rows])]
-            rng.shuffle(sums)
-            merged = OrderedSums.merge(sums)
-            assert merged.exact
-            assert_same_bits(merged.total()[0], wanted)
-
-
-def test_merged_in_any_groups():
-    """Neighbours may be merged before others, in any order: it is the same in the end."""
-    rng = np.random.default_rng(3)
-    rows = 29 * 1024 + 3
-    x = dyadic(rng, rows)
-    for _ in range(50):
-        bounds = [0, *sorted((1024 * rng.choice(np.arange(1, 29), 12, replace=False)).tolist()), rows]
-        sums = [OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end])) for begin, end in pairwise(bounds)]
-        while len(sums) > 1:
-            k = rng.integers(len(sums) - 1)
-            sums[k:k + 2] = [OrderedSums.merge(sums[k:k + 2])]
-        assert_same_bits(sums[0].total()[0], total_of(x))
-
-
-def test_a_value_is_small():
-    """Of 2^20 rows from any block on: at most two nodes for each size of a subtree, and one for a block that is cut."""
-    x = np.zeros(1 << 20)
-    for start in (0, 1024, 1024 * 341, 1024 * 1023):
-        sums = row_sums_of([x[:-5]], [x[:-5]], (1.0,), np.dtype(np.float64), start)
-        assert len(sums.to_bytes()) < 32 * (2 * 10 + 1) + 600
-
-
 # ---- Parts that begin within a block ---------------------------------------------------------------------------------
 
 
@@ -186,19 +126,6 @@ def test_unaligned_parts(form, bounds):
     assert abs(found - whole) <= (10 * Fraction(1, 2**53) + Fraction(1, 2**60)) * abs(whole)
 
 
-def test_unaligned_sums_against_exact_ones():
-    """A sum of any parts errs by its rounding, 1/2 ULP; each of 20,000 additions by less than 2^-50 of that."""
-    rng = np.random.default_rng(5)
-    x = rng.exponential(size=20_000) * 2.0 ** rng.integers(-30, 30, 20_000)
-    exact = sum(map(Fraction, x.tolist()))
-    for _ in range(50):
-        bounds = [0, *sorted(rng.integers(0, x.size, 6).tolist()), x.size]
-        merged = OrderedSums.merge(
-            OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end])) for begin, end in pairwise(bounds))
-        [(hi, lo)] = merged.total()
-        assert abs(Fraction(hi + lo) - exact) <= (Fraction(1, 2) + Fraction(1, 2**35)) * Fraction(math.ulp(hi + lo))
-
-
 def test_exact_says_what_it_means():
     x = np.ones(3000)
     at = lambda begin, end: row_sums_of([x[begin:end]], [x[begin:end]], (1.0,), np.dtype(np.float64), begin)
@@ -210,6 +137,14 @@ def test_exact_says_what_it_means():
 
 
 # ---- Values ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_is_small():
+    """Of 2^20 rows from any block on: at most two nodes for each size of a subtree, and one for a block that is cut."""
+    x = np.zeros(1 << 20)
+    for start in (0, 1024, 1024 * 341, 1024 * 1023):
+        sums = row_sums_of([x[:-5]], [x[:-5]], (1.0,), np.dtype(np.float64), start)
+        assert len(sums.to_bytes()) < 32 * (2 * 10 + 1) + 600
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -233,9 +168,10 @@ def test_numbers_that_are_not_finite_travel():
 def test_bytes_that_are_none():
     data = Batch(FORMS[0]).sums((0, 5000))[0].to_bytes()
     header, _, numbers = data.partition(b"\n")
-    for bad in (b"", b"\n", b"{}\n", header, data[:-1], data + b"12345678", header + b"\n" + numbers[16:], b"[]\n",
-                header.replace(b"5000", b"null", 1) + numbers, header.replace(b"float64", b"float65") + b"\n" + numbers,
-                pickle.dumps(data)):
+    changed = [header.replace(*change) + b"\n" + numbers for change in (
+        (b"float64", b"float65"), (b'"stop": 5000', b'"stop": null'), (b'"exact"', b'"exakt"'), (b"1.0", b"1.0, 1.0"))]
+    for bad in (b"", b"\n", b"{}\n", b"[]\n", header, data[:-1], data + b"12345678", header + b"\n" + numbers[16:],
+                pickle.dumps(data), *changed):
         with pytest.raises(ValueError, match=r"^data is not a result of RowSums.to_bytes: expected all of its bytes$"):
             parallel.RowSums.from_bytes(bad)
 

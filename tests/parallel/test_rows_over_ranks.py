@@ -3,7 +3,7 @@
 import numpy as np
 import operations
 import pytest
-from parallel.rows import ALIGNED, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch
+from parallel.rows import ALIGNED, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch, distillation_batch
 from parallel.threads import on_threads, outcomes
 from support import assert_same_bits
 
@@ -60,18 +60,14 @@ def test_half_dtypes(form, dtype):
 @pytest.mark.parametrize("ignored", [(0, 1024), (0, 5000), (5000, 5000)], ids=str)
 def test_ignored_rows_and_negative_denominators(options, ignored):
     """The mean of no row is NaN and has no gradient, on all ranks."""
-    batch = cross_entropy_batch(**options)
-    batch.arrays[0][slice(*ignored)] = np.nan  # never read
-    batch.arrays[1][slice(*ignored)] = -100
+    batch = cross_entropy_batch(ignored, **options)
     for bounds in ALIGNED:
         assert_one_loss(batch, bounds)
 
 
 def test_two_denominators():
     """The divergence of a distillation is divided by the number of rows, its cross-entropy by their class weights."""
-    [form] = [form for form in FORMS if form.name == "distillation_loss_indices"]
-    batch = Batch(form)
-    batch.options = {"weight": np.array([0.0, 0.0, 0.0, 0.0, 3.0]), "alpha": 0.3, "ignore_index": 0}
+    batch = distillation_batch(weight=np.array([0.0, 0.0, 0.0, 0.0, 3.0]), alpha=0.3, ignore_index=0)
     batch.arrays[2][:3072] = 1  # of weight 0
     assert_one_loss(batch, ALIGNED[4])
     first, *_ = batch.sums(ALIGNED[4])
@@ -145,13 +141,12 @@ def test_ranks_in_another_order_than_their_rows():
     {"weight": [1, 0, 0, 2, 1]}, {"sample_weight": -0.1}, {"weight": np.float32([0.1, 0.2, 0.3, 0.4, 0.5])},
 ], ids=str)
 def test_denominator(options, dtype):
-    """That of the mean, which is a loss of 1 for each row times its weights over the denominator."""
+    """That of a mean on one process, whatever the integers of the target."""
     batch = cross_entropy_batch()
     target = batch.arrays[1].astype(dtype)
-    form = next(form for form in FORMS if form.function is xe.nll_loss)
     of_dtype = np.result_type(np.float32, *(np.asarray(options[name]).dtype for name in options if "weight" in name))
     log_probs = np.zeros((ROWS, 5), of_dtype)
-    [wanted] = parallel.row_sums(form.function, log_probs, target, **options).denominators
+    [wanted] = parallel.row_sums(xe.nll_loss, log_probs, target, **options).denominators
     for bounds in ALIGNED:
         def work(comm, bounds=bounds):
             found = parallel.denominator(target[bounds[comm.rank]:bounds[comm.rank + 1]], comm, **options)
@@ -220,7 +215,7 @@ def test_ranks_that_compute_different_losses(text, bad):
 
 
 @pytest.mark.parametrize(("text", "options", "bad"), [
-    ("start is [None, 1024, None] on the ranks: expected it on all of them or on none", {}, {"start": 1024}),
+    ("start was given on some of the ranks: expected it on all of them or on none", {}, {"start": 1024}),
     ("the rows from 0 to 1024 are in two parts", {"start": 0}, {}),
     ("the rows from 1024 to 2048 are in no part", {"start": 0}, {"start": 2048}),
 ], ids=lambda x: x if isinstance(x, str) else "")
@@ -245,16 +240,15 @@ def test_an_error_while_the_losses_are_computed(monkeypatch):
         (MemoryError, "rank 1: no memory"), (MemoryError, "no memory"), (MemoryError, "rank 1: no memory")]
 
 
-def test_nothing_is_written_before_an_error():
+@pytest.mark.parametrize(("error", "bad"), [
+    (IndexError, {"target": np.full(1024, 3)}),
+    (TypeError, {"grad_out": np.zeros((1024, 3))}),
+    (ValueError, {"grad_out": np.zeros((1024, 4), np.float32)}),
+], ids=("target", "dtype", "shape"))
+def test_nothing_is_written_before_an_error(error, bad):
     kept = np.full((1024, 3), 7, np.float32)
-
-    def work(comm):
-        target = np.full(1024, 3 if comm.rank else 0)
-        grad_out = kept if comm.rank == 0 else None
-        return parallel.over_rows(xe.cross_entropy, comm, np.zeros((1024, 3), np.float32), target, return_grad=True,
-                                  grad_out=grad_out)
-
-    assert [type(error) for error in outcomes(2, work)] == [IndexError] * 2
+    results = outcomes(3, lambda comm: bad_call(comm, bad, return_grad=True, grad_out=kept if comm.rank == 0 else None))
+    assert [type(result) for result in results] == [error] * 3
     assert (kept == 7).all()
 
 
@@ -265,6 +259,17 @@ def test_bad_targets_of_denominator():
     first, second = outcomes(2, work)
     assert type(first) is type(second) is IndexError
     assert str(second) == "target[1] is 5, outside [0, 2) and not ignore_index (-100)"
-    for bad in ([-1], [0.5], ["a"]):
-        [error] = outcomes(1, lambda comm, bad=bad: parallel.denominator(bad, comm))
-        assert isinstance(error, (IndexError, TypeError))
+
+
+@pytest.mark.parametrize(("error", "text", "target", "options"), [
+    (IndexError, r"target\[0\] is -1, outside \[0, ", [-1], {}),
+    (TypeError, "target has dtype float64: expected class indices", [0.5], {}),
+    (ValueError, r"weight has shape \(2, 1\): expected \(2,\)", [0], {"weight": [[1.0], [2.0]]}),
+    (ValueError, r"weight\[0\] is -1.0: expected a finite number", [0], {"weight": [-1.0]}),
+    (TypeError, "weight has dtype <U1", [0], {"weight": ["a"]}),
+    (ValueError, r"sample_weight has shape \(3,\): expected \(2,\)", [0, 0], {"sample_weight": [1.0, 2.0, 3.0]}),
+], ids=lambda x: "")
+def test_bad_arguments_of_denominator(error, text, target, options):
+    [found] = outcomes(1, lambda comm: parallel.denominator(target, comm, **options))
+    with pytest.raises(error, match=text):
+        raise found

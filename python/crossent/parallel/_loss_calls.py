@@ -56,9 +56,9 @@ class LossCall:
         *values, _, _ = (given.arguments | {"reduction": "sum", "denominator": None}).values()
         return cls(loss.__name__, tuple(values))
 
-    def weights(self) -> Blocks:
-        """The sums of what a mean divides by. All arguments are checked; the logits are not read."""
-        return self._sums(None, False, None)[0]
+    def weights(self, return_grad: bool = False, grad_out: Array | None = None) -> Blocks:
+        """The sums of what a mean divides by. All arguments are checked; nothing is written."""
+        return self._sums(None, return_grad and grad_out is not None, grad_out)[0]
 
     def losses(self) -> Blocks:
         return self._sums((1.0, 1.0), False, None)[0]

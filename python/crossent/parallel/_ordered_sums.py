@@ -107,6 +107,6 @@ def _subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _are_siblings(left: tuple[int, int, Array], right: tuple[int, int, Array]) -> bool:
-    """Whether two neighbours are next added to each other. No node of several blocks begins within its own size."""
+    """Whether these neighbours are the two halves of a subtree."""
     size = left[1] - left[0]
-    return size == right[1] - right[0] and size % BLOCK == 0 and left[0] % (2 * size) == 0
+    return size == right[1] - right[0] and left[0] % (2 * size) == 0

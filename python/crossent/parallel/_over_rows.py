@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _validate
+from .._dtypes import FLOAT32, arithmetic, floating
 from .._nll_loss import nll_loss
 from ._communicator import communicator, exchange
 from ._loss_calls import Blocks, LossCall
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from .._types import Array, Scalar
     from ._communicator import Communicator
+
+_MOST_NUMBERS = 1 << 59  # of an array of float64
 
 
 def over_rows(
@@ -47,7 +49,7 @@ def over_rows(
         "sum":   sum_i l[i]
         "mean":  sum_i l[i] / sum_i (v[i] * w[y[i]])
 
-    There are two all-gathers, of 16 bytes for each 1,024 rows and of a few hundred bytes for each rank; none for the
+    There are two all-gathers, of 16 bytes for each 1,024 rows and of some hundred bytes for each rank; none for the
     gradient. An error on one rank is an error on every rank.
 
     Parameters
@@ -63,7 +65,7 @@ def over_rows(
         How many rows of the batch come before those of this rank; on all ranks or on none. The default is that the rows
         of the ranks follow each other. Rows count in the C order of the axes without the class axis.
     reduction : {"mean", "sum"}, default "mean"
-        What becomes of the losses of all rows.
+        What becomes of the losses of all rows. ``"mean"`` is what `kl_div_with_logits` also calls ``"batchmean"``.
     denominator : float, optional
         Finite and > 0: replaces the denominator of ``"mean"``, as for `loss`.
     return_grad : bool, default False
@@ -114,10 +116,8 @@ def over_rows(
     def make_weights() -> tuple[str, Blocks]:
         nonlocal call, weights
         call = LossCall.of(loss, arguments, options)
-        weights = call.weights()
+        weights = call.weights(return_grad, grad_out)
         given = given_denominators(reduction, denominator, len(weights.shares))
-        if grad_out is not None and not return_grad:
-            _validate.refuse_grad_out()
         return f"{call.name} of {weights.dtype}, terms {weights.shares}, denominators {given or 'of the rows'}", weights
 
     def make_sums() -> bytes:
@@ -202,17 +202,15 @@ def denominator(
 
     def make() -> tuple[str, Blocks]:
         rows = np.shape(target)
-        classes = MOST_CLASSES // max(math.prod(rows), 1) if weight is None else len(np.atleast_1d(weight))
-        dtype = np.result_type(np.float32, *(np.asarray(w).dtype for w in (weight, sample_weight) if w is not None))
-        unread = np.broadcast_to(np.zeros((), dtype), (*rows, classes))
-        options = {"axis": -1, "weight": weight, "ignore_index": ignore_index, "sample_weight": sample_weight}
+        weights = {"weight": weight, "sample_weight": sample_weight}
+        dtypes = [arithmetic(floating(name, x).dtype) for name, x in weights.items() if x is not None]
+        classes = _MOST_NUMBERS // max(math.prod(rows), 1) if weight is None else np.size(weight)
+        unread = np.broadcast_to(np.zeros((), np.result_type(FLOAT32, *dtypes)), (*rows, classes))
+        options = {"axis": -1, "ignore_index": ignore_index, **weights}
         return "denominator", LossCall.of(nll_loss, (unread, target), options).weights()
 
     _, (total,) = _gather_weights(communicator(comm), None, make)
     return total
-
-
-MOST_CLASSES = 1 << 59  # of one row, that the size of an array of float64 can be
 
 
 def _gather_weights(
@@ -240,7 +238,7 @@ def _gather_weights(
     rows = [about["rows"] for about, _ in parts]
     if any(first is None for first in given):
         if any(first is not None for first in given):
-            raise ValueError(f"start is {given} on the ranks: expected it on all of them or on none")
+            raise ValueError("start was given on some of the ranks: expected it on all of them or on none")
         given = [sum(rows[:rank]) for rank in range(len(rows))]
     sums = OrderedSums.merge(
         OrderedSums.of_blocks(first, count, blocks)

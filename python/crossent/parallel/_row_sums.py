@@ -46,7 +46,7 @@ def row_sums(loss: Callable[..., Any], *arguments: Any, start: int = 0, **option
     Returns
     -------
     RowSums
-        Of a few hundred bytes, however many rows there are.
+        Of some hundred bytes, which grow with the logarithm of the number of rows.
 
     Raises
     ------
@@ -68,7 +68,8 @@ def row_sums(loss: Callable[..., Any], *arguments: Any, start: int = 0, **option
     >>> logits, target = rng.normal(size=(3000, 10)), rng.integers(0, 10, 3000)
     >>> first = parallel.row_sums(xe.cross_entropy, logits[:2048], target[:2048])
     >>> second = parallel.row_sums(xe.cross_entropy, logits[2048:], target[2048:], start=2048)
-    >>> parallel.RowSums.merge(second, first).finish() == xe.cross_entropy(logits, target)
+    >>> loss = parallel.RowSums.merge(second, first).finish()
+    >>> print(loss == xe.cross_entropy(logits, target))
     True
     """
     start = checked_start(start)
@@ -108,15 +109,19 @@ class RowSums:
     >>> import crossent as xe
     >>> from crossent import parallel
     >>> sums = parallel.row_sums(xe.nll_loss, np.log([[0.5, 0.5], [0.25, 0.75]]), [0, 1])
-    >>> sums.start, sums.stop, sums.exact
-    (0, 2, True)
-    >>> parallel.RowSums.from_bytes(sums.to_bytes()).finish() == sums.finish()
-    True
+    >>> sums
+    RowSums(start=0, stop=2, exact=True)
+    >>> received = parallel.RowSums.from_bytes(sums.to_bytes())
+    >>> print(f"{received.finish():.6f}")
+    0.490415
     """
 
     _sums: OrderedSums  # of the losses of each term, then of their weights
     _shares: tuple[float, ...]
     _dtype: np.dtype[Any]
+
+    def __repr__(self) -> str:
+        return f"RowSums(start={self.start}, stop={self.stop}, exact={self.exact})"
 
     @property
     def start(self) -> int:
@@ -169,6 +174,8 @@ class RowSums:
         try:
             described = json.loads(header)
             ends, shares = tuple(described["ends"]), tuple(described["shares"])
+            if (described["start"], *ends)[-1] != described["stop"]:
+                raise ValueError
             nodes = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(len(ends), 2 * len(shares), 2)
             sums = OrderedSums(described["start"], described["stop"], described["exact"], ends, nodes)
             return cls(sums, shares, np.dtype(described["dtype"]))
