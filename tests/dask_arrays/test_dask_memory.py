@@ -61,7 +61,7 @@ def test_file_larger_than_the_memory_of_a_worker(tmp_path):
     path = tmp_path / "logits.npy"
     shape = (1280, 256 * 1024)
     np.lib.format.open_memmap(path, "w+", np.float32, shape).flush()  # 1.3 GB of holes
-    options = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "400MB", "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "400MB", "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
         result = xd.evaluate(path, np.arange(shape[0]))
     assert result.tokens == shape[0]
