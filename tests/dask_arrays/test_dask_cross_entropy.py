@@ -1,5 +1,7 @@
 """Loss and gradient of all rows, reduced over the chunks, have the bits of `crossent.cross_entropy`."""
 
+from functools import partial
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -199,3 +201,19 @@ def test_arguments_of_numpy():
         wanted = xe.cross_entropy(np.asarray(logits), target, return_grad=True)
         assert as_bits((loss, grad.compute())) == as_bits(wanted)
     assert_same_bits(xd.cross_entropy([[1, 2], [3, 4]], [0, 1]), xe.cross_entropy([[1, 2], [3, 4]], [0, 1]))
+
+
+def test_denominator_comes_before_the_logits():
+    """Else all logits would be held until it is known."""
+    made = []
+
+    def seen(name, block, block_id):
+        made.append(name)
+        return block
+
+    x, _, target = batch()
+    x_lazy = da.from_array(x, (1024, CLASSES)).map_blocks(partial(seen, "logits"), dtype=x.dtype, meta=x[:0])
+    target_lazy = da.from_array(target, 1024).map_blocks(partial(seen, "target"), dtype=int, meta=target[:0])
+    with dask.config.set(scheduler="synchronous"):
+        dask.compute(*xd.cross_entropy(x_lazy, target_lazy, return_grad=True, compute=False))
+    assert made == ["target"] * 10 + ["logits"] * 10
