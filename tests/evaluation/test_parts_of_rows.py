@@ -8,9 +8,11 @@ from evaluation.formats import LIBRARY, read_all, write
 from support import assert_same_bits
 
 from crossent.evaluation import compare, evaluate
+from crossent.evaluation._compare_summary import summary as summary_of_two
 from crossent.evaluation._evaluate import summary
 from crossent.evaluation._inputs import open_rows, open_targets
 from crossent.evaluation._logits_file import LogProbRows, ScoredRows
+from crossent.evaluation._paired_statistics import Divergences
 from crossent.evaluation._token_statistics import TokenStatistics
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
@@ -85,6 +87,19 @@ def test_statistics_of_parts_are_those_of_the_whole():
     assert whole.done == 50
     found = summary(whole, None, 15).as_dict()
     assert found == evaluate(x, target, temperature=1.3, skip_nan=True).as_dict()
+
+
+def test_comparisons_of_parts():
+    base, other = DATA / "ctx16-base.kld", np.load(DATA / "ctx16-other_logits.npy")
+    inputs, options = (open_rows(base), open_rows(other)), {"ignore_index": None, "skip_nan": False}
+    target = open_targets(base, inputs[0].count)
+    whole = Divergences(*inputs, target, **options)
+    for first, stop in ((0, 20), (20, whole.kl.size)):
+        part = Divergences(*(rows.part(first, stop) for rows in inputs), target[first:stop], **options)
+        for _ in part.read(7):
+            pass
+        whole.keep(first, stop - first, part.arrays())
+    assert str(summary_of_two(whole, None, None, 5)) == str(compare(base, other, worst=5))
 
 
 def test_messages_count_from_the_start():

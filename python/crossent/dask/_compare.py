@@ -38,8 +38,8 @@ def compare(
     """How far the predictions of one model are from those of another, with standard errors.
 
     The figures are those of `crossent.evaluation.compare`, to the bit, however the arrays are chunked. Each task keeps
-    38 bytes of each of its rows (66 of float64 logits) and their targets, and one task makes the figures of those of
-    all rows, so that a worker needs memory for them, and each a chunk of both logits.
+    38 bytes of each of its rows (66 of float64 logits) and the target, and one task makes the figures of those of all
+    rows, for which its worker needs some 250 bytes of memory a row.
 
     Parameters
     ----------

@@ -37,8 +37,8 @@ def evaluate(
     """How well logits predict their targets, with standard errors.
 
     The figures are those of `crossent.evaluation.evaluate`, to the bit, however the arrays are chunked. Each task keeps
-    24 bytes of each of its rows (40 of float64 logits, 8 of them the target) and one task makes the figures of those of
-    all rows, so that a worker needs memory for them, and each a chunk of logits.
+    24 bytes of each of its rows (40 of float64 logits) and the target, and one task makes the figures of those of all
+    rows, for which its worker needs some 190 bytes of memory a row.
 
     Parameters
     ----------
