@@ -48,7 +48,7 @@ class Reading(Generic[Found]):
 
     def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, Found], None, None]:
         """Reads the rows; yields the first row of each block, and what was found, once it is kept."""
-        size = rows_in_block(rows_at_a_time, self.inputs[0].classes)
+        size = rows_in_block(rows_at_a_time, self.inputs[0].classes, ELEMENTS_AT_A_TIME)
         with closing(read_ahead(_together(self.inputs, size))) as blocks:
             for first, parts in blocks:
                 found = self._measure(first, parts)
@@ -140,7 +140,8 @@ def _together(inputs: tuple[Rows, ...], size: int) -> Generator[tuple[int, tuple
             yield found[0][0], tuple(block for _, block in found)
 
 
-def rows_in_block(rows_at_a_time: int | None, classes: int, elements: int = ELEMENTS_AT_A_TIME) -> int:
+def rows_in_block(rows_at_a_time: int | None, classes: int, elements: int) -> int:
+    """`rows_at_a_time`, or the rows of so many elements."""
     if rows_at_a_time is None:
         return max(1, elements // classes)
     try:
