@@ -167,6 +167,13 @@ def boosting(session: nox.Session) -> None:
 
 
 @nox.session
+def dask(session: nox.Session) -> None:
+    """crossent.dask on threads and on several processes, of which some are killed; files of every format. A minute."""
+    session.install(".[dask,evaluation,evaluation-files,test]")
+    session.run("python", "-m", "pytest", "tests/dask_arrays", *session.posargs)
+
+
+@nox.session
 def evaluation(session: nox.Session) -> None:
     """crossent.evaluation with the libraries of every file format. Half a minute.
 

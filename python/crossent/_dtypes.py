@@ -27,6 +27,11 @@ def as_array(name: str, x: object) -> Array:
     return np.asarray(x)
 
 
+def like(x: Any) -> Array:
+    """An array of the shape and dtype of `x` in the memory of one element."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+
+
 def floating_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     """The dtype of the core, in native byte order, that `dtype` is; None if there is none."""
     if dtype.kind == "f":

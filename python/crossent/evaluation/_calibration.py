@@ -144,8 +144,8 @@ def calibration_error(
     return reliability(confidence[counted], correct, bins, kind).errors()
 
 
-def check_target(target: Array, classes: int, ignore_index: int | None) -> None:
-    """Class indices, each in [0, classes) or ignored."""
+def check_target(target: Array, classes: int, ignore_index: int | None, start: int = 0) -> None:
+    """Class indices, each in [0, classes) or ignored; `start` is the position of the first in the message."""
     if target.dtype.kind not in "iu":
         raise TypeError(f"target has dtype {target.dtype}: expected class indices, of an integer dtype")
     outside = (target < 0) | (target >= classes)
@@ -153,6 +153,7 @@ def check_target(target: Array, classes: int, ignore_index: int | None) -> None:
         outside &= target != ignore_index
     if outside.any():
         at = tuple(np.argwhere(outside)[0])
+        places = [at[0] + start, *at[1:]] if at else []
         ignored = "" if ignore_index is None else f" and not ignore_index ({ignore_index})"
-        position = f"[{', '.join(map(str, at))}]" if at else ""
+        position = f"[{', '.join(map(str, places))}]" if at else ""
         raise IndexError(f"target{position} is {target[at]}, outside [0, {classes}){ignored}")

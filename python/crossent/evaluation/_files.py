@@ -108,25 +108,27 @@ class FileRows(Rows):
         self._by_column = fortran and sum(n != 1 for n in shape) > 1
         if self._by_column and (len(shape) > 2 or flat):
             raise ValueError(f"{name} has shape {shape} in Fortran order: expected C order, or two dimensions")
-        self._path, self._begin, self._stored, self._columns = path, begin, dtype, self.classes
+        self._path, self._begin, self._stored = path, begin, dtype
+        self._shape = self.count, self.classes
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         with open(self._path, "rb", buffering=0) as file:  # a buffer would be read again for each column
             window = Window(file, self.name)
-            first = 0
+            rows, columns = self._shape
+            first = self.start
 
             def read(n: int) -> np.ndarray[Any, Any]:
                 nonlocal first
                 if self._by_column:
                     block = np.empty((self.classes, n), self._stored)
                     for c, column in enumerate(block):
-                        file.seek(self._begin + (c * self.count + first) * self._stored.itemsize)
+                        file.seek(self._begin + (c * rows + first) * self._stored.itemsize)
                         read_exactly(file, column, self.name)
                     block = block.T
                 else:
-                    at = self._begin + first * self._columns * self._stored.itemsize
-                    block = window.numbers(at, (n, self._columns), self._stored)
+                    at = self._begin + first * columns * self._stored.itemsize
+                    block = window.numbers(at, (n, columns), self._stored)
                 first += n
                 return as_floating(block).astype(self.dtype, copy=False)
 

@@ -86,14 +86,8 @@ def open_targets(
     IndexError
         if one is out of range
     """
-    rows = joined(given, shape, dtype, name, None, flat=True)
-    if rows.count != count:
-        raise ValueError(f"{rows.name} has {rows.count} targets: expected {count}, one for each row of logits")
-    targets = np.empty(count, np.int64)
-    for first, block in rows.blocks(BLOCK):
-        if block.dtype == np.uint64 and (block > np.iinfo(np.int64).max).any():
-            raise IndexError(f"{rows.name} has a target of 2^63 or more after position {first}")
-        targets[first : first + block.shape[0]] = block[:, 0]
+    rows = open_target_rows(given, count, shape=shape, dtype=dtype, name=name)
+    targets = read_targets(rows)
     if classes is not None:
         outside = (targets < 0) | (targets >= classes)
         if ignore_index is not None:
@@ -101,6 +95,26 @@ def open_targets(
         if outside.any():
             k = int(outside.argmax())
             raise IndexError(f"{rows.name} has target {targets[k]} at position {k}: expected 0 .. {classes - 1}")
+    return targets
+
+
+def open_target_rows(
+    given: object, count: int, *, shape: Sequence[int] | None = None, dtype: Any = None, name: str = "target"
+) -> Rows:
+    """As `open_targets`, but not read: rows of one integer."""
+    rows = joined(given, shape, dtype, name, None, flat=True)
+    if rows.count != count:
+        raise ValueError(f"{rows.name} has {rows.count} targets: expected {count}, one for each row of logits")
+    return rows
+
+
+def read_targets(rows: Rows) -> Array:
+    """int64 (count,), of rows of one integer."""
+    targets = np.empty(rows.count, np.int64)
+    for first, block in rows.blocks(BLOCK):
+        if block.dtype == np.uint64 and (block > np.iinfo(np.int64).max).any():
+            raise IndexError(f"{rows.name} has a target of 2^63 or more after position {first}")
+        targets[first : first + block.shape[0]] = block[:, 0]
     return targets
 
 

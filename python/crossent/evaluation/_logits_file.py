@@ -69,7 +69,7 @@ class LogProbRows(Rows):
     def _reader(self) -> Iterator[Reader]:
         with open(self._path, "rb", buffering=0) as file:
             window = Window(file, self.name)
-            first = 0
+            first = self.start
 
             def read(n: int) -> np.ndarray[Any, Any]:
                 nonlocal first
@@ -94,18 +94,25 @@ class ScoredRows(Rows):
         super().__init__(rows.name, rows.count // n_ctx * self._scored, rows.classes, rows.dtype)
         self._rows, self._n_ctx = rows, n_ctx
 
+    def of_array(self, x: Array) -> Array:
+        """Of an array of the rows at all positions."""
+        scored = slice(self._skipped, self._skipped + self._scored)
+        return x.reshape(-1, self._n_ctx, x.shape[1])[:, scored].reshape(self.count, x.shape[1])
+
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
-        with self._rows._reader() as read_all:
-            first = 0
+        chunk, at = divmod(self.start, self._scored)
+        begin = chunk * self._n_ctx + self._skipped + at
+        with self._rows.part(begin, self._rows.count)._reader() as read_all:
+            first = self.start
 
             def read(n: int) -> Array:
                 nonlocal first
                 parts = []
                 while n > 0:
                     at = first % self._scored
-                    if at == 0:
-                        read_all(self._skipped if first == 0 else self._skipped + 1)  # the last of a chunk, too
+                    if at == 0 and first > self.start:
+                        read_all(self._skipped + 1)  # the last of a chunk, too
                     parts.append(read_all(min(n, self._scored - at)))
                     first += len(parts[-1])
                     n -= len(parts[-1])

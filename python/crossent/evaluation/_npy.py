@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ._files import FileRows, check_size, dtype_of, open_file, read_exactly
+from ._files import LONGEST_READ, FileRows, check_size, dtype_of, open_file, read_exactly
 from ._rows import Reader, Rows, Shape, as_floating, check_dtype, native, rows_of, shortened
 
 LONGEST_HEADER = 10_000  # bytes, as NumPy has it
@@ -75,18 +75,19 @@ class NpzRows(Rows):
         if fortran and sum(n != 1 for n in shape) > 1:
             raise ValueError(f"{name} is in Fortran order, which cannot be read row by row: expected C order")
         check_size(name, begin + math.prod(shape) * dtype.itemsize, info.file_size, f"{shape} of {dtype}")
-        self._member, self._begin, self._stored, self._columns = info.filename, begin, dtype, self.classes
+        self._member, self._begin, self._stored, self._shape = info.filename, begin, dtype, (self.count, self.classes)
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
         with open_zip(self._path) as archive, zip_errors(self.name), archive.open(self._member) as file:
-            file.read(self._begin)  # not by seek, after which no checksum is compared
-            left = self.count
+            rows, columns = self._shape
+            skip(file, self._begin + self.start * columns * self._stored.itemsize, self.name)
+            left = rows - self.start
 
             def read(n: int) -> np.ndarray[Any, Any]:
                 nonlocal left
                 with zip_errors(self.name):
-                    block = np.empty((n, self._columns), self._stored)
+                    block = np.empty((n, columns), self._stored)
                     read_exactly(file, block, self.name)
                     left -= n
                     if left == 0:
@@ -94,6 +95,13 @@ class NpzRows(Rows):
                 return as_floating(block).astype(self.dtype, copy=False)
 
             yield read
+
+
+def skip(file: IO[bytes], size: int, name: str) -> None:
+    """Read what is not wanted, not by seek, after which no checksum is compared."""
+    rest = np.empty(min(size, LONGEST_READ), np.uint8)
+    for at in range(0, size, LONGEST_READ):
+        read_exactly(file, rest[: size - at], name)
 
 
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, OSError, ValueError, LookupError, EOFError, RuntimeError)

@@ -34,6 +34,10 @@ class Side:
         self.mass = np.empty(rows.count) if rows.is_stored_log_probs else None
         """The sum of the stored probabilities."""
 
+    def arrays(self) -> dict[str, Array]:
+        found = {name: getattr(self, name) for name in ("log_prob", "max_log_prob", "argmax", "mass")}
+        return {name: array for name, array in found.items() if array is not None}
+
     def keep(self, at: slice, found: RowStatistics) -> None:
         stored = found.logsumexp if self.mass is not None else 0  # which row_statistics takes away
         if self.log_prob is not None and found.log_prob is not None:
@@ -49,10 +53,8 @@ class PairedStatistics(Reading[None]):
 
     top_k = 0
 
-    def __init__(
-        self, base: Rows, other: Rows, target: Array | None, *, ignore_index: int | None, skip_nan: bool
-    ) -> None:
-        super().__init__((base, other), target, ignore_index=ignore_index, skip_nan=skip_nan)
+    def __init__(self, base: Rows, other: Rows, target: Array | None, **options: Any) -> None:
+        super().__init__((base, other), target, **options)
         self.base, self.other = (Side(rows, target is not None) for rows in (base, other))
         self.kl = np.empty(base.count, result_dtype(base.dtype, other.dtype))
         """KL(base || other)."""
@@ -84,6 +86,10 @@ class PairedStatistics(Reading[None]):
         rows = slice(first, self.done)
         return (self.base.argmax[rows] >= 0) & (self.other.argmax[rows] >= 0)
 
+    def arrays(self) -> dict[str, Array]:
+        sides = {"base": self.base, "other": self.other}
+        return {"kl": self.kl} | {f"{of}.{name}": x for of, side in sides.items() for name, x in side.arrays().items()}
+
     def columns(self) -> dict[str, Array | None]:
         """What is known of each row, by name."""
         return {
@@ -112,6 +118,10 @@ class Divergences(PairedStatistics):
         for k, common in ((5, self.in_top5), (10, self.in_top10)):
             a, b = of_base.top_k[:, :k], of_other.top_k[:, :k]
             common[at] = np.count_nonzero(a[:, :, None] == b[:, None, :], axis=(1, 2))
+
+    def arrays(self) -> dict[str, Array]:
+        names = ("reverse_kl", "js", "in_top5", "in_top10")
+        return super().arrays() | {name: getattr(self, name) for name in names}
 
     def columns(self) -> dict[str, Array | None]:
         return super().columns() | {"reverse_kl": self.reverse_kl, "js": self.js}

@@ -23,9 +23,10 @@ Source = Callable[[], AbstractContextManager[Any]]
 class Rows:
     """`count` rows of `classes` numbers of the dtype `dtype`; `name` says in messages where they are from.
 
-    A subclass says how to read the next rows, in `_reader`.
+    A subclass says how to read the next rows from `start` on, in `_reader`.
     """
 
+    start = 0  # among the rows of a whole, of which these may be a part
     is_stored_log_probs = False  # whether a row is log-probabilities that were rounded and cut: see LogProbRows
 
     def __init__(self, name: str, count: int, classes: int, dtype: np.dtype[Any]) -> None:
@@ -47,6 +48,12 @@ class Rows:
 
     def _reader(self) -> AbstractContextManager[Reader]:
         raise NotImplementedError
+
+    def part(self, first: int, stop: int) -> Rows:
+        """The rows from `first` to before `stop`, as rows of their own; what lies before is skipped where it can be."""
+        rows = copy.copy(self)
+        rows.start, rows.count = self.start + first, stop - first
+        return rows
 
     def cut(self, vocab_size: int) -> Rows:
         """The same rows without the columns from `vocab_size` on."""
@@ -71,7 +78,7 @@ class SlicedRows(Rows):
     def _reader(self) -> Iterator[Reader]:
         *outer, length = self._shape
         classes = self.classes if self._shape else 1
-        position = 0
+        position = self.start
 
         def fetch(source: Any, index: Any) -> Array:
             try:
@@ -116,6 +123,17 @@ class Shards(Rows):
         super().__init__(name, sum(part.count for part in parts), first.classes, first.dtype)
         self.parts = parts
         self.is_stored_log_probs = first.is_stored_log_probs
+
+    def part(self, first: int, stop: int) -> Rows:
+        """Without the shards before and after."""
+        parts = []
+        for part in self.parts:
+            if first < part.count and stop > 0 and first < stop:
+                parts.append(part.part(max(first, 0), min(stop, part.count)))
+            first, stop = first - part.count, stop - part.count
+        rows = Shards(parts or [self.parts[0].part(0, 0)])
+        rows.name, rows.classes = self.name, self.classes
+        return rows
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:

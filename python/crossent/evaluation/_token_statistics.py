@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -25,15 +25,22 @@ Found = TypeVar("Found")
 class Reading(Generic[Found]):
     """Numbers of each row of one or several inputs, whose rows belong together, of the first `done` rows.
 
-    A subclass says which, in `_measure`.
+    A subclass says which, in `arrays`, and how they are computed, in `_measure`. Messages count rows from `start` on.
     """
 
     def __init__(
-        self, inputs: tuple[Rows, ...], target: Array | None, *, ignore_index: int | None, skip_nan: bool
+        self,
+        inputs: tuple[Rows, ...],
+        target: Array | None,
+        *,
+        ignore_index: int | None,
+        skip_nan: bool,
+        start: int = 0,
     ) -> None:
         if target is not None:
-            check_target(target, inputs[0].classes, ignore_index)
+            check_target(target, inputs[0].classes, ignore_index, start)
         self.inputs = inputs
+        self._start = start
         self.target = target
         self.done = 0
         self._ignore_index = ignore_index
@@ -41,12 +48,22 @@ class Reading(Generic[Found]):
 
     def read(self, rows_at_a_time: int | None = None) -> Generator[tuple[int, Found], None, None]:
         """Reads the rows; yields the first row of each block, and what was found, once it is kept."""
-        size = _block_size(rows_at_a_time, self.inputs[0].classes)
+        size = rows_in_block(rows_at_a_time, self.inputs[0].classes, ELEMENTS_AT_A_TIME)
         with closing(read_ahead(_together(self.inputs, size))) as blocks:
             for first, parts in blocks:
                 found = self._measure(first, parts)
                 self.done = first + len(parts[0])
                 yield first, found
+
+    def arrays(self) -> dict[str, Array]:
+        """What is kept of each row, by names for `keep`."""
+        raise NotImplementedError
+
+    def keep(self, first: int, count: int, numbers: Mapping[str, Array]) -> None:
+        """Keeps `numbers`, which have the names of `arrays`, of so many rows from `first` on."""
+        for name, array in self.arrays().items():
+            array[first : first + count] = numbers[name]
+        self.done = first + count
 
     def _measure(self, first: int, parts: tuple[Array, ...]) -> Found:
         """Keeps the numbers of the rows from `first` on, of which each input has a block."""
@@ -57,7 +74,7 @@ class Reading(Generic[Found]):
             return
         bad = (argmax < 0) & ~self._is_ignored(first, first + len(argmax))
         if bad.any():
-            position = f"{rows.name}[{first + int(bad.argmax())}]"
+            position = f"{rows.name}[{self._start + first + int(bad.argmax())}]"
             raise ValueError(f"{position} has a NaN or an infinite maximum: skip_nan leaves out such rows")
 
     def _is_ignored(self, first: int, stop: int) -> Array:
@@ -82,10 +99,8 @@ class TokenStatistics(Reading[RowStatistics]):
 
     target: Array
 
-    def __init__(
-        self, rows: Rows, target: Array, *, ignore_index: int | None, temperature: float, skip_nan: bool
-    ) -> None:
-        super().__init__((rows,), target, ignore_index=ignore_index, skip_nan=skip_nan)
+    def __init__(self, rows: Rows, target: Array, *, temperature: float, **options: Any) -> None:
+        super().__init__((rows,), target, **options)
         self.rows = rows
         self.temperature = temperature
         dtype = result_dtype(rows.dtype)
@@ -98,10 +113,12 @@ class TokenStatistics(Reading[RowStatistics]):
         target = self.target[first : first + len(logits)]
         found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
         self._refuse_nan(self.rows, first, found.argmax)
-        for name in ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank", "argmax"):
-            values = getattr(found, name)
-            getattr(self, name)[first : first + len(values)] = values
+        self.keep(first, len(logits), found._asdict())
         return found
+
+    def arrays(self) -> dict[str, Array]:
+        names = ("log_prob", "max_log_prob", "entropy", "sum_of_squares", "rank", "argmax")
+        return {name: getattr(self, name) for name in names}
 
     def counted(self, chosen: Array | None = None) -> Array:
         """Which of the rows read count, and are chosen by a mask of all rows."""
@@ -123,9 +140,10 @@ def _together(inputs: tuple[Rows, ...], size: int) -> Generator[tuple[int, tuple
             yield found[0][0], tuple(block for _, block in found)
 
 
-def _block_size(rows_at_a_time: int | None, classes: int) -> int:
+def rows_in_block(rows_at_a_time: int | None, classes: int, elements: int) -> int:
+    """`rows_at_a_time`, or the rows of so many elements."""
     if rows_at_a_time is None:
-        return max(1, ELEMENTS_AT_A_TIME // classes)
+        return max(1, elements // classes)
     try:
         size = operator.index(rows_at_a_time)
     except TypeError:

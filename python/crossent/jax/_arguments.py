@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _dtypes, _numbers, _validate
-from .._dtypes import arithmetic, as_array, floating_dtype
+from .._dtypes import arithmetic, as_array, floating_dtype, like
 from .._positions import rows_of
 from . import _ways
 from ._derivatives import loss
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     Arrays: TypeAlias = ArrayLike | jax.Array
-
-
-def like(x: jax.Array) -> np.ndarray[Any, Any]:
-    """An array of the shape and dtype of `x` in the memory of one element."""
-    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
 def floating(name: str, given: Any) -> jax.Array:

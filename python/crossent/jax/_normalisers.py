@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 
 from .._axes import Axes as ClassAxes
-from ._arguments import floating, like, normaliser
+from .._dtypes import like
+from ._arguments import floating, normaliser
 from ._derivatives import normalised
 
 if TYPE_CHECKING:

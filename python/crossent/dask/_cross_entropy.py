@@ -1,0 +1,195 @@
+"""Cross-entropy of Dask arrays of logits, and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import cross_entropy as of_array
+from .._validate import loss_axis
+from ..parallel import RowSums
+from ..parallel._loss_calls import LossCall
+from ..parallel._ordered_sums import OrderedSums
+from ..parallel._row_sums import denominators_of, given_denominators, sums_of
+from ._arrays import computed, lazy
+from ._blocks import RowBlocks
+
+if TYPE_CHECKING:
+    from .._types import Array, Reduction, Scalar
+
+
+def cross_entropy(
+    logits: Any,
+    target: Any,
+    *,
+    axis: int | None = None,
+    temperature: float = 1.0,
+    weight: Any = None,
+    ignore_index: int | None = -100,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    sample_weight: Any = None,
+    reduction: Reduction = "mean",
+    denominator: float | None = None,
+    return_grad: bool = False,
+    compute: bool = True,
+) -> Any:
+    """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
+
+    The formula and the meaning of each option are those of `crossent.cross_entropy`. A mean divides by the weights of
+    all rows: it is not a mean of means. If each chunk begins at a multiple of 1,024 rows, loss and gradient have the
+    bits of that function on the whole arrays; else the reduced loss is as accurate, within 4 ULP, and nearly always has
+    the same bits. Rows count in the C order of the axes without the class axis: chunks of 1,024 along the first of
+    these are always right. The losses of the rows have the same bits for any chunks.
+
+    Parameters
+    ----------
+    logits : dask.array.Array or array_like, (N, C), (N, C, d1, ..., dk), (C,), or any shape with `axis`
+        Float16, bfloat16 (of ml_dtypes), float32 or float64.
+    target : dask.array.Array or array_like, (N,), (N, d1, ..., dk), or the shape of `logits`
+        Of an integer dtype: class indices. Of a floating dtype: class probabilities.
+    sample_weight : dask.array.Array or array_like, optional
+        A weight per row.
+    axis, temperature, weight, ignore_index, label_smoothing, z_loss, reduction, denominator
+        As for `crossent.cross_entropy`.
+    return_grad : bool, default False
+        Whether the gradient is returned too. With ``reduction="none"`` it is that of the sum.
+    compute : bool, default True
+        Whether the loss is computed now. The gradient never is.
+
+    Returns
+    -------
+    loss : NumPy scalar, or ndarray in the shape of `logits` without the class axis with ``reduction="none"``
+        With ``compute=False`` a Dask array of that shape.
+    grad : dask.array.Array in the shape of `logits`
+        With `return_grad` only, in the chunks of `logits`. ``dask.compute(loss, grad)`` of a lazy loss reads the logits
+        once.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `crossent.cross_entropy`: of shapes, dtypes and options by the call, of values when they are computed, with
+        the position among all rows. ValueError also if the chunks of an array are of unknown sizes.
+
+    References
+    ----------
+    See `crossent.cross_entropy`; J. Demmel and H. D. Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013
+    (sums of the same bits).
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import crossent.dask
+    >>> logits = da.from_array([[17.0, 0.0], [1.0, 3.0], [0.0, 0.0]], chunks=1)
+    >>> loss, grad = crossent.dask.cross_entropy(logits, [0, 1, -100], return_grad=True)
+    >>> print(f"{loss:.8f}")
+    0.06346403
+    >>> grad.sum(axis=0).compute().round(8)
+    array([ 0.05960144, -0.05960144])
+    """
+    logits = lazy("logits", logits)
+    blocks = RowBlocks(logits, loss_axis("logits", logits.shape, axis), in_order=reduction != "none")
+    blocks.add_target(lazy("target", target), ignore_index)
+    if sample_weight is not None:
+        blocks.add_weights(lazy("sample_weight", sample_weight))
+    options = {
+        "axis": blocks.axis,
+        "temperature": temperature,
+        "weight": None if weight is None else np.asarray(weight),
+        "ignore_index": ignore_index,
+        "label_smoothing": label_smoothing,
+        "z_loss": z_loss,
+    }
+    sample = blocks.sample(of_array, reduction=reduction, denominator=denominator, return_grad=True, **options)
+    if reduction == "none":
+        loss, grad = _of_each_row(blocks, sample, options, return_grad, compute)
+    elif compute:
+        loss, grad = _reduced(blocks, sample, options, reduction, denominator, return_grad)
+    else:
+        loss, grad = _reduced_later(blocks, sample, options, reduction, denominator, return_grad)
+    return (loss, grad.rechunk(logits.chunks)) if return_grad else loss
+
+
+def _of_each_row(
+    blocks: RowBlocks, sample: tuple[Array, Array], options: dict[str, Any], return_grad: bool, compute: bool
+) -> tuple[Any, Any]:
+    found = blocks.call(_losses, options | {"return_grad": return_grad})
+    grad = blocks.part(found, 1, sample[1], blocks.axis) if return_grad else None
+    if not compute:
+        return blocks.part(found, 0, sample[0]), grad
+    [loss] = computed([blocks.part(blocks.call(_losses, options | {"return_grad": False}), 0, sample[0])])
+    return loss, grad
+
+
+def _losses(logits: Array, **options: Any) -> tuple[Any, ...]:
+    found: Any = of_array(logits, reduction="none", **options)
+    return found if options["return_grad"] else (found,)
+
+
+def _reduced(
+    blocks: RowBlocks,
+    sample: tuple[Array, Array],
+    options: dict[str, Any],
+    reduction: Reduction,
+    denominator: float | None,
+    return_grad: bool,
+) -> tuple[Scalar, Any]:
+    """The loss, after which the divisor of its gradient is known."""
+    found = blocks.call(_sums, options, with_start=True)
+    [sums] = computed([blocks.gather(found, _merged, np.dtype(object))])
+    loss = sums.finish(reduction=reduction, denominator=denominator)
+    if not return_grad:
+        return loss, None
+    divisor, *_ = given_denominators(reduction, denominator, 1) or sums.denominators
+    found = blocks.call(_sums, options | {"divisor": divisor}, with_start=True)
+    return loss, blocks.part(found, 1, sample[1], blocks.axis)
+
+
+def _reduced_later(
+    blocks: RowBlocks,
+    sample: tuple[Array, Array],
+    options: dict[str, Any],
+    reduction: Reduction,
+    denominator: float | None,
+    return_grad: bool,
+) -> tuple[Any, Any]:
+    """Both from one pass over the logits, which waits for the divisor that is found from the targets."""
+    numbers = {}
+    if return_grad:
+        given = given_denominators(reduction, denominator, 1)
+        weights = blocks.unread().call(_weights, options, with_start=True)
+        numbers["divisor"] = given[0] if given else blocks.gather(weights, _divisor, np.dtype(np.float64))
+    found = blocks.call(_sums, options, numbers, with_start=True)
+    loss = blocks.gather(found, partial(_loss, reduction, denominator), sample[0].dtype)
+    return loss, blocks.part(found, 1, sample[1], blocks.axis) if return_grad else None
+
+
+def _weights(logits: Array, *, start: int, **options: Any) -> tuple[OrderedSums]:
+    """The sums of what a mean divides by."""
+    weights = LossCall.of(of_array, (logits,), options).weights()
+    return (OrderedSums.of_blocks(start, weights.rows, weights.sums),)
+
+
+def _divisor(weights: Sequence[OrderedSums]) -> float:
+    [divisor] = denominators_of(OrderedSums.merge(weights).total())
+    return divisor
+
+
+def _sums(logits: Array, *, start: int, divisor: Array | float | None = None, **options: Any) -> tuple[Any, ...]:
+    """The sums of the losses and, with the divisor of the gradient, this."""
+    call = LossCall.of(of_array, (logits,), options)
+    if divisor is None:
+        return (sums_of(call.losses(), call.weights(), start),)
+    losses, gradient = call.losses_and_gradient((float(divisor),), None)
+    return sums_of(losses, call.weights(), start), gradient
+
+
+def _merged(sums: Sequence[RowSums]) -> RowSums:
+    return RowSums.merge(*sums)
+
+
+def _loss(reduction: str, denominator: float | None, sums: Sequence[RowSums]) -> Scalar:
+    return _merged(sums).finish(reduction=reduction, denominator=denominator)
