@@ -190,6 +190,28 @@ def test_bad_steps():
         parallel.partial(LOGITS[:, :1024], [1, 3000], n_classes=3000)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_normalisers(seed):
+    rng = np.random.default_rng(3000 + seed)
+    case = random_case(rng)
+    cuts, temperature = aligned_cuts(rng, case.classes, 4), case.options["temperature"]
+    shards = [(begin, case.part(case.logits, begin, end)) for begin, end in itertools.pairwise(cuts)]
+
+    def merged(**options):
+        options |= {"n_classes": case.classes, "axis": case.axis}
+        return parallel.merge(*(parallel.partial(x, None, begin, **options) for begin, x in shards))
+
+    states = merged(temperature=temperature)
+    for of_shard, of_all in ((parallel.softmax, xe.softmax), (parallel.log_softmax, xe.log_softmax)):
+        parts = [of_shard(x, states, begin, axis=case.axis) for begin, x in shards]
+        wanted = of_all(case.logits, case.axis, temperature=temperature)
+        assert_same_bits(np.concatenate(parts, case.axis), wanted)
+    assert_same_bits(parallel.logsumexp(merged()), xe.logsumexp(case.logits, case.axis))
+    if temperature != 1:
+        with pytest.raises(ValueError, match="the temperature of the states"):
+            parallel.logsumexp(states)
+
+
 def test_gradients_in_place_and_upstream():
     rng = np.random.default_rng(8)
     case = random_case(rng, classes=3000)

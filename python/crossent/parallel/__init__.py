@@ -2,6 +2,7 @@
 
 from ._cross_entropy_states import finish, gradient, partial
 from ._distillation_over_classes import distillation_loss, kl_div_with_logits
+from ._normaliser_states import log_softmax, logsumexp, softmax
 from ._over_classes import cross_entropy
 from ._over_rows import denominator, over_rows
 from ._row_states import RowStates, merge
@@ -17,9 +18,12 @@ __all__ = [
     "finish",
     "gradient",
     "kl_div_with_logits",
+    "log_softmax",
+    "logsumexp",
     "merge",
     "over_rows",
     "partial",
     "row_sums",
     "shard_range",
+    "softmax",
 ]

@@ -203,10 +203,7 @@ def gradient(
     >>> print(parallel.gradient([[0.0, 0.0]], states, [1]))
     [[ 0.5 -0.5]]
     """
-    shard = Shard.of("logits", logits_shard, axis, start, states.rows.n_classes)
-    if shard.rows != states.rows.shape or shard.logits.dtype.name != states.rows.dtype:
-        given, wanted = (shard.rows, shard.logits.dtype.name), (states.rows.shape, states.rows.dtype)
-        raise ValueError(f"logits have rows of shape and dtype {given}: expected {wanted}, as the states")
+    shard = shard_like(states, logits_shard, start, axis)
     arguments = (weight, z_loss, sample_weight, reduction, denominator)
     if grad_output is None:
         return loss_and_gradient(states, target, shard, *arguments, out)[1]
@@ -214,6 +211,15 @@ def gradient(
         return nothing(shard, out)
     grad: Array = _computed(states, target, shard, *arguments, grad_output, out)
     return grad
+
+
+def shard_like(states: RowStates, logits: object, start: object, axis: object) -> Shard:
+    """Of the rows of the states."""
+    shard, rows = Shard.of("logits", logits, axis, start, states.rows.n_classes), states.rows
+    if shard.rows != rows.shape or shard.logits.dtype.name != rows.dtype:
+        given = f"rows of shape {shard.rows} and dtype {shard.logits.dtype}"
+        raise ValueError(f"logits have {given}: expected {rows.shape} and {rows.dtype}, as the states")
+    return shard
 
 
 def loss_of(
