@@ -72,9 +72,16 @@ numbers numbers_of(const char* name, PyObject* given, index count) {
   return x;
 }
 
-std::vector<index> counts_of(PyObject* given) {
+// The numbers of blocks of subtrees, which are those of so many classes.
+std::vector<index> counts_of(PyObject* given, index classes) {
   std::vector<index> counts;
-  for (const py::handle count : as_python(given)) counts.push_back(count.cast<index>());
+  index left = (classes + 1023) / 1024;
+  for (const py::handle count : as_python(given)) {
+    counts.push_back(count.cast<index>());
+    if (counts.back() < 1 || counts.back() > left) raise_changed("block_counts");
+    left -= counts.back();
+  }
+  if (left != 0) raise_changed("block_counts");
   return counts;
 }
 
@@ -106,7 +113,7 @@ struct shard_subtrees_function {
     const bool by_index = given[arg::target] != Py_None, by_probability = given[arg::probabilities] != Py_None;
     const array y = by_index ? c.class_indices(given[arg::target], c.whole, c.rows, c.options) : array();
     const array q = by_probability ? c.class_target(given[arg::probabilities], x, c.rows, c.options) : array();
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     const subtree_format format = format_of(float_type(x), by_probability, c.options);
     numbers out({subtrees, format.numbers(), c.row_count()}), target_logits(std::vector<index>{by_index ? c.row_count() : 0});
@@ -176,7 +183,7 @@ struct divergence_subtrees_function {
         extended, as_bool(given[arg::student_smoothed]), as_bool(given[arg::student_probabilities])};
     const merged_rows student(given[arg::student], Py_None, of_student, c.row_count(), one_block),
         teacher(given[arg::teacher], Py_None, {extended}, c.row_count(), one_block);
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * c.row_count(), index{2}});
     c.run([&](const execution& e) {

@@ -109,28 +109,29 @@ def _axis(name: str, x: Array, axis: Any) -> int:
 
 
 def states_of(
-    shard: Shard, target: object, temperature: float, weight: object, ignore_index: object, label_smoothing: float
+    shard: Shard, target: object, temperature: object, weight: object, ignore_index: object, label_smoothing: object
 ) -> RowStates:
-    x = shard.logits
-    if converted(np.asarray(temperature, np.float64), arithmetic(x.dtype)) < 2.0**-32 and x.dtype != np.float64:
-        raise ValueError(f"temperature is {temperature}: expected at least 2^-32 for logits of {x.dtype}")
+    x, at = shard.logits, _numbers.positive("temperature", temperature)
+    if at < 2.0**-32 and x.dtype != np.float64:
+        raise ValueError(f"temperature is {at}: expected at least 2^-32 for logits of {x.dtype}")
     indices, probabilities = split_target(target)
     kind = "indices" if indices is not None else "probabilities" if probabilities is not None else None
-    weights = None if weight is None else converted(np.asarray(weight), arithmetic(x.dtype))
-    smoothed = label_smoothing > 0 and (weights is None or bool(np.any(weights > 0)))
-    rows = Rows(
-        shard.rows, shard.n_classes, x.dtype.name, float(temperature), kind,
-        None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index), float(label_smoothing),
-        smoothed, checksum(indices, weight),
-    )
+    smoothing = _numbers.fraction("label_smoothing", label_smoothing)
     nodes: tuple[Node[Array], ...] = ()
-    target_logits = np.zeros(int(np.prod(shard.rows, dtype=int))) if kind == "indices" else None
     if shard.ranges:
-        numbers, target_logits, _ = _core.shard_subtrees(
-            rows.whole(shard.axis), x, shard.start, shard.block_counts, indices, probabilities, shard.axis, temperature,
-            weight, ignore_index, label_smoothing,
+        whole = Rows(shard.rows, shard.n_classes, x.dtype.name).whole(shard.axis)
+        numbers, target_logits, smoothed = _core.shard_subtrees(
+            whole, x, shard.start, shard.block_counts, indices, probabilities, shard.axis, at, weight, ignore_index,
+            smoothing,
         )
         nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
+    else:
+        target_logits = np.zeros(int(np.prod(shard.rows, dtype=int))) if kind == "indices" else None
+        weights = np.ones(1) if weight is None else converted(np.asarray(weight), arithmetic(x.dtype))
+        smoothed = smoothing > 0 and bool(np.any(weights > 0))
+    ignored = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
+    rows = Rows(
+        shard.rows, shard.n_classes, x.dtype.name, at, kind, ignored, smoothing, smoothed, checksum(indices, weight))
     return RowStates(rows, shard.start, shard.stop, shard.is_aligned, nodes, target_logits)
 
 
