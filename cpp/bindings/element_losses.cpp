@@ -10,6 +10,11 @@ using element_loss = void (*)(const view&, const view&, const element_loss_optio
 py::object compute(call& c, element_loss f, array x, array target, element_loss_options& options,
                    const gradient_request& request) {
   const rows_of elements(x), rows(x, options.axis);
+  if (request.denominators != nullptr)
+    return compute_sums(c, request, x, elements, {}, options,
+                        [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
+                          f(input(x), input(target), options, loss, grad, e);
+                        });
   const loss_outputs out(c, request, x, rows, options.reduction);
   options.grad_output = broadcast_0d(out.upstream, elements);
   index strides[max_axes] = {};
@@ -105,8 +110,10 @@ struct kl_div_function {
 PyMethodDef element_losses[] = {
     method<forward<binary_cross_entropy_function>>("binary_cross_entropy"),
     method<backward<binary_cross_entropy_function>>("binary_cross_entropy_backward"),
+    method<sums<binary_cross_entropy_function>>("binary_cross_entropy_sums"),
     method<forward<binary_cross_entropy_with_logits_function>>("binary_cross_entropy_with_logits"),
     method<backward<binary_cross_entropy_with_logits_function>>("binary_cross_entropy_with_logits_backward"),
+    method<sums<binary_cross_entropy_with_logits_function>>("binary_cross_entropy_with_logits_sums"),
     method<binary_cross_entropy_with_logits_gradient_hessian_function>("binary_cross_entropy_with_logits_gradient_hessian"),
     method<forward<kl_div_function>>("kl_div"),
     method<backward<kl_div_function>>("kl_div_backward"),

@@ -1,6 +1,10 @@
 // The parts that all losses share: the reduction, the outputs, and the two functions in the module.
 #pragma once
 
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
 #include "call.hpp"
 
 namespace crossent::python {
@@ -81,6 +85,28 @@ class loss_outputs {
   double reduced_ = 0;  // or a float: the core writes it, as a conversion here would use the caller's rounding mode
   py::object losses_, grad_;
 };
+
+// Runs f(loss, grad, execution) for the sums of blocks of rows: (the sums, or these and the gradient), the number of rows, the
+// shares of the terms, the dtype of the loss.
+template <class Options, class F>
+py::object compute_sums(call& c, const gradient_request& request, array x, const shape& rows, const loss_terms& terms,
+                        Options& options, F f) {
+  options.reduction = reduction_kind::block_weights;
+  if (request.denominators != Py_None) {
+    options.reduction = reduction_kind::block_sums;
+    std::tie(options.denominators[0], options.denominators[1]) =
+        as_python(request.denominators).cast<std::pair<double, double>>();
+  }
+  index count = 1;
+  for (int d = 0; d < rows.ndim; ++d) count *= rows.size[d];
+  const index size[] = {terms.count, (count + 1023) / 1024, 2};
+  const loss_outputs out(c, request, x, {3, size}, options.reduction);
+  if constexpr (std::is_same_v<Options, row_loss_options>) options.writes_to_caller = request.out != Py_None;
+  c.run([&](const execution& e) { f(out.loss, out.grad, e); });
+  py::tuple shares(terms.count);
+  for (int k = 0; k < terms.count; ++k) shares[static_cast<std::size_t>(k)] = terms.share[k];
+  return py::make_tuple(out.returned(), count, shares, numpy_dtype(arithmetic(x)));
+}
 
 // In the order of hessian_options::absolute.
 inline constexpr const char* hessians[] = {"diagonal", "absolute"};

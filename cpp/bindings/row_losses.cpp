@@ -1,5 +1,4 @@
 #include <cmath>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -28,31 +27,12 @@ struct row_call : call {
 
   // Runs f(loss, grad, execution) and returns the result for Python.
   template <class F> py::object compute(const gradient_request& request, F f) {
-    if (request.denominators != nullptr) return compute_sums(request, f);
+    if (request.denominators != nullptr) return compute_sums(*this, request, x, rows, terms, options, f);
     const loss_outputs out(*this, request, x, rows, options.reduction);
     options.grad_output = broadcast_0d(out.upstream, rows);
     options.writes_to_caller = request.out != Py_None;
     run([&](const execution& e) { f(out.loss, out.grad, e); });
     return out.returned();
-  }
-  // The same for the sums of blocks: (the sums, or these and the gradient), the number of rows, the shares of the
-  // terms, the dtype of the loss.
-  template <class F> py::object compute_sums(const gradient_request& request, F f) {
-    options.reduction = reduction_kind::block_weights;
-    if (request.denominators != Py_None) {
-      options.reduction = reduction_kind::block_sums;
-      std::tie(options.denominators[0], options.denominators[1]) =
-          as_python(request.denominators).cast<std::pair<double, double>>();
-    }
-    index count = 1;
-    for (int d = 0; d < rows.ndim; ++d) count *= rows.size[d];
-    const index size[] = {terms.count, (count + 1023) / 1024, 2};
-    const loss_outputs out(*this, request, x, {3, size}, options.reduction);
-    options.writes_to_caller = request.out != Py_None;
-    run([&](const execution& e) { f(out.loss, out.grad, e); });
-    py::tuple shares(terms.count);
-    for (int k = 0; k < terms.count; ++k) shares[static_cast<std::size_t>(k)] = terms.share[k];
-    return py::make_tuple(out.returned(), count, shares, numpy_dtype(arithmetic(x)));
   }
   // target: class indices or probabilities
   py::object compute_cross_entropy(array target, const gradient_request& request) {

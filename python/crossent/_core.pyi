@@ -132,6 +132,14 @@ def binary_cross_entropy_with_logits_gradient_hessian(
     logits: object, target: object, weight: object, pos_weight: object, label_smoothing: object, hessian: object,
     hessian_scale: object, hessian_floor: object, grad_out: object, hess_out: object, /,
 ) -> tuple[Array, Array]: ...
+def binary_cross_entropy_with_logits_sums(
+    denominators: object, logits: object, target: object, weight: object, pos_weight: object, label_smoothing: object,
+    reduction: object, denominator: object, return_grad: object, grad_out: object, /,
+) -> SumsOfBlocks: ...
+def binary_cross_entropy_sums(
+    denominators: object, probs: object, target: object, weight: object, log_floor: object, reduction: object,
+    denominator: object, return_grad: object, grad_out: object, /,
+) -> SumsOfBlocks: ...
 def kl_div(
     log_probs: object, target: object, log_target: object, axis: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,

@@ -10,6 +10,7 @@ from crossent import parallel
 from crossent.parallel._loss_calls import LOSSES
 
 FORMS = tuple(form for form in operations.FORMS if form.function in LOSSES)
+OF_ELEMENTS = (xe.binary_cross_entropy, xe.binary_cross_entropy_with_logits)
 # Where the parts of 5,000 rows begin and end: uneven, empty, one block each, blocks of several subtrees.
 ALIGNED = (
     (0, 5000),
@@ -30,6 +31,7 @@ class Batch:
         rng = np.random.default_rng(seed)
         draw = lambda kind: operations.DRAW[kind](rng, rows, CLASSES)
         self.loss, self.form = form.function, form
+        self.in_row = CLASSES if form.function in OF_ELEMENTS else 1  # how many count as rows
         self.arrays = [self._typed(draw(kind), dtype) for kind in form.arrays.values()]
         options = form.last_case if case is None else form.cases[case]
         self.options = operations.resolved({**form.fixed, **options}, lambda name, kind: self._typed(draw(kind), dtype))
@@ -39,12 +41,13 @@ class Batch:
         return array if array.dtype.kind in "iu" else array.astype(dtype)
 
     def part(self, begin, end):
-        options = {name: value[begin:end] if name == "sample_weight" else value for name, value in self.options.items()}
+        options = {name: value[begin:end] if name == "sample_weight" or np.shape(value)[:1] == (ROWS,) else value
+                   for name, value in self.options.items()}
         return [array[begin:end] for array in self.arrays], options
 
     def parts(self, bounds):
         """(start, arrays, options) of each."""
-        return [(begin, *self.part(begin, end)) for begin, end in pairwise(bounds)]
+        return [(begin * self.in_row, *self.part(begin, end)) for begin, end in pairwise(bounds)]
 
     def whole(self, **how):
         return self.loss(*self.arrays, **self.options, **{"reduction": "mean", **how})

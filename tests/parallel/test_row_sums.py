@@ -21,7 +21,7 @@ CASES = [(form, case) for form in FORMS for case in form.cases]
 def assert_one_loss(batch, bounds):
     merged = parallel.RowSums.merge(*batch.sums(bounds))
     assert merged.exact
-    assert (merged.start, merged.stop) == (0, len(batch.arrays[0]))
+    assert (merged.start, merged.stop) == (0, len(batch.arrays[0]) * batch.in_row)
     assert_same_bits(merged.finish(), batch.whole())
     assert_same_bits(merged.finish(reduction="sum"), batch.whole(reduction="sum"))
     assert_same_bits(merged.finish(denominator=7.5), batch.whole(denominator=7.5))
@@ -215,7 +215,7 @@ def test_sums_of_different_calls():
 
 
 @pytest.mark.parametrize(("error", "text", "arguments", "options"), [
-    (TypeError, "loss is .*: expected crossent.cross_entropy, .* or crossent.sparse_distillation_loss", (max, [1]), {}),
+    (TypeError, "loss is .*: expected crossent.cross_entropy, .* or crossent.binary_cross_entropy", (max, [1]), {}),
     (TypeError, "loss is array", (np.zeros(3), [1]), {}),
     (TypeError, "missing a required argument: 'target'", (xe.cross_entropy, [[0.0]]), {}),
     (TypeError, "unexpected keyword argument 'smoothing'", (xe.cross_entropy, [[0.0]], [0]), {"smoothing": 0.1}),

@@ -199,7 +199,7 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
 
 // ---- Rows of a larger batch --------------------------------------------------------------------------------------
 
-// The losses of rows give, instead of the reduced loss, the sums of blocks of 1,024 rows, each as two numbers hi + lo: of the
+// The losses of rows, and binary cross-entropy of elements, give instead of the reduced loss the sums of blocks of 1,024 rows, each as two numbers hi + lo: of the
 // losses of each term with block_sums, of what a mean divides by with block_weights (then the target is checked, and the logits
 // are not read). Sums over all rows, of which the blocks may have been on several machines, have the bits of one call if the
 // blocks of each power of two, from a multiple of it on, are merged first.
@@ -279,6 +279,7 @@ struct element_loss_options {
   int axis = -1;  // kl_div: summed over this one; -1: none is
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;  // replaces the mean's denominator, the number of elements, where > 0
+  double denominators[2] = {1, 1};  // with block_sums: the first one, of the gradient; not of kl_div
   view grad_output;
 };
 void binary_cross_entropy(const view& probs, const view& target, const element_loss_options&, const mutable_view& loss,

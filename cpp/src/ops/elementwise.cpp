@@ -53,9 +53,19 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   const element_array hess_to = hessian.to.data ? element_array(hessian.to) : element_array();
   const element_array loss_to = each ? element_array(loss) : element_array();
   const index count = inputs[0].positions.rows(), blocks = (count + block_elements - 1) / block_elements;
-  const double denominator = options.denominator > 0 ? options.denominator : static_cast<double>(count);
+  double_double<double>* const block_sums = static_cast<double_double<double>*>(loss.data);   // where they are wanted
+  if (options.reduction == reduction_kind::block_weights) {
+    if (options.check_target) check_target(target, e);
+    for (index k = 0; k < blocks; ++k)
+      block_sums[k] = {static_cast<double>(std::min(block_elements, count - k * block_elements)), 0};
+    return;
+  }
+  const bool sums_blocks = options.reduction == reduction_kind::block_sums;
+  const double denominator = sums_blocks               ? options.denominators[0]
+                             : options.denominator > 0 ? options.denominator
+                                                       : static_cast<double>(count);
   const double upstream = one_upstream ? load_rounded(options.grad_output.data, options.grad_output.type, type) : 1;
-  const double scale = options.reduction == reduction_kind::mean ? upstream / denominator : upstream;
+  const double scale = options.reduction == reduction_kind::mean || sums_blocks ? upstream / denominator : upstream;
   const bool summed = loss.data != nullptr && !each;
   const bool stream =
       grad.data != nullptr && grad.data != x.data && grad.data != target.data && count * item_size(type) > streamed_bytes;
@@ -96,7 +106,8 @@ void evaluate(element_kernel kernel, const view& x, const view& target, const el
   });
   if (outside) check_target(target, e);
   if (!summed) return;
-  store_number(loss.data, loss.type, reduced(sum_levels(blocks, sums.data()), options.reduction, denominator));
+  if (sums_blocks) std::copy(sums.begin(), sums.end(), block_sums);
+  else store_number(loss.data, loss.type, reduced(sum_levels(blocks, sums.data()), options.reduction, denominator));
 }
 
 }  // namespace

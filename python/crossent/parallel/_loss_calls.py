@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import _core
+from .._binary_cross_entropy import binary_cross_entropy
+from .._binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from .._cross_entropy import cross_entropy
 from .._distillation_loss import distillation_loss
 from .._kl_div_with_logits import kl_div_with_logits
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
     from .._types import Array
 
-LOSSES = (cross_entropy, nll_loss, kl_div_with_logits, distillation_loss, sparse_distillation_loss)
+LOSSES = (
+    cross_entropy, nll_loss, kl_div_with_logits, distillation_loss, sparse_distillation_loss,
+    binary_cross_entropy_with_logits, binary_cross_entropy,  # of which the elements are the rows
+)
 
 
 class Blocks(NamedTuple):

@@ -35,7 +35,8 @@ def row_sums(loss: Callable[..., Any], *arguments: Any, start: int = 0, **option
     Parameters
     ----------
     loss : function
-        `crossent.cross_entropy`, `nll_loss`, `kl_div_with_logits`, `distillation_loss` or `sparse_distillation_loss`.
+        `crossent.cross_entropy`, `nll_loss`, `kl_div_with_logits`, `distillation_loss`, `sparse_distillation_loss`, or
+        `binary_cross_entropy_with_logits` or `binary_cross_entropy`, whose elements count as rows.
     *arguments
         The arrays that `loss` takes, of these rows.
     start : int, default 0
