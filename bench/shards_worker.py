@@ -75,9 +75,10 @@ class Steps:
                 self.whole.logits, self.whole.target, return_grad=True, grad_out=self.whole.output)  # fmt: skip
 
     def together(self, exact: bool, comm: MPI.Intracomm) -> tuple[Any, ...]:
-        return parallel.cross_entropy(
-            self.shard, self.whole.target, comm, start=self.start, n_classes=self.whole.classes, exact=exact,
-            return_grad=True, grad_out=self.output)  # fmt: skip
+        with xe.num_threads(1):
+            return parallel.cross_entropy(
+                self.shard, self.whole.target, comm, start=self.start, n_classes=self.whole.classes, exact=exact,
+                return_grad=True, grad_out=self.output)  # fmt: skip
 
     def time_alone(self, threads: int) -> dict[str, float]:
         """The other ranks sleep."""
@@ -137,7 +138,8 @@ def measure(comm: MPI.Intracomm, rows: int, classes: int, rounds: int) -> dict[s
 
 def main() -> None:
     options, comm = json.loads(sys.argv[1]), MPI.COMM_WORLD
-    xe.set_num_threads(1)
+    if xe.get_num_threads() < comm.Get_size():
+        raise SystemExit(f"{comm.Get_size()} processes on {xe.get_num_threads()} processors: expected one for each")
     results = [measure(comm, *shape, options["rounds"]) for shape in options["shapes"]]
     if comm.Get_rank() == 0:
         Path(sys.argv[2]).write_text(dumps({"mpi": MPI.Get_library_version().splitlines()[0], "shapes": results}))
