@@ -60,7 +60,8 @@ def local(shape: tuple[int, int], rounds: int) -> list[dict[str, Any]]:
     rows, classes = shape
     one = next(step["seconds"] for step in steps if step["step"] == "one process")
     print(f"\n{rows} rows, {classes:,} classes, one rank on one thread: microseconds a row. "
-          f"One process with all classes: {1e6 * one / rows:.2f}. Other programs: {others.processors()} processors")  # fmt: skip
+          f"One process with all classes: {1e6 * one / rows:.2f}. "
+          f"Other programs: {others.processors()} processors")  # fmt: skip
     print(f"{'ranks':>5}" + "".join(f"{name:>12}" for name in COLUMNS) + f"{'exact / not':>12}{'bytes a row':>12}")
     for size in RANKS:
         of = {step["step"]: step for step in steps if step["ranks"] == size}
