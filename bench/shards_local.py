@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from arrays import aligned_empty, random_logits
@@ -19,7 +19,7 @@ from crossent import cross_entropy, parallel
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 CALLS = ("exact", "not exact")
-REDUCE = {"max": np.max, "sum": np.sum}
+REDUCE: dict[str, Callable[..., Any]] = {"max": np.max, "sum": np.sum}
 
 
 class UnansweredError(Exception):
@@ -70,6 +70,12 @@ def rehearse(call: Callable[[Any], Any], size: int) -> tuple[list[Any], int]:
     return answers, sent
 
 
+class Own(NamedTuple):
+    logits: np.ndarray
+    output: np.ndarray  # for the gradient
+    start: int
+
+
 @dataclass(frozen=True)
 class Whole:
     """The rows with all classes."""
@@ -87,26 +93,32 @@ class Whole:
 
     @property
     def classes(self) -> int:
-        return self.logits.shape[1]
+        return int(self.logits.shape[1])
 
-    def shard(self, rank: int, size: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """A view of the logits of a rank, an array for its gradient, and the first of its classes."""
-        rows = len(self.logits)
+    def shard(self, rank: int, size: int) -> tuple[np.ndarray, int]:
+        """A view of the logits of a rank, and the first of its classes."""
         start, stop = parallel.shard_range(self.classes, rank, size)
-        output = self.output.reshape(-1)[: rows * (stop - start)].reshape(rows, stop - start)
-        return self.logits[:, start:stop], output, start
+        return self.logits[:, start:stop], start
+
+    def own(self, rank: int, size: int) -> Own:
+        """The shard of a rank in arrays as a process would have: both begin at a cache line."""
+        view, start = self.shard(rank, size)
+        logits = view
+        if not view.flags.c_contiguous:
+            logits = aligned_empty(view.shape, view.dtype)
+            logits[...] = view
+        return Own(logits, self.output.reshape(-1)[: view.size].reshape(view.shape), start)
 
 
 Step = Callable[[], Any]
 
 
-def steps(whole: Whole, size: int) -> dict[str, Step]:
+def steps(whole: Whole, own: Own, size: int) -> dict[str, Step]:
     """What rank 0 of `size` does without a communicator."""
-    x, out, start = whole.shard(0, size)
-    x, y = np.ascontiguousarray(x), whole.target
+    (x, out, start), y = own, whole.target
 
     def state(rank: int) -> parallel.RowStates:
-        part, _, first = whole.shard(rank, size)
+        part, first = whole.shard(rank, size)
         return parallel.partial(part, y, first, n_classes=whole.classes)
 
     states = [state(rank) for rank in range(size)]
@@ -122,13 +134,13 @@ def steps(whole: Whole, size: int) -> dict[str, Step]:
     }
 
 
-def collective_call(whole: Whole, size: int, exact: bool) -> tuple[Step, int]:
+def collective_call(whole: Whole, own: Own, size: int, exact: bool) -> tuple[Step, int]:
     """The call of rank 0, loss and gradient, and the bytes that all ranks send."""
-    x, out, start = whole.shard(0, size)
-    x, options = np.ascontiguousarray(x), {"n_classes": whole.classes, "exact": exact}
+    x, out, start = own
+    options: dict[str, Any] = {"n_classes": whole.classes, "exact": exact}
 
     def loss(comm: Rehearsed) -> Any:
-        part, _, first = whole.shard(comm.rank, size)
+        part, first = whole.shard(comm.rank, size)
         return parallel.cross_entropy(part, whole.target, comm, start=first, **options)
 
     answers, sent = rehearse(loss, size)
@@ -136,7 +148,7 @@ def collective_call(whole: Whole, size: int, exact: bool) -> tuple[Step, int]:
     def step() -> Any:
         comm = Rehearsed(0, size, answers)
         return parallel.cross_entropy(
-            x, whole.target, comm, start=start, **options, return_grad=True, grad_out=out)  # fmt: skip
+            x, whole.target, comm, start=start, return_grad=True, grad_out=out, **options)  # fmt: skip
 
     return step, sent
 
@@ -149,10 +161,11 @@ def measure(rows: int, classes: int, sizes: Sequence[int], rounds: int) -> list[
     tasks: dict[tuple[int, str], Step] = {(1, "one process"): one}
     sent: dict[tuple[int, str], int] = {}
     for size in sizes:
-        tasks |= {(size, name): step for name, step in steps(whole, size).items()}
+        own = whole.own(0, size)
+        tasks |= {(size, name): step for name, step in steps(whole, own, size).items()}
         for name in CALLS:
             key = size, name
-            tasks[key], sent[key] = collective_call(whole, size, name == "exact")
+            tasks[key], sent[key] = collective_call(whole, own, size, name == "exact")
         value, gradient = tasks[size, "exact"]()
         if value != loss or not np.array_equal(gradient, wanted[:, : gradient.shape[1]]):
             raise AssertionError(f"{size} ranks do not have the bits of one process")

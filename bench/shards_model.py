@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from records import dumps
+from scipy.optimize import nnls
 
 from crossent import parallel
 
@@ -79,21 +81,20 @@ class Costs:
 
     logit: float  # a logit of the shard, forward and gradient
     once: float  # a call
-    row: tuple[float, float]  # a row; here and below of the calls that are exact, and of those that are not
-    message: tuple[float, float]  # a rank whose message is read
+    row: tuple[float, float]  # a row, of a call that is exact and of one that is not
+    message: float  # a rank whose message is read
     branch: float  # a row and a branch, that is received and merged
     errors: tuple[float, float]  # of the fit, as shares of what was measured: the median and the largest
 
     @classmethod
     def fitted(cls, steps: list[dict[str, Any]]) -> Costs:
-        """Least squares of the relative errors."""
+        """Least squares of the relative errors, to the shortest time of each call: other programs only add to it."""
         calls = [step for step in steps if step["step"] in CALLS]
-        rows = np.array([_factors(step) for step in calls]) / [[step["seconds"]] for step in calls]
-        costs, *_ = np.linalg.lstsq(rows, np.ones(len(calls)))
-        errors = np.abs(rows @ costs - 1)
-        logit, once, exact_row, row, exact_message, message, branch = map(float, costs)
-        return cls(logit, once, (exact_row, row), (exact_message, message), branch,
-                   (float(np.median(errors)), float(errors.max())))  # fmt: skip
+        factors = np.array([_factors(step) for step in calls]) / [[min(step["rounds"])] for step in calls]
+        costs, _ = nnls(factors, np.ones(len(calls)))
+        errors = np.abs(factors @ costs - 1)
+        logit, once, exact_row, row, message, branch = map(float, costs)
+        return cls(logit, once, (exact_row, row), message, branch, (float(np.median(errors)), float(errors.max())))
 
     def parts(self, rows: int, ranks: int, split: Shards, exact: bool) -> dict[str, float]:
         """Computing is what cannot be left out, however the ranks learn of each other."""
@@ -101,24 +102,22 @@ class Costs:
         return {
             "computing": rows * split.largest * self.logit,
             "rows": self.once + rows * self.row[each],
-            "messages": ranks * self.message[each],
+            "messages": ranks * self.message,
             "merging": rows * split.branches * self.branch * exact,
         }
 
     def described(self) -> str:
-        kinds = zip(CALLS, self.row, self.message, strict=True)
-        each = "".join(f"{kind}: a row {1e9 * row:.0f} ns, a message {1e6 * message:.1f} us. "
-                       for kind, row, message in kinds)  # fmt: skip
-        return (f"A logit {1e9 * self.logit:.3f} ns, a branch of a row {1e9 * self.branch:.1f} ns, a call "
-                f"{1e6 * self.once:.0f} us; {each}"
-                f"Errors of the fit: {self.errors[0]:.0%}, at most {self.errors[1]:.0%}.")  # fmt: skip
+        return (f"A logit {1e9 * self.logit:.3f} ns, a branch of a row {1e9 * self.branch:.1f} ns, a row "
+                f"{1e9 * self.row[0]:.0f} ns if exact and {1e9 * self.row[1]:.0f} if not, a message "
+                f"{1e6 * self.message:.1f} us, a call {1e6 * self.once:.0f} us. Errors of the fit: "
+                f"{self.errors[0]:.0%}, at most {self.errors[1]:.0%}.")  # fmt: skip
 
 
 def _factors(step: dict[str, Any]) -> list[float]:
     """What each of the costs is multiplied by."""
     rows, ranks, exact = step["rows"], step["ranks"], step["step"] == "exact"
     split = shards(step["classes"], ranks)
-    return [rows * split.largest, 1, rows * exact, rows * (not exact), ranks * exact, ranks * (not exact),
+    return [rows * split.largest, 1, rows * exact, rows * (not exact), ranks,
             rows * split.branches * exact]  # fmt: skip
 
 
@@ -126,7 +125,7 @@ def header(steps: list[dict[str, Any]]) -> float:
     """Bytes of a message but for the numbers of the rows."""
     sizes = [(step["bytes"] - step["rows"] * shards(step["classes"], step["ranks"]).bytes) / step["ranks"]
              for step in steps if step["step"] == "exact"]  # fmt: skip
-    return max(sizes)
+    return float(max(sizes))
 
 
 def model(costs: Costs, of_message: float, rows: int, classes: int, ranks: int) -> dict[str, Any]:
@@ -160,7 +159,7 @@ def most(point: dict[str, Any], network: str) -> str:
     """The largest part of what an exact call takes beside the computing."""
     parts = {name: seconds for name, seconds in point["parts"].items() if name != "computing"}
     parts["sending"] = point["networks"][network]["sending"]
-    return max(parts, key=lambda name: parts[name])
+    return str(max(parts, key=lambda name: parts[name]))
 
 
 def table(points: list[dict[str, Any]], network: str) -> str:
@@ -192,6 +191,15 @@ def limits(points: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def sending_beside_model(shape: dict[str, Any], of_message: float) -> str:
+    """What the processes of shards.py have spent in collectives beside the model of shared memory."""
+    rows, ranks, network = shape["rows"], shape["processes"], NETWORKS["shared memory"]
+    size = rows * shards(shape["classes"], ranks).bytes + ranks * of_message
+    seconds = statistics.median(shape["tasks"]["processes, exact"]["sending"])
+    return (f"{rows:,} rows, {shape['classes']:,} classes, {ranks} processes: {1e6 * seconds:.0f} us in the all-gather "
+            f"of the states, {1e6 * network.allgather(ranks, size):.0f} by the model")  # fmt: skip
+
+
 def figure(points: list[dict[str, Any]]) -> dict[str, Any]:
     """What docs/figures.py draws."""
     lines = [{"classes": classes, "network": network,
@@ -209,12 +217,13 @@ def main() -> None:
     options = parser.parse_args()
     if not options.measured.is_file():
         parser.error(f"{options.measured} is no file: python bench/shards.py writes it")
-    steps = json.loads(options.measured.read_text())["steps"]
-    costs, of_message = Costs.fitted(steps), header(steps)
+    measured = json.loads(options.measured.read_text())
+    costs, of_message = Costs.fitted(measured["steps"]), header(measured["steps"])
     print(costs.described(), f"{of_message:.0f} bytes of a message are not numbers.")
     points = [model(costs, of_message, options.rows, classes, ranks) for classes in CLASSES for ranks in RANKS]
     print(f"\nMicroseconds a row of {options.rows:,}, sending by {options.network}; exact over not exact by network:\n")
     print(table(points, options.network), limits(points), sep="\n\n")
+    print("", *(sending_beside_model(shape, of_message) for shape in measured.get("processes", [])), sep="\n")
     options.json.write_text(dumps(figure(points)))
 
 

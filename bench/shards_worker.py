@@ -66,8 +66,7 @@ class Steps:
     def __init__(self, comm: MPI.Intracomm, rows: int, classes: int) -> None:
         self.comm = comm
         self.whole = Whole.of(rows, classes)
-        x, self.output, self.start = self.whole.shard(comm.Get_rank(), comm.Get_size())
-        self.shard = np.ascontiguousarray(x)
+        self.own = self.whole.own(comm.Get_rank(), comm.Get_size())
 
     def alone(self, threads: int) -> tuple[Any, ...]:
         with xe.num_threads(threads):
@@ -77,8 +76,8 @@ class Steps:
     def together(self, exact: bool, comm: MPI.Intracomm) -> tuple[Any, ...]:
         with xe.num_threads(1):
             return parallel.cross_entropy(
-                self.shard, self.whole.target, comm, start=self.start, n_classes=self.whole.classes, exact=exact,
-                return_grad=True, grad_out=self.output)  # fmt: skip
+                self.own.logits, self.whole.target, comm, start=self.own.start, n_classes=self.whole.classes,
+                exact=exact, return_grad=True, grad_out=self.own.output)  # fmt: skip
 
     def time_alone(self, threads: int) -> dict[str, float]:
         """The other ranks sleep."""
@@ -111,8 +110,8 @@ class Steps:
         loss, gradient = self.together(True, self.comm)
         gradient = gradient.copy()  # both write into the same memory
         wanted, everywhere = self.alone(1)
-        own = everywhere[:, self.start : self.start + gradient.shape[1]]
-        if loss != wanted or not np.array_equal(gradient, own):
+        there = slice(self.own.start, self.own.start + gradient.shape[1])
+        if loss != wanted or not np.array_equal(gradient, everywhere[:, there]):
             raise AssertionError("the processes do not have the bits of one")
 
 

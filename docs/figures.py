@@ -182,7 +182,7 @@ def accuracy():
 
 
 def parallel_scale():
-    title = f"Value and gradient of {SCALE['rows']:,} rows over ranks: time of exact results over that of others, a model"
+    title = f"Value and gradient of {SCALE['rows']:,} rows: time of exact results over that of others, a model"
     networks = tuple(dict.fromkeys(one["network"] for one in SCALE["lines"]))
     parts = [text(24, 34, title, "title"), *key(24, 60, networks, dots=False)]
     for i, classes in enumerate(sorted({one["classes"] for one in SCALE["lines"]})):
