@@ -43,8 +43,8 @@ def parse() -> argparse.Namespace:
         options.rounds = 5 if options.quick else 15
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    if options.processes > len(PROCESSORS):
-        parser.error(f"--processes is {options.processes}: expected at most {len(PROCESSORS)}, the processors here")
+    if options.processes and not 2 <= options.processes <= len(PROCESSORS):
+        parser.error(f"--processes is {options.processes}: expected 0, or 2 to {len(PROCESSORS)}, the processors here")
     if options.processes and not importlib.util.find_spec("mpi4py"):
         parser.error("mpi4py is not installed: pip install mpi4py mpich, or give --processes 0")
     return options

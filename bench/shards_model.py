@@ -12,7 +12,6 @@ import json
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,50 +74,32 @@ def shards(classes: int, ranks: int) -> Shards:
     return Shards(largest, branches, size)
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Seconds of one rank by itself, on one thread."""
-
-    logit: float  # a logit of the shard, forward and gradient
-    once: float  # a call
-    row: tuple[float, float]  # a row, of a call that is exact and of one that is not
-    message: float  # a rank whose message is read
-    branch: float  # a row and a branch, that is received and merged
-    errors: tuple[float, float]  # of the fit, as shares of what was measured: the median and the largest
-
-    @classmethod
-    def fitted(cls, steps: list[dict[str, Any]]) -> Costs:
-        """Least squares of the relative errors, to the shortest time of each call: other programs only add to it."""
-        calls = [step for step in steps if step["step"] in CALLS]
-        factors = np.array([_factors(step) for step in calls]) / [[min(step["rounds"])] for step in calls]
-        costs, _ = nnls(factors, np.ones(len(calls)))
-        errors = np.abs(factors @ costs - 1)
-        logit, once, exact_row, row, message, branch = map(float, costs)
-        return cls(logit, once, (exact_row, row), message, branch, (float(np.median(errors)), float(errors.max())))
-
-    def parts(self, rows: int, ranks: int, split: Shards, exact: bool) -> dict[str, float]:
-        """Computing is what cannot be left out, however the ranks learn of each other."""
-        each = CALLS.index("exact" if exact else "not exact")
-        return {
-            "computing": rows * split.largest * self.logit,
-            "rows": self.once + rows * self.row[each],
-            "messages": ranks * self.message,
-            "merging": rows * split.branches * self.branch * exact,
-        }
-
-    def described(self) -> str:
-        return (f"A logit {1e9 * self.logit:.3f} ns, a branch of a row {1e9 * self.branch:.1f} ns, a row "
-                f"{1e9 * self.row[0]:.0f} ns if exact and {1e9 * self.row[1]:.0f} if not, a message "
-                f"{1e6 * self.message:.1f} us, a call {1e6 * self.once:.0f} us. Errors of the fit: "
-                f"{self.errors[0]:.0%}, at most {self.errors[1]:.0%}.")  # fmt: skip
+def counts(rows: int, ranks: int, split: Shards, exact: bool) -> dict[str, float]:
+    """How often a rank by itself has each cost. Computing is what cannot be left out."""
+    return {
+        "computing": rows * split.largest,  # a logit, forward and gradient
+        "call": 1,
+        "row": rows,
+        "row, not exact": rows * (not exact),  # what it takes more
+        "message": ranks,
+        "branch": rows * split.branches * exact,
+    }
 
 
-def _factors(step: dict[str, Any]) -> list[float]:
-    """What each of the costs is multiplied by."""
-    rows, ranks, exact = step["rows"], step["ranks"], step["step"] == "exact"
-    split = shards(step["classes"], ranks)
-    return [rows * split.largest, 1, rows * exact, rows * (not exact), ranks,
-            rows * split.branches * exact]  # fmt: skip
+def fitted(steps: list[dict[str, Any]]) -> dict[str, float]:
+    """The costs in seconds: least squares of the relative errors.
+
+    They are fitted to the shortest time of each call, as other programs only add to it, and none is negative.
+    """
+    calls = [step for step in steps if step["step"] in CALLS]
+    often = [counts(step["rows"], step["ranks"], shards(step["classes"], step["ranks"]), step["step"] == "exact")
+             for step in calls]  # fmt: skip
+    factors = np.array([[*one.values()] for one in often]) / [[min(step["rounds"])] for step in calls]
+    costs, _ = nnls(factors, np.ones(len(calls)))
+    errors = np.abs(factors @ costs - 1)
+    print("Nanoseconds:", ", ".join(f"{name} {1e9 * cost:,.4g}" for name, cost in zip(often[0], costs, strict=True)),
+          f"(errors of the fit: {np.median(errors):.0%}, at most {errors.max():.0%})")  # fmt: skip
+    return dict(zip(often[0], map(float, costs), strict=True))
 
 
 def header(steps: list[dict[str, Any]]) -> float:
@@ -128,16 +109,20 @@ def header(steps: list[dict[str, Any]]) -> float:
     return float(max(sizes))
 
 
-def model(costs: Costs, of_message: float, rows: int, classes: int, ranks: int) -> dict[str, Any]:
-    """Seconds of a call with its gradient: of its parts, and by network of all of it."""
+def model(costs: dict[str, float], of_message: float, rows: int, classes: int, ranks: int) -> dict[str, Any]:
+    """Seconds of a call with its gradient: of its parts if it is exact, and by network of all of it."""
     split = shards(classes, ranks)
-    parts = costs.parts(rows, ranks, split, exact=True)
-    exact, other = sum(parts.values()), sum(costs.parts(rows, ranks, split, exact=False).values())
+    exact, other = ({name: costs[name] * often for name, often in counts(rows, ranks, split, kind == "exact").items()}
+                    for kind in CALLS)  # fmt: skip
     networks = {}
     for name, network in NETWORKS.items():
         gather = network.allgather(ranks, rows * split.bytes + ranks * of_message)
         reduce = network.allgather(ranks, ranks * of_message) + network.allreduces(ranks, rows * REDUCED)
-        networks[name] = {"exact": exact + gather, "not exact": other + reduce, "sending": gather}
+        networks[name] = {
+            "exact": sum(exact.values()) + gather, "not exact": sum(other.values()) + reduce, "sending": gather,
+        }  # fmt: skip
+    parts = {"computing": exact["computing"], "rows": exact["call"] + exact["row"], "messages": exact["message"],
+             "merging": exact["branch"]}  # fmt: skip
     return {"rows": rows, "classes": classes, "ranks": ranks, "split": split, "parts": parts, "networks": networks}
 
 
@@ -218,8 +203,8 @@ def main() -> None:
     if not options.measured.is_file():
         parser.error(f"{options.measured} is no file: python bench/shards.py writes it")
     measured = json.loads(options.measured.read_text())
-    costs, of_message = Costs.fitted(measured["steps"]), header(measured["steps"])
-    print(costs.described(), f"{of_message:.0f} bytes of a message are not numbers.")
+    costs, of_message = fitted(measured["steps"]), header(measured["steps"])
+    print(f"{of_message:.0f} bytes of a message are not numbers.")
     points = [model(costs, of_message, options.rows, classes, ranks) for classes in CLASSES for ranks in RANKS]
     print(f"\nMicroseconds a row of {options.rows:,}, sending by {options.network}; exact over not exact by network:\n")
     print(table(points, options.network), limits(points), sep="\n\n")

@@ -15,9 +15,11 @@ from mpi4py import MPI
 if __name__ == "__main__":  # before anything is imported that starts threads
     machine.pin(MPI.COMM_WORLD.Get_size())
 
+import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -45,7 +47,7 @@ class Watched(MPI.Intracomm):
     def allgather(self, message: bytes) -> Any:
         return self._measured(super().allgather, len(message), message)
 
-    def Allreduce(self, sent: np.ndarray, received: np.ndarray, op: MPI.Op = MPI.SUM) -> None:
+    def Allreduce(self, sent: Any, received: Any, op: MPI.Op = MPI.SUM) -> None:
         self._measured(super().Allreduce, sent.nbytes, sent, received, op)
 
     def _measured(self, collective: Callable[..., Any], size: int, *args: Any) -> Any:
@@ -60,6 +62,15 @@ class Watched(MPI.Intracomm):
         return result
 
 
+@contextmanager
+def on_one_processor(rank: int) -> Iterator[None]:
+    """This thread on one of its own, as `mpiexec --bind-to core` has it: else two processes may stay on the same."""
+    all_processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(all_processors)[rank]})
+    yield
+    os.sched_setaffinity(0, all_processors)
+
+
 class Steps:
     """Loss and gradient of the same rows: by rank 0 alone, on one or more threads, and by all ranks, on one each."""
 
@@ -68,12 +79,12 @@ class Steps:
         self.whole = Whole.of(rows, classes)
         self.own = self.whole.own(comm.Get_rank(), comm.Get_size())
 
-    def alone(self, threads: int) -> tuple[Any, ...]:
+    def alone(self, threads: int) -> Any:
         with xe.num_threads(threads):
             return xe.cross_entropy(
                 self.whole.logits, self.whole.target, return_grad=True, grad_out=self.whole.output)  # fmt: skip
 
-    def together(self, exact: bool, comm: MPI.Intracomm) -> tuple[Any, ...]:
+    def together(self, exact: bool, comm: MPI.Intracomm) -> Any:
         with xe.num_threads(1):
             return parallel.cross_entropy(
                 self.own.logits, self.whole.target, comm, start=self.own.start, n_classes=self.whole.classes,
@@ -95,10 +106,11 @@ class Steps:
     def time_together(self, exact: bool) -> dict[str, float]:
         """Until the last rank is ready; the mean over the ranks of what they spend in collectives."""
         watched = Watched(self.comm)
-        self.comm.Barrier()
-        start = time.perf_counter()
-        self.together(exact, watched)
-        elapsed = time.perf_counter() - start
+        with on_one_processor(self.comm.Get_rank()):
+            self.comm.Barrier()
+            start = time.perf_counter()
+            self.together(exact, watched)
+            elapsed = time.perf_counter() - start
         numbers = {
             "waiting": watched.waiting, "sending": watched.sending, "collectives": float(watched.collectives),
             "bytes": float(watched.bytes),
@@ -139,7 +151,7 @@ def main() -> None:
     options, comm = json.loads(sys.argv[1]), MPI.COMM_WORLD
     if xe.get_num_threads() < comm.Get_size():
         raise SystemExit(f"{comm.Get_size()} processes on {xe.get_num_threads()} processors: expected one for each")
-    results = [measure(comm, *shape, options["rounds"]) for shape in options["shapes"]]
+    results = [measure(comm, rows, classes, options["rounds"]) for rows, classes in options["shapes"]]
     if comm.Get_rank() == 0:
         Path(sys.argv[2]).write_text(dumps({"mpi": MPI.Get_library_version().splitlines()[0], "shapes": results}))
 
