@@ -1,4 +1,4 @@
-"""Where exact results cost more on many ranks: python bench/shards_model.py --from build/shards.json. See README.md.
+"""Where exact results cost more on many ranks: python bench/shards_model.py [--rows 4096]. See README.md.
 
 It is a model: what a rank does by itself follows from what shards.py has measured, communication from the latency and
 the bandwidth of a network. The costs of collectives are those of R. Thakur, R. Rabenseifner and W. Gropp, Optimization
@@ -21,9 +21,7 @@ from scipy.optimize import nnls
 
 from crossent import parallel
 
-ROOT = Path(__file__).resolve().parent.parent
-MEASURED = ROOT / "build" / "shards.json"
-RESULT = ROOT / "docs" / "parallel-scale.json"
+MEASURED = Path(__file__).resolve().parent.parent / "build" / "shards.json"
 CLASSES = (32_768, 131_072, 262_144)
 RANKS = tuple(2**k for k in range(1, 11))
 LIMIT = 1.05
@@ -198,7 +196,7 @@ def main() -> None:
     parser.add_argument("--from", dest="measured", type=Path, default=MEASURED, help="what bench/shards.py has written")
     parser.add_argument("--rows", type=int, default=4096, help="default: 4096")
     parser.add_argument("--network", choices=NETWORKS, default="25 GbE", help="of the table's times; default: 25 GbE")
-    parser.add_argument("--json", type=Path, default=RESULT, help="for docs/figures.py")
+    parser.add_argument("--json", type=Path, help="where to write what docs/figures.py draws, docs/parallel-scale.json")
     options = parser.parse_args()
     if not options.measured.is_file():
         parser.error(f"{options.measured} is no file: python bench/shards.py writes it")
@@ -209,7 +207,8 @@ def main() -> None:
     print(f"\nMicroseconds a row of {options.rows:,}, sending by {options.network}; exact over not exact by network:\n")
     print(table(points, options.network), limits(points), sep="\n\n")
     print("", *(sending_beside_model(shape, of_message) for shape in measured.get("processes", [])), sep="\n")
-    options.json.write_text(dumps(figure(points)))
+    if options.json:
+        options.json.write_text(dumps(figure(points)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 docs/overview.svg: milliseconds beside other libraries, from bench/results/zen5.json (`python bench/bench.py`), and
 error against confidence, from docs/confidence.json (`python tests/accuracy/confidence.py`). docs/accuracy.svg: the
 latter for loss and gradient. docs/parallel-scale.svg: time of exact results over that of others, from
-docs/parallel-scale.json (`python bench/shards_model.py`). Plain SVG, without dependencies: text is text, and colours
+docs/parallel-scale.json (`python bench/shards_model.py --json ..`). Plain SVG, without dependencies: text is text, and colours
 follow the reader's light or dark scheme.
 """
 
@@ -139,7 +139,7 @@ def errors(left, top, width, height, quantity, names):
 def ratios(left, top, width, height, classes):
     """Lines of the time of exact results over that of others against the number of ranks."""
     ranks = SCALE["ranks"]
-    x, y = log_scale(ranks[0], ranks[-1], left, left + width), log_scale(0.8, 12.8, top + height, top)
+    x, y = log_scale(ranks[0], ranks[-1], left, left + width), log_scale(0.9, 9, top + height, top)
     parts = []
     for v in (1, 2, 4, 8):
         parts += [line(left, y(v), left + width, y(v)), text(left - 8, y(v) + 4, v, "end")]
