@@ -3,8 +3,8 @@
 docs/overview.svg: milliseconds beside other libraries, from bench/results/zen5.json (`python bench/bench.py`), and
 error against confidence, from docs/confidence.json (`python tests/accuracy/confidence.py`). docs/accuracy.svg: the
 latter for loss and gradient. docs/parallel-scale.svg: time of exact results over that of others, from
-docs/parallel-scale.json (`python bench/shards_model.py --json ..`). Plain SVG, without dependencies: text is text, and colours
-follow the reader's light or dark scheme.
+docs/parallel-scale.json (`python bench/shards_model.py --json ..`). Plain SVG, without dependencies: text is text, and
+colours follow the reader's light or dark scheme.
 """
 
 import json
