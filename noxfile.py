@@ -111,7 +111,7 @@ def tests(session: nox.Session) -> None:
     session.run("python", "tests/run_levels.py", *session.posargs)
     # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
-    session.run("python", "-m", "doctest", "docs/derivation.md", "docs/parallel.md")
+    session.run("python", "-m", "doctest", "docs/derivation.md", "docs/parallel.md", "docs/parallel-scale.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 
