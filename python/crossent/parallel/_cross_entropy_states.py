@@ -203,10 +203,7 @@ def gradient(
     >>> print(parallel.gradient([[0.0, 0.0]], states, [1]))
     [[ 0.5 -0.5]]
     """
-    shard = Shard.of("logits", logits_shard, axis, start, states.rows.n_classes)
-    if shard.rows != states.rows.shape or shard.logits.dtype.name != states.rows.dtype:
-        given, wanted = (shard.rows, shard.logits.dtype.name), (states.rows.shape, states.rows.dtype)
-        raise ValueError(f"logits have rows of shape and dtype {given}: expected {wanted}, as the states")
+    shard = Shard.of_states(states, logits_shard, axis, start)
     arguments = (weight, z_loss, sample_weight, reduction, denominator)
     if grad_output is None:
         return loss_and_gradient(states, target, shard, *arguments, out)[1]

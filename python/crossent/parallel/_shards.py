@@ -76,6 +76,15 @@ class Shard(NamedTuple):
             raise ValueError(f"start is {first} and {name} has {here} classes: expected classes within [0, {total})")
         return cls(x, axis, first, total)
 
+    @classmethod
+    def of_states(cls, states: RowStates, logits: object, axis: Any, start: object) -> Shard:
+        """Of the rows that the states are of."""
+        shard = cls.of("logits", logits, axis, start, states.rows.n_classes)
+        given, wanted = (shard.rows, shard.logits.dtype.name), (states.rows.shape, states.rows.dtype)
+        if given != wanted:
+            raise ValueError(f"logits have rows of shape and dtype {given}: expected {wanted}, as the states")
+        return shard
+
     @property
     def stop(self) -> int:
         return self.start + int(self.logits.shape[self.axis])
@@ -96,6 +105,12 @@ class Shard(NamedTuple):
             return []
         first = self.start // BLOCK
         return list(subtrees(first, first + blocks)) if self.is_aligned else [(first, first + blocks)]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Where the classes of each subtree end."""
+        first = self.start // BLOCK
+        return tuple(min(self.start + BLOCK * (end - first), self.stop) for _, end in self.ranges)
 
     @property
     def block_counts(self) -> tuple[int, ...]:
