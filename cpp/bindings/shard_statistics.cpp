@@ -46,7 +46,7 @@ struct predict_shard_function {
     const index rows = c.row_count(), k = c.candidates();
     const merged_rows merged(given[arg::subtree], given[arg::target_logits],
                              c.format(given[arg::smoothed], given[arg::probabilities]), rows, as_bool(given[arg::one_block]));
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * rows, index{2}}), top_logits({rows, k});
     integers ahead(std::vector<index>{c.has_target ? rows : 0}), top_classes({rows, k});

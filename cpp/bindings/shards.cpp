@@ -17,7 +17,7 @@ struct shard_subtrees_function {
     const bool by_index = given[arg::target] != Py_None, by_probability = given[arg::probabilities] != Py_None;
     const array y = by_index ? c.class_indices(given[arg::target], c.whole, c.rows, c.options) : array();
     const array q = by_probability ? c.class_target(given[arg::probabilities], x, c.rows, c.options) : array();
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     const subtree_format format = format_of(float_type(x), by_probability, c.options);
     numbers out({subtrees, format.numbers(), c.row_count()}), target_logits(std::vector<index>{by_index ? c.row_count() : 0});
@@ -87,7 +87,7 @@ struct divergence_subtrees_function {
         extended, as_bool(given[arg::student_smoothed]), as_bool(given[arg::student_probabilities])};
     const merged_rows student(given[arg::student], Py_None, of_student, c.row_count(), one_block),
         teacher(given[arg::teacher], Py_None, {extended}, c.row_count(), one_block);
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts]);
+    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * c.row_count(), index{2}});
     c.run([&](const execution& e) {

@@ -71,9 +71,16 @@ inline numbers numbers_of(const char* name, PyObject* given, index count) {
   return x;
 }
 
-inline std::vector<index> counts_of(PyObject* given) {
+// The numbers of blocks of subtrees, which are those of so many classes.
+inline std::vector<index> counts_of(PyObject* given, index classes) {
   std::vector<index> counts;
-  for (const py::handle count : as_python(given)) counts.push_back(count.cast<index>());
+  index left = (classes + 1023) / 1024;
+  for (const py::handle count : as_python(given)) {
+    counts.push_back(count.cast<index>());
+    if (counts.back() < 1 || counts.back() > left) raise_changed("block_counts");
+    left -= counts.back();
+  }
+  if (left != 0) raise_changed("block_counts");
   return counts;
 }
 

@@ -203,7 +203,7 @@ def gradient(
     >>> print(parallel.gradient([[0.0, 0.0]], states, [1]))
     [[ 0.5 -0.5]]
     """
-    shard = Shard.of_states(states, logits_shard, axis, start)
+    shard = shard_like(states, logits_shard, start, axis)
     arguments = (weight, z_loss, sample_weight, reduction, denominator)
     if grad_output is None:
         return loss_and_gradient(states, target, shard, *arguments, out)[1]
@@ -211,6 +211,15 @@ def gradient(
         return _nothing(shard, out)
     grad: Array = _computed(states, target, shard, *arguments, grad_output, out)
     return grad
+
+
+def shard_like(states: RowStates, logits: object, start: object, axis: object) -> Shard:
+    """Of the rows of the states."""
+    shard, rows = Shard.of("logits", logits, axis, start, states.rows.n_classes), states.rows
+    if shard.rows != rows.shape or shard.logits.dtype.name != rows.dtype:
+        given = f"rows of shape {shard.rows} and dtype {shard.logits.dtype}"
+        raise ValueError(f"logits have {given}: expected {rows.shape} and {rows.dtype}, as the states")
+    return shard
 
 
 def loss_of(

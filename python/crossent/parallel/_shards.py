@@ -76,15 +76,6 @@ class Shard(NamedTuple):
             raise ValueError(f"start is {first} and {name} has {here} classes: expected classes within [0, {total})")
         return cls(x, axis, first, total)
 
-    @classmethod
-    def of_states(cls, states: RowStates, logits: object, axis: Any, start: object) -> Shard:
-        """Of the rows that the states are of."""
-        shard = cls.of("logits", logits, axis, start, states.rows.n_classes)
-        given, wanted = (shard.rows, shard.logits.dtype.name), (states.rows.shape, states.rows.dtype)
-        if given != wanted:
-            raise ValueError(f"logits have rows of shape and dtype {given}: expected {wanted}, as the states")
-        return shard
-
     @property
     def stop(self) -> int:
         return self.start + int(self.logits.shape[self.axis])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _numbers
+from ._cross_entropy_states import shard_like
 from ._shard_statistics import ShardStatistics
-from ._shards import Shard, check_same
+from ._shards import check_same
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -81,7 +82,7 @@ def partial_statistics(
     >>> xe.row_statistics(logits, target).rank
     array([694, 537])
     """
-    shard = Shard.of_states(states, logits_shard, axis, start)
+    shard = shard_like(states, logits_shard, start, axis)
     _check_target(states, target)
     return ShardStatistics.of_shard(shard, states, target, _numbers.top_k(top_k, states.rows.n_classes))
 

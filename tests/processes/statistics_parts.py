@@ -1,4 +1,4 @@
-"""What each process does with classes of its own."""
+"""The statistics of rows over processes, each of which has some of the classes."""
 
 import numpy as np
 from parallel.statistics_calls import Rows
