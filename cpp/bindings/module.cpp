@@ -38,7 +38,8 @@ PyObject* invoke(function f, const arguments& given) noexcept {
 PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   using namespace crossent::python;
   if (!is_main_interpreter()) throw py::import_error(not_in_sub_interpreters);
-  for (PyMethodDef* functions : {normalisers, row_losses, element_losses, row_sums, shards, information, process})
+  for (PyMethodDef* functions :
+       {normalisers, row_losses, element_losses, row_sums, shards, shard_statistics, information, process})
     if (PyModule_AddFunctions(m.ptr(), functions) != 0) throw py::error_already_set();
   thread_limits = PyContextVar_New("crossent.num_threads", py::make_tuple(0).ptr());
   if (thread_limits == nullptr) throw py::error_already_set();

@@ -35,6 +35,7 @@ template <class Function> PyMethodDef method(const char* name) {
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry)), METH_FASTCALL, text_signature.c_str()};
 }
 
-extern PyMethodDef normalisers[], row_losses[], element_losses[], row_sums[], shards[], information[], process[];
+extern PyMethodDef normalisers[], row_losses[], element_losses[], row_sums[], shards[], shard_statistics[], information[],
+    process[];
 
 }  // namespace crossent::python

@@ -4,6 +4,7 @@
 
 #include "losses.hpp"
 #include "module.hpp"
+#include "predictions.hpp"
 
 namespace crossent::python {
 namespace {
@@ -120,28 +121,6 @@ struct fit_temperature_function {
   }
 };
 
-// New arrays of the rows' shape, or of so many numbers for each row.
-struct arrays_of_rows {
-  std::vector<index> size, size_of_many;
-  py::dtype type;
-
-  arrays_of_rows(const rows_of& rows, index many, dtype floating) : type(numpy_dtype(floating)) {
-    size.assign(rows.size, rows.size + rows.ndim);
-    size_of_many = size;
-    size_of_many.push_back(many);
-  }
-  py::array add(void*& at, bool is_many = false) const {
-    py::array a(type, is_many ? size_of_many : size);
-    at = a.mutable_data();
-    return a;
-  }
-  py::array add(index*& at, bool is_many = false) const {
-    py::array_t<index> a(is_many ? size_of_many : size);
-    at = a.mutable_data();
-    return a;
-  }
-};
-
 struct row_statistics_function {
   CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, temperature, top_k, n_classes)
 
@@ -154,16 +133,12 @@ struct row_statistics_function {
     const bool has_target = given[arg::target] != Py_None;
     const array target = has_target ? c.class_indices(given[arg::target], c.x, c.rows, c.options) : array();
     c.options.temperature = number(positive, "temperature", given[arg::temperature]);
-    predictions out{};
-    out.k = check_in_python("top_k", given[arg::top_k], c.x.size(c.options.axis)).cast<index>();
-    out.type = arithmetic(c.x);
-    const arrays_of_rows rows(c.rows, out.k, out.type);
-    const py::tuple made = py::make_tuple(
-        has_target ? py::object(rows.add(out.log_prob)) : py::none(), has_target ? py::object(rows.add(out.rank)) : py::none(),
-        rows.add(out.argmax), rows.add(out.max_log_prob), rows.add(out.entropy), rows.add(out.logsumexp),
-        rows.add(out.sum_of_squares), rows.add(out.top_classes, true), rows.add(out.top_log_probs, true));
-    c.run([&](const execution& e) { predict(input(c.x), has_target ? indices(target) : index_view{}, c.options, out, e); });
-    return check_in_python("named_row_statistics", made.ptr());
+    const index k = check_in_python("top_k", given[arg::top_k], c.x.size(c.options.axis)).cast<index>();
+    const prediction_arrays arrays(c.rows, has_target, k, arithmetic(c.x));
+    c.run([&](const execution& e) {
+      predict(input(c.x), has_target ? indices(target) : index_view{}, c.options, arrays.out, e);
+    });
+    return arrays.returned();
   }
 };
 

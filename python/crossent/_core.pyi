@@ -206,6 +206,16 @@ def log_softmax_of_shard(
 def logsumexp_of_shards(
     whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, axis: object, /,
 ) -> Scalar | Array: ...
+def predict_shard(
+    whole: object, subtree: object, target_logits: object, smoothed: object, probabilities: object, one_block: object,
+    logits: object, start: object, block_counts: object, target: object, axis: object, temperature: object,
+    ignore_index: object, top_k: object, /,
+) -> tuple[Array, Array, Array, Array]: ...
+def row_statistics_of_shards(
+    whole: object, subtree: object, target_logits: object, smoothed: object, probabilities: object, one_block: object,
+    sums: object, ahead: object, top_classes: object, top_logits: object, target: object, axis: object,
+    temperature: object, ignore_index: object, top_k: object, /,
+) -> RowStatistics: ...
 def perplexity(logits: object, target: object, axis: object, ignore_index: object, /) -> Scalar: ...
 
 # For this package alone. Sums are float64 arrays of (hi, lo): a sum and its rounding error.

@@ -67,6 +67,32 @@ void distillation_of_shards(const shards_of_distillation&, const view& logits, c
                             const divergence_options&, const row_loss_options&, const mutable_view& loss,
                             const mutable_view& grad, const execution& = {});
 
+// What a shard says of rows whose statistics are known, for `predict_of_shards`.
+struct shard_predictions {
+  index subtrees = 0;
+  double* sums;  // subtrees * (2 rows, 2), as those of a divergence
+  index* ahead = nullptr;  // how many classes have a larger logit than the target, or an equal one and a lower index
+  index k = 1;  // of each row the classes of the largest logits, and these; -1 and NaN where there are fewer
+  index* top_classes;
+  double* top_logits;
+};
+// Of options: axis, temperature, shard and, with a target, ignore_index.
+void predict_shard(const whole_rows&, const view& logits, const index_view& target, const row_loss_options&,
+                   const index* block_counts, const shard_predictions& out, const execution& = {});
+
+// What the shards have said: the sums merged along the tree, `ahead` added up, and the k classes of the largest logits.
+struct merged_predictions {
+  whole_rows rows;
+  const double* sums = nullptr;
+  const index* ahead = nullptr;
+  index k = 1;  // at least that of the predictions, and 1
+  const index* top_classes = nullptr;
+  const double* top_logits = nullptr;
+};
+// As predict, without logits. Of options: shard.classes in place of axis.
+void predict_of_shards(const merged_predictions&, const index_view& target, const row_loss_options&, const predictions& out,
+                       const execution& = {});
+
 // out = exp(x/T) / sum exp(x/T), and its logarithm, of the classes that are here
 void softmax_of_shard(const whole_rows&, const view& logits, int axis, double temperature, const mutable_view& out,
                       const execution& = {});

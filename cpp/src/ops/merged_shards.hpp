@@ -31,16 +31,18 @@ class merged_shards {
   inverse_temperature t_;
 };
 
-// Sums of a divergence over all classes.
+// Two sums of each row over all classes: of a divergence, its value and what its gradient needs.
 class merged_sums {
  public:
   merged_sums(const double* columns, index rows) : columns_(columns), rows_(rows) {}
-  double_double<double> value(index row) const { return at(row); }
-  double_double<double> inner(index row) const { return at(rows_ + row); }
+  double_double<double> of(index column, index row) const {
+    const double* const sum = columns_ + 2 * (column * rows_ + row);
+    return {sum[0], sum[1]};
+  }
+  double_double<double> value(index row) const { return of(0, row); }
+  double_double<double> inner(index row) const { return of(1, row); }
 
  private:
-  double_double<double> at(index i) const { return {columns_[2 * i], columns_[2 * i + 1]}; }
-
   const double* columns_;
   index rows_;
 };

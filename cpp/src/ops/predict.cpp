@@ -6,39 +6,49 @@
 #include "core/fp_environment.hpp"
 #include "core/number.hpp"
 #include "ops/cross_entropy_term.hpp"
-#include "rows/summed_blocks.hpp"
+#include "ops/merged_shards.hpp"
+#include "ops/prediction_state.hpp"
 
 namespace crossent {
 namespace {
 
-struct prediction_batch : batch_state {
+struct prediction_batch : batch_state, prediction_state {
   cross_entropy_state target;
-  summed_blocks sums;
   index argmax[batch_rows];
   std::vector<double> top_logits;
   double log_sum[batch_rows], logsumexp[batch_rows], entropy[batch_rows], squares[batch_rows];
 };
 
+// Rows that have been merged, with views of their numbers.
+struct rows_of_shards {
+  merged_shards statistics;
+  merged_sums sums;
+  const merged_predictions& given;
+
+  rows_of_shards(const merged_predictions& p, double temperature)
+      : statistics(p.rows, temperature), sums(p.sums, p.rows.rows), given(p) {}
+};
+
 class prediction_operation : public row_operation<prediction_batch> {
  public:
-  // term: nullptr without targets
-  prediction_operation(const cross_entropy_term* term, double temperature, const predictions& out)
-      : term_(term), temperature_(temperature), out_(out) {}
+  // term: nullptr without targets; merged: of rows that are in shards, of which no logits are read, else nullptr
+  prediction_operation(const cross_entropy_term* term, double temperature, const rows_of_shards* merged, const predictions& out)
+      : term_(term), temperature_(temperature), merged_(merged), out_(out) {}
 
   void load(row_batch& batch) override {
     if (term_ != nullptr) term_->load(batch, state(batch).target, false);
   }
   void prepare_sums(row_batch& batch) override {
     prediction_batch& s = state(batch);
-    s.sums.reserve(batch_rows, batch.blocks, 4);
+    if (merged_ != nullptr) return merged_->statistics.load(batch.first, batch.count, batch.in[0].statistics);
+    s.reserve(batch);
     s.top_logits.resize(static_cast<std::size_t>(out_.k));
     if (term_ == nullptr) return;
     term_->target_gaps(batch, s.target);
   }
   void sum(row_batch& batch, index begin, index end) override {
     prediction_batch& s = state(batch);
-    batch.plan->kernel().prediction_sums(batch.input(0), batch.in[0].statistics, s.target.rows.target, begin, end,
-                                         batch.plan->input(0).t, s.sums.out());
+    s.prediction_state::sum(batch, s.target.rows.target, begin, end);
   }
   void finish(row_batch& batch) override {
     prediction_batch& s = state(batch);
@@ -46,34 +56,49 @@ class prediction_operation : public row_operation<prediction_batch> {
     const dtype_kernels& k = batch.plan->kernel();
     if (term_ != nullptr) term_->finish(batch, s.target);
     for (index i = 0; i < batch.count; ++i) {
-      s.entropy[i] = s.sums.row(i) / temperature_;
-      s.squares[i] = s.sums.row(i, 1);
+      s.entropy[i] = sum_of(batch, i, 0) / temperature_;
+      s.squares[i] = sum_of(batch, i, 1);
     }
     k.entropy_of_logits(batch.count, x, s.entropy, s.entropy);
     k.sum_of_squares(batch.count, x, s.squares);
-    k.argmax(batch.input(0), x, s.argmax);
+    if (merged_ == nullptr) k.argmax(batch.input(0), x, s.argmax);
     kernels().log_sum(batch.count, x, s.log_sum);
     kernels().logsumexp(batch.count, x, s.logsumexp);
     for (index i = 0; i < batch.count; ++i) store(batch, s, i);
   }
 
  private:
+  double sum_of(row_batch& batch, index i, index column) const {
+    return merged_ != nullptr ? rounded(merged_->sums.of(column, batch.first + i)) : state(batch).sums.row(i, column);
+  }
+  index argmax(const row_batch& batch, const prediction_batch& s, index i) const {
+    return merged_ != nullptr ? merged_->given.top_classes[(batch.first + i) * merged_->given.k] : s.argmax[i];
+  }
+  index rank(const row_batch& batch, prediction_batch& s, index i) const {
+    if (merged_ != nullptr) return merged_->given.ahead[batch.first + i];
+    return s.classes_ahead(batch, i, s.target.y()[i], s.target.rows.target[i]);
+  }
+  // Writes the classes, and returns their logits.
+  const double* top_classes(const row_batch& batch, prediction_batch& s, index i, index* classes) const {
+    if (merged_ != nullptr) {
+      const index at = (batch.first + i) * merged_->given.k;
+      std::copy_n(merged_->given.top_classes + at, out_.k, classes);
+      return merged_->given.top_logits + at;
+    }
+    batch.plan->kernel().top_classes(batch.input(0), i, out_.k, classes, s.top_logits.data());
+    return s.top_logits.data();
+  }
   void put(void* to, index at, double v) const {
     store_number(static_cast<char*>(to) + at * item_size(out_.type), out_.type, v);
   }
-  index rank(const row_batch& batch, prediction_batch& s, index i) const {
-    const index y = s.target.y()[i], above = static_cast<index>(s.sums.row(i, 2));
-    if (s.sums.row(i, 3) == 1) return above;
-    return above + batch.plan->kernel().count_equal(batch.input(0), i, y, s.target.rows.target[i]);
-  }
-  void store(row_batch& batch, prediction_batch& s, index i) const {
+  void store(const row_batch& batch, prediction_batch& s, index i) const {
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     const bool is_ignored = term_ != nullptr && s.target.rows.row_weight[i] == 0;
     const bool is_known = !is_ignored && s.log_sum[i] == s.log_sum[i];
     const double max = batch.in[0].statistics.max[i];
     const index row = batch.first + i;
     const auto put_known = [&](void* to, double v) { put(to, row, is_known ? v : nan); };
-    out_.argmax[row] = is_known ? s.argmax[i] : -1;
+    out_.argmax[row] = is_known ? argmax(batch, s, i) : -1;
     put_known(out_.max_log_prob, 0 - s.log_sum[i]);
     put_known(out_.entropy, s.entropy[i]);
     put_known(out_.logsumexp, temperature_ == 1 ? s.logsumexp[i] : max / temperature_ + s.log_sum[i]);
@@ -84,8 +109,7 @@ class prediction_operation : public row_operation<prediction_batch> {
     }
     if (out_.k == 0) return;
     index* const classes = out_.top_classes + row * out_.k;
-    double* const logits = s.top_logits.data();
-    if (is_known) batch.plan->kernel().top_classes(batch.input(0), i, out_.k, classes, logits);
+    const double* const logits = is_known ? top_classes(batch, s, i, classes) : nullptr;
     for (index j = 0; j < out_.k; ++j) {
       if (!is_known) classes[j] = -1;
       put(out_.top_log_probs, row * out_.k + j, is_known ? 0 - ((max - logits[j]) / temperature_ + s.log_sum[i]) : nan);
@@ -94,8 +118,21 @@ class prediction_operation : public row_operation<prediction_batch> {
 
   const cross_entropy_term* term_;
   double temperature_;
+  const rows_of_shards* merged_;
   const predictions& out_;
 };
+
+void compute(row_plan& plan, const index_view& target, const row_loss_options& options, const rows_of_shards* merged,
+             const predictions& out, const execution& e) {
+  const index classes = merged != nullptr ? options.shard.classes : plan.classes;
+  const targets y(target, plan.rows, options, classes, plan.type, false, e);
+  const upstream none({}, plan.type, 1);
+  cross_entropy_term term(plan, 0, y, none, options, {}, 1.0, e);
+  if (merged != nullptr) term.merged = &merged->statistics;
+  prediction_operation operation(target.data == nullptr ? nullptr : &term, options.temperature, merged, out);
+  merged != nullptr ? run_merged(plan, operation, e) : run_rows(plan, operation, e);
+  y.throw_if_bad();
+}
 
 }  // namespace
 
@@ -104,12 +141,15 @@ void predict(const view& logits, const index_view& target, const row_loss_option
   const default_environment environment;
   row_plan plan = make_plan(logits, options.axis, options.temperature, {});
   plan.with_sums = true;
-  const targets y(target, plan.rows, options, plan.classes, plan.type, false, e);
-  const upstream none({}, plan.type, 1);
-  const cross_entropy_term term(plan, 0, y, none, options, {}, 1.0, e);
-  prediction_operation operation(target.data == nullptr ? nullptr : &term, options.temperature, out);
-  run_rows(plan, operation, e);
-  y.throw_if_bad();
+  compute(plan, target, options, nullptr, out, e);
+}
+
+void predict_of_shards(const merged_predictions& given, const index_view& target, const row_loss_options& options,
+                       const predictions& out, const execution& e) {
+  const default_environment environment;
+  const rows_of_shards merged(given, options.temperature);
+  row_plan plan = merged.statistics.plan(options.shard.classes);
+  compute(plan, target, options, &merged, out, e);
 }
 
 }  // namespace crossent

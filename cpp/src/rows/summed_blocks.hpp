@@ -17,7 +17,14 @@ class summed_blocks {
     memory_.reserve(2 * sums * entries_ * static_cast<index>(sizeof(double)));
   }
   block_sums out() { return {{at(0), at(2), at(4), at(6)}, {at(1), at(3), at(5), at(7)}}; }
-  double row(index i, index k = 0) const { return rounded(sum(i, 2 * k)); }
+  double row(index i, index k = 0) const { return rounded(subtree(i, k, 0, blocks_)); }
+  // Of blocks begin .. end - 1.
+  double_double<double> subtree(index row, index k, index begin, index end) const {
+    const index first = row * blocks_ + begin;
+    const double *hi = at(2 * k) + first, *lo = at(2 * k + 1) + first;
+    using number = double_double<double>;
+    return merge_tree(end - begin, [=](index b) { return number{hi[b], lo[b]}; }, [](number a, number b) { return a + b; });
+  }
   double row_with_tiny(index i) const { return row(i) + row(i, 1) * tiny_unit; }
 
  private:
@@ -25,11 +32,6 @@ class summed_blocks {
   static constexpr double tiny_unit = 0x1p-500;
 
   double* at(index array) const { return reinterpret_cast<double*>(memory_.data()) + array * entries_; }
-  double_double<double> sum(index row, index array) const {
-    const double *hi = at(array) + row * blocks_, *lo = at(array + 1) + row * blocks_;
-    using number = double_double<double>;
-    return merge_tree(blocks_, [=](index b) { return number{hi[b], lo[b]}; }, [](number a, number b) { return a + b; });
-  }
 
   line_memory memory_;
   index blocks_ = 1, entries_ = 0;

@@ -7,15 +7,20 @@ from ._over_classes import cross_entropy
 from ._over_rows import denominator, over_rows
 from ._row_states import RowStates, merge
 from ._row_sums import RowSums, row_sums
+from ._shard_statistics import ShardStatistics
 from ._shards import shard_range
+from ._statistics_over_classes import row_statistics
+from ._statistics_states import finish_statistics, partial_statistics
 
 __all__ = [
     "RowStates",
     "RowSums",
+    "ShardStatistics",
     "cross_entropy",
     "denominator",
     "distillation_loss",
     "finish",
+    "finish_statistics",
     "gradient",
     "kl_div_with_logits",
     "log_softmax",
@@ -23,6 +28,8 @@ __all__ = [
     "merge",
     "over_rows",
     "partial",
+    "partial_statistics",
+    "row_statistics",
     "row_sums",
     "shard_range",
     "softmax",

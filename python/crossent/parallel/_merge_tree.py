@@ -6,7 +6,8 @@ of 2^k on, 2^k of them, are always merged by themselves first, and whoever has t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +17,38 @@ BLOCK = 1024
 T = TypeVar("T")
 
 
+class Range(Protocol):
+    """A part of the classes or of the rows."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def stop(self) -> int: ...
+
+
+R = TypeVar("R", bound=Range)
+
+
 class Node(NamedTuple, Generic[T]):
     """A subtree: the blocks from `begin` to `end` and what they come to."""
 
     begin: int
     end: int
     value: T
+
+
+def in_order(parts: Iterable[R], kind: str, part: str) -> list[R]:
+    """Those that are not empty, where each begins at the end of the one before it; or one, where all are empty."""
+    given = list(parts)
+    ordered = sorted((p for p in given if p.stop > p.start), key=lambda p: p.start) or given[:1]
+    for before, after in pairwise(ordered):
+        if before.stop < after.start:
+            raise ValueError(f"the {kind} from {before.stop} to {after.start} are in no {part}")
+        if before.stop > after.start:
+            last = min(before.stop, after.stop)
+            raise ValueError(f"the {kind} from {after.start} to {last} are in two {part}s")
+    return ordered
 
 
 def subtrees(begin: int, end: int) -> Iterator[tuple[int, int]]:

@@ -6,13 +6,12 @@ One process adds the numbers of 1,024 rows, and these sums along the tree over t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import _core
-from ._merge_tree import BLOCK, Node, merge_siblings, root, subtrees
+from ._merge_tree import BLOCK, Node, in_order, merge_siblings, root, subtrees
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,13 +55,7 @@ class OrderedSums:
         given = list(parts)
         if not given:
             raise ValueError("no sums were given: expected those of at least one part of the rows")
-        ordered = sorted((part for part in given if part.stop > part.start), key=lambda part: part.start) or given[:1]
-        for before, after in pairwise(ordered):
-            if before.stop < after.start:
-                raise ValueError(f"the rows from {before.stop} to {after.start} are in no part")
-            if before.stop > after.start:
-                last = min(before.stop, after.stop)
-                raise ValueError(f"the rows from {after.start} to {last} are in two parts")
+        ordered = in_order(given, "rows", "part")
         merged = merge_siblings((node for part in ordered for node in part._ranges()), _add_two)
         nodes = np.stack([node.value for node in merged]) if merged else ordered[0].nodes
         exact = all(part.exact for part in ordered)

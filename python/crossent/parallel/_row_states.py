@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from .. import _core
-from ._merge_tree import BLOCK, Node, merge_siblings, root
+from ._merge_tree import BLOCK, Node, in_order, merge_siblings, root
 
 if TYPE_CHECKING:
     from .._types import Array
+    from ._merge_tree import Range
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,7 @@ class RowStates:
         return Root(root(list(self.nodes), self.merge_two), self.target_logits)
 
     def refuse_missing(self) -> None:
-        if self.start > 0 or self.stop < self.rows.n_classes:
-            missing = (0, self.start) if self.start > 0 else (self.stop, self.rows.n_classes)
-            raise ValueError(f"the classes from {missing[0]} to {missing[1]} are in no state")
+        refuse_missing_classes(self, self.rows.n_classes)
 
     def without_numbers(self) -> RowStates:
         return RowStates(self.rows, self.start, self.stop, self.exact, (), None)
@@ -197,15 +195,8 @@ def merge(*states: RowStates) -> RowStates:
     if not states:
         raise ValueError("no states were given: expected those of at least one shard")
     for other in states[1:]:
-        if other.rows != states[0].rows:
-            raise ValueError(f"the states do not belong together: {_difference(states[0].rows, other.rows)}")
-    ordered = sorted((s for s in states if s.stop > s.start), key=lambda s: s.start) or [states[0]]
-    for before, after in pairwise(ordered):
-        if before.stop < after.start:
-            raise ValueError(f"the classes from {before.stop} to {after.start} are in no state")
-        if before.stop > after.start:
-            last = min(before.stop, after.stop)
-            raise ValueError(f"the classes from {after.start} to {last} are in two states")
+        refuse_other_rows(states[0].rows, other.rows)
+    ordered = in_order(states, "classes", "state")
     first, exact = ordered[0], all(s.exact for s in ordered)
     nodes = [node for s in ordered for node in s.nodes]
     if exact:
@@ -217,10 +208,16 @@ def merge(*states: RowStates) -> RowStates:
     return RowStates(first.rows, first.start, ordered[-1].stop, exact, tuple(nodes), target_logits)
 
 
-def _difference(one: Rows, other: Rows) -> str:
+def refuse_missing_classes(part: Range, n_classes: int) -> None:
+    if part.start > 0 or part.stop < n_classes:
+        missing = (0, part.start) if part.start > 0 else (part.stop, n_classes)
+        raise ValueError(f"the classes from {missing[0]} to {missing[1]} are in no state")
+
+
+def refuse_other_rows(one: Rows, other: Rows) -> None:
     for name, value in asdict(one).items():
         if value != getattr(other, name):
+            different = f"{name} is {value!r} for one and {getattr(other, name)!r} for another"
             if name == "checksum":
-                return "they are of different targets or class weights"
-            return f"{name} is {value!r} for one and {getattr(other, name)!r} for another"
-    return ""
+                different = "they are of different targets or class weights"
+            raise ValueError(f"the states do not belong together: {different}")

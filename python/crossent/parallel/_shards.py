@@ -98,6 +98,12 @@ class Shard(NamedTuple):
         return list(subtrees(first, first + blocks)) if self.is_aligned else [(first, first + blocks)]
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Where the classes of each subtree end."""
+        first = self.start // BLOCK
+        return tuple(min(self.start + BLOCK * (end - first), self.stop) for _, end in self.ranges)
+
+    @property
     def block_counts(self) -> tuple[int, ...]:
         return tuple(end - begin for begin, end in self.ranges)
 
