@@ -107,8 +107,10 @@ def ctest(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
-    session.install(".[demo,test]")
+    session.install(".[demo,mpi,test]", "mpich>=5")
     session.run("python", "tests/run_levels.py", *session.posargs)
+    # One number of processes; the session `parallel` has the others, and gloo.
+    session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
     # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
     session.run("python", "-m", "doctest", "docs/derivation.md", "docs/parallel.md", "docs/parallel-scale.md")
@@ -210,7 +212,7 @@ def jax(session: nox.Session) -> None:
 
 @nox.session
 def parallel(session: nox.Session) -> None:
-    """crossent.parallel between processes: of MPI, and of PyTorch's gloo. Under a minute.
+    """crossent.parallel between processes: of MPI, and of PyTorch's gloo. Two minutes.
 
     The session `tests` runs the same between threads.
     """

@@ -13,6 +13,7 @@ from support import assert_same_bits
 
 import crossent as xe
 from crossent import parallel
+from crossent.parallel._messages import pack, unpack
 from crossent.parallel._row_sums import row_sums_of
 
 CASES = [(form, case) for form in FORMS for case in form.cases]
@@ -167,11 +168,13 @@ def test_numbers_that_are_not_finite_travel():
 
 def test_bytes_that_are_none():
     data = Batch(FORMS[0]).sums((0, 5000))[0].to_bytes()
-    header, _, numbers = data.partition(b"\n")
-    changed = [header.replace(*change) + b"\n" + numbers for change in (
-        (b"float64", b"float65"), (b'"stop": 5000', b'"stop": null'), (b'"exact"', b'"exakt"'), (b"1.0", b"1.0, 1.0"))]
-    for bad in (b"", b"\n", b"{}\n", b"[]\n", header, data[:-1], data + b"12345678", header + b"\n" + numbers[16:],
-                pickle.dumps(data), *changed):
+    about, numbers = unpack(data)
+    numbers = bytes(numbers)
+    changed = [pack(about | change, numbers) for change in (
+        {"dtype": "float65"}, {"stop": None}, {"shares": [1.0, 1.0]}, {"ends": [5000.5]}, {"ends": 5000})]
+    without = pack({name: value for name, value in about.items() if name != "exact"}, numbers)
+    for bad in (b"", b"\n", b"\x02\0\0\0{}", b"\x02\0\0\0[]", pack(about), data[:-1], data + b"12345678", data[4:],
+                pack(about, numbers[16:]), pickle.dumps(data), without, *changed):
         with pytest.raises(ValueError, match=r"^data is not a result of RowSums.to_bytes: expected all of its bytes$"):
             parallel.RowSums.from_bytes(bad)
 

@@ -177,7 +177,7 @@ _ERRORS = {
 }
 
 
-def exchange(comm: Communicator, make: Callable[[], bytes]) -> list[bytes]:
+def exchange(comm: Communicator, make: Callable[[], bytes]) -> list[memoryview]:
     """What `make` returns on each rank, in the order of the ranks, by one all-gather; or an error on all of them.
 
     A rank on which `make` raises raises that; all others raise an error of the same class, or RuntimeError if the class
@@ -197,7 +197,7 @@ def exchange(comm: Communicator, make: Callable[[], bytes]) -> list[bytes]:
         if message.startswith(_ERROR):
             name, _, text = message.removeprefix(_ERROR).decode().partition("\n")
             raise _ERRORS.get(name, RuntimeError)(f"rank {rank}: {text}")
-    return [message.removeprefix(_RESULT) for message in messages]
+    return [memoryview(message)[len(_RESULT) :] for message in messages]
 
 
 def _described(error: BaseException) -> bytes:

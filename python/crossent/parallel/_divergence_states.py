@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _core
-from ._merge_tree import BLOCK
+from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
 from ._row_states import Root, Rows, RowStates, count_of_numbers
 from ._shards import Shard, split_target
@@ -59,19 +58,16 @@ def sums_of_shard(whole: Whole, how: Distillation, shard: Shard, teacher: object
             probabilities, rows.one_block, shard.logits, teacher, shard.start, shard.block_counts, shard.axis,
             how.temperature, how.divergence, how.beta,
         )
-    first = shard.start // BLOCK
-    ends = tuple(min(shard.start + BLOCK * (end - first), shard.stop) for _, end in shard.ranges)
-    return OrderedSums(shard.start, shard.stop, shard.is_aligned, ends, sums)
+    return OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
 
 
 def to_bytes(sums: OrderedSums) -> bytes:
     about = {"start": sums.start, "stop": sums.stop, "exact": sums.exact, "ends": sums.ends, "shape": sums.nodes.shape}
-    return json.dumps(about).encode() + b"\n" + sums.nodes.astype("<f8").tobytes()
+    return pack(about, sums.nodes.astype("<f8", copy=False))
 
 
-def from_bytes(data: bytes) -> OrderedSums:
-    header, _, numbers = data.partition(b"\n")
-    about = json.loads(header)
+def from_bytes(data: memoryview) -> OrderedSums:
+    about, numbers = unpack(data)
     nodes = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(about["shape"])
     return OrderedSums(about["start"], about["stop"], about["exact"], tuple(about["ends"]), nodes)
 

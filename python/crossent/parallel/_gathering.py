@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import struct
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._communicator import exchange
 from ._merge_tree import Node, root
+from ._messages import pack, unpack
 from ._row_states import RowStates, count_of_numbers, merge
 
 if TYPE_CHECKING:
@@ -52,40 +52,36 @@ def gather_states(
         nonlocal own
         options, own = make()
         sent = own if exact else [s.without_numbers() for s in own]
-        return [options, exact], b"".join(struct.pack("<q", len(data)) + data for data in (s.to_bytes() for s in sent))
+        parts = [s.to_bytes() for s in sent]
+        return [options, exact, [len(part) for part in parts]], b"".join(parts)
 
-    gathered = []
-    messages = _gathered(comm, "the states of the shards", message)
-    for rank, (options, data) in enumerate(messages):
-        if options != messages[0][0]:
-            raise ValueError(f"rank {rank} has the options {options[0]}: expected {messages[0][0][0]}, as rank 0")
-        parts = []
-        while data:
-            (size,) = struct.unpack_from("<q", data)
-            parts.append(RowStates.from_bytes(data[8 : 8 + size]))
-            data = data[8 + size :]
-        gathered.append(parts)
+    gathered, expected = [], None
+    for rank, ((*found, lengths), data) in enumerate(_gathered(comm, "the states of the shards", message)):
+        expected = expected or found
+        if found != expected:
+            raise ValueError(f"rank {rank} has the options {found[0]}: expected {expected[0]}, as rank 0")
+        ends = list(accumulate(lengths, initial=0))
+        gathered.append([RowStates.from_bytes(data[begin:end]) for begin, end in pairwise(ends)])
     merged = [merge(*states) for states in zip(*gathered, strict=True)]
     for states in merged:
         states.refuse_missing()
     return merged if exact else _all_reduced(comm, own)
 
 
-def gather_sums(comm: Communicator, make: Callable[[], bytes]) -> list[bytes]:
+def gather_sums(comm: Communicator, make: Callable[[], bytes]) -> list[memoryview]:
     return [data for _, data in _gathered(comm, "sums", lambda: (None, make()))]
 
 
-def _gathered(comm: Communicator, step: str, make: Callable[[], tuple[Any, bytes]]) -> list[tuple[Any, bytes]]:
+def _gathered(comm: Communicator, step: str, make: Callable[[], tuple[Any, bytes]]) -> list[tuple[Any, memoryview]]:
     """What `make` returns on all ranks. That they are in the same step is seen by all of them, so that none waits."""
 
     def message() -> bytes:
         about, data = make()
-        return json.dumps([step, about]).encode() + b"\n" + data
+        return pack([step, about], data)
 
     received = []
     for rank, whole in enumerate(exchange(comm, message)):
-        header, _, data = whole.partition(b"\n")
-        other, about = json.loads(header)
+        (other, about), data = unpack(whole)
         if other != step:
             raise ValueError(f"rank {rank} gathers {other} where this one gathers {step}: expected the same arguments "
                              "(start, n_classes) on all ranks or on none")

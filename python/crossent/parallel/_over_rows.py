@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from .._dtypes import FLOAT32, arithmetic, floating
 from .._nll_loss import nll_loss
 from ._communicator import communicator, exchange
 from ._loss_calls import Blocks, LossCall
+from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
 from ._row_sums import RowSums, checked_start, denominators_of, given_denominators, sums_of
 
@@ -226,12 +226,11 @@ def _gather_weights(
         what, weights = make()
         first = None if start is None else checked_start(start)
         about = {"what": what, "start": first, "rows": weights.rows, "terms": len(weights.shares)}
-        return json.dumps(about).encode() + b"\n" + weights.sums.tobytes()
+        return pack(about, weights.sums)
 
     parts = []
     for rank, received in enumerate(exchange(comm, message)):
-        header, _, numbers = received.partition(b"\n")
-        about = json.loads(header)
+        about, numbers = unpack(received)
         parts.append((about, np.frombuffer(numbers).reshape(about["terms"], -1, 2)))
         if about["what"] != parts[0][0]["what"]:
             raise ValueError(f"rank {rank} computes {about['what']}: expected {parts[0][0]['what']}, as rank 0 does")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from .. import _core
 from ._merge_tree import BLOCK, Node, in_order, merge_siblings, root
+from ._messages import pack, unpack
 
 if TYPE_CHECKING:
     from .._types import Array
@@ -134,14 +134,13 @@ class RowStates:
         arrays = [node.value for node in self.nodes]
         if self.target_logits is not None:
             arrays.append(self.target_logits)
-        return b"".join((json.dumps(about).encode(), b"\n", *(x.astype("<f8").tobytes() for x in arrays)))
+        return pack(about, *(x.astype("<f8", copy=False) for x in arrays))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
         """From the result of `to_bytes`; ValueError if it is not one."""
-        header, _, numbers = data.partition(b"\n")
         try:
-            about = json.loads(header)
+            about, numbers = unpack(data)
             rows = Rows(**about["rows"] | {"shape": tuple(about["rows"]["shape"])})
             count = int(np.prod(rows.shape, dtype=int))
             shape = len(about["nodes"]), count_of_numbers(rows.format), count

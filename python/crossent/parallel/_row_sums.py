@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from .. import _core, _numbers
 from ._loss_calls import Blocks, LossCall
+from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
 
 if TYPE_CHECKING:
@@ -166,14 +166,13 @@ class RowSums:
             "start": sums.start, "stop": sums.stop, "exact": sums.exact, "ends": sums.ends, "shares": self._shares,
             "dtype": self._dtype.name,
         }
-        return json.dumps(described).encode() + b"\n" + sums.nodes.astype("<f8").tobytes()
+        return pack(described, sums.nodes.astype("<f8", copy=False))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
         """From the result of `to_bytes`; ValueError if it is not one."""
-        header, _, numbers = data.partition(b"\n")
         try:
-            described = json.loads(header)
+            described, numbers = unpack(data)
             ends, shares = tuple(described["ends"]), tuple(described["shares"])
             if (described["start"], *ends)[-1] != described["stop"]:
                 raise ValueError

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from .. import _core
 from ._merge_tree import in_order
+from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
 from ._row_states import Rows, refuse_missing_classes, refuse_other_rows
 
@@ -127,14 +127,13 @@ class ShardStatistics:
         arrays = (
             sums.nodes.astype("<f8"), self.ahead.astype("<i8"), self.classes.astype("<i8"), self.logits.astype("<f8")
         )
-        return b"".join((json.dumps(about).encode(), b"\n", *(x.tobytes() for x in arrays)))
+        return pack(about, *arrays)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
         """From the result of `to_bytes`; ValueError if it is not one."""
-        header, _, numbers = data.partition(b"\n")
         try:
-            about: dict[str, Any] = json.loads(header)
+            about, numbers = unpack(data)
             rows = Rows(**about["rows"] | {"shape": tuple(about["rows"]["shape"])})
             count, ends, top_k = int(np.prod(rows.shape, dtype=int)), tuple(about["ends"]), about["top_k"]
             candidates = count, max(1, top_k)
