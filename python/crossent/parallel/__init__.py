@@ -2,6 +2,8 @@
 
 from ._cross_entropy_states import finish, gradient, partial
 from ._distillation_over_classes import distillation_loss, kl_div_with_logits
+from ._divergence_steps import finish_distillation, gradient_distillation, partial_divergence
+from ._divergence_sums import DivergenceSums
 from ._normaliser_states import log_softmax, logsumexp, softmax
 from ._over_classes import cross_entropy
 from ._over_rows import denominator, over_rows
@@ -13,6 +15,7 @@ from ._statistics_over_classes import row_statistics
 from ._statistics_states import finish_statistics, partial_statistics
 
 __all__ = [
+    "DivergenceSums",
     "RowStates",
     "RowSums",
     "ShardStatistics",
@@ -20,14 +23,17 @@ __all__ = [
     "denominator",
     "distillation_loss",
     "finish",
+    "finish_distillation",
     "finish_statistics",
     "gradient",
+    "gradient_distillation",
     "kl_div_with_logits",
     "log_softmax",
     "logsumexp",
     "merge",
     "over_rows",
     "partial",
+    "partial_divergence",
     "partial_statistics",
     "row_statistics",
     "row_sums",

@@ -6,10 +6,9 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers, _validate
-from .._dtypes import arithmetic, converted, floating
 from ._communicator import communicator
 from ._cross_entropy_states import nothing
-from ._divergence_states import Distillation, Whole, check, computed, from_bytes, sums_of_shard, to_bytes
+from ._divergence_states import Distillation, Whole, check, computed, from_bytes, sums_of_shard, teacher_of, to_bytes
 from ._gathering import gather_places, gather_states, gather_sums
 from ._ordered_sums import OrderedSums
 from ._over_classes import check_gradient, count_of_classes, cross_entropy, options_of
@@ -215,10 +214,7 @@ def _distilled(
         if target is None:
             _refuse_without_target(how, options, weighting)
         shard = Shard.of("logits", logits, axis, first, total)
-        given = floating("teacher_logits", teacher_logits)
-        _validate.same_shape("teacher_logits", given, shard.logits.shape)
-        wanted = arithmetic(shard.logits.dtype)
-        teacher = shard._replace(logits=given if arithmetic(given.dtype) == wanted else converted(given, wanted))
+        teacher = shard._replace(logits=teacher_of(shard, teacher_logits))
         plain = (None, how.temperature, None, -100, 0.0)
         of_cross_entropy = (target, 1.0, *options.values())
         states = [states_of(teacher, *plain)]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, _validate
+from .._dtypes import arithmetic, converted, floating
 from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
 from ._row_states import Root, Rows, RowStates, count_of_numbers
@@ -59,6 +60,13 @@ def sums_of_shard(whole: Whole, how: Distillation, shard: Shard, teacher: object
             how.temperature, how.divergence, how.beta,
         )
     return OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
+
+
+def teacher_of(shard: Shard, logits: object) -> Array:
+    """The teacher's logits of a shard, of a dtype with the arithmetic of the student's."""
+    given, wanted = floating("teacher_logits", logits), arithmetic(shard.logits.dtype)
+    _validate.same_shape("teacher_logits", given, shard.logits.shape)
+    return given if arithmetic(given.dtype) == wanted else converted(given, wanted)
 
 
 def to_bytes(sums: OrderedSums) -> bytes:

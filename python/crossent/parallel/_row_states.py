@@ -50,6 +50,11 @@ class Rows:
         return np.broadcast_to(np.zeros((), dtype_of(self.dtype)), shape)
 
 
+def rows_of(about: dict[str, Any]) -> Rows:
+    """From `asdict`, as JSON has it."""
+    return Rows(**about | {"shape": tuple(about["shape"])})
+
+
 def dtype_of(name: Any) -> np.dtype[Any]:
     if name == "bfloat16":
         name = importlib.import_module("ml_dtypes").bfloat16  # which is not NumPy's
@@ -141,7 +146,7 @@ class RowStates:
         """From the result of `to_bytes`; ValueError if it is not one."""
         try:
             about, numbers = unpack(data)
-            rows = Rows(**about["rows"] | {"shape": tuple(about["rows"]["shape"])})
+            rows = rows_of(about["rows"])
             count = int(np.prod(rows.shape, dtype=int))
             shape = len(about["nodes"]), count_of_numbers(rows.format), count
             lines = shape[0] * shape[1]

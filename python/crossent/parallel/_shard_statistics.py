@@ -11,7 +11,7 @@ from .. import _core
 from ._merge_tree import in_order
 from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
-from ._row_states import Rows, refuse_missing_classes, refuse_other_rows
+from ._row_states import Rows, refuse_missing_classes, refuse_other_rows, rows_of
 
 if TYPE_CHECKING:
     from .._results import RowStatistics
@@ -134,7 +134,7 @@ class ShardStatistics:
         """From the result of `to_bytes`; ValueError if it is not one."""
         try:
             about, numbers = unpack(data)
-            rows = Rows(**about["rows"] | {"shape": tuple(about["rows"]["shape"])})
+            rows = rows_of(about["rows"])
             count, ends, top_k = int(np.prod(rows.shape, dtype=int)), tuple(about["ends"]), about["top_k"]
             candidates = count, max(1, top_k)
             shapes = (len(ends), 2 * count, 2), (count if rows.target == "indices" else 0,), candidates, candidates
