@@ -31,7 +31,7 @@ struct shard_call : call {
     const array x = floating("logits", logits);
     options.shard.first = as_python(start).cast<index>();
     bool fits = x.ndim() == whole.ndim() && x.type_number() == whole.type_number() && options.shard.first >= 0 &&
-                x.size(options.axis) > 0 && options.shard.first + x.size(options.axis) <= options.shard.classes;
+                x.size(options.axis) > 0 && options.shard.first <= options.shard.classes - x.size(options.axis);
     for (int d = 0; fits && d < x.ndim(); ++d) fits = d == options.axis || x.size(d) == whole.size(d);
     if (!fits) raise_changed("logits");
     return x;
