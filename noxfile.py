@@ -56,6 +56,21 @@ NOT_SANITIZED = (  # of tests/
 )
 
 
+WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
+
+
+def install(session: nox.Session, extras: str, *others: str) -> None:
+    """The package with these extras, from a wheel that is built once for each Python."""
+    python = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True).strip()
+    if python not in WHEELS:
+        folder = Path(session.create_tmp()).resolve() / "wheel"
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+        (wheel,) = folder.iterdir()
+        WHEELS[python] = str(wheel)
+    session.install(f"{WHEELS[python]}[{extras}]", *others)
+
+
 def workflow(session: nox.Session, preset: str) -> None:
     """Configure, build and run ctest as CMakePresets.json says."""
     session.run("cmake", "--workflow", "--preset", preset, external=True)
@@ -107,7 +122,7 @@ def ctest(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
-    session.install(".[demo,mpi,test]", "mpich>=5")
+    install(session, "demo,mpi,test", "mpich>=5")
     session.run("python", "tests/run_levels.py", *session.posargs)
     # One number of processes; the session `parallel` has the others, and gloo.
     session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
@@ -123,7 +138,7 @@ def exits(session: nox.Session) -> None:
     for version in EXIT_VERSIONS:
         if version not in EXIT_PYTHONS:
             session.warn(f"NOT TESTED: there is no python{version} with headers on this machine")
-    session.install(".[test]")
+    install(session, "test")
     calls = ("-k", "large or small", *session.posargs)  # the tests have the others, fewer times each
     session.run("python", "-m", "pytest", "tests/faults/test_exit.py", *calls, env={"CROSSENT_FAULTS": "long"})
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import crossent
 
-# Errors and memory; files and commands; the ends of processes; formulas in mpmath. Accuracy and bits have every level.
+# Errors and memory; files and commands; threads and the ends of processes; formulas in mpmath. Accuracy and bits have every level.
 WITHOUT_KERNELS = (
     "tests/accuracy/test_reference.py",
     "tests/contract/test_errors_buffers.py",
@@ -25,13 +25,19 @@ WITHOUT_KERNELS = (
     "tests/contract/test_package.py",
     "tests/contract/test_readme.py",
     "tests/contract/test_signatures.py",
+    "tests/contract/test_threads.py",
     "tests/evaluation",
     "tests/faults/test_allocation.py",
+    "tests/faults/test_changed_arguments.py",
     "tests/faults/test_changed_by_threads.py",
     "tests/faults/test_exit.py",
     "tests/faults/test_interrupt.py",
+    "tests/faults/test_private.py",
     "tests/oracle",
     "tests/parallel/test_communicator.py",
+    "tests/parallel/test_ordered_sums.py",
+    "tests/parallel/test_row_sums.py",  # sums of losses, which other tests have at every level
+    "tests/parallel/test_rows_over_ranks.py",
 )
 
 

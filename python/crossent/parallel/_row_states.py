@@ -150,8 +150,8 @@ class RowStates:
             count = int(np.prod(rows.shape, dtype=int))
             shape = len(about["nodes"]), count_of_numbers(rows.format), count
             lines = shape[0] * shape[1]
-            arrays = np.frombuffer(numbers, "<f8").astype(np.float64)
-            arrays = arrays.reshape(lines + bool(about["target_logits"]), count)
+            received = np.frombuffer(numbers, "<f8").astype(np.float64)
+            arrays = received.reshape(lines + bool(about["target_logits"]), count)
             target_logits = arrays[lines] if about["target_logits"] else None
             values = arrays[:lines].reshape(shape)
             nodes = tuple(Node(begin, end, x) for (begin, end), x in zip(about["nodes"], values, strict=True))
