@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import crossent
 
-# Errors and memory; files and commands; threads and the ends of processes; formulas in mpmath. Accuracy and bits have every level.
+# Errors and memory; files and commands; threads and the ends of processes; formulas in mpmath. Accuracy and bits have
+# every level.
 WITHOUT_KERNELS = (
     "tests/accuracy/test_reference.py",
     "tests/contract/test_errors_buffers.py",
