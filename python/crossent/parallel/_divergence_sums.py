@@ -8,12 +8,12 @@ from typing import Self
 from ._divergence_states import from_bytes, to_bytes
 from ._merge_tree import in_order
 from ._messages import pack, unpack
-from ._ordered_sums import OrderedSums
+from ._ordered_sums import OrderedSums, Summed
 from ._row_states import Rows, refuse_other_rows, rows_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DivergenceSums:
+class DivergenceSums(Summed):
     """What a divergence comes to over the classes from `start` to `stop`, from `partial_divergence`. It can be pickled.
 
     Attributes
@@ -38,18 +38,6 @@ class DivergenceSums:
 
     def __repr__(self) -> str:
         return f"DivergenceSums(start={self.start}, stop={self.stop}, exact={self.exact})"
-
-    @property
-    def start(self) -> int:
-        return self.sums.start
-
-    @property
-    def stop(self) -> int:
-        return self.sums.stop
-
-    @property
-    def exact(self) -> bool:
-        return self.sums.exact
 
     @staticmethod
     def merge(*parts: DivergenceSums) -> DivergenceSums:

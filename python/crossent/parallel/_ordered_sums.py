@@ -75,6 +75,24 @@ class OrderedSums:
         return map(Node, (self.start, *self.ends), self.ends, self.nodes)
 
 
+class Summed:
+    """A value that has sums over some classes."""
+
+    sums: OrderedSums
+
+    @property
+    def start(self) -> int:
+        return self.sums.start
+
+    @property
+    def stop(self) -> int:
+        return self.sums.stop
+
+    @property
+    def exact(self) -> bool:
+        return self.sums.exact
+
+
 def _added(sums: Array) -> Array:
     """The sums of some nodes, (nodes, columns, 2), of which none is missing."""
     return _core.merge_sums(np.ascontiguousarray(sums))

@@ -10,7 +10,7 @@ import numpy as np
 from .. import _core
 from ._merge_tree import in_order
 from ._messages import pack, unpack
-from ._ordered_sums import OrderedSums
+from ._ordered_sums import OrderedSums, Summed
 from ._row_states import Rows, refuse_missing_classes, refuse_other_rows, rows_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ShardStatistics:
+class ShardStatistics(Summed):
     """What the classes from `start` to `stop` say of some rows, from `partial_statistics`. It is pickled as any value.
 
     Attributes
@@ -53,18 +53,6 @@ class ShardStatistics:
 
     def __repr__(self) -> str:
         return f"ShardStatistics(start={self.start}, stop={self.stop}, exact={self.exact})"
-
-    @property
-    def start(self) -> int:
-        return self.sums.start
-
-    @property
-    def stop(self) -> int:
-        return self.sums.stop
-
-    @property
-    def exact(self) -> bool:
-        return self.sums.exact
 
     @property
     def nbytes(self) -> int:
