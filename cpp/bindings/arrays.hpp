@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <crossent/crossent.hpp>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 
 namespace crossent::python {
@@ -25,6 +27,7 @@ struct shape {
   int ndim;
   const index* size;
 
+  index count() const { return std::accumulate(size, size + ndim, index{1}, std::multiplies<>()); }
   bool operator==(const shape& other) const { return ndim == other.ndim && std::equal(size, size + ndim, other.size); }
 };
 

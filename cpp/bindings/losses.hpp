@@ -97,8 +97,7 @@ py::object compute_sums(call& c, const gradient_request& request, array x, const
     std::tie(options.denominators[0], options.denominators[1]) =
         as_python(request.denominators).cast<std::pair<double, double>>();
   }
-  index count = 1;
-  for (int d = 0; d < rows.ndim; ++d) count *= rows.size[d];
+  const index count = rows.count();
   const index size[] = {terms.count, (count + 1023) / 1024, 2};
   const loss_outputs out(c, request, x, {3, size}, options.reduction);
   if constexpr (std::is_same_v<Options, row_loss_options>) options.writes_to_caller = request.out != Py_None;

@@ -1,6 +1,8 @@
 // Losses and normalisers of rows whose classes are in shards.
 #include "shards.hpp"
 
+#include <optional>
+
 #include "module.hpp"
 
 namespace crossent::python {
@@ -128,11 +130,11 @@ struct distillation_of_shards_function {
                               are_one ? of_cross_entropy : plain, count, one_block),
         teacher(given[arg::teacher], Py_None, plain, count, one_block);
     shards_of_distillation shards{student.whole, teacher.whole, {}, nullptr};
-    const bool has_third = with_cross_entropy && !are_one;
-    const merged_rows third(has_third ? given[arg::subtree] : given[arg::teacher],
-                            has_third ? given[arg::target_logits] : Py_None, has_third ? of_cross_entropy : plain, count,
-                            one_block);
-    if (has_third) shards.cross_entropy = third.whole;
+    std::optional<merged_rows> third;
+    if (with_cross_entropy && !are_one) {
+      third.emplace(given[arg::subtree], given[arg::target_logits], of_cross_entropy, count, one_block);
+      shards.cross_entropy = third->whole;
+    }
     const numbers sums = numbers_of("states", given[arg::sums], 4 * count);
     shards.sums = sums.data();
     c.run([&](const execution& e) {

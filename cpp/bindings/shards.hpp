@@ -57,11 +57,7 @@ struct shard_call : call {
     index_view indices_of_targets() const { return by_index ? indices(y) : index_view{}; }
     view probabilities_of_targets() const { return by_probability ? input(q) : view{}; }
   };
-  index row_count() const {
-    index n = 1;
-    for (int d = 0; d < rows.ndim; ++d) n *= rows.size[d];
-    return n;
-  }
+  index row_count() const { return shape(rows).count(); }
 };
 
 // An array that this package made, of so many numbers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from .. import _core, _validate
 from .._dtypes import arithmetic, converted, floating
 from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
-from ._row_states import Root, Rows, RowStates, count_of_numbers
+from ._row_states import Root, Rows, RowStates
 from ._shards import Shard, split_target
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Whole:
 
 def sums_of_shard(whole: Whole, how: Distillation, shard: Shard, teacher: object) -> OrderedSums:
     """The sums of the divergence over the classes of a shard: of each row its value, then what its gradient needs."""
-    rows, count = whole.rows, int(np.prod(whole.rows.shape, dtype=int))
-    sums = np.zeros((0, 2 * count, 2))
+    rows = whole.rows
+    sums = np.zeros((0, 2 * rows.count, 2))
     if shard.ranges:
         _, smoothed, probabilities = rows.format
         sums = _core.divergence_subtrees(
@@ -102,18 +102,11 @@ def check(
     weighting: tuple[Any, ...],
 ) -> None:
     """The arguments that are used when all sums are known: by a call without logits, on rows of zeros."""
-    count = int(np.prod(rows.shape, dtype=int))
-
-    def zeros(of: Rows) -> Array:
-        return np.zeros((count_of_numbers(of.format), count))
-
-    third = None
-    if cross_entropy is not None:
-        third = Root(zeros(cross_entropy), np.zeros(count) if cross_entropy.target == "indices" else None)
+    third = None if cross_entropy is None else cross_entropy.zeros()
     by_probabilities = cross_entropy is not None and cross_entropy.target == "probabilities"
-    plain = Rows(**asdict(rows) | {"smoothed": False, "target": None})
-    _call(rows, how, zeros(rows), zeros(plain), third, by_probabilities, np.zeros((2 * count, 2)), None, None, target,
-          options, weighting, None)
+    of_teacher = replace(rows, smoothed=False, target=None)
+    _call(rows, how, rows.zeros().numbers, of_teacher.zeros().numbers, third, by_probabilities,
+          np.zeros((2 * rows.count, 2)), None, None, target, options, weighting, None)
 
 
 def _call(

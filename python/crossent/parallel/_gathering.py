@@ -104,7 +104,7 @@ class _Reduction:
         self.states = states
         extended, smoothed, probabilities = states.rows.format
         self.at_argmax = (6 if extended else 4) if smoothed or probabilities else None
-        self.shape = count_of_numbers(states.rows.format), int(np.prod(states.rows.shape, dtype=int))
+        self.shape = count_of_numbers(states.rows.format), states.rows.count
         nodes = list(states.nodes)
         self.numbers = root(nodes, states.merge_two) if nodes else self._of_no_class(-np.inf)
         self.max = self.numbers[0]

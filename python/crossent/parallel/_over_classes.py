@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import _core, _validate
 from ._communicator import communicator
 from ._cross_entropy_states import loss_and_gradient, loss_of
 from ._gathering import gather_places, gather_states
-from ._row_states import count_of_numbers
 from ._shards import Shard, checksum, split_target, states_of
 
 if TYPE_CHECKING:
@@ -155,11 +152,8 @@ def _check(
 ) -> None:
     """The arguments that are used when all states are known: by a call without logits, on rows of zeros."""
     indices, _ = split_target(target)
-    count = int(np.prod(rows.shape, dtype=int))
-    zeros = np.zeros((count_of_numbers(rows.format), count))
-    target_logits = None if indices is None else np.zeros(count)
     _core.cross_entropy_of_shards(
-        rows.whole(), zeros, target_logits, rows.one_block, rows.target == "probabilities", None, 0, indices, None,
+        rows.whole(), *rows.zeros(), rows.one_block, rows.target == "probabilities", None, 0, indices, None,
         len(rows.shape), rows.temperature, weight, rows.ignore_index, rows.label_smoothing, z_loss, sample_weight,
         reduction, denominator, False, None,
     )

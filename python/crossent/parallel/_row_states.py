@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -40,6 +41,10 @@ class Rows:
         return self.dtype == "float64", self.smoothed, self.target == "probabilities"
 
     @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def one_block(self) -> bool:
         return self.n_classes <= BLOCK
 
@@ -48,6 +53,11 @@ class Rows:
         shape = list(self.shape)
         shape.insert(axis if axis >= 0 else len(shape), self.n_classes)
         return np.broadcast_to(np.zeros((), dtype_of(self.dtype)), shape)
+
+    def zeros(self) -> Root:
+        """What all classes would come to, if it were 0: for calls that check their other arguments."""
+        target_logits = np.zeros(self.count) if self.target == "indices" else None
+        return Root(np.zeros((count_of_numbers(self.format), self.count)), target_logits)
 
 
 def rows_of(about: dict[str, Any]) -> Rows:
@@ -147,11 +157,10 @@ class RowStates:
         try:
             about, numbers = unpack(data)
             rows = rows_of(about["rows"])
-            count = int(np.prod(rows.shape, dtype=int))
-            shape = len(about["nodes"]), count_of_numbers(rows.format), count
+            shape = len(about["nodes"]), count_of_numbers(rows.format), rows.count
             lines = shape[0] * shape[1]
             received = np.frombuffer(numbers, "<f8").astype(np.float64)
-            arrays = received.reshape(lines + bool(about["target_logits"]), count)
+            arrays = received.reshape(lines + bool(about["target_logits"]), rows.count)
             target_logits = arrays[lines] if about["target_logits"] else None
             values = arrays[:lines].reshape(shape)
             nodes = tuple(Node(begin, end, x) for (begin, end), x in zip(about["nodes"], values, strict=True))

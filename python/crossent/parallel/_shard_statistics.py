@@ -62,7 +62,7 @@ class ShardStatistics(Summed):
     @classmethod
     def of_shard(cls, shard: Shard, states: RowStates, target: object, top_k: int) -> Self:
         """`target`: of the states, class indices or None."""
-        rows, count = states.rows, int(np.prod(states.rows.shape, dtype=int))
+        rows, count = states.rows, states.rows.count
         if shard.ranges:
             _, smoothed, probabilities = rows.format
             sums, *others = _core.predict_shard(
@@ -123,7 +123,7 @@ class ShardStatistics(Summed):
         try:
             about, numbers = unpack(data)
             rows = rows_of(about["rows"])
-            count, ends, top_k = int(np.prod(rows.shape, dtype=int)), tuple(about["ends"]), about["top_k"]
+            count, ends, top_k = rows.count, tuple(about["ends"]), about["top_k"]
             candidates = count, max(1, top_k)
             shapes = (len(ends), 2 * count, 2), (count if rows.target == "indices" else 0,), candidates, candidates
             parts = np.split(np.frombuffer(numbers, "<i8"), np.cumsum([np.prod(shape, dtype=int) for shape in shapes]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -132,7 +133,7 @@ def states_of(
         )
         nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
     else:
-        target_logits = np.zeros(int(np.prod(shard.rows, dtype=int))) if kind == "indices" else None
+        target_logits = np.zeros(math.prod(shard.rows)) if kind == "indices" else None
         weights = np.ones(1) if weight is None else converted(np.asarray(weight), arithmetic(x.dtype))
         smoothed = smoothing > 0 and bool(np.any(weights > 0))
     ignored = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
@@ -153,9 +154,9 @@ def checksum(indices: object, weight: object) -> int:
     """Of what must be the same on all processes."""
     value = 0
     if indices is not None:
-        value = zlib.crc32(np.ascontiguousarray(np.asarray(indices).astype(np.int64)).tobytes())
+        value = zlib.crc32(np.asarray(indices).astype(np.int64).tobytes())
     if weight is not None:
-        value = zlib.crc32(np.ascontiguousarray(np.asarray(weight).astype(np.float64)).tobytes(), value)
+        value = zlib.crc32(np.asarray(weight).astype(np.float64).tobytes(), value)
     return value
 
 
