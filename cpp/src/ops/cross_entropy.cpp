@@ -5,6 +5,7 @@
 #include "core/number.hpp"
 #include "ops/cross_entropy_term.hpp"
 #include "ops/few_classes.hpp"
+#include "ops/merged_shards.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 
@@ -18,6 +19,7 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
   cross_entropy_operation(const cross_entropy_term& term, row_losses& losses, double* losses_lo)
       : term_(term), losses_(losses), losses_lo_(losses_lo) {}
   const few_class_cross_entropy* few_classes = nullptr;   // where rows are taken at once
+  const merged_shards* merged = nullptr;                  // of rows that are in shards
 
   void start(int workers) override { losses_.start(workers); }
   void end_block(index block, int worker) override { losses_.end_block(block, worker); }
@@ -25,7 +27,10 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
     return few_classes == nullptr ? 0 : few_classes->take(first, count, worker);
   }
   void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
-  void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch)); }
+  void prepare_sums(row_batch& batch) override {
+    if (merged != nullptr) merged->load(batch.first, batch.count, batch.in[0].statistics);
+    else term_.prepare_sums(batch, state(batch));
+  }
   void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {
     cross_entropy_state& s = state(batch);
@@ -99,6 +104,27 @@ void cross_entropy(const view& logits, const index_view& target, const row_loss_
 void cross_entropy(const view& logits, const view& target, const row_loss_options& options, const mutable_view& loss,
                    const mutable_view& grad, const execution& e) {
   compute(logits, {}, target, options, loss, grad, e);
+}
+
+void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const index_view& indices, const view& probabilities,
+                             const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
+                             const execution& e) {
+  const default_environment environment;
+  const merged_shards merged(whole, options.temperature);
+  row_plan plan =
+      grad.data != nullptr ? make_plan(logits, options.axis, options.temperature, grad) : merged.plan(options.shard.classes);
+  row_losses losses(plan.rows, loss.data != nullptr ? plan.rows : 0, false);
+  const targets y(indices, plan.rows, options, options.shard.classes, plan.type, true, e);
+  const double denominator = y.denominator(e);
+  const upstream coefficients(options.grad_output, plan.type, denominator);
+  cross_entropy_term term(plan, 0, y, coefficients, options, grad.data != nullptr ? probabilities : view{}, 1.0, e);
+  term.merged = &merged;
+  if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;
+  cross_entropy_operation operation(term, losses, nullptr);
+  operation.merged = &merged;
+  run_merged(plan, operation, e);
+  y.throw_if_bad();
+  reduce(losses.all(), plan.rows, options.reduction, denominator, loss, e);
 }
 
 }  // namespace crossent

@@ -1,12 +1,11 @@
-// Losses of rows whose classes are in shards. What a shard leaves is that of the operation on whole rows up to the sums of blocks,
-// and the rest of it goes on from what all shards have come to.
+// What a shard of the classes leaves: that of cross-entropy up to the sums of blocks. cross_entropy.cpp goes on from what all
+// shards have come to.
 #include <algorithm>
 
 #include "core/fp_environment.hpp"
 #include "crossent/shards.hpp"
 #include "ops/cross_entropy_term.hpp"
 #include "ops/merged_shards.hpp"
-#include "rows/reduction.hpp"
 #include "rows/row_chunks.hpp"
 
 namespace crossent {
@@ -52,33 +51,6 @@ class subtrees_of_shard : public row_operation<shard_batch> {
   double *out_, *target_logits_;
 };
 
-// Losses, and the gradient of the logits that are here.
-class cross_entropy_of_merged : public row_operation<shard_batch> {
- public:
-  cross_entropy_of_merged(const cross_entropy_term& term, const merged_shards& merged, double* losses)
-      : term_(term), merged_(merged), losses_(losses) {}
-
-  void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
-  void prepare_sums(row_batch& batch) override { merged_.load(batch.first, batch.count, batch.in[0].statistics); }
-  void finish(row_batch& batch) override {
-    term_.finish(batch, state(batch));
-    if (losses_ != nullptr) std::copy_n(state(batch).rows.loss, batch.count, losses_ + batch.first);
-  }
-  void write(row_batch& batch, index begin, index end) override {
-    source q;
-    batch.write_softmax_gradient(term_.probabilities(batch, q), begin, end, state(batch).rows.gradient);
-  }
-  void complete(row_batch& batch) override {
-    if (!batch.plan->writes() || term_.writes_target()) return;
-    term_.for_each_entry(batch, state(batch), [&](index row, index c, double v) { batch.store_entry(row, c, v); });
-  }
-
- private:
-  const cross_entropy_term& term_;
-  const merged_shards& merged_;
-  double* losses_;
-};
-
 }  // namespace
 
 subtree_format format_of(dtype logits, bool probabilities, const row_loss_options& options, const execution& e) {
@@ -109,28 +81,6 @@ void merge_subtrees(const subtree_format& format, index rows, double temperature
   for_each_row_chunk(rows, e, [&](index first, index count) {
     kernel.merge_subtrees(count, t, from_row(from[0], first), from_row(from[1], first), from_row(to, first));
   });
-}
-
-void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const index_view& indices, const view& probabilities,
-                             const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
-                             const execution& e) {
-  const default_environment environment;
-  const merged_shards merged(whole, options.temperature);
-  row_plan plan =
-      grad.data != nullptr ? make_plan(logits, options.axis, options.temperature, grad) : merged.plan(options.shard.classes);
-  const row_buffer losses(loss.data != nullptr ? new_row_buffer(plan.rows) : nullptr);
-  const targets y(indices, plan.rows, options, options.shard.classes, plan.type, true, e);
-  if (options.reduction == reduction_kind::block_weights)
-    return y.sum_blocks_of_weights(true, static_cast<double_double<double>*>(loss.data), e);
-  const double denominator = y.denominator(e);
-  const upstream coefficients(options.grad_output, plan.type, denominator);
-  cross_entropy_term term(plan, 0, y, coefficients, options, grad.data != nullptr ? probabilities : view{}, 1.0, e);
-  term.merged = &merged;
-  if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;
-  cross_entropy_of_merged operation(term, merged, losses.get());
-  run_merged(plan, operation, e);
-  y.throw_if_bad();
-  reduce(losses.get(), plan.rows, options.reduction, denominator, loss, e);
 }
 
 }  // namespace crossent
