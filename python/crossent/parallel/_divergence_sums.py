@@ -7,7 +7,7 @@ from typing import Self
 
 from ._divergence_states import from_bytes, to_bytes
 from ._merge_tree import in_order
-from ._messages import pack, unpack
+from ._messages import DAMAGED, pack, unpack
 from ._ordered_sums import OrderedSums, Summed
 from ._row_states import Rows, refuse_other_rows, rows_of
 
@@ -63,5 +63,5 @@ class DivergenceSums(Summed):
         try:
             about, sums = unpack(data)
             return cls(rows_of(about["rows"]), about["divergence"], about["beta"], from_bytes(sums))
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             raise ValueError("data is not a result of DivergenceSums.to_bytes: expected all of its bytes") from None

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from .._types import Array
 
 _LENGTH = 4  # bytes that hold how long the facts are
+# What it raises to take apart a message that is damaged: its facts are missing, of another kind, too large or too deep.
+DAMAGED = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
 def pack(about: Any, *parts: bytes | Array) -> bytes:
@@ -19,7 +21,7 @@ def pack(about: Any, *parts: bytes | Array) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> tuple[Any, memoryview]:
-    """The facts, and the rest without a copy. ValueError if the facts are none."""
+    """The facts, and the rest without a copy; one of `DAMAGED` if the facts are none."""
     view = memoryview(data)
     begin = _LENGTH + int.from_bytes(view[:_LENGTH], "little")
     return json.loads(bytes(view[_LENGTH:begin])), view[begin:]

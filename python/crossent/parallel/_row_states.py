@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _core
 from ._merge_tree import BLOCK, Node, in_order, merge_siblings, root
-from ._messages import pack, unpack
+from ._messages import DAMAGED, pack, unpack
 
 if TYPE_CHECKING:
     from .._types import Array
@@ -61,8 +61,11 @@ class Rows:
 
 
 def rows_of(about: dict[str, Any]) -> Rows:
-    """From `asdict`, as JSON has it."""
-    return Rows(**about | {"shape": tuple(about["shape"])})
+    """From `asdict`, as JSON has it; one of `DAMAGED` if it is not."""
+    rows = Rows(**about | {"shape": tuple(about["shape"])})
+    if not all(type(n) is int and n >= 0 for n in rows.shape):
+        raise ValueError
+    return rows
 
 
 def dtype_of(name: Any) -> np.dtype[Any]:
@@ -165,7 +168,7 @@ class RowStates:
             values = arrays[:lines].reshape(shape)
             nodes = tuple(Node(begin, end, x) for (begin, end), x in zip(about["nodes"], values, strict=True))
             return cls(rows, about["start"], about["stop"], about["exact"], nodes, target_logits)
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             raise ValueError("data is not a result of RowStates.to_bytes: expected all of its bytes") from None
 
 

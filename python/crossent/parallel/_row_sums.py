@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _core, _numbers
 from ._loss_calls import Blocks, LossCall
-from ._messages import pack, unpack
+from ._messages import DAMAGED, pack, unpack
 from ._ordered_sums import OrderedSums
 
 if TYPE_CHECKING:
@@ -174,12 +174,12 @@ class RowSums:
         try:
             described, numbers = unpack(data)
             ends, shares = tuple(described["ends"]), tuple(described["shares"])
-            if (described["start"], *ends)[-1] != described["stop"]:
+            if (described["start"], *ends)[-1] != described["stop"] or described["dtype"] not in ("float32", "float64"):
                 raise ValueError
             nodes = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(len(ends), 2 * len(shares), 2)
             sums = OrderedSums(described["start"], described["stop"], described["exact"], ends, nodes)
             return cls(sums, shares, np.dtype(described["dtype"]))
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             raise ValueError("data is not a result of RowSums.to_bytes: expected all of its bytes") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .. import _core
 from ._merge_tree import in_order
-from ._messages import pack, unpack
+from ._messages import DAMAGED, pack, unpack
 from ._ordered_sums import OrderedSums, Summed
 from ._row_states import Rows, refuse_missing_classes, refuse_other_rows, rows_of
 
@@ -124,15 +125,17 @@ class ShardStatistics(Summed):
             about, numbers = unpack(data)
             rows = rows_of(about["rows"])
             count, ends, top_k = rows.count, tuple(about["ends"]), about["top_k"]
+            if type(top_k) is not int:
+                raise ValueError
             candidates = count, max(1, top_k)
             shapes = (len(ends), 2 * count, 2), (count if rows.target == "indices" else 0,), candidates, candidates
-            parts = np.split(np.frombuffer(numbers, "<i8"), np.cumsum([np.prod(shape, dtype=int) for shape in shapes]))
+            parts = np.split(np.frombuffer(numbers, "<i8"), np.cumsum([math.prod(shape) for shape in shapes]))
             nodes, ahead, classes, logits = (x.reshape(shape) for x, shape in zip(parts[:4], shapes, strict=True))
             if parts[4].size:
                 raise ValueError
             sums = OrderedSums(about["start"], about["stop"], about["exact"], ends, _floating(nodes))
             return cls(rows, top_k, sums, ahead.astype(np.int64), classes.astype(np.int64), _floating(logits))
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             raise ValueError("data is not a result of ShardStatistics.to_bytes: expected all of its bytes") from None
 
 

@@ -1,0 +1,45 @@
+"""What other processes send may be anything: `from_bytes` raises ValueError, whatever it is."""
+
+import pytest
+
+import crossent as xe
+from crossent import parallel
+from crossent.parallel._messages import pack, unpack
+
+KINDS = (parallel.RowStates, parallel.DivergenceSums, parallel.ShardStatistics, parallel.RowSums)
+
+
+def refused(kind, data):
+    with pytest.raises(ValueError, match=rf"^data is not a result of {kind.__name__}\.to_bytes: expected all of its"):
+        kind.from_bytes(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("facts", [b"", b"null", b"[]", b"{}", b'{"rows": 1}', b"\xff", b"[" * 100_000],
+                         ids=["nothing", "null", "a list", "no facts", "one fact", "not UTF-8", "too deep"])
+def test_other_facts(kind, facts):
+    refused(kind, len(facts).to_bytes(4, "little") + facts)
+
+
+STATES = parallel.partial([[0.0, 1.0]], [1], 0, n_classes=2)
+STATISTICS = parallel.partial_statistics([[0.0, 1.0]], STATES, [1], top_k=1)
+
+
+@pytest.mark.parametrize("top_k", [2**70, float("nan"), "1", None])
+def test_top_k(top_k):
+    facts, numbers = unpack(STATISTICS.to_bytes())
+    refused(parallel.ShardStatistics, pack({**facts, "top_k": top_k}, bytes(numbers)))
+
+
+@pytest.mark.parametrize("shape", [["a"], [float("nan")], [-1], [1.0], [[1]], None])
+@pytest.mark.parametrize("value", [STATES, STATISTICS], ids=["states", "statistics"])
+def test_the_shape_of_the_rows(value, shape):
+    facts, numbers = unpack(value.to_bytes())
+    facts["rows"]["shape"] = shape
+    refused(type(value), pack(facts, bytes(numbers)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", "O", "a", None])
+def test_the_dtype_of_a_loss(dtype):
+    facts, numbers = unpack(parallel.row_sums(xe.cross_entropy, [[0.0, 1.0]], [1]).to_bytes())
+    refused(parallel.RowSums, pack({**facts, "dtype": dtype}, bytes(numbers)))
