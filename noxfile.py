@@ -30,29 +30,24 @@ SANITIZED = (
     "cmake.define.CMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer",
     "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # -g would double the time of compilation
 )
-NOT_SANITIZED = (  # of tests/
-    # They measure memory, replace malloc, or run on small stacks: sanitizers need more of each.
-    "contract/test_memory*.py",
-    "faults/test_allocation.py",
-    "faults/test_small_stacks.py",
-    "contract/test_helpers.py",
-    # Many processes, with limits of time.
-    "contract/test_threads.py",
-    "faults/test_changed_by_threads.py",
-    "faults/test_exit.py",
-    "faults/test_interrupt.py",
-    # The session has more random calls.
-    "faults/test_fuzz.py",
-    # About the formulas that results are compared with.
-    "accuracy",
-    "oracle",
-    # Minutes of arithmetic with 60 digits, or of one call again and again; memory is used as in the other tests.
-    "contract/test_bits*.py",
-    "losses/test_cross_entropy.py",
-    "losses/test_divergence.py",
-    "losses/test_every_loss.py",
-    "losses/test_information.py",
-    "losses/test_normalisers.py",
+NOT_SANITIZED = (  # They measure or limit memory, replace malloc, or have small stacks: sanitizers need more of each.
+    "tests/contract/test_memory.py",
+    "tests/contract/test_helpers.py",
+    "tests/faults/test_allocation.py",
+    "tests/faults/test_small_stacks.py",
+)
+NOT_EMULATED = (
+    # Times, memory and stacks of an emulator; processes that it does not emulate.
+    "tests/contract/test_memory.py",
+    "tests/contract/test_helpers.py",
+    "tests/faults/*",
+    "tests/soak/*",
+)
+THREAD_TESTS = (
+    "tests/contract/test_threads.py",
+    "tests/faults/test_changed_by_threads.py",
+    "tests/faults/test_sub_interpreter.py",
+    "tests/soak/test_soak.py",
 )
 
 
@@ -250,12 +245,12 @@ def asan(session: nox.Session) -> None:
 
 @nox.session
 def asan_python(session: nox.Session) -> None:
-    """The package under both sanitizers: random calls at every level, then most of the tests. Ten minutes.
+    """The package under both sanitizers: random calls at every level, then the tests. Hours; goes on where it stopped.
 
-    What follows `--` goes to the random calls: `nox -s asan_python -- --calls 300000 --seed 2`.
+    What follows `--` goes to tests/by_parts.py: `nox -s asan_python -- --minutes 30`.
     """
     session.env["CXX"] = "g++"  # the compiler whose runtime libraries are loaded below
-    session.install(".[test]", *(f"--config-settings={setting}" for setting in SANITIZED))
+    session.install(".[evaluation,evaluation-files,test]", *(f"--config-settings={setting}" for setting in SANITIZED))
     # Python knows nothing of the sanitizers, so they are loaded before it. libubsan brings libstdc++, without which
     # libasan does not find the __cxa_throw that it wraps.
     libraries = [
@@ -268,22 +263,85 @@ def asan_python(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": "malloc",  # so that the small objects of Python are guarded, too
     }
-    random_calls = session.posargs or ["--calls", "20000", "--seed", "1", "--jobs", "2"]
     for level in isa_levels(session, env):
-        session.run("python", "tests/faults/fuzz.py", *random_calls, env={**env, "CROSSENT_ISA": level})
+        session.run("python", "tests/faults/fuzz.py", "--calls", "20000", "--seed", "1", "--jobs", "2",
+                    env={**env, "CROSSENT_ISA": level})
     # A sanitizer ends the process: what it wrote must not be in a file of pytest's by then.
-    session.run(
-        *("python", "-m", "pytest", "--capture=sys", "-p", "no:faulthandler"),
-        *(f"--ignore-glob=tests/{name}" for name in NOT_SANITIZED),
-        *("-k", "not more_elements_than_32_bits"),  # minutes, for one addition
-        env=env,
-    )
+    session.run("python", "tests/by_parts.py", "asan", "--skip", *NOT_SANITIZED, *session.posargs,
+                "--", "--capture=sys", "-p", "no:faulthandler",
+                "-k", "not more_elements_than_32_bits",  # minutes, for one addition
+                env=env)
 
 
 @nox.session
 def tsan(session: nox.Session) -> None:
-    """The C++ tests under ThreadSanitizer."""
+    """The C++ tests under ThreadSanitizer, by Clang 19 and without OpenMP."""
     workflow(session, "tsan")
+
+
+@nox.session
+def valgrind(session: nox.Session) -> None:
+    """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. An hour each.
+
+    What follows `--` goes to the tests: `nox -s valgrind -- --test-case=*layout*`.
+    """
+    session.run("cmake", "--preset", "no-openmp", external=True)
+    session.run("cmake", "--build", "--preset", "no-openmp", external=True)
+    for level in ("baseline", "avx2"):
+        session.run("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
+                    "--fair-sched=yes", "build/no-openmp/cpp/tests/crossent_tests", *session.posargs,
+                    env={"CROSSENT_ISA": level}, external=True)
+
+
+@nox.session
+def aarch64(session: nox.Session) -> None:
+    """The C++ tests compiled for 64-bit Arm and run by qemu-user. Debian: g++-aarch64-linux-gnu, qemu-user."""
+    workflow(session, "aarch64")
+
+
+@nox.session
+@nox.parametrize("processor", ["Nehalem", "Haswell"])
+def emulated(session: nox.Session, processor: str) -> None:
+    """The Python tests on processors without AVX, and without AVX-512, by qemu-user. Hours; goes on where it stopped.
+
+    What follows `--` goes to tests/by_parts.py: `nox -s emulated -- --minutes 30`. Scripts that tests start as
+    processes run on the machine's own processor.
+    """
+    session.install(".[test]")
+    under = f"qemu-x86_64 -cpu {processor}"
+    code = "import crossent; print(crossent.config()['isa'])"
+    found = session.run(*under.split(), "python", "-c", code, external=True, silent=True).strip()
+    if found != {"Nehalem": "baseline", "Haswell": "avx2"}[processor]:
+        session.error(f"{processor} has level {found}")
+    session.run("python", "tests/by_parts.py", f"emulated-{processor}", "--under", under, "--skip", *NOT_EMULATED,
+                *session.posargs)
+
+
+@nox.session
+def free_threaded(session: nox.Session) -> None:
+    """The tests of threads on a Python without the GIL: `nox -s free_threaded -- python3.13t`.
+
+    Debian has none: `./configure --disable-gil` in `apt-get source python3.13`.
+    """
+    session.run(*session.posargs[:1], "-m", "venv", "--clear", "build/free-threaded", external=True)
+    python = "build/free-threaded/bin/python"
+    session.run(python, "-m", "pip", "install", "-q", ".[test]", external=True)
+    session.run(python, "-c", "import crossent, sys; sys.exit(sys._is_gil_enabled())", external=True)
+    session.run(python, "tests/soak/calls_at_once.py", "--seconds", "60", external=True)
+    session.run(python, "-m", "pytest", *THREAD_TESTS, *session.posargs[1:], external=True)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Fuzzers, threads, forks, leaks and properties in turn: `nox -s soak -- --hours 2`. Goes on where it stopped.
+
+    libFuzzer comes with Clang 19 (Debian: clang-19), without which its parts are left out.
+    """
+    if shutil.which("clang++-19"):
+        session.run("cmake", "--preset", "fuzz", external=True)
+        session.run("cmake", "--build", "--preset", "fuzz", external=True)
+    session.install(".[boosting,evaluation,evaluation-files,sklearn,test,torch]", "atheris", "joblib")
+    session.run("python", "tests/soak/run.py", *session.posargs)
 
 
 @nox.session

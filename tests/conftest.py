@@ -1,4 +1,9 @@
-"""Shared set-up: hypothesis runs the same examples everywhere, and a failing run names the ISA level it ran at."""
+"""Shared set-up: hypothesis runs the same examples everywhere, and a failing run names the ISA level it ran at.
+
+The environment variable CROSSENT_EXAMPLES says how many of each property; then `--hypothesis-seed` chooses them.
+"""
+
+import os
 
 import numpy as np
 import pytest
@@ -6,9 +11,10 @@ from hypothesis import HealthCheck, settings
 
 import crossent as xe
 
+EXAMPLES = os.environ.get("CROSSENT_EXAMPLES")
 # Deterministic and without a time limit per example: a busy machine must not make a test fail.
-settings.register_profile("crossent", derandomize=True, deadline=None, database=None, max_examples=60,
-                          suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("crossent", derandomize=EXAMPLES is None, deadline=None, database=None,
+                          max_examples=int(EXAMPLES or 60), suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crossent")
 
 

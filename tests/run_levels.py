@@ -36,9 +36,11 @@ WITHOUT_KERNELS = (
     "tests/faults/test_private.py",
     "tests/oracle",
     "tests/parallel/test_communicator.py",
+    "tests/parallel/test_damaged_messages.py",
     "tests/parallel/test_ordered_sums.py",
     "tests/parallel/test_row_sums.py",  # sums of losses, which other tests have at every level
     "tests/parallel/test_rows_over_ranks.py",
+    "tests/soak",
 )
 
 

@@ -31,11 +31,12 @@ def test_top_k(top_k):
     refused(parallel.ShardStatistics, pack({**facts, "top_k": top_k}, bytes(numbers)))
 
 
-@pytest.mark.parametrize("shape", [["a"], [float("nan")], [-1], [1.0], [[1]], None])
+@pytest.mark.parametrize("about", [*({"shape": shape} for shape in (["a"], [float("nan")], [-1], [1.0], [[1]], None)),
+                                   {"smoothed": -4}, {"smoothed": None}, {"another": 1}], ids=str)
 @pytest.mark.parametrize("value", [STATES, STATISTICS], ids=["states", "statistics"])
-def test_the_shape_of_the_rows(value, shape):
+def test_the_rows(value, about):
     facts, numbers = unpack(value.to_bytes())
-    facts["rows"]["shape"] = shape
+    facts["rows"] |= about
     refused(type(value), pack(facts, bytes(numbers)))
 
 

@@ -74,25 +74,25 @@ def check_references(all_cases, times=20):
             yield f"{name}, {'valid' if valid else 'an error'}: reference counts went from {before} to {after}"
 
 
-def run(calls):
+def run(calls, rounds=ROUNDS):
     """The number of calls, errors among them, and the findings."""
     all_cases = list(cases())
     findings, made, errors = list(check_references(all_cases)), 0, 0
-    turns, total = max(1, calls // ROUNDS // len(all_cases)), getattr(sys, "gettotalrefcount", lambda: 0)
+    turns, total = max(1, calls // rounds // len(all_cases)), getattr(sys, "gettotalrefcount", lambda: 0)
     sizes = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, arguments, _ in all_cases * turns:
             errors += one(name, arguments)
             made += 1
         gc.collect()
         sizes.append((resident_kib(), sys.getallocatedblocks(), total()))
     print("resident KiB, blocks, references after each round:", sizes)
-    (kib, blocks, references), (kib_after, blocks_after, references_after) = sizes[ROUNDS // 3], sizes[-1]
+    (kib, blocks, references), (kib_after, blocks_after, references_after) = sizes[rounds // 3], sizes[-1]
     if kib_after - kib > ALLOWED_KIB:
         findings.append(f"resident memory grew from {kib} to {kib_after} KiB")
-    if blocks_after - blocks > ROUNDS * 10:
+    if blocks_after - blocks > rounds * 10:
         findings.append(f"the memory blocks of Python grew from {blocks} to {blocks_after}")
-    if references_after - references > ROUNDS * 10:
+    if references_after - references > rounds * 10:
         findings.append(f"all references grew from {references} to {references_after}")
     if not 0 < errors < made:
         findings.append(f"{errors} of {made} calls were errors: expected some of both")

@@ -63,7 +63,7 @@ class Rows:
 def rows_of(about: dict[str, Any]) -> Rows:
     """From `asdict`, as JSON has it; one of `DAMAGED` if it is not."""
     rows = Rows(**about | {"shape": tuple(about["shape"])})
-    if not all(type(n) is int and n >= 0 for n in rows.shape):
+    if type(rows.smoothed) is not bool or not all(type(n) is int and n >= 0 for n in rows.shape):
         raise ValueError
     return rows
 
