@@ -18,7 +18,6 @@ using shape_of = std::vector<index>;
 enum class kind { logits, probabilities, logarithms, weights, positive, any };
 
 constexpr dtype dtypes[] = {dtype::float32, dtype::float64, dtype::float16, dtype::bfloat16};
-constexpr dtype arithmetic(dtype type) { return type == dtype::float64 ? dtype::float64 : dtype::float32; }
 constexpr index size_of(int_dtype type) { return index{1} << static_cast<int>(type) % 4; }
 
 inline index product(const shape_of& shape) {
@@ -63,6 +62,7 @@ class strided {
 
   // f(address) of each element, in C order.
   template <class F> void for_each(F f) const {
+    if (!given()) return;
     shape_of at(shape_.size());
     for (index n = count(); n > 0; --n) {
       index offset = first_;
@@ -86,7 +86,7 @@ class strided {
   std::vector<char> memory() const { return {store_.get(), store_.get() + size_}; }
   std::vector<char> gaps() const {
     std::vector<char> all = memory();
-    for_each([&](const char* at) { std::memset(all.data() + (at - store_.get()), 0, static_cast<std::size_t>(item_)); });
+    for_each([&](const char* at) { std::fill_n(all.begin() + (at - store_.get()), item_, '\0'); });
     return all;
   }
 

@@ -1,8 +1,7 @@
 // cross_entropy of class indices and of probabilities, nll_loss, and the Hessian.
 #include "row_options.hpp"
 
-using namespace crossent;
-using namespace crossent::fuzz;
+namespace crossent::fuzz {
 
 namespace {
 
@@ -13,7 +12,7 @@ void check_hessian(bytes& data, const row_shape& s, arrays& a, bool by_index, bo
   hessian.floor = data.ConsumeBool() ? 0 : 1e-6;
   const row_options drawn(data, s, a.inputs[0].type, a);
   if (by_number) a.inputs[1] = floats::input(data, s.rows, data.PickValueInArray(dtypes), kind::any);
-  a.outputs = {};
+  a.outputs.clear();
   for (int k = 0; k < 2; ++k) a.outputs.push_back(floats::output(data, s.shape, a.inputs[0].type));
   std::swap(a.outputs[0], a.outputs[1]);   // hess, grad: the last one is what may be in place
   check(data, a, [&](arrays& c, const execution& e) {
@@ -52,3 +51,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   });
   return 0;
 }
+
+}  // namespace crossent::fuzz

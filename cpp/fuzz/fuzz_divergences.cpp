@@ -1,8 +1,7 @@
 // Divergences and distillation, of a teacher's logits and of a sparse teacher.
 #include "row_options.hpp"
 
-using namespace crossent;
-using namespace crossent::fuzz;
+namespace crossent::fuzz {
 
 namespace {
 
@@ -80,3 +79,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   }
   return 0;
 }
+
+}  // namespace crossent::fuzz

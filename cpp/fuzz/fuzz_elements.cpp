@@ -1,8 +1,7 @@
 // Functions and losses of elements.
 #include "any_layout.hpp"
 
-using namespace crossent;
-using namespace crossent::fuzz;
+namespace crossent::fuzz {
 
 namespace {
 
@@ -75,3 +74,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   else check_function(data, s, function == 5);
   return 0;
 }
+
+}  // namespace crossent::fuzz

@@ -1,8 +1,7 @@
 // softmax, log_softmax, logsumexp, and their backward functions.
 #include "row_options.hpp"
 
-using namespace crossent;
-using namespace crossent::fuzz;
+namespace crossent::fuzz {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t size) {
   bytes data(first, size);
@@ -32,3 +31,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   });
   return 0;
 }
+
+}  // namespace crossent::fuzz

@@ -2,8 +2,7 @@
 #include "crossent/shards.hpp"
 #include "row_options.hpp"
 
-using namespace crossent;
-using namespace crossent::fuzz;
+namespace crossent::fuzz {
 
 namespace {
 
@@ -103,3 +102,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   else check_any_state(data);
   return 0;
 }
+
+}  // namespace crossent::fuzz

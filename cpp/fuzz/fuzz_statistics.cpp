@@ -1,8 +1,7 @@
 // What is said of rows: predictions, a temperature, measures of information, numbers outside a range.
 #include "row_options.hpp"
 
-using namespace crossent;
-using namespace crossent::fuzz;
+namespace crossent::fuzz {
 
 namespace {
 
@@ -101,3 +100,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   }
   return 0;
 }
+
+}  // namespace crossent::fuzz

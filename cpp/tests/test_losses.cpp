@@ -145,6 +145,25 @@ const dtype dtypes[] = {dtype::float32, dtype::float64, dtype::float16, dtype::b
 
 }  // namespace
 
+// To every second number of an array, and to arrays in C order.
+TEST_CASE("the divergences of rows are written to any layout") {
+  for (const dtype type : {dtype::float32, dtype::float64}) {
+    const problem s(7, 33, type, 4, 0);
+    std::vector<matrix> apart, dense;
+    for (int k = 0; k < 3; ++k) {
+      apart.emplace_back(s.rows, 1, type, order::every_second);
+      dense.emplace_back(s.rows, 1, type, order::c);
+    }
+    const auto first = [](matrix& m) {
+      const mutable_view v = m.to();
+      return mutable_view{v.data, v.type, 1, v.shape, v.strides};
+    };
+    row_divergences(s.x.in(), s.other.in(), 1, {first(apart[0]), first(apart[1]), first(apart[2])});
+    row_divergences(s.x.in(), s.other.in(), 1, {first(dense[0]), first(dense[1]), first(dense[2])});
+    for (std::size_t k = 0; k < 3; ++k) CHECK(apart[k].entries() == dense[k].entries());
+  }
+}
+
 TEST_CASE("losses of rows have the same bits in every layout and on any number of threads") {
   for (const dtype type : dtypes) {
     for (const index classes : {1, 3, 17, 129, 1025}) {

@@ -25,3 +25,24 @@ print(crossent.logsumexp([0.0, 0.0]))
 """).stdout
     refused = "crossent cannot be imported in a sub-interpreter: expected the main one of the process"
     assert out == f"{refused}\n0.6931471805599453\n"
+
+
+def test_a_sub_interpreter_with_a_gil_of_its_own_is_refused():
+    """From Python 3.13 on, by Python itself or by NumPy; before, the interpreter is as the one above."""
+    out = run_python("""
+import crossent
+inside = '''
+try:
+    import crossent
+except ImportError:
+    print("refused", flush=True)
+'''
+try:
+    import _interpreters
+    _interpreters.run_string(_interpreters.create("isolated"), inside)
+except ImportError:  # before Python 3.13
+    import _xxsubinterpreters
+    _xxsubinterpreters.run_string(_xxsubinterpreters.create(isolated=True), inside)
+print(crossent.logsumexp([0.0, 0.0]))
+""").stdout
+    assert out == "refused\n0.6931471805599453\n"

@@ -152,7 +152,7 @@ struct divergence_options {
 void kl_div_with_logits(const view& logits, const view& teacher_logits, const divergence_options&, const row_loss_options&,
                         const mutable_view& loss, const mutable_view& grad, const execution& = {});
 
-// Of each row, in C order: arrays of the rows' shape, of the dtype of the losses.
+// Of each row: arrays of the rows' shape, of the dtype of the losses.
 struct divergences_of_rows {
   mutable_view forward_kl, reverse_kl, js;   // KL(teacher || student), KL(student || teacher), with beta = 1/2
 };

@@ -1,8 +1,8 @@
 // Three divergences of each pair of rows: of float32 rows in one pass after that of the statistics.
 #include "core/fp_environment.hpp"
 #include "core/merge_tree.hpp"
-#include "core/number.hpp"
 #include "ops/divergence_term.hpp"
+#include "rows/row_chunks.hpp"
 
 namespace crossent {
 namespace {
@@ -39,27 +39,27 @@ struct joint_batch : batch_state {
 
 class joint_operation : public row_operation<joint_batch> {
  public:
-  joint_operation(const joint_divergences& term, const divergences_of_rows& out) : term_(term), out_(out) {}
+  joint_operation(const joint_divergences& term, const divergences_of_rows& out)
+      : term_(term), forward_kl_(out.forward_kl, -1), reverse_kl_(out.reverse_kl, -1), js_(out.js, -1) {}
 
   void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch).divergences); }
   void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch).divergences, begin, end); }
   void finish(row_batch& batch) override {
     const joint_state& s = state(batch).divergences;
-    put(batch, s.value, out_.forward_kl);
-    put(batch, s.inner, out_.reverse_kl);
-    put(batch, s.js, out_.js);
+    put(batch, s.value, forward_kl_);
+    put(batch, s.inner, reverse_kl_);
+    put(batch, s.js, js_);
   }
 
  private:
-  static void put(const row_batch& batch, const std::vector<double>& sums, const mutable_view& out) {
-    for (index i = 0; i < batch.count; ++i) {
-      const double sum = rounded(sum_tree(batch.blocks, sums.data() + i * batch.blocks));
-      store_number(static_cast<char*>(out.data) + (batch.first + i) * item_size(out.type), out.type, sum);
-    }
+  static void put(const row_batch& batch, const std::vector<double>& sums, const row_array& out) {
+    double values[batch_rows];
+    for (index i = 0; i < batch.count; ++i) values[i] = rounded(sum_tree(batch.blocks, sums.data() + i * batch.blocks));
+    store_rows(out, batch.first, batch.count, values);
   }
 
   const joint_divergences& term_;
-  const divergences_of_rows& out_;
+  row_array forward_kl_, reverse_kl_, js_;
 };
 
 }  // namespace
