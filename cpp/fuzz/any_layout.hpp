@@ -93,8 +93,8 @@ template <class F> void check(bytes& data, arrays& drawn, F call) {
   else require(drawn.entries() == outputs, "an output was written to before an error");
 }
 
-// The sizes of (rows, classes) arrays: small ones, those at which there is another way through a row, and a few that are large
-// enough for several threads.
+// The sizes of (rows, classes) arrays: small ones, those at which there is another way through a row, and now and then those
+// that are large enough for several threads.
 inline index some_classes(bytes& data) {
   constexpr index edges[] = {127, 128, 129, 255, 257, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 3073, 5000};
   return data.ConsumeBool() ? data.ConsumeIntegralInRange<index>(1, 80) : data.PickValueInArray(edges);
@@ -104,7 +104,8 @@ struct row_shape {
   int axis = 0;
   index classes = 1;
 
-  row_shape(bytes& data, index most = 40'000) : classes(some_classes(data)) {
+  explicit row_shape(bytes& data) : classes(some_classes(data)) {
+    const index most = data.ConsumeIntegralInRange<int>(0, 15) == 0 ? 40'000 : 3000;
     index left = std::max<index>(1, most / classes);
     const int axes = data.ConsumeIntegralInRange<int>(0, 3);
     for (int d = 0; d < axes; ++d) {

@@ -165,10 +165,9 @@ struct floats : strided {
   std::vector<char> entries() const {
     std::vector<char> all;
     for_each([&](const char* at) {
-      std::vector<char> entry(at, at + item_size(type));
+      all.insert(all.end(), at, at + item_size(type));
       if (const double v = number_at(at, type); v != v)
-        put_number(entry.data(), type, std::numeric_limits<double>::quiet_NaN());
-      all.insert(all.end(), entry.begin(), entry.end());
+        put_number(&*(all.end() - item_size(type)), type, std::numeric_limits<double>::quiet_NaN());
     });
     return all;
   }
