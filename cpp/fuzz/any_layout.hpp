@@ -16,6 +16,7 @@ struct arrays {
   std::vector<integers> indices;
   std::vector<floats> outputs;
   bool in_place = false;
+  bool written_before_errors = false;   // as `predict` does it
 
   view in(std::size_t i) { return i == 0 && in_place ? as_input(outputs.back()) : inputs[i].in(); }
   index_view index_in(std::size_t i) { return indices[i].in(); }

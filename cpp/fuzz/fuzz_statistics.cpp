@@ -9,6 +9,7 @@ void check_predict(bytes& data, const row_shape& s) {
   arrays a;
   a.inputs.push_back(floats::input(data, s.shape, kind::logits));
   const bool has_target = data.ConsumeBool();
+  a.written_before_errors = true;
   a.indices.push_back(has_target ? integers::input(data, s.rows, s.classes, -100) : integers());
   const dtype type = arithmetic(a.inputs[0].type);
   row_loss_options options;

@@ -1,6 +1,7 @@
 """What other processes send may be anything: `from_bytes` raises ValueError, whatever it is."""
 
 import pytest
+from support import run_python
 
 import crossent as xe
 from crossent import parallel
@@ -38,6 +39,24 @@ def test_the_rows(value, about):
     facts, numbers = unpack(value.to_bytes())
     facts["rows"] |= about
     refused(type(value), pack(facts, bytes(numbers)))
+
+
+@pytest.mark.parametrize("number", [1e13, -1e13, float("inf"), float("nan")])
+def test_numbers_that_no_shard_has(number):
+    """Among them the class of the largest logit, whose weight is looked up."""
+    run_python(f"""
+import numpy as np
+from crossent import parallel
+from crossent.parallel._messages import pack, unpack
+logits, target, weight = np.zeros((3, 1500), np.float32), [3, 5, 1400], np.ones(1500, np.float32)
+states = parallel.partial(logits, target, 0, n_classes=1500, weight=weight, label_smoothing=0.1)
+facts, sent = unpack(states.to_bytes())
+whole = np.frombuffer(sent).reshape(-1, 3)
+for k in range(len(whole)):
+    numbers = whole.copy()
+    numbers[k] = float("{number}")
+    parallel.finish(parallel.RowStates.from_bytes(pack(facts, numbers)), target, weight=weight)
+""")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int64", "O", "a", None])

@@ -58,11 +58,11 @@ def row_sums():
 
 
 def use_row_states(read):
-    parallel.finish(parallel.merge(read), TARGET, weight=np.ones(1500, np.float32), label_smoothing=0.1)
+    parallel.finish(parallel.merge(read), TARGET, weight=np.ones(1500, np.float32))
 
 
 def use_divergence_sums(read):
-    parallel.finish_divergence(states(LOGITS), states(TEACHER), parallel.DivergenceSums.merge(read))
+    parallel.finish_distillation(states(LOGITS), states(TEACHER), parallel.DivergenceSums.merge(read))
 
 
 def use_shard_statistics(read):
@@ -71,8 +71,7 @@ def use_shard_statistics(read):
 
 
 def use_row_sums(read):
-    parallel.RowSums.merge(read, read)
-    read.finish()
+    parallel.RowSums.merge(read).finish()
 
 
 def of_bytes(kind, make, use):
@@ -88,6 +87,7 @@ def of_bytes(kind, make, use):
             with contextlib.suppress(Exception):
                 f(value)
         return True
+    use(make())
     return make().to_bytes(), read
 
 

@@ -46,7 +46,7 @@ def test_a_kept_reference_is_seen(monkeypatch):
 
     monkeypatch.setitem(leaks.CALLS, "keeping", Keeping())
     found = list(leaks.check_references([("keeping", {"x": np.zeros(3)}, True)]))
-    assert len(found) == 1 and "reference counts" in found[0]
+    assert len(found) == 1 and "blocks and references" in found[0]
 
 
 @pytest.mark.parametrize("name", parsers.PARSERS)

@@ -241,7 +241,8 @@ struct predictions {
   index* top_classes = nullptr;
   void* top_log_probs = nullptr;
 };
-// Of axis, temperature and, with a target (target.data != nullptr), ignore_index. 0 <= k <= classes.
+// Of axis, temperature and, with a target (target.data != nullptr), ignore_index. 0 <= k <= classes. Some of it may be written
+// when target_error is thrown.
 void predict(const view& logits, const index_view& target, const row_loss_options&, const predictions&, const execution& = {});
 
 // The diagonal of the Hessian of a loss.
