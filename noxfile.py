@@ -283,13 +283,15 @@ def tsan(session: nox.Session) -> None:
 def valgrind(session: nox.Session) -> None:
     """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. An hour each.
 
-    What follows `--` goes to the tests: `nox -s valgrind -- --test-case=*layout*`.
+    What follows `--` goes to the tests: `nox -s valgrind -- --test-case=*layout*`. One is left out: memcheck has no
+    rounding modes and no flushing to zero. It does not follow forks, which end without giving memory back.
     """
     session.run("cmake", "--preset", "no-openmp", external=True)
     session.run("cmake", "--build", "--preset", "no-openmp", external=True)
     for level in ("baseline", "avx2"):
         session.run("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
-                    "--fair-sched=yes", "build/no-openmp/cpp/tests/crossent_tests", *session.posargs,
+                    "--fair-sched=yes", "--child-silent-after-fork=yes", "build/no-openmp/cpp/tests/crossent_tests",
+                    "--test-case-exclude=the caller's floating-point environment*", *session.posargs,
                     env={"CROSSENT_ISA": level}, external=True)
 
 

@@ -68,6 +68,7 @@ void ask_for_short_slices() {
     std::uint64_t slice, deadline, period;   // in ns
   } attributes{};   // valgrind and MemorySanitizer do not know that the next call fills it in
   if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != SCHED_OTHER) return;
+  attributes.size = sizeof attributes;
   attributes.slice = 100'000;   // the least
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 #endif
