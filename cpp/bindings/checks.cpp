@@ -114,13 +114,13 @@ int one_of(const char* name, PyObject* x, const char* const* names, int count) {
 }
 
 int class_axis(const char* name, array x, PyObject* axis) {
-  const int index = ordinary_axis(x, axis);
-  return index >= 0 ? index : axis_from(check_in_python("class_axis", name, x.shape(), axis), x);
+  const int found = ordinary_axis(x, axis);
+  return found >= 0 ? found : axis_from(check_in_python("class_axis", name, x.shape(), axis), x);
 }
 
 int loss_axis(const char* name, array x, PyObject* axis) {
-  const int index = axis == Py_None ? usable_axis(x, x.ndim() > 1) : ordinary_axis(x, axis);
-  return index >= 0 ? index : axis_from(check_in_python("loss_axis", name, x.shape(), axis), x);
+  const int found = axis == Py_None ? usable_axis(x, x.ndim() > 1) : ordinary_axis(x, axis);
+  return found >= 0 ? found : axis_from(check_in_python("loss_axis", name, x.shape(), axis), x);
 }
 
 void read_ignore_index(PyObject* x, row_loss_options& options) {
@@ -240,13 +240,13 @@ array call::listed_classes(PyObject* classes, array x, int axis) {
   return y;
 }
 
-array call::element_weights(const char* name, PyObject* x, array like, double low) {
-  if (x == Py_None) return {};
-  record_input(name, x);
-  if (const array w = inspect(x); is_floating(w) && w.shape() == like.shape())
-    return within(name, keep(name, w), low, largest(like));
-  const py::object made = check_in_python("element_weights", name, x, like.shape(), like.dtype(), low);
-  return converted(name, made, is_floating, like.shape());
+array call::element_weights(const char* name, PyObject* given, array x, double low) {
+  if (given == Py_None) return {};
+  record_input(name, given);
+  if (const array w = inspect(given); is_floating(w) && w.shape() == x.shape())
+    return within(name, keep(name, w), low, largest(x));
+  const py::object made = check_in_python("element_weights", name, given, x.shape(), x.dtype(), low);
+  return converted(name, made, is_floating, x.shape());
 }
 
 view call::upstream(PyObject* grad_output, const shape& loss_shape) {

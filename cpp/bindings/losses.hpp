@@ -69,7 +69,7 @@ class loss_outputs {
 
   py::object returned() const {
     if (loss.data == nullptr) return grad_;
-    const py::object value = losses_ ? scalar_if_0d(losses_) : scalar(&reduced_, type_);
+    py::object value = losses_ ? scalar_if_0d(losses_) : scalar(&reduced_, type_);
     if (!grad_) return value;
     return py::reinterpret_steal<py::object>(PyTuple_Pack(2, value.ptr(), grad_.ptr()));
   }

@@ -17,7 +17,7 @@ PyObject* invoke(function f, const arguments& given) noexcept {
   return or_sleep([&]() -> PyObject* {
     try {
       return f(given).release().ptr();
-    } catch (const python_error&) {
+    } catch (const python_error&) {   // NOLINT(bugprone-empty-catch): Python has the exception
     } catch (py::error_already_set& error) {   // from a call in pybind11
       error.restore();
     } catch (const py::builtin_exception& error) {
@@ -50,7 +50,7 @@ PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
 
 // Before Python 3.13 this runs in the interpreter that imports, where pybind11 would wait for ever for the GIL that a
 // sub-interpreter shares with the main one; later it runs in the main one, and the function above in the other.
-extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {   // NOLINT(bugprone-reserved-identifier,cert-dcl*): as Python wants it
   using namespace crossent::python;
   if (is_main_interpreter()) return PyInit__core_of_the_process();
   PyErr_SetString(PyExc_ImportError, not_in_sub_interpreters);

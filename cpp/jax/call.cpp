@@ -34,7 +34,7 @@ template <class T> std::string written(T value) {
 
 std::string general(double value) {
   char digits[64];
-  std::snprintf(digits, sizeof digits, "%g", value);
+  static_cast<void>(std::snprintf(digits, sizeof digits, "%g", value));   // there is room for each
   return digits;
 }
 
@@ -45,7 +45,7 @@ void ask_for_large_pages(void* data, std::size_t bytes) {
   constexpr std::uintptr_t page = std::uintptr_t{1} << 21;
   const auto begin = reinterpret_cast<std::uintptr_t>(data), first = (begin + page - 1) / page * page;
   const std::uintptr_t end = (begin + bytes) / page * page;
-  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+  if (first < end) madvise(static_cast<char*>(data) + (first - begin), end - first, MADV_HUGEPAGE);
 #endif
 }
 
@@ -153,7 +153,7 @@ void array::refuse(const char* name, const outlier& found, double low, double hi
 std::string array::position(const char* name, index at) const {
   std::string text;
   for (int d = given_.ndim; d-- > 0; at /= given_.size[d])
-    text = std::to_string(at % given_.size[d]) + (text.empty() ? "" : ", ") + text;
+    text.insert(0, std::to_string(at % given_.size[d]) + (text.empty() ? "" : ", "));
   return text.empty() ? name : std::string(name) + '[' + text + ']';
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
 
@@ -11,29 +11,32 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ._types import Array, Loss, Reduction
+    from ._types import Array, EachRow, EachRowGradient, Loss, Number, Reduced, ReducedGradient, Reduction
 
     class _Options(TypedDict, total=False):
         weight: ArrayLike | None
         pos_weight: ArrayLike | None
         label_smoothing: float
-        reduction: Reduction
         denominator: float | None
 
+    class _Reduced(_Options, Reduced): ...
+    class _Each(_Options, EachRow): ...
+    class _ReducedGradient(_Options, ReducedGradient): ...
+    class _EachGradient(_Options, EachRowGradient): ...
+
 
 @overload
-def binary_cross_entropy_with_logits(
-    logits: ArrayLike, target: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[_Options]
-) -> Loss: ...
+def binary_cross_entropy_with_logits(logits: ArrayLike, target: ArrayLike, **options: Unpack[_Reduced]) -> Number: ...
+@overload
+def binary_cross_entropy_with_logits(logits: ArrayLike, target: ArrayLike, **options: Unpack[_Each]) -> Array: ...
 @overload
 def binary_cross_entropy_with_logits(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    return_grad: Literal[True],
-    grad_out: Array | None = None,
-    **options: Unpack[_Options],
-) -> tuple[Loss, Array]: ...
+    logits: ArrayLike, target: ArrayLike, **options: Unpack[_ReducedGradient]
+) -> tuple[Number, Array]: ...
+@overload
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike, target: ArrayLike, **options: Unpack[_EachGradient]
+) -> tuple[Array, Array]: ...
 def binary_cross_entropy_with_logits(
     logits: ArrayLike,
     target: ArrayLike,

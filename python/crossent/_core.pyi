@@ -11,7 +11,7 @@ from ._types import Array, Build, Loss, Scalar
 # The sums of blocks of 1,024 rows, (terms, blocks, 2): of the losses if `denominators` are two numbers, by which the
 # gradient is divided; of what a mean divides by if it is None. With return_grad these and the gradient. Then the number
 # of rows, the share of each term in the loss, and the dtype of the loss.
-SumsOfBlocks = tuple[Any, int, tuple[float, ...], np.dtype[Any]]
+_SumsOfBlocks = tuple[Any, int, tuple[float, ...], np.dtype[Any]]
 
 def softmax(x: object, axis: object, temperature: object, dtype: object, out: object, /) -> Array: ...
 def softmax_backward(
@@ -40,7 +40,7 @@ def cross_entropy_sums(
     denominators: object, logits: object, target: object, axis: object, temperature: object, weight: object,
     ignore_index: object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object,
     denominator: object, return_grad: object, grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def fit_temperature(
     logits: object, target: object, axis: object, ignore_index: object, sample_weight: object, bounds: object, /,
 ) -> tuple[float, float, float, Literal["lower", "upper"] | None, int, bool]: ...
@@ -64,7 +64,7 @@ def nll_loss_backward(
 def nll_loss_sums(
     denominators: object, log_probs: object, target: object, axis: object, weight: object, ignore_index: object,
     sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def kl_div_with_logits(
     logits: object, teacher_logits: object, axis: object, temperature: object, divergence: object, beta: object,
     sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
@@ -77,7 +77,7 @@ def kl_div_with_logits_sums(
     denominators: object, logits: object, teacher_logits: object, axis: object, temperature: object, divergence:
     object, beta: object, sample_weight: object, reduction: object, denominator: object, return_grad: object,
     grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def row_divergences(logits: object, teacher_logits: object, axis: object, /) -> tuple[Array, Array, Array]: ...
 def distillation_loss(
     logits: object, teacher_logits: object, target: object, axis: object, temperature: object, alpha: object,
@@ -96,7 +96,7 @@ def distillation_loss_sums(
     alpha: object, scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index:
     object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def sparse_distillation_loss(
     logits: object, classes: object, values: object, axis: object, values_are: object, tail: object, divergence: object,
     temperature: object, teacher_logsumexp: object, scale_by_temperature: object, sample_weight: object,
@@ -111,7 +111,7 @@ def sparse_distillation_loss_sums(
     denominators: object, logits: object, classes: object, values: object, axis: object, values_are: object, tail:
     object, divergence: object, temperature: object, teacher_logsumexp: object, scale_by_temperature: object,
     sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def binary_cross_entropy(
     probs: object, target: object, weight: object, log_floor: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,
@@ -135,11 +135,11 @@ def binary_cross_entropy_with_logits_gradient_hessian(
 def binary_cross_entropy_with_logits_sums(
     denominators: object, logits: object, target: object, weight: object, pos_weight: object, label_smoothing: object,
     reduction: object, denominator: object, return_grad: object, grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def binary_cross_entropy_sums(
     denominators: object, probs: object, target: object, weight: object, log_floor: object, reduction: object,
     denominator: object, return_grad: object, grad_out: object, /,
-) -> SumsOfBlocks: ...
+) -> _SumsOfBlocks: ...
 def kl_div(
     log_probs: object, target: object, log_target: object, axis: object, reduction: object, denominator: object,
     return_grad: object, grad_out: object, /,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, overload
 
 from . import _core
 
@@ -11,27 +11,39 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ._types import Array, IndexLossOptions, Loss, Reduction
+    from ._types import (
+        Array,
+        EachRow,
+        EachRowGradient,
+        IndexLossOptions,
+        Loss,
+        Number,
+        Reduced,
+        ReducedGradient,
+        Reduction,
+    )
 
     class _Options(IndexLossOptions, total=False):
         temperature: float
         label_smoothing: float
         z_loss: float
 
+    class _Reduced(_Options, Reduced): ...
+    class _Each(_Options, EachRow): ...
+    class _ReducedGradient(_Options, ReducedGradient): ...
+    class _EachGradient(_Options, EachRowGradient): ...
+
 
 @overload
-def cross_entropy(
-    logits: ArrayLike, target: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[_Options]
-) -> Loss: ...
+def cross_entropy(logits: ArrayLike, target: ArrayLike, **options: Unpack[_Reduced]) -> Number: ...
+@overload
+def cross_entropy(logits: ArrayLike, target: ArrayLike, **options: Unpack[_Each]) -> Array: ...
 @overload
 def cross_entropy(
-    logits: ArrayLike,
-    target: ArrayLike,
-    *,
-    return_grad: Literal[True],
-    grad_out: Array | None = None,
-    **options: Unpack[_Options],
-) -> tuple[Loss, Array]: ...
+    logits: ArrayLike, target: ArrayLike, **options: Unpack[_ReducedGradient]
+) -> tuple[Number, Array]: ...
+@overload
+def cross_entropy(logits: ArrayLike, target: ArrayLike, **options: Unpack[_EachGradient]) -> tuple[Array, Array]: ...
 def cross_entropy(
     logits: ArrayLike,
     target: ArrayLike,

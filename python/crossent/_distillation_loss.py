@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, overload
 
 from . import _core
 
@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ._types import Array, Divergence, IndexLossOptions, Loss, Reduction
+    from ._types import (
+        Array,
+        Divergence,
+        EachRow,
+        EachRowGradient,
+        IndexLossOptions,
+        Loss,
+        Number,
+        Reduced,
+        ReducedGradient,
+        Reduction,
+    )
 
     class _Options(IndexLossOptions, total=False):
         temperature: float
@@ -22,26 +33,28 @@ if TYPE_CHECKING:
         label_smoothing: float
         z_loss: float
 
+    class _Reduced(_Options, Reduced): ...
+    class _Each(_Options, EachRow): ...
+    class _ReducedGradient(_Options, ReducedGradient): ...
+    class _EachGradient(_Options, EachRowGradient): ...
+
 
 @overload
 def distillation_loss(
-    logits: ArrayLike,
-    teacher_logits: ArrayLike,
-    target: ArrayLike | None = None,
-    *,
-    return_grad: Literal[False] = False,
-    **options: Unpack[_Options],
-) -> Loss: ...
+    logits: ArrayLike, teacher_logits: ArrayLike, target: ArrayLike | None = None, **options: Unpack[_Reduced]
+) -> Number: ...
 @overload
 def distillation_loss(
-    logits: ArrayLike,
-    teacher_logits: ArrayLike,
-    target: ArrayLike | None = None,
-    *,
-    return_grad: Literal[True],
-    grad_out: Array | None = None,
-    **options: Unpack[_Options],
-) -> tuple[Loss, Array]: ...
+    logits: ArrayLike, teacher_logits: ArrayLike, target: ArrayLike | None = None, **options: Unpack[_Each]
+) -> Array: ...
+@overload
+def distillation_loss(
+    logits: ArrayLike, teacher_logits: ArrayLike, target: ArrayLike | None = None, **options: Unpack[_ReducedGradient]
+) -> tuple[Number, Array]: ...
+@overload
+def distillation_loss(
+    logits: ArrayLike, teacher_logits: ArrayLike, target: ArrayLike | None = None, **options: Unpack[_EachGradient]
+) -> tuple[Array, Array]: ...
 def distillation_loss(
     logits: ArrayLike,
     teacher_logits: ArrayLike,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
 
@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ._types import Array, Divergence, Loss, ReductionKL
+    from ._types import (
+        Array,
+        Divergence,
+        EachRow,
+        EachRowGradient,
+        Loss,
+        Number,
+        ReducedKL,
+        ReducedKLGradient,
+        ReductionKL,
+    )
 
     class _Options(TypedDict, total=False):
         axis: int | None
@@ -19,23 +29,26 @@ if TYPE_CHECKING:
         divergence: Divergence
         beta: float
         sample_weight: ArrayLike | None
-        reduction: ReductionKL
         denominator: float | None
 
+    class _Reduced(_Options, ReducedKL): ...
+    class _Each(_Options, EachRow): ...
+    class _ReducedGradient(_Options, ReducedKLGradient): ...
+    class _EachGradient(_Options, EachRowGradient): ...
+
 
 @overload
-def kl_div_with_logits(
-    logits: ArrayLike, teacher_logits: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[_Options]
-) -> Loss: ...
+def kl_div_with_logits(logits: ArrayLike, teacher_logits: ArrayLike, **options: Unpack[_Reduced]) -> Number: ...
+@overload
+def kl_div_with_logits(logits: ArrayLike, teacher_logits: ArrayLike, **options: Unpack[_Each]) -> Array: ...
 @overload
 def kl_div_with_logits(
-    logits: ArrayLike,
-    teacher_logits: ArrayLike,
-    *,
-    return_grad: Literal[True],
-    grad_out: Array | None = None,
-    **options: Unpack[_Options],
-) -> tuple[Loss, Array]: ...
+    logits: ArrayLike, teacher_logits: ArrayLike, **options: Unpack[_ReducedGradient]
+) -> tuple[Number, Array]: ...
+@overload
+def kl_div_with_logits(
+    logits: ArrayLike, teacher_logits: ArrayLike, **options: Unpack[_EachGradient]
+) -> tuple[Array, Array]: ...
 def kl_div_with_logits(
     logits: ArrayLike,
     teacher_logits: ArrayLike,

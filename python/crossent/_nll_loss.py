@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, overload
 
 from . import _core
 
@@ -11,22 +11,32 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ._types import Array, IndexLossOptions, Loss, Reduction
+    from ._types import (
+        Array,
+        EachRow,
+        EachRowGradient,
+        IndexLossOptions,
+        Loss,
+        Number,
+        Reduced,
+        ReducedGradient,
+        Reduction,
+    )
+
+    class _Reduced(IndexLossOptions, Reduced): ...
+    class _Each(IndexLossOptions, EachRow): ...
+    class _ReducedGradient(IndexLossOptions, ReducedGradient): ...
+    class _EachGradient(IndexLossOptions, EachRowGradient): ...
 
 
 @overload
-def nll_loss(
-    log_probs: ArrayLike, target: ArrayLike, *, return_grad: Literal[False] = False, **options: Unpack[IndexLossOptions]
-) -> Loss: ...
+def nll_loss(log_probs: ArrayLike, target: ArrayLike, **options: Unpack[_Reduced]) -> Number: ...
 @overload
-def nll_loss(
-    log_probs: ArrayLike,
-    target: ArrayLike,
-    *,
-    return_grad: Literal[True],
-    grad_out: Array | None = None,
-    **options: Unpack[IndexLossOptions],
-) -> tuple[Loss, Array]: ...
+def nll_loss(log_probs: ArrayLike, target: ArrayLike, **options: Unpack[_Each]) -> Array: ...
+@overload
+def nll_loss(log_probs: ArrayLike, target: ArrayLike, **options: Unpack[_ReducedGradient]) -> tuple[Number, Array]: ...
+@overload
+def nll_loss(log_probs: ArrayLike, target: ArrayLike, **options: Unpack[_EachGradient]) -> tuple[Array, Array]: ...
 def nll_loss(
     log_probs: ArrayLike,
     target: ArrayLike,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
 
@@ -11,7 +11,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ._types import Array, Divergence, Loss, Reduction, Tail, TeacherValues
+    from ._types import (
+        Array,
+        Divergence,
+        EachRow,
+        EachRowGradient,
+        Loss,
+        Number,
+        Reduced,
+        ReducedGradient,
+        Reduction,
+        Tail,
+        TeacherValues,
+    )
 
     class _Options(TypedDict, total=False):
         axis: int | None
@@ -22,29 +34,30 @@ if TYPE_CHECKING:
         teacher_logsumexp: ArrayLike | None
         scale_by_temperature: bool
         sample_weight: ArrayLike | None
-        reduction: Reduction
         denominator: float | None
 
+    class _Reduced(_Options, Reduced): ...
+    class _Each(_Options, EachRow): ...
+    class _ReducedGradient(_Options, ReducedGradient): ...
+    class _EachGradient(_Options, EachRowGradient): ...
+
 
 @overload
 def sparse_distillation_loss(
-    logits: ArrayLike,
-    classes: ArrayLike,
-    values: ArrayLike,
-    *,
-    return_grad: Literal[False] = False,
-    **options: Unpack[_Options],
-) -> Loss: ...
+    logits: ArrayLike, classes: ArrayLike, values: ArrayLike, **options: Unpack[_Reduced]
+) -> Number: ...
 @overload
 def sparse_distillation_loss(
-    logits: ArrayLike,
-    classes: ArrayLike,
-    values: ArrayLike,
-    *,
-    return_grad: Literal[True],
-    grad_out: Array | None = None,
-    **options: Unpack[_Options],
-) -> tuple[Loss, Array]: ...
+    logits: ArrayLike, classes: ArrayLike, values: ArrayLike, **options: Unpack[_Each]
+) -> Array: ...
+@overload
+def sparse_distillation_loss(
+    logits: ArrayLike, classes: ArrayLike, values: ArrayLike, **options: Unpack[_ReducedGradient]
+) -> tuple[Number, Array]: ...
+@overload
+def sparse_distillation_loss(
+    logits: ArrayLike, classes: ArrayLike, values: ArrayLike, **options: Unpack[_EachGradient]
+) -> tuple[Array, Array]: ...
 def sparse_distillation_loss(
     logits: ArrayLike,
     classes: ArrayLike,

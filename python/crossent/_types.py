@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 Scalar = np.floating[Any]
 Loss = Scalar | Array
+Number = np.float64 | Any  # a reduced loss: np.float32, too, which is no subclass of float but may pass for one
 Axes = int | tuple[int, ...] | None
 Reduction = Literal["none", "mean", "sum"]
 ReductionKL = Literal["none", "mean", "sum", "batchmean"]
@@ -26,8 +27,37 @@ class IndexLossOptions(TypedDict, total=False):
     weight: ArrayLike | None
     ignore_index: int | None
     sample_weight: ArrayLike | None
-    reduction: Reduction
     denominator: float | None
+
+
+# What the result of a loss depends on. Where there is but one row, its loss is a scalar with each reduction.
+class _Alone(TypedDict, total=False):
+    return_grad: Literal[False]
+
+
+class _WithGradient(TypedDict, total=False):
+    return_grad: Required[Literal[True]]
+    grad_out: Array | None
+
+
+class _Reduced(TypedDict, total=False):
+    reduction: Literal["mean", "sum"]
+
+
+class _ReducedKL(TypedDict, total=False):
+    reduction: Literal["mean", "sum", "batchmean"]
+
+
+class _EachRow(TypedDict):
+    reduction: Literal["none"]
+
+
+class Reduced(_Reduced, _Alone): ...
+class ReducedGradient(_Reduced, _WithGradient): ...
+class ReducedKL(_ReducedKL, _Alone): ...
+class ReducedKLGradient(_ReducedKL, _WithGradient): ...
+class EachRow(_EachRow, _Alone): ...
+class EachRowGradient(_EachRow, _WithGradient): ...
 
 
 class Build(TypedDict):

@@ -12,6 +12,7 @@ Predictions of such a model are raw margins: `crossent.softmax` or `crossent.sig
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ._types import Array, Hessian
 
-    Convention = Literal["auto", "exact", "xgboost", "lightgbm", "absolute"]
+    _Convention = Literal["auto", "exact", "xgboost", "lightgbm", "absolute"]
     _Library = Literal["xgboost", "lightgbm"]
 
 __all__ = ["Logistic", "Softmax"]
@@ -47,10 +48,10 @@ class _Rows(NamedTuple):
     weights: Array | None
 
 
-class _Objective:
+class _Objective(ABC):
     """What both objectives share: the forms of the two libraries, and soft labels bound to one data set."""
 
-    def __init__(self, soft_labels: ArrayLike | None, label_smoothing: float, hessian: Convention) -> None:
+    def __init__(self, soft_labels: ArrayLike | None, label_smoothing: float, hessian: _Convention) -> None:
         if hessian not in _CONVENTIONS:
             _numbers.refuse_name("hessian", hessian, _CONVENTIONS)
         self.soft_labels = None if soft_labels is None else floating("soft_labels", soft_labels)
@@ -83,10 +84,11 @@ class _Objective:
         """The objective for ``lightgbm.LGBMModel(objective=...)`` and the models made of it."""
         return self._gradient_hessian(_rows("lightgbm", "y_pred", y_pred, y_true, weight))
 
-    if TYPE_CHECKING:  # each objective has its own
+    @abstractmethod
+    def _gradient_hessian(self, rows: _Rows) -> tuple[Array, Array]: ...
 
-        def _gradient_hessian(self, rows: _Rows) -> tuple[Array, Array]: ...
-        def _log_loss(self, rows: _Rows) -> float: ...
+    @abstractmethod
+    def _log_loss(self, rows: _Rows) -> float: ...
 
     def _target(self, rows: _Rows) -> Array:
         """The labels of the data set, or the soft labels if these are its rows."""
@@ -155,7 +157,7 @@ class Softmax(_Objective):
         soft_labels: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         class_weight: ArrayLike | None = None,
-        hessian: Convention = "auto",
+        hessian: _Convention = "auto",
     ) -> None:
         self.n_classes = _class_count(n_classes)
         super().__init__(soft_labels, label_smoothing, hessian)
@@ -246,7 +248,7 @@ class Logistic(_Objective):
         soft_labels: ArrayLike | None = None,
         pos_weight: float | None = None,
         label_smoothing: float = 0.0,
-        hessian: Convention = "auto",
+        hessian: _Convention = "auto",
     ) -> None:
         super().__init__(soft_labels, label_smoothing, hessian)
         if self.soft_labels is not None and self.soft_labels.ndim != 1:

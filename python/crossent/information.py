@@ -13,7 +13,7 @@ from . import _core
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ._types import Array, Scalar
+    from ._types import Array, Number, Scalar
 
 __all__ = ["cross_entropy", "entropy", "entropy_with_logits", "js_divergence", "kl_divergence", "perplexity"]
 
@@ -256,7 +256,7 @@ def entropy_with_logits(logits: ArrayLike, axis: int = -1) -> Scalar | Array:
 
 def perplexity(
     logits: ArrayLike, target: ArrayLike, *, axis: int | None = None, ignore_index: int | None = -100
-) -> Scalar:
+) -> Number:
     """Perplexity of `target` under the softmax of `logits`: the exponential of their mean cross-entropy.
 
     Between 1 and ``inf``; C for a model that knows nothing. Of several batches, average the losses and not this.

@@ -260,6 +260,8 @@ def test_omp_num_threads_is_respected():
     assert run_python(script, env={"OMP_NUM_THREADS": "1"}).stdout == "1\n"
     unlimited = int(run_python(script, env={"OMP_NUM_THREADS": "10000"}).stdout)
     assert int(run_python(script, env={"OMP_NUM_THREADS": "2"}).stdout) == min(2, unlimited)
+    if xe.config()["openmp"] == "none":  # where there is OpenMP, its library says what becomes of 2^32 + 1
+        assert int(run_python(script, env={"OMP_NUM_THREADS": str(2**32 + 1)}).stdout) == unlimited
 
 
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------------------

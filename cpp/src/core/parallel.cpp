@@ -9,6 +9,7 @@
 #include <omp.h>
 #else
 #include <cstdlib>
+#include <limits>
 #include <thread>
 #endif
 
@@ -37,7 +38,7 @@ int cpu_quota() {
       std::FILE* f = std::fopen(path, "r");
       if (f == nullptr) return 0;
       const int n = std::fscanf(f, format, to...);
-      std::fclose(f);
+      static_cast<void>(std::fclose(f));   // of a file that was read
       return n;
     };
     if (read("/sys/fs/cgroup/cpu.max", "%lld %lld", &limit, &period) != 2 &&
@@ -121,8 +122,8 @@ int processors() {
 int openmp_threads() {
   static const int count = [] {
     const char* const set = std::getenv("OMP_NUM_THREADS");
-    const int n = set == nullptr ? 0 : std::atoi(set);
-    return n > 0 ? n : processors();
+    const long n = set == nullptr ? 0 : std::strtol(set, nullptr, 10);
+    return n > 0 ? static_cast<int>(std::min<long>(n, std::numeric_limits<int>::max())) : processors();
   }();
   return count;
 }

@@ -42,6 +42,7 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   double_double<double>* const blocks = static_cast<double_double<double>*>(loss.data);   // where sums of blocks are wanted
   if (options.reduction == reduction_kind::block_weights) {
     y.sum_blocks_of_weights(false, blocks, e);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullPointerArithm): there is a loss, in which they are
     if (with_cross_entropy) y.sum_blocks_of_weights(true, blocks + summed_blocks_of(rows), e);
     return;
   }

@@ -104,7 +104,7 @@ class integral_labels {
     });
     const index bad = first_bad_.load();
     if (bad == none) return;
-    index offset;
+    index offset = 0;
     labels_.rows.offsets(bad, 1, &offset);
     throw label_error{{bad, load_number(labels_.data + offset, labels.type)}};
   }

@@ -83,6 +83,7 @@ void merged_shards::load(index first, index count, row_statistics& out) const {
 
 void merged_shards::load(index first, index count, cross_entropy_rows& out) const {
   const subtree_rows s = from_row(subtree_, first);
+  // Of the arrays of a kind there are all or none. NOLINTBEGIN(clang-analyzer-core.NullDereference)
   const auto sum = [](const double* hi, const double* lo, index i) { return rounded(double_double<double>{hi[i], lo[i]}); };
   for (index i = 0; i < count; ++i) {
     out.target[i] = whole_.target_logits != nullptr ? whole_.target_logits[first + i] : 0;
@@ -96,6 +97,7 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
     out.mass_without_max[i] = sum(s.mass_without_max, s.mass_without_max_lo, i);
     out.argmax_probability[i] = s.argmax_probability[i];
   }
+  // NOLINTEND(clang-analyzer-core.NullDereference)
 }
 
 merged_distillation::merged_distillation(const shards_of_distillation& shards, double temperature)

@@ -65,6 +65,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
     y.load(first, count, c, class_weight, row_weight);
     x.rows.offsets(first, count, offset);
     for (index i = 0; i < count; ++i) {
+      // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): offsets() writes all of them
       const auto log_p = [&] { return load_number(x.data + offset[i] + c[i] * x.class_stride, x.type); };
       losses[static_cast<std::size_t>(first + i)] = row_weight[i] == 0 ? 0 : row_weight[i] * class_weight[i] * (0 - log_p());
     }

@@ -17,6 +17,7 @@ struct element_array {
   element_array() = default;
   template <class View>
   explicit element_array(const View& v)
+      // NOLINTNEXTLINE(bugprone-casting-through-void): v.data is void*, or const
       : data(static_cast<char*>(const_cast<void*>(v.data))), type(v.type), positions(v.ndim, v.shape, v.strides, -1) {}
 
   // Where n elements lie, if they lie as the kernels want them.

@@ -33,7 +33,7 @@ targets::tally read_as(const char* data, index stride, index n, index classes, b
     const auto copy = [&](index step) {
       for (index i = 0; i < n; ++i) {
         const I v = load_one<I>(data + i * step);
-        y[i] = static_cast<index>(v);
+        y[i] = static_cast<index>(v);   // NOLINT(bugprone-signed-char-misuse,cert-str34-c): -1 is -1
         signs |= static_cast<std::uint64_t>(v) | (static_cast<std::uint64_t>(classes - 1) - static_cast<std::uint64_t>(v));
       }
     };
@@ -169,7 +169,7 @@ void targets::note_bad(index first, index count, const index* y) const {
 void targets::throw_if_bad() const {
   const index row = first_bad_.load();
   if (row == std::numeric_limits<index>::max()) return;
-  index offset;
+  index offset = 0;
   rows_.offsets(row, 1, &offset);
   throw target_error{
       row, with_int_type(type_, [&](auto zero) {

@@ -20,6 +20,7 @@ struct row_array {
   // axis < 0: all axes are rows.
   template <class View>
   row_array(const View& v, int axis)
+      // NOLINTNEXTLINE(bugprone-casting-through-void): v.data is void*, or const
       : data(static_cast<char*>(const_cast<void*>(v.data))),
         type(v.type),
         rows(v.ndim, v.shape, v.strides, axis),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .._types import Array
 
-Kind = Literal["equal_width", "equal_mass"]
+    _Kind = Literal["equal_width", "equal_mass"]
 
 
 class Reliability(NamedTuple):
@@ -41,7 +41,7 @@ def check_bins(bins: int) -> int:
     return count
 
 
-def reliability(confidence: Array, correct: Array, bins: int, kind: Kind) -> Reliability:
+def reliability(confidence: Array, correct: Array, bins: int, kind: _Kind) -> Reliability:
     """The reliability diagram of rows of this confidence, float64, at least one."""
     if kind == "equal_width":  # the bin of each is an interval (lower, upper] of the confidence
         edges = np.arange(1, bins + 1) / bins
@@ -66,7 +66,7 @@ def calibration_error(
     target: ArrayLike,
     *,
     bins: int = 15,
-    kind: Kind = "equal_width",
+    kind: _Kind = "equal_width",
 ) -> tuple[float, float]:
     """The expected and the maximum calibration error of the most likely class of each row.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._types import Array
     from ._rows import Rows
 
-    Input = Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]
+    _Input = Array | str | os.PathLike[str] | Sequence[Array | str | os.PathLike[str]]
 
     class _Options(TypedDict, total=False):
         ignore_index: int | None
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 
 @overload
 def compare(
-    base: Input,
-    other: Input,
-    target: Input | None = None,
+    base: _Input,
+    other: _Input,
+    target: _Input | None = None,
     *,
     llama: Literal[False] = False,
     **options: Unpack[_Options],
 ) -> Comparison: ...
 @overload
 def compare(
-    base: Input, other: Input, target: Input | None = None, *, llama: Literal[True], **options: Unpack[_Options]
+    base: _Input, other: _Input, target: _Input | None = None, *, llama: Literal[True], **options: Unpack[_Options]
 ) -> LlamaComparison: ...
 def compare(
-    base: Input,
-    other: Input,
-    target: Input | None = None,
+    base: _Input,
+    other: _Input,
+    target: _Input | None = None,
     *,
     ignore_index: int | None = -100,
     blocks: int | ArrayLike | None = None,

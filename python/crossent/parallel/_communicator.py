@@ -17,7 +17,7 @@ from .. import _numbers
 if TYPE_CHECKING:
     from .._types import Array
 
-    Op = Literal["sum", "max"]
+    _Op = Literal["sum", "max"]
 
 _EXPECTED = (
     "an mpi4py communicator, a torch.distributed process group, or an object with allgather(array) and "
@@ -37,7 +37,7 @@ class Communicator(Protocol):
     def allgather(self, message: bytes) -> list[bytes]:
         """The messages of all ranks, in the order of the ranks; their lengths may differ."""
 
-    def allreduce(self, numbers: Array, op: Op) -> Array:
+    def allreduce(self, numbers: Array, op: _Op) -> Array:
         """The sum or the maximum over the ranks of each number; `numbers` is of float64 and of one shape on all ranks.
 
         A NaN of any rank is a NaN for all. The order of a sum is the library's, so its last bits are, too.
@@ -77,7 +77,7 @@ class _MPI:
         gathered: list[bytes] = self._comm.allgather(message)
         return gathered
 
-    def allreduce(self, numbers: Array, op: Op) -> Array:
+    def allreduce(self, numbers: Array, op: _Op) -> Array:
         sent = _ordered(numbers) if op == "max" else np.ascontiguousarray(numbers)
         received = np.empty_like(sent)
         self._comm.Allreduce(sent, received, self._mpi.MAX if op == "max" else self._mpi.SUM)
@@ -97,7 +97,7 @@ class _Torch:
         self._distributed.all_gather_object(gathered, message, group=self._group)
         return gathered
 
-    def allreduce(self, numbers: Array, op: Op) -> Array:
+    def allreduce(self, numbers: Array, op: _Op) -> Array:
         reduced = _ordered(numbers) if op == "max" else np.array(numbers, order="C")
         operator = self._distributed.ReduceOp.MAX if op == "max" else self._distributed.ReduceOp.SUM
         tensor = sys.modules["torch"].from_numpy(reduced)  # of the same memory
@@ -131,7 +131,7 @@ class _Arrays:
                 raise TypeError(f"comm.allgather returned dtype {part.dtype} for rank {rank}: expected uint8")
         return [part.tobytes() for part in gathered]
 
-    def allreduce(self, numbers: Array, op: Op) -> Array:
+    def allreduce(self, numbers: Array, op: _Op) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is NaN, without a warning
             reduced = np.asarray(self._comm.allreduce(numbers, op))
         if reduced.dtype != np.float64 or reduced.shape != numbers.shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from .. import _core, _validate
 from ._shards import Shard, check_same, split_target, states_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Loss, Reduction
+    from .._types import Array, Loss, Number, Reduction
+    from . import _options
     from ._row_states import RowStates
 
 
@@ -92,6 +95,14 @@ def partial(
     return states_of(shard, target, temperature, weight, ignore_index, label_smoothing)
 
 
+@overload
+def finish(
+    states: RowStates, target: ArrayLike | None = None, **options: Unpack[_options.FinishReduced]
+) -> Number: ...
+@overload
+def finish(
+    states: RowStates, target: ArrayLike | None = None, **options: Unpack[_options.FinishOfRows]
+) -> Array: ...
 def finish(
     states: RowStates,
     target: ArrayLike | None = None,

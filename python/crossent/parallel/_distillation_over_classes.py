@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .. import _numbers, _validate
 from ._communicator import communicator
@@ -15,12 +15,34 @@ from ._over_classes import check_gradient, count_of_classes, cross_entropy, opti
 from ._shards import Shard, states_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Divergence, Loss, Reduction, ReductionKL
+    from .._types import Array, Divergence, Loss, Number, Reduction, ReductionKL
+    from . import _options
     from ._row_states import RowStates
 
 
+@overload
+def kl_div_with_logits(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, comm: Any, **options: Unpack[_options.DivergenceReduced]
+) -> Number: ...
+@overload
+def kl_div_with_logits(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, comm: Any, **options: Unpack[_options.DivergenceOfRows]
+) -> Array: ...
+@overload
+def kl_div_with_logits(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, comm: Any,
+    **options: Unpack[_options.DivergenceReducedGradient],
+) -> tuple[Number, Array]: ...
+@overload
+def kl_div_with_logits(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, comm: Any,
+    **options: Unpack[_options.DivergenceOfRowsGradient],
+) -> tuple[Array, Array]: ...
 def kl_div_with_logits(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,
@@ -101,6 +123,26 @@ def kl_div_with_logits(
     return result
 
 
+@overload
+def distillation_loss(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, target: ArrayLike | None, comm: Any,
+    **options: Unpack[_options.DistillationReduced],
+) -> Number: ...
+@overload
+def distillation_loss(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, target: ArrayLike | None, comm: Any,
+    **options: Unpack[_options.DistillationOfRows],
+) -> Array: ...
+@overload
+def distillation_loss(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, target: ArrayLike | None, comm: Any,
+    **options: Unpack[_options.DistillationReducedGradient],
+) -> tuple[Number, Array]: ...
+@overload
+def distillation_loss(
+    logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, target: ArrayLike | None, comm: Any,
+    **options: Unpack[_options.DistillationOfRowsGradient],
+) -> tuple[Array, Array]: ...
 def distillation_loss(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,
@@ -182,14 +224,17 @@ def distillation_loss(
     """
     _check_reduction(reduction, ("none", "mean", "sum"))
     share = _numbers.fraction("alpha", alpha) if alpha is not None else 1.0 if target is None else 0.5
+    result: Loss | tuple[Loss, Array]
     if share == 0 and target is not None:
-        return cross_entropy(
+        of_target: Callable[..., Any] = cross_entropy  # one of its overloads would have to be chosen here
+        result = of_target(
             logits_shard, target, comm, start=start, n_classes=n_classes, exact=exact, axis=axis, weight=weight,
             ignore_index=ignore_index, label_smoothing=label_smoothing, z_loss=z_loss, sample_weight=sample_weight,
             reduction=reduction, denominator=denominator, return_grad=return_grad, grad_out=grad_out)
+        return result
     how = Distillation(temperature, divergence, beta, share, bool(scale_by_temperature))
     options = {"weight": weight, "ignore_index": ignore_index, "label_smoothing": label_smoothing}
-    result: Loss | tuple[Loss, Array] = _distilled(
+    result = _distilled(
         logits_shard, teacher_logits_shard, target, comm, start, n_classes, exact, axis, how, options,
         (z_loss, sample_weight, reduction, denominator), return_grad, grad_out)
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .. import _numbers
 from ._cross_entropy_states import nothing, shard_like
@@ -12,9 +12,12 @@ from ._row_states import refuse_missing_classes, refuse_other_rows
 from ._shards import check_same, split_target
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Divergence, Loss, ReductionKL
+    from .._types import Array, Divergence, Loss, Number, ReductionKL
+    from . import _options
     from ._row_states import RowStates
 
 
@@ -89,6 +92,16 @@ def partial_divergence(
     return DivergenceSums(states.rows, divergence, float(beta), sums)
 
 
+@overload
+def finish_distillation(
+    states: RowStates, teacher_states: RowStates, sums: DivergenceSums, target: ArrayLike | None = None,
+    **options: Unpack[_options.FinishDistillationReduced],
+) -> Number: ...
+@overload
+def finish_distillation(
+    states: RowStates, teacher_states: RowStates, sums: DivergenceSums, target: ArrayLike | None = None,
+    **options: Unpack[_options.FinishDistillationOfRows],
+) -> Array: ...
 def finish_distillation(
     states: RowStates,
     teacher_states: RowStates,

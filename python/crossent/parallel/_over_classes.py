@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .. import _core, _validate
 from ._communicator import communicator
@@ -11,12 +11,31 @@ from ._gathering import gather_places, gather_states
 from ._shards import Shard, checksum, split_target, states_of
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Loss, Reduction
+    from .._types import Array, Loss, Number, Reduction
+    from . import _options
     from ._row_states import Rows, RowStates
 
 
+@overload
+def cross_entropy(
+    logits_shard: ArrayLike, target: ArrayLike, comm: Any, **options: Unpack[_options.CrossEntropyReduced]
+) -> Number: ...
+@overload
+def cross_entropy(
+    logits_shard: ArrayLike, target: ArrayLike, comm: Any, **options: Unpack[_options.CrossEntropyOfRows]
+) -> Array: ...
+@overload
+def cross_entropy(
+    logits_shard: ArrayLike, target: ArrayLike, comm: Any, **options: Unpack[_options.CrossEntropyReducedGradient]
+) -> tuple[Number, Array]: ...
+@overload
+def cross_entropy(
+    logits_shard: ArrayLike, target: ArrayLike, comm: Any, **options: Unpack[_options.CrossEntropyOfRowsGradient]
+) -> tuple[Array, Array]: ...
 def cross_entropy(
     logits_shard: ArrayLike,
     target: ArrayLike,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -20,12 +20,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Scalar
+    from .._types import Array, Number
     from ._communicator import Communicator
 
 _MOST_NUMBERS = 1 << 59  # of an array of float64
 
 
+@overload
+def over_rows(
+    loss: Callable[..., Any],
+    comm: Any,
+    *arguments: Any,
+    start: int | None = None,
+    reduction: str = "mean",
+    denominator: float | None = None,
+    return_grad: Literal[False] = False,
+    grad_out: None = None,
+    **options: Any,
+) -> Number: ...
+@overload
+def over_rows(
+    loss: Callable[..., Any],
+    comm: Any,
+    *arguments: Any,
+    start: int | None = None,
+    reduction: str = "mean",
+    denominator: float | None = None,
+    return_grad: Literal[True],
+    grad_out: Array | None = None,
+    **options: Any,
+) -> tuple[Number, Array]: ...
 def over_rows(
     loss: Callable[..., Any],
     comm: Any,
@@ -36,7 +60,7 @@ def over_rows(
     return_grad: bool = False,
     grad_out: Array | None = None,
     **options: Any,
-) -> Scalar | tuple[Scalar, Array]:
+) -> Number | tuple[Number, Array]:
     """A loss over the rows of all processes, of which each has some.
 
     Every rank calls it with the arrays of its own rows and gets the loss of all rows and, with `return_grad`, the

@@ -15,7 +15,7 @@ from ._ordered_sums import OrderedSums
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .._types import Array, Scalar
+    from .._types import Array, Number
 
 REDUCTIONS = ("mean", "sum")
 
@@ -150,7 +150,7 @@ class RowSums:
         """What the mean over these rows divides by, of each term: one number, or two of `distillation_loss`."""
         return denominators_of(self._sums.total()[len(self._shares) :])
 
-    def finish(self, *, reduction: str = "mean", denominator: float | None = None) -> Scalar:
+    def finish(self, *, reduction: str = "mean", denominator: float | None = None) -> Number:
         """The loss of all rows, as the loss function gives it for ``"mean"`` or ``"sum"`` and this `denominator`.
 
         ValueError if `start` is not 0.
@@ -206,7 +206,7 @@ def denominators_of(weights: Array) -> tuple[float, ...]:
     return tuple(float(finished(term[None], (1.0,), (1.0,), np.dtype(np.float64))) for term in weights)
 
 
-def finished(losses: Array, denominators: Sequence[float], shares: Sequence[float], dtype: np.dtype[Any]) -> Scalar:
+def finished(losses: Array, denominators: Sequence[float], shares: Sequence[float], dtype: np.dtype[Any]) -> Number:
     """The loss from the sum of the losses of each term, (terms, 2)."""
     sums = np.ascontiguousarray(losses)
     return _core.loss_of_sums(sums, np.array(denominators), np.array(shares), dtype == np.float64)
