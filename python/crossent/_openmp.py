@@ -1,9 +1,8 @@
 """The OpenMP runtime that `_core` is linked to, on a machine that has none.
 
 The core has threads of its own and only asks `libgomp.so.1` how many to use. A wheel that `tools/repair_wheel.py` made
-carries a copy, which gives way: to the one that is loaded, and to the system's. There is one in the process, whose limits
-threadpoolctl sets, and it is no older than what another library of the system was linked to. A path in `_core` (RPATH)
-would put the copy before the system's. A build from source carries none.
+carries a copy, which gives way to the one that is loaded and to the system's: another library may need a newer one. A
+path in `_core` (RPATH) would put the copy before the system's. A build from source carries none.
 """
 
 import ctypes

@@ -56,7 +56,7 @@ def test_files():
     compiled = {name for name in names if name.endswith(".so")}
     assert {"crossent/py.typed", "crossent/_core.pyi"} <= names
     assert len(compiled) == 1 and compiled.pop().startswith("crossent/_core.")
-    assert {Path(name).suffix for name in names} <= {".py", ".pyi", ".so", ".typed", ".1"}
+    assert {Path(name).suffix for name in names} <= {".css", ".py", ".pyi", ".so", ".typed", ".1"}
     assert any(file.name == "LICENSE" for file in FILES)
 
 
