@@ -3,7 +3,8 @@
 #   python tools/debian_11.py ROOT
 #   nox -s wheel -- ROOT
 #
-# The compiler is this machine's. Nothing of ROOT, which the environment variable CROSSENT_ROOT names, is run.
+# For x86-64, and for any Python but Debian's own, half of whose headers are in a folder that is then ROOT's. The compiler is
+# this machine's. Nothing of ROOT, which the environment variable CROSSENT_ROOT names, is run.
 set(CMAKE_SYSROOT $ENV{CROSSENT_ROOT})
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_CXX_COMPILER g++)
