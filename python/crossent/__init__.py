@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from . import _openmp  # noqa: F401  (before _core, which is linked to what it loads)
+
+# isort: split
 from . import _core, information
 from ._binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
 from ._binary_cross_entropy_with_logits import (
