@@ -128,7 +128,8 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
     # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
-    session.run("python", "-m", "doctest", "docs/derivation.md", "docs/parallel.md", "docs/parallel-scale.md")
+    pages = ("docs/derivation.md", "docs/how-to/processes.md", "docs/explanation/parallel-scale.md")
+    session.run("python", "-m", "doctest", *pages)
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 
@@ -168,7 +169,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def sklearn(session: nox.Session) -> None:
-    """crossent.sklearn with scikit-learn's own checks, data frames among them, and docs/scipy.md. Half a minute."""
+    """crossent.sklearn with scikit-learn's own checks, data frames among them, and the page of SciPy. Half a minute."""
     session.install(".[sklearn,test]", "pandas")
     session.run("python", "-m", "pytest", "tests/scikit_learn", *session.posargs)
 
@@ -333,12 +334,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
-    """docs/accuracy.md and its figure, by the full accuracy report: an hour and a half. `-- --short`: a minute.
+    """docs/explanation/accuracy.md and its figure, by the full report: an hour and a half. `-- --short`: a minute.
 
     What a stopped run has measured is in build/accuracy and is not measured again.
     """
     session.install(".[test]", "-r", "tests/peers/requirements.txt")
-    options = session.posargs or ["--full", "--peers", "--markdown", "docs/accuracy.md"]
-    session.run("python", "tests/accuracy/confidence.py", "docs/confidence.json")
+    options = session.posargs or ["--full", "--peers", "--markdown", "docs/explanation/accuracy.md"]
+    session.run("python", "tests/accuracy/confidence.py", "docs/explanation/confidence.json")
     session.run("python", "docs/figures.py")
     session.run("python", "tests/accuracy/report.py", *options)

@@ -1,11 +1,11 @@
-"""The code of docs/boosting.md runs as printed."""
+"""The code of docs/how-to/boosting.md runs as printed."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "boosting.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "boosting.md").read_text()
 
 
 def test_page():
@@ -15,5 +15,5 @@ def test_page():
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 3
     for code in blocks:
-        exec(compile(code, "docs/boosting.md", "exec"), names)
+        exec(compile(code, "docs/how-to/boosting.md", "exec"), names)
     assert names["p"].shape == (600, 3) and names["hess"].shape == (600, 3)

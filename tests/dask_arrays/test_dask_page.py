@@ -1,4 +1,4 @@
-"""The examples of docs/dask.md and of the docstrings."""
+"""The examples of docs/how-to/dask.md and of the docstrings."""
 
 import doctest
 from pathlib import Path
@@ -9,7 +9,7 @@ pytest.importorskip("distributed", reason="an optional library: the session `das
 
 import crossent.dask as xd
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "dask.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "dask.md"
 FUNCTIONS = [getattr(xd, name) for name in xd.__all__]
 
 

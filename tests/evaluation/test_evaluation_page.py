@@ -1,9 +1,9 @@
-"""The examples of docs/evaluation.md run as printed."""
+"""The examples of docs/how-to/evaluation.md run as printed."""
 
 import doctest
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "evaluation.md"
 
 
 def test_examples_run():

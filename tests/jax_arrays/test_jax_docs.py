@@ -1,4 +1,4 @@
-"""The examples of docs/jax.md, of README.md and of the docstrings."""
+"""The examples of docs/how-to/jax.md, of README.md and of the docstrings."""
 
 import doctest
 from pathlib import Path
@@ -10,7 +10,7 @@ pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has i
 
 import crossent.jax as xj
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "jax.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "jax.md"
 FUNCTIONS = [getattr(xj, name) for name in xj.__all__]
 
 

@@ -1,4 +1,4 @@
-"""The examples of docs/sklearn.md and docs/scipy.md, and an import without scikit-learn."""
+"""The examples of docs/how-to/scikit-learn.md and docs/how-to/scipy.md, and an import without scikit-learn."""
 
 import doctest
 from pathlib import Path
@@ -8,10 +8,10 @@ from support import run_python
 
 pytest.importorskip("sklearn", minversion="1.6", reason="the extra [sklearn] is not installed")
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 
 
-@pytest.mark.parametrize("page", ["sklearn.md", "scipy.md"])
+@pytest.mark.parametrize("page", ["scikit-learn.md", "scipy.md"])
 def test_examples_run(page):
     result = doctest.testfile(str(DOCS / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted > 5
