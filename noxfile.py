@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "ctest", "tests", "exits"]
+nox.options.sessions = ["lint", "ctest", "tests", "exits", "docs"]
 
 CLANG_FORMAT = "clang-format==23.1.5"  # each version makes something else of .clang-format
 
@@ -71,6 +71,12 @@ def install(session: nox.Session, extras: str, *others: str) -> None:
     session.install(f"{WHEELS[python]}[{extras}]", *others)
 
 
+def pages(session: nox.Session, names: str) -> None:
+    """The code of these pages, and of these blocks of README.md, of which none may be skipped."""
+    session.install("sybil")
+    session.run("python", "-m", "pytest", "tests/docs", "-k", names, env={"CROSSENT_PAGES": "all"})
+
+
 def workflow(session: nox.Session, preset: str) -> None:
     """Configure, build and run ctest as CMakePresets.json says."""
     session.run("cmake", "--workflow", "--preset", preset, external=True)
@@ -128,8 +134,6 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
     # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
-    pages = ("docs/derivation.md", "docs/how-to/processes.md", "docs/explanation/parallel-scale.md")
-    session.run("python", "-m", "doctest", *pages)
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 
@@ -161,6 +165,18 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The code of all pages, and the site of them in build/docs, where warnings are errors. A minute and a half.
+
+    Pages whose libraries are large (PyTorch, JAX, XGBoost, LightGBM) run in the sessions of these libraries.
+    """
+    extras = "dask,evaluation,evaluation-files,mpi,sklearn,test"
+    install(session, extras, "mpich>=5", "-r", "docs/requirements.txt")
+    session.run("python", "-m", "pytest", "tests/docs", *session.posargs)
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--fresh-env", "docs", "build/docs")
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
     session.install(".[test]", "-r", "tests/peers/requirements.txt")
@@ -169,7 +185,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def sklearn(session: nox.Session) -> None:
-    """crossent.sklearn with scikit-learn's own checks, data frames among them, and the page of SciPy. Half a minute."""
+    """crossent.sklearn with scikit-learn's own checks, data frames among them. Half a minute."""
     session.install(".[sklearn,test]", "pandas")
     session.run("python", "-m", "pytest", "tests/scikit_learn", *session.posargs)
 
@@ -182,6 +198,7 @@ def boosting(session: nox.Session) -> None:
     """
     session.install(".[boosting,demo,test]", "dask[dataframe,distributed]")
     session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
+    pages(session, "boosting or xgboost")
 
 
 @nox.session
@@ -210,6 +227,7 @@ def torch(session: nox.Session) -> None:
     session.install(".[test,torch]", "expecttest")
     session.run("python", "-m", "pytest", "tests/pytorch", *session.posargs, env={"CROSSENT_TORCH": "long"})
     session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent.torch")
+    pages(session, "torch or index")
 
 
 @nox.session
@@ -224,6 +242,7 @@ def jax(session: nox.Session) -> None:
     env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
     session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
                 *session.posargs, env=env)
+    pages(session, "jax")
 
 
 @nox.session
