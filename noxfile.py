@@ -128,7 +128,8 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
     # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
-    session.run("python", "-m", "doctest", "docs/derivation.md", "docs/parallel.md", "docs/parallel-scale.md")
+    tutorial = [str(page) for page in sorted(Path("docs/tutorial").glob("*.md"))]
+    session.run("python", "-m", "doctest", *tutorial, "docs/parallel.md", "docs/parallel-scale.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 

@@ -155,7 +155,7 @@ def divergences():
     left.text(2.3, 0.021, "teacher")
     for kind, colour, beside, label in (("forward", BLUE, (0.2, 0.031), (1.25, 0.5)),
                                         ("reverse", ORANGE, (-0.9, 0.07), (-0.9, 1.4)),
-                                        ("js", GREEN, None, (0.6, -0.08))):
+                                        ("js", GREEN, None, (-0.5, -0.08))):
         found = xe.kl_div_with_logits(students, teachers, axis=2, divergence=kind, reduction="none")
         name = "Jensen-Shannon" if kind == "js" else kind
         if beside:
