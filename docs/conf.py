@@ -44,7 +44,7 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "furo"
-pygments_dark_style = "one-dark"
+pygments_dark_style = "a11y-dark"
 html_title = f"crossent {release}"
 html_static_path = ["_static"]
 html_css_files = ["crossent.css"]

@@ -1,4 +1,4 @@
-"""No Markdown page has a relative link that leads nowhere, as a code host shows them. (Sphinx checks those of the site.)"""
+"""No page has a relative link that leads nowhere, as a code host shows it. (Sphinx checks the links of the site.)"""
 
 import re
 

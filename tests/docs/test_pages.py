@@ -6,8 +6,6 @@ from unittest import SkipTest
 import pytest
 from code_blocks import COUNTS, PAGES, ROOT, RUN, blocks
 
-PLAIN = ("", "text")  # fences of what is not code
-
 
 def names(page):
     return str(page.relative_to(ROOT / "docs"))
@@ -25,14 +23,17 @@ def test_page(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_languages(page):
-    """A block of another language, such as `bash`, would not run. Names in braces are directives of Sphinx."""
+    """Blocks of other languages would not run: `bash`, or `text` for an output, which is `console` with its command.
+
+    Names in braces are directives of Sphinx.
+    """
     opened = re.findall(r"^ *```+(.*)\n(?:.*\n)*? *```+$", page.read_text(), re.MULTILINE)
-    assert [name for name in opened if name not in (*RUN, *PLAIN) and not name.startswith("{")] == []
+    assert [name for name in opened if name not in ("", *RUN) and not name.startswith("{")] == []
 
 
 WRONG = {
     "python": "x = 1\nprint(x)  # 2",
-    "python, with an output that is not said": "print(1)",
+    "python, with an output that is not said": "print(1)  # 1\nprint(2)",
     "python, a doctest": ">>> 1 + 1\n3",
     "python, an exception": "1 / 0",
     "sh": "crossent eval nothing.npy",
