@@ -60,3 +60,12 @@ html_sidebars = {
         "sidebar/scroll-end.html",
     ]
 }
+
+
+def hide_mocked_signature(app, what, name, obj, options, signature, return_annotation):
+    """Of classes whose base is mocked: what is shown would be the signature of the mock."""
+    return ("", None) if signature == "(*args, **kwargs)" else None
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", hide_mocked_signature)
