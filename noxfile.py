@@ -243,7 +243,8 @@ def jax(session: nox.Session) -> None:
     env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
     session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
                 *session.posargs, env=env)
-    pages(session, "jax")
+    session.install("optax")
+    pages(session, "jax or optax")
 
 
 @nox.session
