@@ -173,7 +173,7 @@ def docs(session: nox.Session) -> None:
     extras = "dask,evaluation,evaluation-files,mpi,sklearn,test"
     install(session, extras, "mpich>=5", "-r", "docs/requirements.txt")
     session.run("python", "-m", "pytest", "tests/docs", *session.posargs)
-    options = ("--fail-on-warning", "--fresh-env", "--doctree-dir", "build/doctrees")
+    options = ("--quiet", "--fail-on-warning", "--fresh-env", "--doctree-dir", "build/doctrees")
     session.run("sphinx-build", *options, "docs", "build/docs")
 
 
