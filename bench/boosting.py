@@ -1,4 +1,4 @@
-"""The objectives of crossent.boosting beside those of XGBoost and LightGBM: the figures of docs/boosting.md.
+"""The objectives of crossent.boosting beside those of XGBoost and LightGBM: the figures of docs/how-to/boosting.md.
 
     pip install 'crossent[boosting]' scikit-learn
     python bench/boosting.py trees|time|numpy|teacher [--quick]

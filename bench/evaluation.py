@@ -1,4 +1,4 @@
-"""The figures of docs/evaluation.md: evaluate and compare on files in the page cache, beside NumPy and PyTorch scripts.
+"""The figures of docs/how-to/evaluation.md: evaluate and compare on cached files, beside NumPy and PyTorch scripts.
 
     pip install crossent numpy torch
     python bench/evaluation.py FOLDER [--rows 4000] [--classes 32000] [--rounds 5] [--threads 1,2] [--formats f32,kld]

@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--from", dest="measured", type=Path, default=MEASURED, help="what bench/shards.py has written")
     parser.add_argument("--rows", type=int, default=4096, help="default: 4096")
     parser.add_argument("--network", choices=NETWORKS, default="25 GbE", help="of the table's times; default: 25 GbE")
-    parser.add_argument("--json", type=Path, help="where to write what docs/figures.py draws, docs/parallel-scale.json")
+    parser.add_argument("--json", type=Path, help="where to write what docs/figures.py draws (parallel-scale.json)")
     options = parser.parse_args()
     if not options.measured.is_file():
         parser.error(f"{options.measured} is no file: python bench/shards.py writes it")

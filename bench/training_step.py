@@ -1,7 +1,7 @@
 """A training step of a small language model with PyTorch's cross-entropy and with crossent's: time, memory, loss curve.
 
 The ways take turns, step by step, in one process; the memory is that of a process of its own for each. See
-docs/torch.md.
+docs/how-to/pytorch.md.
 """
 
 from __future__ import annotations

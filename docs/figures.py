@@ -1,10 +1,12 @@
-"""The pictures of README.md, docs/accuracy.md and docs/parallel-scale.md: python docs/figures.py
+"""The pictures of README.md and of two pages in docs/explanation: python docs/figures.py
 
-docs/overview.svg: milliseconds beside other libraries, from bench/results/zen5.json (`python bench/bench.py`), and
-error against confidence, from docs/confidence.json (`python tests/accuracy/confidence.py`). docs/accuracy.svg: the
-latter for loss and gradient. docs/parallel-scale.svg: time of exact results over that of others, from
-docs/parallel-scale.json (`python bench/shards_model.py --json ..`). Plain SVG, without dependencies: text is text, and
-colours follow the reader's light or dark scheme.
+overview.svg: milliseconds beside other libraries, from bench/results/zen5.json (`python bench/bench.py`), and error
+against confidence, from explanation/confidence.json (`python tests/accuracy/confidence.py`).
+explanation/accuracy.svg: the latter for loss and gradient.
+explanation/parallel-scale.svg: time of exact results over that of others, from explanation/parallel-scale.json
+(`python bench/shards_model.py --json ..`).
+
+Plain SVG, without dependencies: text is text, and colours follow the reader's light or dark scheme.
 """
 
 import json
@@ -12,8 +14,8 @@ import math
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-CONFIDENCE = json.loads((DOCS / "confidence.json").read_text())
-SCALE = json.loads((DOCS / "parallel-scale.json").read_text())
+CONFIDENCE = json.loads((DOCS / "explanation" / "confidence.json").read_text())
+SCALE = json.loads((DOCS / "explanation" / "parallel-scale.json").read_text())
 THREADS = 2
 CELLS = {
     "grad-lm": ("1,024 &#215; 128,256", "cross-entropy"),
@@ -178,7 +180,7 @@ def accuracy():
     parts += key(24, 60, names, dots=False)
     for left, quantity in ((64, "loss"), (550, "gradient")):
         parts += [text(left, 90, quantity, "strong"), *errors(left, 102, 410, 250, quantity, names)]
-    write("accuracy.svg", 990, 410, "Error of the float32 cross-entropy against confidence", parts)
+    write("explanation/accuracy.svg", 990, 410, "Error of the float32 cross-entropy against confidence", parts)
 
 
 def parallel_scale():
@@ -188,7 +190,8 @@ def parallel_scale():
     for i, classes in enumerate(sorted({one["classes"] for one in SCALE["lines"]})):
         left = 48 + 320 * i
         parts += [text(left, 90, f"{classes:,} classes", "strong"), *ratios(left, 102, 262, 200, classes)]
-    write("parallel-scale.svg", 990, 360, "Time of exact results over that of others, by the number of ranks", parts)
+    name = "Time of exact results over that of others, by the number of ranks"
+    write("explanation/parallel-scale.svg", 990, 360, name, parts)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ WITHOUT_KERNELS = (
     "tests/contract/test_helpers.py",
     "tests/contract/test_memory.py",
     "tests/contract/test_package.py",
-    "tests/contract/test_readme.py",
     "tests/contract/test_signatures.py",
     "tests/contract/test_threads.py",
     "tests/evaluation",

@@ -1,4 +1,4 @@
-"""Error against confidence: python tests/accuracy/confidence.py docs/confidence.json
+"""Error against confidence: python tests/accuracy/confidence.py docs/explanation/confidence.json
 
 Of the float32 cross-entropy and its gradient, the true class being the largest: for each gap between the two largest
 logits the largest error of 100 rows of 10 classes, in ULP, of every library that is installed. `python docs/figures.py`

@@ -1,4 +1,4 @@
-"""The findings of docs/accuracy.md: what is promised, the largest errors, what is over its bar, other libraries."""
+"""The findings of the page on accuracy: what is promised, the largest errors, what is over its bar, other libraries."""
 
 import textwrap
 

@@ -1,4 +1,4 @@
-"""docs/accuracy.md from the pieces of a report, and what a run prints."""
+"""docs/explanation/accuracy.md from the pieces of a report, and what a run prints."""
 
 import textwrap
 
@@ -27,7 +27,7 @@ METHOD = """\
 {what} This page is written by
 
 {commands}
-    python tests/accuracy/confidence.py docs/confidence.json && python docs/figures.py
+    python tests/accuracy/confidence.py docs/explanation/confidence.json && python docs/figures.py
 
 * An ULP is the spacing of the output's dtype at the exact value; below the normal range 2^-149, in float64 2^-1074, in
   float16 2^-24, in bfloat16 2^-133. An exact value that is a power of two is measured in the spacing below it.
@@ -50,9 +50,10 @@ METHOD = """\
 """
 REPORT = "    python tests/accuracy/report.py"
 COMMANDS = {
-    "short": f"{REPORT} --short --peers --markdown docs/accuracy.md",
+    "short": f"{REPORT} --short --peers --markdown docs/explanation/accuracy.md",
     "full": f"{REPORT} --short --peers --out build/peers\n"
-            f"{REPORT} --full --levels avx512,baseline --beside build/peers/short --markdown docs/accuracy.md"}
+            f"{REPORT} --full --levels avx512,baseline --beside build/peers/short "
+            "--markdown docs/explanation/accuracy.md"}
 ROWS = """\
 Rows for each operation, dtype, distribution and instruction set, by number of classes: {rows}; of binary losses \
 {elements} elements. The distributions are in `tests/accuracy/inputs.py`. AVX2 has the bits of AVX-512 \

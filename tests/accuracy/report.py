@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--only", default="*", help="pieces by pattern: 'logits-float32-*'; several with commas")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "accuracy", help="folder of the pieces")
     parser.add_argument("--json", type=Path, help="all pieces in one file")
-    parser.add_argument("--markdown", type=Path, help="the page docs/accuracy.md is")
+    parser.add_argument("--markdown", type=Path, help="the page docs/explanation/accuracy.md is")
     parser.add_argument("--beside", type=Path, help="its comparison with other libraries: the folder of a short report")
     options = parser.parse_args()
 

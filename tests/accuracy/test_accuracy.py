@@ -16,7 +16,7 @@ from pieces import PIECES, Piece
 
 
 def test_rows():
-    """The numbers that the text above and docs/accuracy.md give."""
+    """The numbers that the text above and docs/explanation/accuracy.md give."""
     assert sum(SHORT.values()) == 5812
     assert inputs.sizes("binary", "normal", SHORT) == {10: 1160}
     assert sum(n for c, n in inputs.FULL.items() if c <= 128) == 10**6

@@ -33,7 +33,7 @@ def test_students_of_a_teacher(library, monkeypatch, tmp_path):
             assert taught.curve.shape == (RUNS, boosting.ROUNDS)
             np.testing.assert_array_equal(taught.loss, taught.curve[:, -1])
             assert (taught.loss < taught.curve[:, 0]).all() and (taught.accuracy > 0.5).all()
-    # As docs/boosting.md has it of ten seeds each.
+    # As docs/how-to/boosting.md has it of ten seeds each.
     helps, hinders = (result.students[data].taught for data in ("overlapping", "digits"))
     assert (helps["teacher"].loss < helps["hard labels"].loss).all()
     assert (hinders["teacher"].loss > hinders["hard labels"].loss).all()

@@ -56,8 +56,8 @@ def test_shift(data):
 
 @pytest.mark.parametrize(("dtype", "shift"), [(np.float32, 2), (np.float64, 19)], ids=("float32", "float64"))
 def test_a_shift_may_change_the_last_bit(dtype, shift):
-    """The smallest examples. The exponential's argument is reduced without subtracting the maximum
-    (docs/design/row.md): a row and the same row shifted are rounded differently, each within the promise."""
+    """The smallest examples. The exponential's argument is reduced without subtracting the maximum (design/row.md): a
+    row and the same row shifted are rounded differently, each within the promise."""
     x = np.array([[0, 1]], dtype)
     plain, shifted = (xe.cross_entropy(v, [0], reduction="none") for v in (x, x + dtype(shift)))
     assert_near(plain, shifted, 2 * LIMIT)

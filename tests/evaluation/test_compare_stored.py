@@ -39,7 +39,7 @@ def divergences(base, other):
     return {"kl": statistics.kl, "reverse_kl": statistics.reverse_kl, "js": statistics.js}
 
 
-# The bounds are twice what is in docs/evaluation.md: relative error of the mean, largest error of a row.
+# The bounds are twice what is in docs/how-to/evaluation.md: relative error of the mean, largest error of a row.
 @pytest.mark.parametrize("name, relative, of_a_row", [("other", 7e-5, 1.4e-4), ("q8_0", 5e-5, 9e-6)])
 @pytest.mark.parametrize("which", ["base", "other", "both"])
 def test_near_the_divergence_of_the_logits(stored, name, relative, of_a_row, which):

@@ -46,7 +46,7 @@ CASES = tuple((form, case) for form in FORMS for case in form.cases)
 FUNCTIONS = {function.name: function for function in (
     *NORMALISERS, *POINTWISE, *(function for loss in LOSSES for function in (loss.forward, loss.backward)), *HESSIANS,
     *MEASURES, *FITS, *STATISTICS)}
-# Of each name in docs/accuracy.md, the form and its options.
+# Of each name in docs/explanation/accuracy.md, the form and its options.
 ACCURACY = {name: (form, options) for form in FORMS for name, options in form.accuracy.items()}
 
 

@@ -64,7 +64,7 @@ class Form:
     `pairs`            dtypes of the first and the second argument
     `gradient_limit`   ULP of the larger of its terms that a gradient entry may be off
     `golden`           {name in data/golden.json: options}; a name that ends with _backward is of that function
-    `accuracy`         {name in docs/accuracy.md: options}; `accuracy_reductions`: of the first of them
+    `accuracy`         {name in docs/explanation/accuracy.md: options}; `accuracy_reductions`: of the first of them
     """
 
     def __init__(self, suffix="", *, arrays, draw, golden, fixed=None, lacks=(), cases=None, pairs=PAIRS,

@@ -1,4 +1,4 @@
-"""The intended differences of docs/differences.md, one test each: what the other library gives and what ours."""
+"""The intended differences of explanation/differences.md, one test each: what the other library gives and what ours."""
 
 import math
 import pathlib
@@ -36,7 +36,7 @@ def torch_grad(loss, x, *args, **options):
 
 
 def test_each_row_of_the_page_has_its_test():
-    page = (pathlib.Path(__file__).parents[2] / "docs" / "differences.md").read_text(encoding="utf-8")
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "explanation" / "differences.md").read_text(encoding="utf-8")
     named = re.findall(r"\| `(\w+)` \|$", page, flags=re.MULTILINE)
     assert sorted(named) == sorted(name.removeprefix("test_") for name in globals()
                                    if name.startswith("test_") and "page" not in name)

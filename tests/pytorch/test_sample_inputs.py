@@ -1,6 +1,6 @@
 """PyTorch's own sample inputs of these functions: every value and gradient is PyTorch's, or a difference of ours.
 
-The differences are those in docs/differences.md. `pytest -s` prints how many samples are which.
+The differences are those in docs/explanation/differences.md. `pytest -s` prints how many samples are which.
 """
 
 from collections import Counter

@@ -10,7 +10,7 @@
 namespace crossent {
 
 // Outputs of more bytes are streamed. A cache may be larger, as that of a server is by the number of its processors, and
-// is then so far away that memory is as near (docs/performance.md).
+// is then so far away that memory is as near (docs/explanation/performance.md).
 constexpr index streamed_bytes = 1 << 25;
 
 // Streamed stores are in memory before another thread is told so.

@@ -1,4 +1,4 @@
-// The temperature of the least mean cross-entropy. The derivation is in docs/derivation.md.
+// The temperature of the least mean cross-entropy. The derivation is in docs/tutorial/3-temperature.md.
 #include <algorithm>
 #include <cmath>
 

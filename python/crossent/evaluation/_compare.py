@@ -91,7 +91,8 @@ def compare(
     ----------
     base, other : array_like, (N, C), or path, or a sequence of these
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides, or files of them in one of the formats of
-        docs/evaluation.md. Where the base is a file of llama-perplexity, the other may have the rows of all positions.
+        docs/how-to/evaluation.md. Where the base is a file of llama-perplexity, the other may have the rows of all
+        positions.
     target : array_like, (N,), or path, optional
         Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`, or a file of them. The default is
         those that a base of llama-perplexity has in its file, or none.

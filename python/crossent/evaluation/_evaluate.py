@@ -63,7 +63,7 @@ def evaluate(
     ----------
     logits : array_like, (N, C), or path
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides, or a file of them in one of the formats of
-        docs/evaluation.md.
+        docs/how-to/evaluation.md.
     target : array_like, (N,), or path
         Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`, or a file of them.
     ignore_index : int or None, default -100

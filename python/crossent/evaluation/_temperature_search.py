@@ -15,7 +15,8 @@ class TemperatureSearch:
 
     Of the logits x of all rows, ``target_gap`` is the mean of ``max(x) - x[y]``, and ``mean_gap`` that of ``max(x)``
     less the mean of x under softmax(x / T). The loss rises with T where mean_gap is the larger. As a function of 1 / T
-    the logarithm falls and is nearly straight: see docs/derivation.md, whose Newton's method wants the variance, too.
+    the logarithm falls and is nearly straight: see docs/tutorial/3-temperature.md, whose Newton steps want the
+    variance, too.
     """
 
     def __init__(self, low: float, high: float) -> None:

@@ -199,7 +199,7 @@ def merge(*states: RowStates) -> RowStates:
 
     References
     ----------
-    docs/design/row.md, "Merging blocks".
+    docs/explanation/design/row.md, "Merging blocks".
 
     Examples
     --------

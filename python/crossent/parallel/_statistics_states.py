@@ -66,7 +66,7 @@ def partial_statistics(
 
     References
     ----------
-    docs/design/row.md, "Merging blocks".
+    docs/explanation/design/row.md, "Merging blocks".
 
     Examples
     --------
@@ -115,7 +115,7 @@ def finish_statistics(
 
     References
     ----------
-    docs/design/row.md, "Merging blocks".
+    docs/explanation/design/row.md, "Merging blocks".
 
     Examples
     --------

@@ -1,4 +1,4 @@
-// Divergences of two softmax rows, from their logits: sums and gradients. Formulas: docs/design/divergences.md.
+// Divergences of two softmax rows, from their logits: sums and gradients. Formulas: docs/explanation/design/divergences.md.
 //
 // With d = log(t_c / s_c) a class adds s phi(d) = t phi*(d) to KL(t || s): neither negative nor cancelling. The form of the
 // larger of s and t is taken, so that only e^-|d| occurs.

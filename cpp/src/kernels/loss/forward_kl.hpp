@@ -1,4 +1,4 @@
-// KL(t || s) of float32 rows and its gradient s - t: the maths of a class. Formulas: docs/design/divergences.md.
+// KL(t || s) of float32 rows and its gradient s - t: the maths of a class. Formulas: docs/explanation/design/divergences.md.
 // (Lanes over classes: forward_kl_over_classes.hpp.)
 #pragma once
 

@@ -1,4 +1,4 @@
-// Three divergences of two float32 rows from one log-ratio and one exponential a class. Formulas: docs/design/divergences.md.
+// Three divergences of two float32 rows from one log-ratio and one exponential a class. Formulas: docs/explanation/design/divergences.md.
 //
 // With a = |log(t/s)| and u = e^-a, a class adds the larger of s and t times
 //

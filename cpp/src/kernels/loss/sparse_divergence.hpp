@@ -1,5 +1,5 @@
 // A divergence from a teacher that is known of some classes alone, eight classes to a pack, in double_double. The formulas and
-// the reasons: docs/design/divergences.md.
+// the reasons: docs/explanation/design/divergences.md.
 //
 // The student's logarithms are sums of numbers that are not positive: log q_k = log(share of k in the listed classes) + log(share
 // of these in the row), and 1 - q of a confident class comes from the others, never from a difference.

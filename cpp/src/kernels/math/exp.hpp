@@ -23,7 +23,7 @@ template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> exponent) {
 
 // Float: steps of 1/8. The scale is 2^(n/8) rounded to float: exponent and mantissa in one addition of integers, from a
 // table of mantissas less the bits of n that the shift leaves there. The rounding error of the scale is added to the reduced
-// argument, which is so small that the last rounding is nearly the only error (0.56 ULP: docs/design/vmath.md).
+// argument, which is so small that the last rounding is nearly the only error (0.56 ULP: docs/explanation/design/vmath.md).
 constexpr std::uint32_t eighths[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
                                       0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
 constexpr float eighths_lo[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,

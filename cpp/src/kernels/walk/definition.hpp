@@ -1,6 +1,6 @@
 // One pass over a block of a row: its maximum, and the sum of the exponentials of the others.
 //
-// The definition (docs/design/row.md), the same for both lane orientations and every level:
+// The definition (docs/explanation/design/row.md), the same for both lane orientations and every level:
 // class c belongs to virtual lane c mod W of its block (W = 16 floats, 8 doubles); in each lane, 8 consecutive terms
 // (a group of 8 W classes) are added by a binary tree in the working type; float32 lanes l and l + 8 are added; the
 // groups are added in order in float64 (compensated for float64 rows); the eight lanes by a binary tree. A missing
