@@ -72,7 +72,7 @@ CROSSENT_INLINE void write_gradient_of(const source (&s)[arrays], const sink& to
       constexpr bool over_rows = o.lanes_over_rows, with_target = over_rows && !with_beta;
       target_entry<T> target;
       if constexpr (with_target) target = target_entry<T>(p, i, o);
-      return [=](const pack<T>* x, index c, index n) CROSSENT_INLINE_WIDE {
+      return [=](const pack<T>* x, index c, index n) CROSSENT_INLINE_LAMBDA {
         const pack<T> e = term(x[0]);
         pack<T> entry;
         if constexpr (with_beta)
@@ -107,7 +107,7 @@ void write_softmax_gradient(const source& s, const row_statistics& statistics, c
     return [&](index i, auto o) CROSSENT_INLINE_WIDE {
       const exponential<T, decltype(how)::value> term(per_row<T>(p.exponent, i, o), t);
       const pack<T> reference = per_row<T>(statistics.reference, i, o);
-      return [=](pack<T> x) CROSSENT_INLINE_WIDE { return term(x - reference); };
+      return [=](pack<T> x) CROSSENT_INLINE_LAMBDA { return term(x - reference); };
     };
   };
   const auto write = [&](auto terms) CROSSENT_INLINE_WIDE {
@@ -121,7 +121,7 @@ void write_softmax_gradient(const source& s, const row_statistics& statistics, c
 
 template <class T>
 void write_cached_gradient(const source& exponentials, const source* q, const sink& to, const gradient_rows& p) {
-  const auto as_they_are = [](index, auto) CROSSENT_INLINE_WIDE { return [](pack<T> e) CROSSENT_INLINE_WIDE { return e; }; };
+  const auto as_they_are = [](index, auto) CROSSENT_INLINE_WIDE { return [](pack<T> e) CROSSENT_INLINE_LAMBDA { return e; }; };
   if (q != nullptr) write_gradient_of<T, true, 2>({exponentials, *q}, to, 0, 1, p, as_they_are);
   else if (p.with_beta) write_gradient_of<T, true, 1>({exponentials}, to, 0, 1, p, as_they_are);
   else write_gradient_of<T, false, 1>({exponentials}, to, 0, 1, p, as_they_are);
@@ -134,12 +134,12 @@ void write_log_softmax(const source& s, const sink& to, index begin, index end, 
   if (t.is_one) {
     write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
       const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
-      return [=](const pack<T>* x, index, index) { return (x[0] - m) - l; };
+      return [=](const pack<T>* x, index, index) CROSSENT_INLINE_LAMBDA { return (x[0] - m) - l; };
     });
   } else {
     write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
       const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);
-      return [=](const pack<T>* x, index, index) {
+      return [=](const pack<T>* x, index, index) CROSSENT_INLINE_LAMBDA {
         const pack<T> d = x[0] - m, z = d * inverse_hi, lowest = set1(-constants<T>::infinity);
         // Where z is infinite the correction would be NaN.
         const pack<T> fine = select(z == lowest, z, z + (product_error(d, inverse_hi, z) + d * inverse_lo));

@@ -104,7 +104,7 @@ template <class T> CROSSENT_INLINE pack<T> exp(pack<T> x) { return exp(x, set1<T
 template <class T> struct reduced_argument {
   pack<T> n, half, g, c, h, h_lo;
 
-  explicit reduced_argument(pack<T> x) {
+  CROSSENT_INLINE_MEMBER explicit reduced_argument(pack<T> x) {
     using k = constants<T>;
     const pack<T> magic = set1<T>(k::round + static_cast<T>(k::exponent_bias - 1));
     const pack<T> t = fma(x, set1(k::log2_e), magic);

@@ -10,7 +10,7 @@ namespace {
 template <class T> struct log_parts {
   pack<T> e, f, less;
 
-  pack<T> sum() const { return fma(e, set1(constants<T>::ln2_hi), f - less); }
+  CROSSENT_INLINE_MEMBER pack<T> sum() const { return fma(e, set1(constants<T>::ln2_hi), f - less); }
 };
 // log(2^e (1 + f)) + c, 1 + f in [sqrt(1/2), sqrt(2)], inverse = 1 / (2 + f)
 template <class T> CROSSENT_INLINE log_parts<T> log_reduced(pack<T> e, pack<T> f, pack<T> inverse, pack<T> c) {

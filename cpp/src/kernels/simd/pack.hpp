@@ -6,7 +6,7 @@
 // and nowhere else.
 //
 // Everything is in an anonymous namespace: the same source is compiled once per level, and a function shared between
-// two levels by the linker would class_range instructions that a machine may not have.
+// two levels by the linker might have instructions that a machine lacks.
 #pragma once
 
 #include <cstddef>
@@ -76,7 +76,7 @@ template <class To, class F, class... From> CROSSENT_INLINE To map_registers(F f
   return to;
 }
 
-template <class T, class F> CROSSENT_INLINE void for_each_register(pack<T> p, F f) {
+template <class P, class F> CROSSENT_INLINE void for_each_register(P&& p, F f) {
   f(p.r[0]);
   if constexpr (registers > 1) f(p.r[1]);
   if constexpr (registers > 2) f(p.r[2]);
@@ -210,6 +210,7 @@ CROSSENT_INLINE void prefetch_ahead(const char* p) {
 CROSSENT_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }
 
 // 16 float16 numbers as floats, and back.
+typedef std::uint16_t half_numbers __attribute__((vector_size(native_bytes / 2)));
 CROSSENT_INLINE pack<float> load_float16(const void* from) {
   pack<float> p;
 #if defined(__AVX512F__)
@@ -217,9 +218,11 @@ CROSSENT_INLINE pack<float> load_float16(const void* from) {
 #elif defined(__F16C__)
   for (int k = 0; k < 2; ++k) p.r[k] = _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from) + k));
 #else
-  float lane[16];
-  for (int i = 0; i < 16; ++i) lane[i] = from_float16(load_one<std::uint16_t>(static_cast<const char*>(from) + 2 * i));
-  p = load<float>(lane);
+  const char* at = static_cast<const char*>(from);
+  for_each_register(p, [&](auto& r) CROSSENT_INLINE_LAMBDA {
+    r = float_of_float16<pack<float>::reg>(__builtin_convertvector(load_one<half_numbers>(at), pack<float>::ureg));
+    at += sizeof(half_numbers);
+  });
 #endif
   return p;
 }
@@ -230,9 +233,11 @@ CROSSENT_INLINE void store_float16(void* to, pack<float> p) {
   for (int k = 0; k < 2; ++k)
     _mm_storeu_si128(static_cast<__m128i*>(to) + k, _mm256_cvtps_ph(p.r[k], _MM_FROUND_TO_NEAREST_INT));
 #else
-  float lane[16];
-  store(lane, p);
-  for (int i = 0; i < 16; ++i) store_one(static_cast<char*>(to) + 2 * i, to_float16(lane[i]));
+  char* at = static_cast<char*>(to);
+  for_each_register(p, [&](auto r) CROSSENT_INLINE_LAMBDA {
+    store_one(at, __builtin_convertvector(float16_of_float<pack<float>::ureg>(r), half_numbers));
+    at += sizeof(half_numbers);
+  });
 #endif
 }
 

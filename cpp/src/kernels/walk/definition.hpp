@@ -33,7 +33,7 @@ template <class T, temperature how> struct exponential {
   pack<T> magic, lowest, inverse_hi, inverse_lo;
 
   exponential() = default;
-  exponential(pack<T> exponent, const inverse_temperature& s)
+  CROSSENT_INLINE_MEMBER exponential(pack<T> exponent, const inverse_temperature& s)
       : magic(magic_of(exponent)),
         lowest(lowest_exponent(exponent)),
         inverse_hi(set1(static_cast<T>(s.hi))),

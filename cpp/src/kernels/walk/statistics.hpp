@@ -124,7 +124,7 @@ template <class T, temperature how> struct block_pass {
     for (index seen = g; seen < next.groups; ++seen) next.update_max(next, seen, next.group(seen));
     if (g < b.groups) sum_group(g, half);
   }
-  double total() const {
+  CROSSENT_INLINE_MEMBER double total() const {
     accumulator<T> all{};
     for (index g = 0; g < groups; ++g) add_terms(all, sums[g]);
     return sum_lanes(all);

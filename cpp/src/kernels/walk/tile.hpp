@@ -25,7 +25,9 @@ CROSSENT_INLINE class_range block_range(index block, index classes) {
 // ---- Conversion ------------------------------------------------------------------------------------------------------
 
 template <class T, class S, class Convert>
-CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* to, index to_step, Convert convert) {
+CROSSENT_INLINE void read_each(const char* from, index stride, index n, T* __restrict to, index to_step, Convert convert) {
+  for (; n >= 16; n -= 16, from += 16 * stride, to += 16 * to_step)
+    for (index i = 0; i < 16; ++i) to[i * to_step] = static_cast<T>(convert(load_one<S>(from + i * stride)));
   for (index i = 0; i < n; ++i) to[i * to_step] = static_cast<T>(convert(load_one<S>(from + i * stride)));
 }
 
@@ -58,7 +60,9 @@ template <class T> void gather(const char* from, index stride, dtype type, index
 }
 
 template <class S, class T, class Convert>
-CROSSENT_INLINE void write_each(const T* from, index from_step, index n, char* to, index stride, Convert convert) {
+CROSSENT_INLINE void write_each(const T* from, index from_step, index n, char* __restrict to, index stride, Convert convert) {
+  for (; n >= 16; n -= 16, from += 16 * from_step, to += 16 * stride)
+    for (index i = 0; i < 16; ++i) store_one(to + i * stride, static_cast<S>(convert(from[i * from_step])));
   for (index i = 0; i < n; ++i) store_one(to + i * stride, static_cast<S>(convert(from[i * from_step])));
 }
 

@@ -106,9 +106,9 @@ template <class T, int arrays, class Entry>
 CROSSENT_INLINE void write_light(const Entry& entry, const char* const (&from)[arrays], const char* next, index next_stride,
                                  char* y, class_range r, bool streams) {
   constexpr index lanes = pack<T>::lanes;
-  const auto whole = [&](index c) CROSSENT_INLINE_WIDE {
+  const auto whole = [&](index c) CROSSENT_INLINE_LAMBDA {
     pack<T> x[arrays];
-    each<arrays>([&](int k) CROSSENT_INLINE_WIDE {
+    each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
       x[k] = load<T>(from[k] + c * size_of<T>);
       prefetch(from[k] + c * size_of<T> + 8 * pack_bytes);  // from the second cache
     });
