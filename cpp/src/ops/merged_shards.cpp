@@ -87,9 +87,9 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
   const auto sum = [](const double* hi, const double* lo, index i) { return rounded(double_double<double>{hi[i], lo[i]}); };
   for (index i = 0; i < count; ++i) {
     out.target[i] = whole_.target_logits != nullptr ? whole_.target_logits[first + i] : 0;
-    // Of another process, which may have sent any number: what is no class counts as the first one.
-    const bool is_class = s.argmax != nullptr && s.argmax[i] >= 0 && s.argmax[i] < out.classes;
-    out.argmax[i] = is_class ? static_cast<index>(s.argmax[i]) : 0;
+    // From another process, which may have sent any number. -1: in none of these shards.
+    const auto class_of = [&](double c) { return c >= 0 && c < out.classes ? static_cast<index>(c) : -1; };
+    out.argmax[i] = s.argmax != nullptr ? class_of(s.argmax[i]) : 0;
     if (s.smoothing.gap != nullptr) out.weighted_gap_to_max[i] = sum(s.smoothing.gap, s.smoothing.gap_lo, i);
     if (s.target.gap == nullptr) continue;
     out.target_gap_to_max[i] = sum(s.target.gap, s.target.gap_lo, i);
