@@ -1,0 +1,153 @@
+"""What looks for crashes, races and leaks, for minutes or hours, and what no test reaches."""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+from sessions.steps import isa_levels, workflow
+
+SANITIZED = (
+    "cmake.build-type=RelWithDebInfo",
+    "install.strip=false",
+    "cmake.define.CMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer",
+    "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # -g would double the time of compilation
+)
+
+NOT_SANITIZED = (  # They measure or limit memory, replace malloc, or have small stacks: sanitizers need more of each.
+    "tests/contract/test_memory.py",
+    "tests/contract/test_helpers.py",
+    "tests/faults/test_allocation.py",
+    "tests/faults/test_small_stacks.py",
+)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The long forms of tests/faults, 300,000 random calls at every level, as many damaged files, Ctrl-C.
+
+    What follows `--` goes to pytest.
+    """
+    session.install(".[evaluation,evaluation-files,test]")
+    session.run("python", "-m", "pytest", "tests/faults", *session.posargs, env={"CROSSENT_FAULTS": "long"})
+    for level in isa_levels(session):
+        session.run(
+            *("python", "tests/faults/fuzz.py", "--calls", "300000", "--jobs", "2"), env={"CROSSENT_ISA": level}
+        )
+    session.run("python", "tests/faults/interrupt.py")
+    session.run("python", "tests/faults/fuzz_files.py", "--count", "300000")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Fuzzers, threads, forks, leaks and properties in turn: `nox -s soak -- --hours 2`. Goes on where it stopped.
+
+    libFuzzer comes with Clang 19 (Debian: clang-19), without which its parts are left out.
+    """
+    if shutil.which("clang++-19"):
+        session.run("cmake", "--preset", "fuzz", external=True)
+        session.run("cmake", "--build", "--preset", "fuzz", external=True)
+    session.install(".[boosting,evaluation,evaluation-files,sklearn,test,torch]", "atheris", "joblib")
+    session.run("python", "tests/soak/run.py", *session.posargs)
+
+
+@nox.session
+def large(session: nox.Session) -> None:
+    """Arrays of more than 2^31 elements: needs about 6 GB."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "tests/large/more_than_32_bits.py", *session.posargs)
+
+
+@nox.session
+def asan(session: nox.Session) -> None:
+    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    workflow(session, "asan")
+
+
+@nox.session
+def asan_python(session: nox.Session) -> None:
+    """The package under both sanitizers: random calls at every level, then the tests. Hours; goes on where it stopped.
+
+    What follows `--` goes to tests/by_parts.py: `nox -s asan_python -- --minutes 30`.
+    """
+    session.env["CXX"] = "g++"  # the compiler whose runtime libraries are loaded below
+    session.install(".[evaluation,evaluation-files,test]", *(f"--config-settings={setting}" for setting in SANITIZED))
+    # Python knows nothing of the sanitizers, so they are loaded before it. libubsan brings libstdc++, without which
+    # libasan does not find the __cxa_throw that it wraps.
+    libraries = [
+        session.run("g++", f"-print-file-name={name}", external=True, silent=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    env = {
+        "LD_PRELOAD": ":".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python leaks; too large is a MemoryError
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",  # so that the small objects of Python are guarded, too
+    }
+    for level in isa_levels(session, env):
+        session.run("python", "tests/faults/fuzz.py", "--calls", "20000", "--seed", "1", "--jobs", "2",
+                    env={**env, "CROSSENT_ISA": level})
+    # A sanitizer ends the process: what it wrote must not be in a file of pytest's by then.
+    session.run("python", "tests/by_parts.py", "asan", "--skip", *NOT_SANITIZED, *session.posargs,
+                "--", "--capture=sys", "-p", "no:faulthandler",
+                "-k", "not more_elements_than_32_bits",  # minutes, for one addition
+                env=env)
+
+
+@nox.session
+def tsan(session: nox.Session) -> None:
+    """The C++ tests under ThreadSanitizer, by Clang 19 and without OpenMP."""
+    workflow(session, "tsan")
+
+
+@nox.session
+def valgrind(session: nox.Session) -> None:
+    """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. An hour each.
+
+    What follows `--` goes to the tests: `nox -s valgrind -- --test-case=*layout*`. One is left out: memcheck has no
+    rounding modes and no flushing to zero. It does not follow forks, which end without giving memory back.
+    """
+    session.run("cmake", "--preset", "no-openmp", external=True)
+    session.run("cmake", "--build", "--preset", "no-openmp", external=True)
+    for level in ("baseline", "avx2"):
+        session.run("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
+                    "--fair-sched=yes", "--child-silent-after-fork=yes", "build/no-openmp/cpp/tests/crossent_tests",
+                    "--test-case-exclude=the caller's floating-point environment*", *session.posargs,
+                    env={"CROSSENT_ISA": level}, external=True)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Lines and branches that the tests reach, in build/coverage: of the C++ code at one level, of the package.
+
+    By ctest, random calls, and most of the Python tests, as in `asan_python`. What follows `--` goes to pytest.
+    """
+    folder = Path("build/coverage")
+    counted = {
+        "build-dir": f"{folder}/core",
+        "cmake.build-type": "RelWithDebInfo",
+        "cmake.define.CMAKE_CXX_FLAGS": "--coverage -fprofile-update=atomic",
+        "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO": "-O1",
+        "cmake.define.CROSSENT_TESTS": "ON",
+        "install.strip": "false",
+    }
+    session.env["CXX"] = "g++"  # the compiler that gcov belongs to
+    settings = (f"--config-settings={name}={value}" for name, value in counted.items())
+    session.install(".[dask,demo,evaluation,evaluation-files,test]", "coverage>=7.10", "gcovr>=8", *settings)
+    levels = isa_levels(session)
+    level = "avx2" if "avx2" in levels else levels[-1]
+    session.run("ctest", "--test-dir", f"{folder}/core", "-R", f"kernels.{level}", "--no-tests=error", external=True)
+    env = {"CROSSENT_ISA": level, "COVERAGE_FILE": f"{folder.resolve()}/python", "COVERAGE_RCFILE": "pyproject.toml"}
+    ignored = (f"--ignore={name}" for name in NOT_SANITIZED)
+    session.run("python", "tests/faults/fuzz.py", "--calls", "20000", "--seed", "1", "--jobs", "2", env=env)
+    # Counts are files, too, which these tests leave no room for.
+    session.run("coverage", "run", "-m", "pytest", "-k", "not full_disk", *ignored, *session.posargs, env=env)
+    session.run("coverage", "combine", env=env)
+    session.run("coverage", "html", "-d", f"{folder}/python-pages", env=env)
+    session.run("coverage", "report", "--skip-covered", env=env)
+    others = (f"--gcov-exclude-directory=.*/crossent_kernels_{other}" for other in levels if other != level)
+    session.run(
+        *("gcovr", "--filter", "cpp/(bindings|include|src)/", "--exclude-throw-branches", *others),
+        *("--merge-mode-functions=separate", "--html-nested", f"{folder}/core.html", "--txt", "--print-summary"),
+        f"{folder}/core",
+    )

@@ -1,0 +1,85 @@
+"""Beside other libraries, each of which takes a while to install."""
+
+import nox
+
+from sessions.steps import pages
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
+    session.install(".[test]", "-r", "tests/peers/requirements.txt")
+    session.run("python", "-m", "pytest", "tests/peers", *session.posargs)
+
+
+@nox.session
+def sklearn(session: nox.Session) -> None:
+    """crossent.sklearn with scikit-learn's own checks, data frames among them. Half a minute."""
+    session.install(".[sklearn,test]", "pandas")
+    session.run("python", "-m", "pytest", "tests/scikit_learn", *session.posargs)
+
+
+@nox.session
+def boosting(session: nox.Session) -> None:
+    """crossent.boosting with XGBoost and LightGBM, with Dask, in the demo. Half a minute.
+
+    The session `tests` runs what is installed.
+    """
+    session.install(".[boosting,demo,test]", "dask[dataframe,distributed]")
+    session.run("python", "-m", "pytest", "tests/boosting", *session.posargs)
+    pages(session, "boosting")
+
+
+@nox.session
+def dask(session: nox.Session) -> None:
+    """crossent.dask on threads and on several processes, of which some are killed; files of every format. A minute."""
+    session.install(".[dask,evaluation,evaluation-files,test]")
+    session.run("python", "-m", "pytest", "tests/dask_arrays", *session.posargs)
+
+
+@nox.session
+def evaluation(session: nox.Session) -> None:
+    """crossent.evaluation with the libraries of every file format. Half a minute.
+
+    The session `tests` runs all but the formats whose library is not installed.
+    """
+    session.install(".[evaluation,evaluation-files,test]")
+    session.run("python", "-m", "pytest", "tests/evaluation", *session.posargs)
+
+
+@nox.session
+def torch(session: nox.Session) -> None:
+    """crossent.torch with PyTorch, torch.compile by its default backend included: four minutes.
+
+    The session `tests` runs all but that backend where PyTorch is installed.
+    """
+    session.install(".[test,torch]", "expecttest")
+    session.run("python", "-m", "pytest", "tests/pytorch", *session.posargs, env={"CROSSENT_TORCH": "long"})
+    session.run("python", "-m", "pytest", "--doctest-modules", "--pyargs", "crossent.torch")
+    pages(session, "torch or index")
+
+
+@nox.session
+def jax(session: nox.Session) -> None:
+    """crossent.jax with its module for XLA: every dtype and option, both ways to the core. Minutes."""
+    session.install("jax>=0.8")
+    code = "import jax.ffi; print(jax.ffi.include_dir())"
+    include = session.run("python", "-c", code, silent=True).strip()
+    definitions = {"CROSSENT_JAX_INCLUDE": include, "CROSSENT_WERROR": "ON"}
+    settings = (f"--config-settings=cmake.define.{name}={value}" for name, value in definitions.items())
+    session.install(".[jax,test]", *settings)
+    env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
+    session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
+                *session.posargs, env=env)
+    session.install("optax")
+    pages(session, "jax or optax")
+
+
+@nox.session
+def parallel(session: nox.Session) -> None:
+    """crossent.parallel between processes: of MPI, and of PyTorch's gloo. Two minutes.
+
+    The session `tests` runs the same between threads.
+    """
+    session.install(".[mpi,test,torch]", "mpich>=5")
+    session.run("python", "-m", "pytest", "tests/processes", *session.posargs)

@@ -1,0 +1,112 @@
+"""Other compilers, processors and Pythons."""
+
+import os
+import shutil
+
+import nox
+
+from sessions.steps import workflow
+
+NOT_EMULATED = (
+    # Times, memory and stacks of an emulator; processes that it does not emulate.
+    "tests/contract/test_memory.py",
+    "tests/contract/test_helpers.py",
+    "tests/faults/*",
+    "tests/soak/*",
+)
+
+THREAD_TESTS = (
+    "tests/contract/test_threads.py",
+    "tests/faults/test_changed_by_threads.py",
+    "tests/faults/test_sub_interpreter.py",
+    "tests/soak/test_soak.py",
+)
+
+
+def build_and_test(session: nox.Session, compiler: str, preset: str, *definitions: str) -> None:
+    """As `workflow`, with another compiler and in a build folder of the session's own."""
+    if shutil.which(compiler) is None:
+        session.error(f"{compiler} is not installed")
+    folder = f"build/{session.name}"
+    session.run(
+        "cmake", "--preset", preset, "-B", folder, f"-DCMAKE_CXX_COMPILER={compiler}", *definitions, external=True
+    )
+    session.run("cmake", "--build", folder, "--parallel", "4", external=True)
+    session.run(
+        *("ctest", "--test-dir", folder, "--label-exclude", "sweep"),
+        *("--no-tests=error", "--output-on-failure", "--parallel", "2"),
+        external=True,
+    )
+
+
+def strict_build(session: nox.Session, compiler: str) -> None:
+    """Build all there is, the extension modules too, with warnings as errors, then run ctest."""
+    session.install("pybind11>=3")
+    pybind11_dir = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    build_and_test(
+        session,
+        compiler,
+        "release",
+        "-DCROSSENT_WERROR=ON",
+        "-DCROSSENT_BINDINGS=ON",
+        f"-Dpybind11_DIR={pybind11_dir.strip()}",
+        f"-DPython_EXECUTABLE={os.path.join(session.bin, 'python')}",
+    )
+
+
+@nox.session
+def gcc_werror(session: nox.Session) -> None:
+    """Everything with GCC, warnings as errors."""
+    strict_build(session, "g++")
+
+
+@nox.session
+def clang(session: nox.Session) -> None:
+    """Everything with Clang 19, warnings as errors."""
+    strict_build(session, "clang++-19")
+
+
+@nox.session
+def no_openmp(session: nox.Session) -> None:
+    """The C++ and the Python tests of a build without OpenMP."""
+    workflow(session, "no-openmp")
+    session.install(".[test]", "--config-settings=cmake.define.CROSSENT_OPENMP=OFF")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def aarch64(session: nox.Session) -> None:
+    """The C++ tests compiled for 64-bit Arm and run by qemu-user. Debian: g++-aarch64-linux-gnu, qemu-user."""
+    workflow(session, "aarch64")
+
+
+@nox.session
+@nox.parametrize("processor", ["Nehalem", "Haswell"])
+def emulated(session: nox.Session, processor: str) -> None:
+    """The Python tests on processors without AVX, and without AVX-512, by qemu-user. Hours; goes on where it stopped.
+
+    What follows `--` goes to tests/by_parts.py: `nox -s emulated -- --minutes 30`. Scripts that tests start as
+    processes run on the machine's own processor.
+    """
+    session.install(".[test]")
+    under = f"qemu-x86_64 -cpu {processor}"
+    code = "import crossent; print(crossent.config()['isa'])"
+    found = session.run(*under.split(), "python", "-c", code, external=True, silent=True).strip()
+    if found != {"Nehalem": "baseline", "Haswell": "avx2"}[processor]:
+        session.error(f"{processor} has level {found}")
+    session.run("python", "tests/by_parts.py", f"emulated-{processor}", "--under", under, "--skip", *NOT_EMULATED,
+                *session.posargs)
+
+
+@nox.session
+def free_threaded(session: nox.Session) -> None:
+    """The tests of threads on a Python without the GIL: `nox -s free_threaded -- python3.13t`.
+
+    Debian has none: `./configure --disable-gil` in `apt-get source python3.13`.
+    """
+    session.run(*session.posargs[:1], "-m", "venv", "--clear", "build/free-threaded", external=True)
+    python = "build/free-threaded/bin/python"
+    session.run(python, "-m", "pip", "install", "-q", ".[test]", external=True)
+    session.run(python, "-c", "import crossent, sys; sys.exit(sys._is_gil_enabled())", external=True)
+    session.run(python, "tests/soak/calls_at_once.py", "--seconds", "60", external=True)
+    session.run(python, "-m", "pytest", *THREAD_TESTS, *session.posargs[1:], external=True)

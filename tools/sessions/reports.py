@@ -1,0 +1,62 @@
+"""Pages and tables that take minutes or hours, and what they are about."""
+
+import json
+import os
+from pathlib import Path
+
+import nox
+
+CLANG_TIDY = "clang-tidy==23.1.4"  # each version finds something else
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmark table, all peers included; what follows `--` goes to bench/bench.py (`nox -s bench -- --quick`)."""
+    session.install(".", "-r", "bench/requirements.txt")
+    session.run("python", "bench/bench.py", *session.posargs)
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """docs/explanation/accuracy.md and its figure, by the full report: an hour and a half. `-- --short`: a minute.
+
+    What a stopped run has measured is in build/accuracy and is not measured again.
+    """
+    session.install(".[test]", "-r", "tests/peers/requirements.txt")
+    options = session.posargs or ["--full", "--peers", "--markdown", "docs/explanation/accuracy.md"]
+    session.run("python", "tests/accuracy/confidence.py", "docs/explanation/confidence.json")
+    session.run("python", "docs/figures.py")
+    session.run("python", "tests/accuracy/report.py", *options)
+
+
+@nox.session
+def sweep(session: nox.Session) -> None:
+    """Every float through the elementary functions, at every ISA level: many minutes."""
+    session.run("cmake", "--preset", "release", external=True)
+    session.run("cmake", "--build", "--preset", "release", external=True)
+    session.run("ctest", "--test-dir", "build/release", "-L", "sweep", "--no-tests=error", "-V", external=True)
+
+
+@nox.session
+def tidy(session: nox.Session) -> None:
+    """clang-tidy over the C++ code, the kernels at one level: by .clang-tidy. Five minutes.
+
+    What follows `--` are regular expressions of files: `nox -s tidy -- cpp/src/ops`.
+    """
+    session.install(CLANG_TIDY, "jax>=0.8", "pybind11>=3")
+    include = session.run("python", "-c", "import jax.ffi; print(jax.ffi.include_dir())", silent=True)
+    pybind11_dir = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    session.run(
+        *("cmake", "--preset", "dev", "-B", "build/tidy", "-DCROSSENT_BINDINGS=ON"),
+        "-DCROSSENT_OPENMP=OFF",  # Clang of the wheel has no omp.h
+        f"-DCROSSENT_JAX_INCLUDE={include.strip()}",
+        f"-Dpybind11_DIR={pybind11_dir.strip()}",
+        f"-DPython_EXECUTABLE={os.path.join(session.bin, 'python')}",
+        external=True,
+    )
+    database = Path("build/tidy/compile_commands.json")
+    commands = json.loads(database.read_text())
+    levels = [command["output"].partition("kernels_")[2].partition(".")[0] for command in commands]
+    kept = [command for command, level in zip(commands, levels, strict=True) if level in ("", "avx2", "neon")]
+    database.write_text(json.dumps(kept))
+    session.run("run-clang-tidy.py", "-quiet", "-p", "build/tidy", *(session.posargs or ["/cpp/"]))

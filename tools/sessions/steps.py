@@ -1,0 +1,37 @@
+"""What several sessions do."""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
+
+
+def install(session: nox.Session, extras: str, *others: str) -> None:
+    """The package with these extras, from a wheel that is built once for each Python."""
+    python = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True).strip()
+    if python not in WHEELS:
+        folder = Path(session.create_tmp()).resolve() / "wheel"
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+        (wheel,) = folder.iterdir()
+        WHEELS[python] = str(wheel)
+    session.install(f"{WHEELS[python]}[{extras}]", *others)
+
+
+def pages(session: nox.Session, names: str) -> None:
+    """The code of these pages, of which no block may be skipped."""
+    session.install("sybil")
+    session.run("python", "-m", "pytest", "tests/docs", "-k", names, env={"CROSSENT_PAGES": "all"})
+
+
+def workflow(session: nox.Session, preset: str) -> None:
+    """Configure, build and run ctest as CMakePresets.json says."""
+    session.run("cmake", "--workflow", "--preset", preset, external=True)
+
+
+def isa_levels(session: nox.Session, env: dict[str, str] | None = None) -> list[str]:
+    """Those of this machine, as the installed package says."""
+    code = "import crossent; print(*crossent.config()['isa_levels'])"
+    return session.run("python", "-c", code, env=env, silent=True).split()
