@@ -1,4 +1,4 @@
-"""The Python code of README.md runs as printed, and what it names exists. Its commands are .ci/run, or install packages."""
+"""The code of README.md runs as printed, and what it names exists. Its commands install packages, or are .ci/run."""
 
 import re
 from pathlib import Path
