@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 PACKAGES = "libc6-dev,libgomp1,libstdc++-10-dev"
-ARCHIVE = "http://deb.debian.org/debian"
 
 
 def keep_links_inside(folder: Path) -> None:
@@ -29,7 +28,7 @@ def keep_to_version_2_28(folder: Path) -> None:
 
 if __name__ == "__main__":
     root = Path(sys.argv[1]).resolve()
-    command = ("mmdebstrap", "--variant=extract", f"--include={PACKAGES}", "bullseye", str(root), ARCHIVE)
+    command = ("mmdebstrap", "--variant=extract", f"--include={PACKAGES}", "bullseye", str(root))
     subprocess.run(command, check=True)
     keep_links_inside(root)
     keep_to_version_2_28(root)
