@@ -1,8 +1,7 @@
 // An unevaluated sum hi + lo of two numbers, |lo| being a rounding error beside |hi|: about twice the digits of one.
 #pragma once
 
-// In line always: object files of several instruction sets must not share a function.
-#define CROSSENT_ALWAYS inline __attribute__((always_inline))
+#include "core/always_inline.hpp"
 
 namespace crossent {
 
@@ -37,5 +36,3 @@ template <class V> CROSSENT_ALWAYS double_double<V> operator-(double_double<V> a
 CROSSENT_ALWAYS double rounded(double_double<double> a) { return a.lo == a.lo ? a.hi + a.lo : a.hi; }
 
 }  // namespace crossent
-
-#undef CROSSENT_ALWAYS

@@ -4,11 +4,9 @@
 // 2^k on, 2^k of them, are always merged by themselves first: whoever has them may do it, on whatever machine.
 #pragma once
 
+#include "core/always_inline.hpp"
 #include "core/double_double.hpp"
 #include "crossent/crossent.hpp"
-
-// In line always: object files of several instruction sets must not share a function.
-#define CROSSENT_ALWAYS inline __attribute__((always_inline))
 
 namespace crossent {
 
@@ -54,5 +52,3 @@ CROSSENT_ALWAYS double_double<double> sum_levels(index n, double_double<double>*
 }
 
 }  // namespace crossent
-
-#undef CROSSENT_ALWAYS
