@@ -38,9 +38,9 @@ WITHOUT_KERNELS = (
     "tests/parallel/test_damaged_messages.py",
     "tests/parallel/test_ordered_sums.py",
     "tests/parallel/test_row_sums.py",  # sums of losses, which other tests have at every level
-    "tests/typed",
     "tests/parallel/test_rows_over_ranks.py",
     "tests/soak",
+    "tests/typed",
 )
 
 

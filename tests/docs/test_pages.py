@@ -31,6 +31,14 @@ def test_languages(page):
     assert [name for name in opened if name not in ("", *RUN) and not name.startswith("{")] == []
 
 
+def block_of(kind, text, folder):
+    """That of a page with but one, of the language that is the first word of `kind`."""
+    page = folder / "page.md"
+    page.write_text(f"```{kind.split(',')[0]}\n{text}\n```\n")
+    [block] = blocks(page)
+    return block
+
+
 WRONG = {
     "python": "x = 1\nprint(x)  # 2",
     "python, with an output that is not said": "print(1)  # 1\nprint(2)",
@@ -45,9 +53,7 @@ WRONG = {
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_fails(kind, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(f"```{kind.split(',')[0]}\n{WRONG[kind]}\n```\n")
-    [block] = blocks(page)
+    block = block_of(kind, WRONG[kind], tmp_path)
     with pytest.raises((AssertionError, ZeroDivisionError)):
         block.evaluate()
 
@@ -62,7 +68,4 @@ RIGHT = {
 
 @pytest.mark.parametrize("kind", RIGHT)
 def test_what_is_right_passes(kind, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(f"```{kind.split(',')[0]}\n{RIGHT[kind]}\n```\n")
-    [block] = blocks(page)
-    block.evaluate()
+    block_of(kind, RIGHT[kind], tmp_path).evaluate()

@@ -2,7 +2,7 @@
 
 import nox
 
-from sessions.steps import pages
+from sessions.steps import jax_headers, pages
 
 
 @nox.session
@@ -62,10 +62,7 @@ def torch(session: nox.Session) -> None:
 @nox.session
 def jax(session: nox.Session) -> None:
     """crossent.jax with its module for XLA: every dtype and option, both ways to the core. Minutes."""
-    session.install("jax>=0.8")
-    code = "import jax.ffi; print(jax.ffi.include_dir())"
-    include = session.run("python", "-c", code, silent=True).strip()
-    definitions = {"CROSSENT_JAX_INCLUDE": include, "CROSSENT_WERROR": "ON"}
+    definitions = {"CROSSENT_JAX_INCLUDE": jax_headers(session), "CROSSENT_WERROR": "ON"}
     settings = (f"--config-settings=cmake.define.{name}={value}" for name, value in definitions.items())
     session.install(".[jax,test]", *settings)
     env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}

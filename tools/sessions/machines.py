@@ -1,11 +1,10 @@
 """Other compilers, processors and Pythons."""
 
-import os
 import shutil
 
 import nox
 
-from sessions.steps import workflow
+from sessions.steps import for_bindings, workflow
 
 NOT_EMULATED = (
     # Times, memory and stacks of an emulator; processes that it does not emulate.
@@ -41,17 +40,7 @@ def build_and_test(session: nox.Session, compiler: str, preset: str, *definition
 
 def strict_build(session: nox.Session, compiler: str) -> None:
     """Build all there is, the extension modules too, with warnings as errors, then run ctest."""
-    session.install("pybind11>=3")
-    pybind11_dir = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
-    build_and_test(
-        session,
-        compiler,
-        "release",
-        "-DCROSSENT_WERROR=ON",
-        "-DCROSSENT_BINDINGS=ON",
-        f"-Dpybind11_DIR={pybind11_dir.strip()}",
-        f"-DPython_EXECUTABLE={os.path.join(session.bin, 'python')}",
-    )
+    build_and_test(session, compiler, "release", "-DCROSSENT_WERROR=ON", *for_bindings(session))
 
 
 @nox.session

@@ -1,10 +1,11 @@
 """Pages and tables that take minutes or hours, and what they are about."""
 
 import json
-import os
 from pathlib import Path
 
 import nox
+
+from sessions.steps import for_bindings, jax_headers
 
 CLANG_TIDY = "clang-tidy==23.1.4"  # each version finds something else
 
@@ -43,15 +44,11 @@ def tidy(session: nox.Session) -> None:
 
     What follows `--` are regular expressions of files: `nox -s tidy -- cpp/src/ops`.
     """
-    session.install(CLANG_TIDY, "jax>=0.8", "pybind11>=3")
-    include = session.run("python", "-c", "import jax.ffi; print(jax.ffi.include_dir())", silent=True)
-    pybind11_dir = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    session.install(CLANG_TIDY)
     session.run(
-        *("cmake", "--preset", "dev", "-B", "build/tidy", "-DCROSSENT_BINDINGS=ON"),
+        *("cmake", "--preset", "dev", "-B", "build/tidy", *for_bindings(session)),
         "-DCROSSENT_OPENMP=OFF",  # Clang of the wheel has no omp.h
-        f"-DCROSSENT_JAX_INCLUDE={include.strip()}",
-        f"-Dpybind11_DIR={pybind11_dir.strip()}",
-        f"-DPython_EXECUTABLE={os.path.join(session.bin, 'python')}",
+        f"-DCROSSENT_JAX_INCLUDE={jax_headers(session)}",
         external=True,
     )
     database = Path("build/tidy/compile_commands.json")

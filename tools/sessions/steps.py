@@ -31,6 +31,23 @@ def workflow(session: nox.Session, preset: str) -> None:
     session.run("cmake", "--workflow", "--preset", preset, external=True)
 
 
+def jax_headers(session: nox.Session) -> str:
+    """The folder of the headers of JAX, which is installed."""
+    session.install("jax>=0.8")
+    return session.run("python", "-c", "import jax.ffi; print(jax.ffi.include_dir())", silent=True).strip()
+
+
+def for_bindings(session: nox.Session) -> tuple[str, ...]:
+    """What CMake has to know to build the extension modules for the Python of the session."""
+    session.install("pybind11>=3")
+    pybind11_dir = session.run("python", "-m", "pybind11", "--cmakedir", silent=True).strip()
+    return (
+        "-DCROSSENT_BINDINGS=ON",
+        f"-Dpybind11_DIR={pybind11_dir}",
+        f"-DPython_EXECUTABLE={Path(session.bin, 'python')}",
+    )
+
+
 def isa_levels(session: nox.Session, env: dict[str, str] | None = None) -> list[str]:
     """Those of this machine, as the installed package says."""
     code = "import crossent; print(*crossent.config()['isa_levels'])"
