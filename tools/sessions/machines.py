@@ -1,6 +1,7 @@
 """Other compilers, processors and Pythons."""
 
 import shutil
+from pathlib import Path
 
 import nox
 
@@ -23,8 +24,8 @@ THREAD_TESTS = (
 
 
 def build_and_test(session: nox.Session, compiler: str, preset: str, *definitions: str) -> None:
-    """As `workflow`, with another compiler and in a build folder of the session's own."""
-    if shutil.which(compiler) is None:
+    """As `workflow`, with another compiler, which may be a list, and in a build folder of the session's own."""
+    if shutil.which(compiler.split(";")[0]) is None:
         session.error(f"{compiler} is not installed")
     folder = f"build/{session.name}"
     session.run(
@@ -67,6 +68,17 @@ def no_openmp(session: nox.Session) -> None:
 def aarch64(session: nox.Session) -> None:
     """The C++ tests compiled for 64-bit Arm and run by qemu-user. Debian: g++-aarch64-linux-gnu, qemu-user."""
     workflow(session, "aarch64")
+
+
+@nox.session
+def musl(session: nox.Session) -> None:
+    """The C++ tests on the C library of Alpine, whose threads have small stacks, by the compiler of ziglang.
+
+    There is no Python on musl to test the package with: Debian and PyPI have none.
+    """
+    session.install("ziglang")
+    compiler = f"{Path(session.bin, 'python')};{Path('tools/zig_musl.py').resolve()}"
+    build_and_test(session, compiler, "no-openmp", "-DCMAKE_BUILD_TYPE=Release")
 
 
 @nox.session
