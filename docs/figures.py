@@ -1,6 +1,6 @@
 """The pictures of README.md and of two pages in docs/explanation: python docs/figures.py
 
-overview.svg: milliseconds beside other libraries, from bench/results/zen5.json (`python bench/bench.py`), and error
+overview.svg: milliseconds beside other libraries, from bench/results/zen4.json (`python bench/bench.py`), and error
 against confidence, from explanation/confidence.json (`python tests/accuracy/confidence.py`).
 explanation/accuracy.svg: the latter for loss and gradient.
 explanation/parallel-scale.svg: time of exact results over that of others, from explanation/parallel-scale.json
@@ -88,7 +88,7 @@ def key(x, y, names, dots):
 
 def times(left, top, width, height):
     """A row of dots for each cell: the fastest form of each library."""
-    results = json.loads((DOCS.parent / "bench" / "results" / "zen5.json").read_text())["cells"]
+    results = json.loads((DOCS.parent / "bench" / "results" / "zen4.json").read_text())["cells"]
     scale = log_scale(3, 2000, left + 130, left + width)
     bottom = top + height
     parts = []
