@@ -8,6 +8,7 @@ import nox
 from sessions.steps import isa_levels, workflow
 
 SANITIZED = (
+    "build-dir=build/asan_python",
     "cmake.build-type=RelWithDebInfo",
     "install.strip=false",
     "cmake.define.CMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -136,8 +137,10 @@ targets::tally targets::read(index first, index count, index* y) const {
 targets::class_run targets::classes(index first, index count, index* buffer) const {
   const bool is_class = 0 <= ignore_ && ignore_ < classes_;
   const strided_run run = rows_.run_at(first, count);
-  if (type_ == int_dtype::int64 && !(has_ignore_ && is_class) && run.stride == sizeof(index))
-    return {reinterpret_cast<const index*>(data_ + run.offset), run.count, has_ignore_ ? ignore_ : 0};
+  const char* const at = data_ + run.offset;
+  const bool is_aligned = reinterpret_cast<std::uintptr_t>(at) % alignof(index) == 0;
+  if (type_ == int_dtype::int64 && is_aligned && !(has_ignore_ && is_class) && run.stride == sizeof(index))
+    return {reinterpret_cast<const index*>(at), run.count, has_ignore_ ? ignore_ : 0};
   read(first, count, buffer);
   return {buffer, count, ignored};
 }
