@@ -4,8 +4,8 @@
 
 Every public function is called with valid arguments and with the same arguments spoiled. After a third of the calls the
 resident memory and the number of memory blocks of Python must stand still; that number, and the reference counts of
-the arguments, their dtypes and what all calls have in common, do not grow with the calls of one kind. A Python that
-counts all references (--with-pydebug) counts those too.
+the arguments, their dtypes and what all calls have in common, do not grow with the calls of one kind. (What a debug
+build of Python counts in all grows with every call of NumPy's, which is not compiled for one.)
 """
 
 import argparse
@@ -88,22 +88,19 @@ def run(calls, rounds=ROUNDS):
     """The number of calls, errors among them, and the findings."""
     all_cases = list(cases())
     findings, made, errors = list(check_references(all_cases)), 0, 0
-    turns, total = max(1, calls // rounds // len(all_cases)), getattr(sys, "gettotalrefcount", lambda: 0)
-    sizes = []
+    turns, sizes = max(1, calls // rounds // len(all_cases)), []
     for _ in range(rounds):
         for name, arguments, _ in all_cases * turns:
             errors += one(name, arguments)
             made += 1
         gc.collect()
-        sizes.append((resident_kib(), blocks_in_use(), total()))
-    print("resident KiB, blocks, references after each round:", sizes)  # three of the blocks each are of this list
-    (kib, blocks, references), (kib_after, blocks_after, references_after) = sizes[rounds // 3], sizes[-1]
+        sizes.append((resident_kib(), blocks_in_use()))
+    print("resident KiB and blocks after each round:", sizes)  # three of the blocks each are of this list
+    (kib, blocks), (kib_after, blocks_after) = sizes[rounds // 3], sizes[-1]
     if kib_after - kib > ALLOWED_KIB:
         findings.append(f"resident memory grew from {kib} to {kib_after} KiB")
     if blocks_after - blocks > rounds * 5:
         findings.append(f"the memory blocks of Python grew from {blocks} to {blocks_after}")
-    if references_after - references > rounds * 20:
-        findings.append(f"all references grew from {references} to {references_after}")
     if not 0 < errors < made:
         findings.append(f"{errors} of {made} calls were errors: expected some of both")
     return made, errors, findings

@@ -74,7 +74,7 @@ def aarch64(session: nox.Session) -> None:
 def musl(session: nox.Session) -> None:
     """The C++ tests on the C library of Alpine, whose threads have small stacks, by the compiler of ziglang.
 
-    There is no Python on musl to test the package with: Debian and PyPI have none.
+    Debian and PyPI have no Python that runs on it.
     """
     session.install("ziglang")
     compiler = f"{Path(session.bin, 'python')};{Path('tools/zig_musl.py').resolve()}"
