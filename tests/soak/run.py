@@ -25,8 +25,9 @@ import crossent
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "soak"
-FUZZERS = sorted(path for path in (ROOT / "build/fuzz/cpp/fuzz").glob("fuzz_*") if os.access(path, os.X_OK)
-                 and path.is_file())
+FUZZERS = [(label, path) for preset, label in (("fuzz", ""), ("msan", "msan "))
+           for path in sorted((ROOT / "build" / preset / "cpp/fuzz").glob("fuzz_*"))
+           if path.is_file() and os.access(path, os.X_OK)]
 LEVELS = crossent.config()["isa_levels"]
 EXAMPLES = 600  # of each property, ten times the ordinary number
 LONGEST_TURN = 600  # seconds
@@ -54,9 +55,9 @@ def parts():
     for level in LEVELS:
         env = {"CROSSENT_ISA": level}
         found[f"guarded calls, {level}"] = lambda s, k: python("faults/fuzz.py", "--seconds", s, "--seed", k), env
-        for program in FUZZERS:
-            run = [str(program)]
-            found[f"{program.name}, {level}"] = lambda s, k, run=run: run + of_libfuzzer(Path(run[0]).name, s, k), env
+        for label, program in FUZZERS:
+            found[f"{label}{program.name}, {level}"] = lambda s, k, program=program: [
+                str(program), *of_libfuzzer(program.name, s, k)], env
         found[f"threads, {level}"] = lambda s, k: python("soak/calls_at_once.py", "--seconds", s, "--seed", k), env
         found[f"properties, {level}"] = lambda s, k: [
             *(sys.executable, "-m", "pytest", "-q", "-m", "hypothesis", f"--hypothesis-seed={k}", str(ROOT / "tests"))

@@ -43,11 +43,13 @@ def faults(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Fuzzers, threads, forks, leaks and properties in turn: `nox -s soak -- --hours 2`. Goes on where it stopped.
 
-    libFuzzer comes with Clang 19 (Debian: clang-19), without which its parts are left out.
+    libFuzzer comes with Clang 19 (Debian: clang-19), without which its parts are left out. They run under
+    AddressSanitizer and UndefinedBehaviorSanitizer, and under MemorySanitizer.
     """
     if shutil.which("clang++-19"):
-        session.run("cmake", "--preset", "fuzz", external=True)
-        session.run("cmake", "--build", "--preset", "fuzz", external=True)
+        for preset in ("fuzz", "msan"):
+            session.run("cmake", "--preset", preset, external=True)
+            session.run("cmake", "--build", "--preset", preset, external=True)
     session.install(".[boosting,evaluation,evaluation-files,sklearn,test,torch]", "atheris", "joblib")
     session.run("python", "tests/soak/run.py", *session.posargs)
 
