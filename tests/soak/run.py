@@ -56,6 +56,8 @@ def parts():
         env = {"CROSSENT_ISA": level}
         found[f"guarded calls, {level}"] = lambda s, k: python("faults/fuzz.py", "--seconds", s, "--seed", k), env
         for label, program in FUZZERS:
+            if label and level == "avx2":
+                continue  # Clang 19 does not know what masked stores of AVX2 write
             found[f"{label}{program.name}, {level}"] = lambda s, k, program=program: [
                 str(program), *of_libfuzzer(program.name, s, k)], env
         found[f"threads, {level}"] = lambda s, k: python("soak/calls_at_once.py", "--seconds", s, "--seed", k), env
