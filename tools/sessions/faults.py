@@ -105,7 +105,7 @@ def tsan(session: nox.Session) -> None:
 
 @nox.session
 def valgrind(session: nox.Session) -> None:
-    """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. A quarter of an hour each.
+    """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. Half an hour each.
 
     What follows `--` goes to the tests: `nox -s valgrind -- --source-file=*test_half.cpp`. One is left out: memcheck
     has no rounding modes and no flushing to zero.
