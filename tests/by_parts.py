@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -21,7 +22,8 @@ NO_TESTS = 5  # of pytest: all were deselected
 
 
 def test_files(skipped):
-    left_out = ("tests/large/*", "tests/peers/*", "tests/processes/*")  # as pytest does, in pyproject.toml
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    left_out = [f"{folder}/*" for folder in settings["norecursedirs"]]
     names = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
     return [name for name in names if not any(fnmatch(name, glob) for glob in (*left_out, *skipped))]
 
