@@ -92,7 +92,7 @@ def asan_python(session: nox.Session) -> None:
                     env={**env, "CROSSENT_ISA": level})
     # A sanitizer ends the process: what it wrote must not be in a file of pytest's by then.
     session.run("python", "tests/by_parts.py", "asan", "--skip", *NOT_SANITIZED, *session.posargs,
-                "--", "--capture=sys", "-p", "no:faulthandler",
+                "--", "--capture=no", "-p", "no:faulthandler",
                 "-k", "not more_elements_than_32_bits",  # minutes, for one addition
                 env=env)
 
