@@ -78,7 +78,7 @@ def musl(session: nox.Session) -> None:
     """
     session.install("ziglang")
     compiler = f"{Path(session.bin, 'python')};{Path('tools/zig_musl.py').resolve()}"
-    build_and_test(session, compiler, "no-openmp", "-DCMAKE_BUILD_TYPE=Release")
+    build_and_test(session, compiler, "release", "-DCROSSENT_OPENMP=OFF")
 
 
 @nox.session
