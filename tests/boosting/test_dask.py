@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # those of Dask and its depe
 
 @pytest.fixture(scope="module")
 def client():
-    with (distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+    with (distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
           distributed.Client(cluster) as client):
         yield client
 

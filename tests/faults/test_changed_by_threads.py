@@ -111,6 +111,8 @@ def run():
         if errors:  # else it came when the call had ended
             assert (loss == wanted).all()
             refused += 1
+        if refused == 3:  # enough, where calls are slow
+            break
     assert refused
 
 survey({"resize": run})
