@@ -120,6 +120,7 @@ def divergence(x, z, o):
             other = times(t, -np.log1p((1 - share) * np.expm1(-d))).sum(axis=1)
             values = share * other + (1 - share) * inner
             grads, grad_sizes = (1 - share) * grads, (1 - share) * grad_sizes
+    size = np.maximum(size, finite(values))  # of log 2, where either is certain of what the other rules out
     bad = np.isnan(log_s).any(axis=1) | np.isnan(log_t).any(axis=1)
     return (np.where(bad, np.nan, values), size, np.where(column(bad), np.nan, grads / temperature),
             grad_sizes / temperature)

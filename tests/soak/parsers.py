@@ -7,6 +7,7 @@ raises where an error is not the one that is promised. guided.py has Atheris fin
 """
 
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -105,7 +106,7 @@ def whole_file(name):
 
 def of_file(name):
     """An error names the file, in one line."""
-    path = Path(tempfile.gettempdir(), f"crossent-{name}")
+    path = Path(tempfile.gettempdir(), f"crossent-{os.getpid()}-{name}")  # two may run at once
 
     def rows():
         with np.errstate(all="ignore"):
