@@ -74,7 +74,7 @@ def test_killed_worker(client, tmp_path, call, plain):
     x_lazy = killing_once(x, CHUNKINGS["1024"], tmp_path / "killed")
     assert as_bits(call(xd, x_lazy, other, da.from_array(target, 999))) == as_bits(call(plain, x, other, target))
     assert (tmp_path / "killed").exists()
-    client.wait_for_workers(3)
+    client.wait_for_workers(3, timeout=120)
     assert set(client.scheduler_info()["workers"]) != before
 
 
@@ -88,7 +88,7 @@ def test_killed_worker_that_reads_files(client, tmp_path):
     found = xd.evaluate(str(tmp_path / "shard*.npy"), tmp_path / "target.npy", blocks=lazy, rows_at_a_time=500)
     assert as_bits(found) == as_bits(evaluation.evaluate(x, target, blocks=documents))
     assert (tmp_path / "killed").exists()
-    client.wait_for_workers(3)
+    client.wait_for_workers(3, timeout=120)
 
 
 def test_errors_reach_the_caller(client):
