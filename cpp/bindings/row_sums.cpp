@@ -9,8 +9,8 @@ namespace {
 array numbers(call& c, const char* name, PyObject* given, int ndim) {
   const array x = c.floating(name, given);
   if (x.ndim() != ndim || float_type(x) != dtype::float64 || !x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) ||
-      (ndim > 1 && x.size(ndim - 1) != 2))
-    throw py::type_error(std::string(name) + ": expected a C-contiguous array of float64");
+      !x.has(numpy::NPY_ARRAY_ALIGNED_) || (ndim > 1 && x.size(ndim - 1) != 2))
+    throw py::type_error(std::string(name) + ": expected an aligned, C-contiguous array of float64");
   return x;
 }
 

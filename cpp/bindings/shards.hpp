@@ -8,7 +8,8 @@
 #include "losses.hpp"
 
 namespace crossent::python {
-using numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
+// Copied where they are not: as bytes of another process they may lie at any address.
+using numbers = py::array_t<double, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
 
 struct shard_call : call {
   row_loss_options options;

@@ -42,6 +42,23 @@ def test_aligned_shards_have_the_bits_of_one_process(seed):
         assert_same_bits(gradient, wanted_gradient)
 
 
+def at_odd_addresses(value):
+    """What arrives where the arrays of a pickle are sent beside it."""
+    buffers = []
+    data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    return pickle.loads(data, buffers=[memoryview(b"odd" + buffer.raw())[3:] for buffer in buffers])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_states_at_odd_addresses(seed):
+    rng = np.random.default_rng(500 + seed)
+    case = random_case(rng, classes=5000)
+    wanted, wanted_gradient = case.expected()
+    _, loss, gradient = states_and_gradient(case, aligned_cuts(rng, case.classes, 3), at_odd_addresses)
+    assert_same_bits(loss, wanted)
+    assert_same_bits(gradient, wanted_gradient)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_states_are_merged_in_any_order_and_grouping(seed):
     rng = np.random.default_rng(1000 + seed)

@@ -80,3 +80,14 @@ def test_unaligned_sums_against_exact_ones():
             OrderedSums.of_blocks(begin, end - begin, blocks_of(x[begin:end])) for begin, end in pairwise(bounds))
         [(hi, lo)] = merged.total()
         assert abs(Fraction(hi + lo) - exact) <= (Fraction(1, 2) + Fraction(1, 2**35)) * Fraction(math.ulp(hi + lo))
+
+
+def test_sums_at_any_address():
+    """As they are in a message of another process. The core has no loads for them, and says so."""
+    rows = 7 * 1024
+    blocks = blocks_of(dyadic(np.random.default_rng(5), rows))
+    odd = np.frombuffer(b"odd" + blocks.tobytes(), offset=3).reshape(blocks.shape)
+    assert not odd.flags.aligned
+    assert_same_bits(OrderedSums.of_blocks(0, rows, odd).total(), OrderedSums.of_blocks(0, rows, blocks).total())
+    with pytest.raises(TypeError, match="aligned"):
+        _core.merge_sums(odd.reshape(-1, 1, 2))
