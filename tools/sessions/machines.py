@@ -11,6 +11,7 @@ NOT_EMULATED = (
     # Times, memory and stacks of an emulator; processes that it does not emulate.
     "tests/contract/test_memory.py",
     "tests/contract/test_helpers.py",
+    "tests/contract/test_package.py",
     "tests/faults/*",
     "tests/soak/*",
 )
