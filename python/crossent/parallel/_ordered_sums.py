@@ -95,7 +95,7 @@ class Summed:
 
 def _added(sums: Array) -> Array:
     """The sums of some nodes, (nodes, columns, 2), of which none is missing."""
-    return _core.merge_sums(np.require(sums, requirements="CA"))  # those of another process may lie at any address
+    return _core.merge_sums(np.require(sums, requirements=["C", "A"]))  # those of a message may lie at any address
 
 
 def _add_two(left: Array, right: Array) -> Array:
