@@ -8,7 +8,7 @@
 #include "losses.hpp"
 
 namespace crossent::python {
-// Copied where they are not: as bytes of another process they may lie at any address.
+// Copied where they are not aligned: as bytes of another process they may lie at any address.
 using numbers = py::array_t<double, py::array::c_style | py::array::forcecast | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
 
 struct shard_call : call {
