@@ -47,16 +47,16 @@ struct known {
 
   known(const dtype_kernels& k, const source& x, const inverse_temperature& t) {
     const index blocks = block_count(x.classes), n = padded * blocks + padded;
-    block.resize(static_cast<std::size_t>(6 * n));
+    block.resize(static_cast<std::size_t>(8 * n));
     double* s = block.data();
     alignas(64) static char tile[tile_bytes];
-    const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n, nullptr, tile};
+    const block_statistics in{s, s + n, s + 2 * n, s + 3 * n, s + 4 * n, s + 5 * n, s + 6 * n, s + 7 * n, nullptr, tile};
     k.statistics(x, 0, blocks, t, in);
     k.merge_blocks(rows, blocks, t, in, statistics);
     kernels().log_sum(rows, statistics, log_sum);
-    kernels().softmax_factor(rows, statistics, {}, gradient.factor, nullptr);
+    kernels().softmax_factor(rows, statistics, {}, gradient.factor, gradient.factor_lo);
     std::copy_n(statistics.exponent, padded, gradient.exponent);
-    k.split_exponents(rows, gradient.factor, gradient.exponent);
+    k.split_exponents(rows, gradient.factor, gradient.factor_lo, gradient.exponent);
     for (std::size_t i = 0; i < rows; ++i) {
       gradient.beta[i] = 0.01 * static_cast<double>(i);
       gradient.gamma[i] = 0.3 + gradient.beta[i];
@@ -81,7 +81,7 @@ struct known {
 template <class F> std::vector<double> sums_of(index classes, int sums, F sum) {
   const std::size_t n = static_cast<std::size_t>(rows * block_count(classes));
   std::vector<double> v(static_cast<std::size_t>(sums) * n + 1, 7.0);   // 7: nothing is written past the end
-  double* at[6] = {};
+  double* at[8] = {};
   for (int i = 0; i < sums; ++i) at[i] = v.data() + static_cast<std::size_t>(i) * n;
   sum(at);
   return v;
@@ -132,18 +132,18 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
     const index blocks = block_count(classes);
     const auto statistics = [&](const source& s, double** at) {
       alignas(64) static char tile[tile_bytes];
-      k.statistics(s, 0, blocks, {}, {at[0], at[1], at[2], at[3], at[4], at[5], nullptr, tile});
+      k.statistics(s, 0, blocks, {}, {at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], nullptr, tile});
       for (index r = 0; r < rows; ++r) {   // what is not needed need not be there
         double max = 0;
         for (index b = r * blocks; b < (r + 1) * blocks; ++b) {
-          if (blocks == 1) at[3][b] = 0;
-          if (b > r * blocks && !(at[0][b] > max)) at[4][b] = at[5][b] = 0;
+          if (blocks == 1) at[3][b] = at[5][b] = 0;
+          if (b > r * blocks && !(at[0][b] > max)) at[4][b] = at[6][b] = at[7][b] = 0;
           else max = at[0][b];
         }
       }
     };
-    CHECK(same(sums_of(classes, 6, [&](double** at) { statistics(x.over_classes, at); }),
-               sums_of(classes, 6, [&](double** at) { statistics(x.over_rows, at); })));
+    CHECK(same(sums_of(classes, 8, [&](double** at) { statistics(x.over_classes, at); }),
+               sums_of(classes, 8, [&](double** at) { statistics(x.over_rows, at); })));
 
     const known row(k, x.over_classes, {});
     for (const void* w : {static_cast<const void*>(nullptr), static_cast<const void*>(weight.data())}) {
@@ -152,10 +152,14 @@ TEST_CASE_TEMPLATE("the float64 sums of a block or a row have the same bits over
                  sums_of(classes, 1,
                          [&](double** at) { k.weighted_gap_to_max(x.over_rows, w, 0, blocks, row.block.data(), at[0]); })));
       const auto weighed = [&](const source& a, const source& b, double** at) {
-        k.sum_probabilities(a, b, w, 0, blocks, row.block.data(), {at[0], at[1], at[2], at[3]});
+        k.sum_probabilities(a, b, w, 0, blocks, row.block.data(), row.statistics.max_block,
+                            {at[0], at[1], at[2], at[3], at[4]});
+        for (index r = 0; r < rows; ++r)   // what is not needed need not be there
+          for (index b = 0; b < blocks; ++b)
+            if (b != row.statistics.max_block[r]) at[3][r * blocks + b] = at[4][r * blocks + b] = 0;
       };
-      CHECK(same(sums_of(classes, 4, [&](double** at) { weighed(x.over_classes, q.over_classes, at); }),
-                 sums_of(classes, 4, [&](double** at) { weighed(x.over_rows, q.over_rows, at); })));
+      CHECK(same(sums_of(classes, 5, [&](double** at) { weighed(x.over_classes, q.over_classes, at); }),
+                 sums_of(classes, 5, [&](double** at) { weighed(x.over_rows, q.over_rows, at); })));
     }
     const auto gaps = [&](const source& s, double** at) {
       k.gap_sums_of_logits(s, row.statistics, 0, blocks, {{at[0], nullptr}, {at[1], nullptr}});

@@ -61,18 +61,19 @@ struct dtype_kernels {
                             const block_statistics&, const row_statistics&, const subtree_rows& out);
   void (*merge_subtrees)(index rows, const inverse_temperature&, const subtree_rows& a, const subtree_rows& b,
                          const subtree_rows& out);
-  // Of up to batch_rows rows, from the subtree that is all of them; of rows of one block without sum_without_max_lo.
+  // Of up to batch_rows rows, from the subtree that is all of them.
   void (*statistics_of_subtrees)(index rows, const inverse_temperature&, const subtree_rows&, row_statistics&);
   // sum w (max - x) of each block; max = 0 for blocks of -inf. weight: (classes,) in the dtype, or nullptr for ones.
   void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max,
                               double* out);
+  // max: of blocks, as above; max_block: of each row
   void (*sum_probabilities)(const source&, const source& q, const void* weight, index block_begin, index block_end,
-                            const double* max, const probability_sums&);
+                            const double* max, const index* max_block, const probability_sums&);
   void (*argmax)(const source&, const row_statistics&, index* out);
-  // A factor of any size as 2^k times one that keeps the terms in range; `exponent` in and out.
-  void (*split_exponents)(index rows, double* factor, double* exponent);
+  // A factor of any size as 2^k times one that keeps the terms in range; `exponent` in and out. factor_lo: or nullptr.
+  void (*split_exponents)(index rows, double* factor, double* factor_lo, double* exponent);
   // A factor of cached exponentials, less their bias; false, and as it was, if it could take them out of range.
-  bool (*unbias_factors)(index rows, double* factor);
+  bool (*unbias_factors)(index rows, double* factor, double* factor_lo);
   // Loss and gradient, tile by tile. Returns how many rows are done: all, or those before a tile with a class that does not
   // exist, or with a gradient of a size that cached exponentials are not made for.
   index (*few_class_cross_entropy)(few_class_rows&);
@@ -125,12 +126,12 @@ struct dtype_kernels {
   void (*gap_sums_of_others)(const source&, index block_begin, index block_end, const double* max, double* out);
   // sum g p, or sum g (probs == nullptr), of each block
   void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, const block_sums&);
-  // out_c = p_c (g_c - sum) scale
+  // out_c = p_c (g_c - sum) / T; t: in float64
   void (*write_softmax_backward)(const source& grad, const source& probs, const sink&, index block_begin, index block_end,
-                                 const double* sum, double scale);
-  // out_c = (g_c - exp(log_p_c) sum) scale
+                                 const sums_of_rows&, const inverse_temperature& t);
+  // out_c = (g_c - exp(log_p_c) sum) / T
   void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, index block_begin,
-                                     index block_end, const double* sum, double scale);
+                                     index block_end, const sums_of_rows&, const inverse_temperature& t);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, logistic_hessian, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
   // n numbers `stride` bytes apart, from and to any dtype.
@@ -154,7 +155,7 @@ struct kernel_table {
   void (*logsumexp)(index rows, const row_statistics&, double* out);
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
   // sum w (max - x) of a row, or of a subtree, from those of its blocks.
-  gap_sums (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass);
+  gap_sums (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass, const double* mass_lo);
   // exp((x - max)/T - logsumexp), hi + lo, of a teacher's numbers
   void (*exp_of_gaps)(index n, const double* x, double max, const inverse_temperature&, double logsumexp, double* hi,
                       double* lo);

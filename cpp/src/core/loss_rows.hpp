@@ -18,8 +18,9 @@ struct row_coefficient {
 struct alignas(64) gradient_rows {
   double exponent[batch_rows], factor[batch_rows];
   double beta[batch_rows], gamma[batch_rows];
+  double factor_lo[batch_rows], beta_lo[batch_rows], gamma_lo[batch_rows];  // of float64 rows
   const void* weight;  // (classes,) in the arithmetic dtype; nullptr: ones
-  bool with_beta;  // else there is no second term
+  bool with_beta;  // else beta is 0 and weights are 1; without probabilities there is no second term then
   bool with_gamma;  // with class probabilities q
   // Lanes over rows, without a second term: the entry of one class of each row.
   bool with_target;
@@ -30,9 +31,8 @@ struct alignas(64) gradient_rows {
 // Sums over a block with the coefficients b_c = weight_c q_c.
 struct probability_sums {
   double* weighted_gap_to_max;  // sum b (max - x)
-  double* mass;  // sum b
-  double* mass_without_max;  // the same without the classes whose logit is the maximum
-  double* smoothing_gap_to_max;  // sum weight (max - x)
+  double *mass, *mass_lo;  // sum b
+  double *mass_without_max, *mass_without_max_lo;  // in the block that holds it, without the classes that have the maximum
 };
 
 // Sums over blocks as hi + lo: one entry per (row, block), at [row * blocks + block]. Kernels have one to four; of
@@ -41,12 +41,18 @@ struct block_sums {
   double *hi[4], *lo[4];
 };
 
+// A sum of each row as hi + lo.
+struct sums_of_rows {
+  const double *hi, *lo;
+};
+
 // The diagonal of the Hessian of rows of a loss in -log p: of class c, max(scale v A p_c (1 - p_c), floor), or max(scale
 // |gradient|, floor).
 struct alignas(64) hessian_rows {
   double scale, floor;
   double probability[batch_rows];  // of a term: p_c
   double factor[batch_rows];  // the same times scale v A; of split_hessian a number near 1, and two powers of two
+  double factor_lo[batch_rows];  // of float64 rows
   double power[2][batch_rows];
   double of_max[batch_rows];  // the entry of a class with p_c > 1/2
   double exponent[batch_rows];  // of terms that are not cached
@@ -65,7 +71,7 @@ struct alignas(64) cross_entropy_rows {
   double target[batch_rows];  // x_y of class indices,
   double class_weight[batch_rows];  // and w_y
   double target_gap_to_max[batch_rows];  // sum w q (max - x) of class probabilities,
-  double mass[batch_rows], mass_without_max[batch_rows];
+  double mass[batch_rows], mass_without_max[batch_rows], mass_lo[batch_rows], mass_without_max_lo[batch_rows];
   index argmax[batch_rows];  // of class probabilities, or with smoothing,
   double argmax_weight[batch_rows];  // with its w
   double argmax_probability[batch_rows];  // and q

@@ -66,6 +66,7 @@ struct block_statistics {
   double* exponent;  // of the largest term
   double* sum_all;  // of the terms; not written where a row is one block, unless it is a part
   double* sum_without_max;  // the same without the terms equal to the maximum in the first group of classes that holds it
+  double *sum_all_lo, *sum_without_max_lo;  // of float64 rows
   double* max_count;  // how many those are; both only of a block whose maximum is above those of the blocks before it
   // One block: where e_c is to be left, a pack per class of each tile (lanes over rows), or cached_row_bytes a row.
   void* exponentials = nullptr;

@@ -1,7 +1,6 @@
 #include "ops/cross_entropy_term.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #include "core/merge_tree.hpp"
 #include "core/number.hpp"
@@ -30,6 +29,11 @@ std::vector<double_double<double>> block_weights(const targets& y, bool weighted
   return sums;
 }
 
+void put(double* hi, double* lo, index i, double_double<double> v) {
+  hi[i] = v.hi;
+  lo[i] = v.lo;
+}
+
 }  // namespace
 
 cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets& y, const upstream& u,
@@ -55,7 +59,10 @@ cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets
 void cross_entropy_term::sum_class_weights(const execution& e) {
   const bool weighted = options_.weight.data != nullptr;
   std::vector<double_double<double>> sums = block_weights(y_, weighted, first_class_, plan_.classes, e);
-  for (const double_double<double>& sum : sums) block_weights_.push_back(rounded(sum));
+  for (const double_double<double>& sum : sums) {
+    block_weights_.push_back(sum.hi);
+    block_weights_lo_.push_back(sum.lo);
+  }
   if (whole_classes_ != plan_.classes) sums = block_weights(y_, weighted, 0, whole_classes_, e);
   weight_sum_ = sum_levels(static_cast<index>(sums.size()), sums.data());
 }
@@ -84,14 +91,14 @@ void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool
 }
 
 void cross_entropy_term::prepare_sums(row_batch& batch, cross_entropy_state& state) const {
-  const index arrays = probabilities_ >= 0 ? 4 : smoothed_ ? 1 : 0;
+  const index arrays = (probabilities_ >= 0 ? 5 : 0) + (smoothed_ ? 1 : 0);   // the one of smoothing first
   state.sums.assign(static_cast<std::size_t>(batch.count * batch.blocks * arrays), 0.0);
 }
 
 probability_sums cross_entropy_term::sums_of_probabilities(row_batch& batch, cross_entropy_state& state) const {
   const index n = batch.count * batch.blocks;
-  double* at = state.sums.data();
-  return {at + n, at + 2 * n, at + 3 * n, at};
+  double* at = state.sums.data() + (smoothed_ ? n : 0);
+  return {at, at + n, at + 2 * n, at + 3 * n, at + 4 * n};
 }
 
 void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index begin, index end) const {
@@ -99,29 +106,36 @@ void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index
   const double* max = batch.in[logits_].statistics_of_blocks().max;
   if (probabilities_ >= 0)
     plan_.kernel().sum_probabilities(x, batch.input(probabilities_), weight_, begin, end, max,
-                                     sums_of_probabilities(batch, state));
-  else if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
+                                     batch.in[logits_].statistics.max_block, sums_of_probabilities(batch, state));
+  if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
 }
 
 gap_sums cross_entropy_term::merge_gaps(row_batch& batch, index row, index begin, index end, const double* gaps,
-                                        const double* mass) const {
+                                        const double* mass, const double* mass_lo) const {
   const double* max = batch.in[logits_].statistics_of_blocks().max + row * batch.blocks;
-  return kernels().merge_gaps(end - begin, max + begin, gaps + begin, mass + begin);
+  return kernels().merge_gaps(end - begin, max + begin, gaps + begin, mass + begin, mass_lo + begin);
 }
 
 gap_sums cross_entropy_term::merge_smoothing_gaps(row_batch& batch, const cross_entropy_state& state, index row, index begin,
                                                   index end) const {
-  return merge_gaps(batch, row, begin, end, state.sums.data() + row * batch.blocks, block_weights_.data());
+  return merge_gaps(batch, row, begin, end, state.sums.data() + row * batch.blocks, block_weights_.data(),
+                    block_weights_lo_.data());
 }
 
 cross_entropy_term::target_sums cross_entropy_term::merge_probabilities(row_batch& batch, cross_entropy_state& state, index row,
                                                                         index begin, index end) const {
+  using number = double_double<double>;
   const probability_sums sums = sums_of_probabilities(batch, state);
   const index at = row * batch.blocks, max_block = batch.in[logits_].statistics.max_block[row];
-  target_sums s{merge_gaps(batch, row, begin, end, sums.weighted_gap_to_max + at, sums.mass + at), {}};
-  const double whole_max_block = std::exchange(sums.mass[at + max_block], sums.mass_without_max[at + max_block]);
-  s.mass_without_max = sum_tree(end - begin, sums.mass + at + begin);
-  sums.mass[at + max_block] = whole_max_block;
+  target_sums s{merge_gaps(batch, row, begin, end, sums.weighted_gap_to_max + at, sums.mass + at, sums.mass_lo + at), {}};
+  s.mass_without_max = merge_tree(
+      end - begin,
+      [&](index k) {
+        const index b = at + begin + k;
+        return begin + k == max_block ? number{sums.mass_without_max[b], sums.mass_without_max_lo[b]}
+                                      : number{sums.mass[b], sums.mass_lo[b]};
+      },
+      [](number a, number b) { return a + b; });
   return s;
 }
 
@@ -150,14 +164,14 @@ void cross_entropy_term::target_gaps(row_batch& batch, cross_entropy_state& stat
     for (index i = 0; i < batch.count; ++i) {
       const gap_sums sums = merge_probabilities(batch, state, i, 0, batch.blocks).all;
       r.target_gap_to_max[i] = rounded(sums.gap);
-      r.mass[i] = rounded(sums.mass);
+      put(r.mass, r.mass_lo, i, sums.mass);
     }
     return;
   }
   load_targets(batch, state);
   for (index i = 0; i < batch.count; ++i) {
     r.target_gap_to_max[i] = batch.in[logits_].statistics.max[i] - r.target[i];
-    r.mass[i] = 1;
+    put(r.mass, r.mass_lo, i, {1, 0});
   }
 }
 
@@ -168,10 +182,6 @@ void cross_entropy_term::find_classes(row_batch& batch, cross_entropy_state& sta
 
 void cross_entropy_term::put_subtree(row_batch& batch, cross_entropy_state& state, index begin, index end,
                                      const subtree_rows& to) const {
-  const auto put = [](double* hi, double* lo, index i, double_double<double> v) {
-    hi[i] = v.hi;
-    lo[i] = v.lo;
-  };
   const auto put_gaps = [&](const gap_sums_of_rows& sums, index i, const gap_sums& v) {
     put(sums.gap, sums.gap_lo, i, v.gap);
     put(sums.mass, sums.mass_lo, i, v.mass);
@@ -199,8 +209,8 @@ void cross_entropy_term::merge(row_batch& batch, cross_entropy_state& state) con
   for (index i = 0; i < batch.count && probabilities_ >= 0; ++i) {
     const target_sums sums = merge_probabilities(batch, state, i, 0, batch.blocks);
     r.target_gap_to_max[i] = rounded(sums.all.gap);
-    r.mass[i] = rounded(sums.all.mass);
-    r.mass_without_max[i] = rounded(sums.mass_without_max);
+    put(r.mass, r.mass_lo, i, sums.all.mass);
+    put(r.mass_without_max, r.mass_without_max_lo, i, sums.mass_without_max);
     r.argmax_probability[i] = probability_of(batch, i, r.argmax[i]);
   }
 }
@@ -241,7 +251,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   if (!plan_.writes()) return;
   if (merged != nullptr) leave_entries_of_others(state);
   r.gradient.weight = weight_;
-  r.gradient.with_beta = needs_argmax();
+  r.gradient.with_beta = smoothed_ || weight_ != nullptr;
   r.gradient.with_gamma = r.probabilities;
   r.gradient.with_target = writes_target();
   batch.scale_factors(x.statistics.exponent, r.gradient);

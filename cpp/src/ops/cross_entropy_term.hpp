@@ -39,6 +39,7 @@ class cross_entropy_term {
   void put_subtree(row_batch&, cross_entropy_state&, index begin, index end, const subtree_rows& to) const;
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
+  static constexpr double alone = 1 - 0x1p-12;   // the tail of a maximum that is
   // Whether the entry of the target is written with the others, and none is left for `for_each_entry`.
   bool writes_target() const {
     return plan_.lanes_over_rows && plan_.classes <= block_classes && probabilities_ < 0 && !smoothed_;
@@ -51,8 +52,9 @@ class cross_entropy_term {
     cross_entropy_rows& r = state.rows;
     for (index i = 0; i < batch.count; ++i) {
       if (r.row_weight[i] == 0) continue;
-      // Where the maximum is not alone, p is at most 1/2 and nothing is lost.
-      const bool of_max = probabilities_ < 0 ? smoothed_ : batch.in[logits_].statistics.tail[i] < 1;
+      // Where the maximum is not alone, p is at most 1/2 and nothing is lost. An equal logit in another group of classes has a
+      // rounded term in the tail, which may be a little less than 1; so may a tail of smaller logits, and then p is 1/2 as well.
+      const bool of_max = probabilities_ < 0 ? smoothed_ : batch.in[logits_].statistics.tail[i] < alone;
       if (of_max && r.argmax[i] >= 0) f(i, r.argmax[i], r.argmax_gradient[i]);
       if (probabilities_ < 0 && r.gradient.target[i] >= 0) f(i, r.gradient.target[i], r.gradient.target_gradient[i]);
     }
@@ -68,7 +70,8 @@ class cross_entropy_term {
   bool needs_argmax() const { return smoothed_ || probabilities_ >= 0; }
   void sum_class_weights(const execution&);
   void pack_class_weights(const execution&);
-  gap_sums merge_gaps(row_batch&, index row, index begin, index end, const double* gaps, const double* mass) const;
+  gap_sums merge_gaps(row_batch&, index row, index begin, index end, const double* gaps, const double* mass,
+                      const double* mass_lo) const;
   gap_sums merge_smoothing_gaps(row_batch&, const cross_entropy_state&, index row, index begin, index end) const;
   probability_sums sums_of_probabilities(row_batch&, cross_entropy_state&) const;
   target_sums merge_probabilities(row_batch&, cross_entropy_state&, index row, index begin, index end) const;
@@ -89,7 +92,7 @@ class cross_entropy_term {
   double_double<double> weight_sum_{};
   const void* weight_ = nullptr;         // contiguous, in the arithmetic dtype; nullptr: ones
   line_memory packed_weight_;            // where they were not
-  std::vector<double> block_weights_;    // sum of the weights of each block of classes
+  std::vector<double> block_weights_, block_weights_lo_;   // sum of the weights of each block of classes
 };
 
 }  // namespace crossent

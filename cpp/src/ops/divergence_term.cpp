@@ -211,7 +211,7 @@ void divergence_term::set_distribution(row_batch& batch, const divergence_state&
   else std::copy_n(statistics.exponent, batch.count, p.exponent);
   p.reference = coefficient.from_max ? statistics.max : statistics.reference;
   if (options_.temperature < tiny_temperature) return;
-  kernels(type).split_exponents(batch.count, p.factor, p.exponent);
+  kernels(type).split_exponents(batch.count, p.factor, nullptr, p.exponent);
 }
 
 row_coefficient divergence_term::gradient_scale(const divergence_state& s) const {

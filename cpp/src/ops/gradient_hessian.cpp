@@ -43,10 +43,10 @@ class gradient_hessian_operation : public row_operation<gradient_hessian_batch> 
     hessian_rows& h = s.hessian;
     double unsplit[batch_rows];
     std::copy_n(h.probability, batch_rows, unsplit);
-    s.from_cache = batch.from_cache && plan_.kernel().unbias_factors(batch.count, h.probability);
+    s.from_cache = batch.from_cache && plan_.kernel().unbias_factors(batch.count, h.probability, nullptr);
     if (!s.from_cache) {
       std::copy_n(batch.in[0].statistics.exponent, batch.count, h.exponent);
-      plan_.kernel().split_exponents(batch.count, h.probability, h.exponent);
+      plan_.kernel().split_exponents(batch.count, h.probability, nullptr, h.exponent);
     }
     plan_.kernel().split_hessian(batch.count, unsplit, h);
   }

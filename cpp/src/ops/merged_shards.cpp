@@ -65,9 +65,7 @@ merged_shards::merged_shards(const whole_rows& whole, double temperature)
     : whole_(whole),
       subtree_(subtree_at(const_cast<double*>(whole.subtree), whole.rows, whole.format)),
       kernel_(kernels(whole.format.extended ? dtype::float64 : dtype::float32)),
-      t_(kernel_.inverse_temperature_of(temperature)) {
-  if (whole.one_block) subtree_.sum_without_max_lo = nullptr;
-}
+      t_(kernel_.inverse_temperature_of(temperature)) {}
 
 row_plan merged_shards::plan(index classes) const {
   row_plan plan;
@@ -93,8 +91,10 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
     if (s.smoothing.gap != nullptr) out.weighted_gap_to_max[i] = sum(s.smoothing.gap, s.smoothing.gap_lo, i);
     if (s.target.gap == nullptr) continue;
     out.target_gap_to_max[i] = sum(s.target.gap, s.target.gap_lo, i);
-    out.mass[i] = sum(s.target.mass, s.target.mass_lo, i);
-    out.mass_without_max[i] = sum(s.mass_without_max, s.mass_without_max_lo, i);
+    out.mass[i] = s.target.mass[i];
+    out.mass_lo[i] = s.target.mass_lo[i];
+    out.mass_without_max[i] = s.mass_without_max[i];
+    out.mass_without_max_lo[i] = s.mass_without_max_lo[i];
     out.argmax_probability[i] = s.argmax_probability[i];
   }
   // NOLINTEND(clang-analyzer-core.NullDereference)

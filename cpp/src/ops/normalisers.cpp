@@ -1,5 +1,6 @@
 // softmax, log_softmax, logsumexp, and their backward passes.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "core/fp_environment.hpp"
@@ -30,10 +31,10 @@ class softmax_operation : public row_operation<softmax_batch> {
       upstream.load(batch.first, batch.count, s.upstream);
       coefficient.upstream = s.upstream;
     }
-    kernels().softmax_factor(batch.count, x, coefficient, s.gradient.factor, nullptr);
+    kernels().softmax_factor(batch.count, x, coefficient, s.gradient.factor, s.gradient.factor_lo);
     // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
     for (index i = 0; i < batch.count && upstream.given(); ++i)
-      if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) s.gradient.factor[i] = 0;
+      if (x.max[i] == -__builtin_inf() && x.tail[i] == x.tail[i]) s.gradient.factor[i] = s.gradient.factor_lo[i] = 0;
     batch.scale_factors(x.exponent, s.gradient);
   }
   void write(row_batch& batch, index begin, index end) override {
@@ -86,6 +87,12 @@ void write_softmax(row_plan plan, softmax_operation& operation, const execution&
   run_rows(plan, operation, e);
 }
 
+// In float64; infinite where it is beyond the range.
+inverse_temperature inverse_of(double temperature) {
+  const inverse_temperature t = kernels(dtype::float64).inverse_temperature_of(temperature);
+  return std::isinf(1 / temperature) ? inverse_temperature{1 / temperature, 0, false} : t;
+}
+
 // out = f(grad, other, a sum over the row) in arithmetic of `type`, which needs no statistics.
 template <class Sum, class Write>
 void run_pairs(const view& grad, const view& other, int axis, dtype type, const mutable_view& out, const execution& e, Sum sum,
@@ -98,7 +105,12 @@ void run_pairs(const view& grad, const view& other, int axis, dtype type, const 
   const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
   const int threads = threads_for(rows * classes, e);
   struct alignas(64) slot_sums : summed_blocks {
-    alignas(64) double of_rows[pack_rows];
+    alignas(64) double of_rows[pack_rows], of_rows_lo[pack_rows];
+    void sum_row(index i) {
+      const double_double<double> sum = whole_row(i);
+      of_rows[i] = rounded(sum);
+      of_rows_lo[i] = sum.lo - (of_rows[i] - sum.hi);
+    }
   };
   std::vector<slot_sums> sums(static_cast<std::size_t>(threads));
   for (slot_sums& of_slot : sums) of_slot.reserve(count, blocks);
@@ -117,9 +129,9 @@ void run_pairs(const view& grad, const view& other, int axis, dtype type, const 
                       slot_sums& s = sums[static_cast<std::size_t>(slot)];
                       if (begin < blocks) sum(k, from_a, from_b, begin, std::min(end, blocks), s.out());
                       if (end <= blocks) return;
-                      for (index i = 0; i < n && begin <= blocks; ++i) s.of_rows[i] = s.row(i);
+                      for (index i = 0; i < n && begin <= blocks; ++i) s.sum_row(i);
                       write(k, from_a, from_b, sink{rows_out, to.class_stride, to.type, false, strides_out},
-                            std::max(begin, blocks) - blocks, end - blocks, s.of_rows);
+                            std::max(begin, blocks) - blocks, end - blocks, sums_of_rows{s.of_rows, s.of_rows_lo});
                     });
 }
 
@@ -176,25 +188,27 @@ void logsumexp_backward(const view& grad_output, const view& x, int axis, const 
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
                       const execution& e) {
   const default_environment environment;
+  const inverse_temperature inverse = inverse_of(temperature);
   run_pairs(
       grad_output, probs, axis, arithmetic(probs.type, temperature), out, e,
       [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, const block_sums& sums) {
         k.sum_products(g, &p, begin, end, sums);
       },
       [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, index begin, index end,
-          const double* sums) { k.write_softmax_backward(g, p, to, begin, end, sums, 1 / temperature); });
+          const sums_of_rows& sums) { k.write_softmax_backward(g, p, to, begin, end, sums, inverse); });
 }
 
 void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature, const mutable_view& out,
                           const execution& e) {
   const default_environment environment;
+  const inverse_temperature inverse = inverse_of(temperature);
   run_pairs(
       grad_output, log_probs, axis, arithmetic(log_probs.type, temperature), out, e,
       [](const dtype_kernels& k, const source& g, const source&, index begin, index end, const block_sums& sums) {
         k.sum_products(g, nullptr, begin, end, sums);
       },
       [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, index begin, index end,
-          const double* sums) { k.write_log_softmax_backward(g, l, to, begin, end, sums, 1 / temperature); });
+          const sums_of_rows& sums) { k.write_log_softmax_backward(g, l, to, begin, end, sums, inverse); });
 }
 
 }  // namespace crossent

@@ -79,7 +79,7 @@ class sparse_operation : public row_operation<sparse_batch> {
     const row_statistics& rest = batch.in[0].statistics;
     row_coefficient coefficient;
     coefficient.upstream = s.rest_gradient;
-    kernels().softmax_factor(batch.count, rest, coefficient, s.gradient.factor, nullptr);
+    kernels().softmax_factor(batch.count, rest, coefficient, s.gradient.factor, s.gradient.factor_lo);
     s.gradient.with_beta = plan_.with_sums;
     batch.scale_factors(rest.exponent, s.gradient);
   }
@@ -140,7 +140,7 @@ class sparse_operation : public row_operation<sparse_batch> {
 
   // sum (max - x) over the classes of row i that are not listed
   double gap_sum(row_batch& batch, sparse_batch& s, index i) const {
-    s.masses.resize(static_cast<std::size_t>(batch.blocks));
+    s.masses.resize(static_cast<std::size_t>(2 * batch.blocks));  // with their rounding errors, which are 0
     const class_list listed = s.listed[i];
     const index* at = listed.classes;
     for (index b = 0; b < batch.blocks; ++b) {
@@ -150,7 +150,10 @@ class sparse_operation : public row_operation<sparse_batch> {
       at = next;
     }
     const double* max = batch.in[0].statistics_of_blocks().max + i * batch.blocks;
-    return rounded(kernels().merge_gaps(batch.blocks, max, s.gaps.data() + i * batch.blocks, s.masses.data()).gap);
+    return rounded(
+        kernels()
+            .merge_gaps(batch.blocks, max, s.gaps.data() + i * batch.blocks, s.masses.data(), s.masses.data() + batch.blocks)
+            .gap);
   }
 
   const row_plan& plan_;

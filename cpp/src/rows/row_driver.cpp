@@ -180,7 +180,7 @@ void row_batch::skip_zero_weight_rows(const double* row_weight) {
 }
 
 void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
-  from_cache = plan->cache_exponentials && plan->kernel().unbias_factors(count, gradient.factor);
+  from_cache = plan->cache_exponentials && plan->kernel().unbias_factors(count, gradient.factor, gradient.factor_lo);
   if (from_cache && !plan->lanes_over_rows)
     for (index i = 0; i < count; ++i)
       in[0].cached_rows[i] = in[0].x[i] == nullptr
@@ -188,7 +188,7 @@ void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
                                  : in[0].exponentials.data() + i * cached_row_bytes(plan->classes, item_size(plan->type));
   if (from_cache) return;
   std::copy_n(exponent, count, gradient.exponent);
-  plan->kernel().split_exponents(count, gradient.factor, gradient.exponent);
+  plan->kernel().split_exponents(count, gradient.factor, gradient.factor_lo, gradient.exponent);
 }
 
 void row_batch::write_softmax_gradient(const source* q, index begin, index end, const gradient_rows& gradient) const {

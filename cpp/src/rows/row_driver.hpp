@@ -15,7 +15,7 @@ struct alignas(64) input_rows {
   const char* x[batch_rows] = {};
   index tile_strides[batch_tiles] = {};
   row_statistics statistics{};
-  line_memory blocks;               // block_statistics: six numbers per (row, block)
+  line_memory blocks;               // block_statistics: eight numbers per (row, block)
   index block_entries = 0;
   line_memory exponentials;         // where they are cached; with a pointer for each row, as x
   const char* cached_rows[batch_rows];
@@ -24,13 +24,13 @@ struct alignas(64) input_rows {
 
   void reserve_blocks(index entries) {
     block_entries = entries;
-    blocks.reserve(6 * entries * static_cast<index>(sizeof(double)));
-    std::fill_n(reinterpret_cast<double*>(blocks.data()), 6 * entries, 0.0);
+    blocks.reserve(8 * entries * static_cast<index>(sizeof(double)));
+    std::fill_n(reinterpret_cast<double*>(blocks.data()), 8 * entries, 0.0);
   }
   block_statistics statistics_of_blocks() {
     double* p = reinterpret_cast<double*>(blocks.data());
     const index n = block_entries;
-    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, exponentials.data()};
+    return {p, p + n, p + 2 * n, p + 3 * n, p + 4 * n, p + 5 * n, p + 6 * n, p + 7 * n, exponentials.data()};
   }
 };
 

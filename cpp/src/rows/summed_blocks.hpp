@@ -17,7 +17,8 @@ class summed_blocks {
     memory_.reserve(2 * sums * entries_ * static_cast<index>(sizeof(double)));
   }
   block_sums out() { return {{at(0), at(2), at(4), at(6)}, {at(1), at(3), at(5), at(7)}}; }
-  double row(index i, index k = 0) const { return rounded(subtree(i, k, 0, blocks_)); }
+  double_double<double> whole_row(index i, index k = 0) const { return subtree(i, k, 0, blocks_); }
+  double row(index i, index k = 0) const { return rounded(whole_row(i, k)); }
   // Of blocks begin .. end - 1.
   double_double<double> subtree(index row, index k, index begin, index end) const {
     const index first = row * blocks_ + begin;

@@ -109,7 +109,8 @@ CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entro
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
   if constexpr (probabilities) {
-    loss = times(s.keep, s.over_temperature(of(r.target_gap_to_max)) + times(of(r.mass), log_sum));
+    const N mass = number<N>(load<double>(r.mass + i), load<double>(r.mass_lo + i));
+    loss = times(s.keep, s.over_temperature(of(r.target_gap_to_max)) + times(mass, log_sum));
   } else {
     const N gap = of(statistics.max) + number<N>(-load<double>(r.target + i));
     loss = times(s.keep * of(r.class_weight), s.over_temperature(gap) + log_sum);
@@ -136,13 +137,15 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
                                                 const smoothing<N>& s, const row_tail<N>& row) {
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   const auto weight_sum_without = [&](N w) CROSSENT_INLINE_LAMBDA { return s.weight_sum + -w; };
-  const N of_targets = s.keep * of(probabilities ? r.mass : r.class_weight);
+  const auto pair_of_row = [&](const double* v, const double* lo)
+                               CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i), load<double>(lo + i)); };
+  const N of_targets = s.keep * (probabilities ? pair_of_row(r.mass, r.mass_lo) : of(r.class_weight));
   coefficients<N> c;
   c.sum = r.smoothed ? of_targets + s.each * s.weight_sum : of_targets;
   if constexpr (probabilities) {
     const N w = of(r.argmax_weight);
     c.max.b = (s.keep * of(r.argmax_probability) + s.each) * w;
-    c.max.others = s.keep * of(r.mass_without_max) + s.each * weight_sum_without(w);
+    c.max.others = s.keep * pair_of_row(r.mass_without_max, r.mass_without_max_lo) + s.each * weight_sum_without(w);
   } else {
     const N w = of(r.class_weight);
     c.target.b = of_targets + s.each * w;
@@ -180,21 +183,18 @@ CROSSENT_INLINE void hessian_of(const row_statistics& statistics, index i, const
   const mask<double> has_none = (first_part(v) == zero) | (one_number(of_p) == zero) | (set1(h.scale) == zero);
   const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_none, zero, x)); };
   store(h.probability + i, one_number(probability));
-  store_row(h.factor, one_number(of_row * probability));
+  const double_double<doubles> factor = two_numbers(of_row * probability);
+  store_row(h.factor, factor.hi);
+  store_row(h.factor_lo, factor.lo);
   store_row(h.of_max, row.add_tiny(one_number(by_sum(by_sum(of_row * row.tail))), of_row, number<N>(set1(1.0))));
 }
 
 template <class N, bool probabilities> void cross_entropy_of(const row_statistics& statistics, cross_entropy_rows& r) {
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
-  const smoothing<doubles> s_rounded(r);
   const division<N> by_divisor(number<N>(set1(r.divisor)) * number<N>(set1(r.temperature)));
-  // The three products and sums of a loss without smoothing may be rounded one by one.
-  const bool round_loss = !(r.smoothed || r.z_loss != 0 || r.with_loss_lo);
   const auto loss_of = [&](index i, N tail) CROSSENT_INLINE_LAMBDA {
-    if constexpr (std::is_same_v<N, doubles>) return exact(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
-    else if (round_loss) return exact(loss_value<probabilities>(statistics, r, i, s_rounded, log1p(tail.hi)));
-    else return two_numbers(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
+    return two_numbers(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
   };
   for (index i = 0; i < r.count; i += 8) {
     const row_tail<N> row(load_tail(statistics, i), statistics.is_extended ? load<double>(statistics.tail_scaled + i) : zero);
@@ -218,10 +218,16 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
       store_row(to, row.add_tiny(one_number(by_sum(x) * scale), twice_z * u + -of.b, scale));
     };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
-    store_row(r.gradient.factor, one_number(c.of_p * scale * by_sum(number<N>(inverse_max_term.hi, inverse_max_term.lo))));
-    store_row(r.gradient.beta, one_number(scale * s.each));
+    const auto store_pair = [&](double* to, double* lo, N x) CROSSENT_INLINE_LAMBDA {
+      const double_double<doubles> pair = two_numbers(x);
+      store_row(to, pair.hi);
+      store_row(lo, pair.lo);
+    };
+    store_pair(r.gradient.factor, r.gradient.factor_lo,
+               c.of_p * scale * by_sum(number<N>(inverse_max_term.hi, inverse_max_term.lo)));
+    store_pair(r.gradient.beta, r.gradient.beta_lo, scale * s.each);
     if constexpr (probabilities) {
-      store_row(r.gradient.gamma, one_number(scale * s.keep));
+      store_pair(r.gradient.gamma, r.gradient.gamma_lo, scale * s.keep);
       store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
     } else {
       const N u = number<N>(exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i), r.inverse));

@@ -21,6 +21,15 @@ template <class T> CROSSENT_INLINE pack<T> quotient(pack<T> a, pack<T> b) {
   return select(a != zero, a / b, zero);
 }
 
+// value weight upstream, rounded once; 0 where weight or upstream is. upstream: with its rounding error.
+template <class T> CROSSENT_INLINE pack<T> times_weights(pack<T> value, pack<T> weight,
+                                                         const double_double<pack<T>>& upstream) {
+  const pack<T> zero = set1<T>(0), v = value * weight, v_lo = product_error(value, weight, v);
+  const pack<T> fine = fma(v, upstream.hi, fma(v, upstream.lo, v_lo * upstream.hi)), rough = v * upstream.hi;
+  const pack<T> product = select(absolute(rough) < set1(constants<T>::infinity), fine, rough);
+  return select((weight == zero) | (upstream.hi == zero), zero, product);
+}
+
 // An element: `read` makes the terms that its loss and its gradient share from a pack of each array, and from `first` of them. A
 // chain of operations that is longer than a processor looks ahead begins in `first`, which is taken for a group of packs before.
 struct no_step {};
@@ -29,15 +38,17 @@ struct no_step {};
 template <class T> struct binary_cross_entropy_element {
   static constexpr bool checks_target = false;
   struct terms {
-    pack<T> p, y, one_minus_y, weight, upstream;
+    pack<T> p, y, one_minus_y, weight;
+    double_double<pack<T>> upstream;
   };
-  pack<T> floor, scale;
+  pack<T> floor;
+  double_double<pack<T>> scale;
   explicit binary_cross_entropy_element(const element_block& b)
-      : floor(set1(static_cast<T>(b.log_floor))), scale(set1(static_cast<T>(b.scale))) {}
+      : floor(set1(static_cast<T>(b.log_floor))), scale(pair_of<T>(b.scale)) {}
 
   CROSSENT_INLINE_MEMBER no_step first(const pack<T>*) const { return {}; }
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x, no_step) const {
-    return {x[0], x[1], set1<T>(1) - x[1], x[2], x[4] * scale};
+    return {x[0], x[1], set1<T>(1) - x[1], x[2], exact(x[4]) * scale};
   }
   CROSSENT_INLINE_MEMBER pack<T> loss(const terms& t) const {
     const pack<T> log_p = at_least(log(t.p), floor), log_1_p = at_least(log1p(-t.p), floor);
@@ -48,8 +59,9 @@ template <class T> struct binary_cross_entropy_element {
     const pack<T> zero = set1<T>(0), one = set1<T>(1);
     // y / p of a tiny p may be beyond the range while its product with the coefficients is not.
     const pack<T> rescale = select(t.p < set1(k::tiny), set1(power_of_two<T>(k::reciprocal_exponent)), one);
-    const pack<T> of_one_minus_p = weighted(t.upstream, weighted(t.weight, quotient(t.one_minus_y, one - t.p)));
-    const pack<T> of_p = weighted(t.upstream * rescale, weighted(t.weight, quotient(t.y, t.p * rescale)));
+    const pack<T> of_one_minus_p = times_weights(quotient(t.one_minus_y, one - t.p), t.weight, t.upstream);
+    const pack<T> of_p =
+        times_weights<T>(quotient(t.y, t.p * rescale), t.weight, {t.upstream.hi * rescale, t.upstream.lo * rescale});
     return select(t.weight != zero, of_one_minus_p - of_p, zero);   // whatever the upstream gradient is
   }
 };
@@ -67,9 +79,10 @@ template <class T, bool unweighted> struct logistic_element {
     scaled<T> scaled_e;
     pack<T> sum, sum_lo, weight, upstream;   // sum: |a + b|
   };
-  pack<T> smoothing, scale;
+  pack<T> smoothing;
+  double_double<pack<T>> scale;
   explicit logistic_element(const element_block& b)
-      : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(set1(static_cast<T>(b.scale))) {}
+      : smoothing(set1(static_cast<T>(b.label_smoothing))), scale(pair_of<T>(b.scale)) {}
 
   CROSSENT_INLINE_MEMBER scaled<T> first(const pack<T>* x) const { return exp_minus_absolute(x[0]); }
   CROSSENT_INLINE_MEMBER terms read(const pack<T>* x, scaled<T> e) const {
@@ -106,9 +119,11 @@ template <class T, bool unweighted> struct logistic_element {
   CROSSENT_INLINE_MEMBER pack<T> gradient(const terms& t) const {
     const pack<T> zero = set1<T>(0), g = rounded_once(t.minus_b, t.e, t.a) / (set1<T>(1) + t.e);
     const scaled<T> of_e = t.minus_b * t.scaled_e;
-    if constexpr (unweighted) return unless_tiny(t, weighted(scale, g), weighted(scale, of_e));
-    const pack<T> upstream = t.upstream * scale, v = weighted(upstream, weighted(t.weight, g));
-    return select(t.weight != zero, unless_tiny(t, v, weighted(upstream, weighted(t.weight, of_e))), zero);
+    const auto times = [&](pack<T> v) CROSSENT_INLINE_LAMBDA {
+      if constexpr (unweighted) return select(scale.hi != zero, fma(v, scale.hi, v * scale.lo), zero);
+      else return times_weights(v, t.weight, exact(t.upstream) * scale);
+    };
+    return unless_tiny(t, times(g), scaled<T>{times(of_e.value)});
   }
 
  private:
@@ -183,7 +198,7 @@ template <class T> CROSSENT_ONCE double sum_of_packs(T* v, index packs) {
   for (; packs % group_packs != 0; ++packs) store(v + packs * pack<T>::lanes, set1<T>(0));
   accumulator<T> total{};
   for (index g = 0; g < packs; g += group_packs)
-    add_terms(total, tree<group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); }));
+    total = total + sum_of_group<T, group_packs>([&](index j) { return load<T>(v + (g + j) * pack<T>::lanes); });
   return sum_lanes(total);
 }
 

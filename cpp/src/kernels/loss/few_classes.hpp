@@ -125,7 +125,7 @@ template <class T> struct few_class_row {
   N inverse_max_term;
   row_tail<N> tail;
 
-  CROSSENT_INLINE_MEMBER few_class_row(const block_merging<T>& merging, const single_block& b, const row_numbers<T>& m,
+  CROSSENT_INLINE_MEMBER few_class_row(const block_merging<T>& merging, const single_block<T>& b, const row_numbers<T>& m,
                                        doubles x_y)
       : max(b.max),
         target(x_y),
@@ -133,16 +133,16 @@ template <class T> struct few_class_row {
         tail({tail_of_finite(b.max, m.tail.hi), m.tail.lo}, m.sum.hi * merging.unscaled) {}
 
   CROSSENT_INLINE_MEMBER doubles loss() const {
-    const doubles log_sum = sizeof(T) == 4 ? short_log1p(first_part(tail.tail)) : inlined_log1p(first_part(tail.tail));
-    return tail.add_tiny((max - target) + log_sum, one, one);
+    const N gap = number<N>(max) + number<N>(-target);
+    return tail.add_tiny(two_numbers(gap + log_sum_of(tail.tail)).hi, one, one);
   }
   // Of the terms, and the entry of the target.
-  CROSSENT_INLINE_MEMBER void gradient(N scale, doubles& factor, doubles& of_target) const {
+  CROSSENT_INLINE_MEMBER void gradient(N scale, N& factor, doubles& of_target) const {
     const division<N> by_sum(one + tail.tail);
     const N u = number<N>(exp_below_max<N>(target, max, inverse_temperature{}));
     const class_coefficients<N> c{one, number<N>(set1(-0.0))};  // others: 0 (0 - 1), as in coefficients_of
     of_target = tail.add_tiny(one_number(by_sum(entry(c, u, tail.tail)) * scale), -one, scale);
-    factor = one_number(scale * by_sum(inverse_max_term));
+    factor = scale * by_sum(inverse_max_term);
   }
 };
 
@@ -167,16 +167,16 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
       number_of_class += next;
     };
     const tile_maximum<T> m = maximum_of_tile(load_tile<T>(r, i, count, buffer), r.classes, t, buffer, find_target);
-    doubles sum[2];
+    lane_sum<T> sum;
     const auto keep = [&](index c, pack<T> e) CROSSENT_INLINE_LAMBDA { store(exponentials + c * lanes, e); };
     const packs max_count(sum_only_group<T, temperature::one>(m, r.classes, t, terms, sum, keep));
     const packs max(m.max), reference(m.ref.value), exponent(m.ref.exponent), target(x_y);
     const packs classes(y);  // looked at where rows are absent
-    packs factor{}, of_target{};
+    packs factor{}, factor_lo{}, of_target{};  // lo: of doubles
     mask<double> outside{};
     each<packs::packs>([&](int k) CROSSENT_INLINE_LAMBDA {
       const index row = i + 8 * k, left = count < 8 * k ? 0 : count - 8 * k;
-      const single_block b{max.part[k], reference.part[k], exponent.part[k], sum[k], max_count.part[k]};
+      const single_block<T> b{max.part[k], reference.part[k], exponent.part[k], max_count.part[k], sum.rows[k]};
       const few_class_row<T> rows(merging, b, numbers_of(merging, b, t), target.part[k]);
       if (r.loss != nullptr) {
         doubles loss = rows.loss();
@@ -189,8 +189,11 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
       if (r.upstream != nullptr)
         g = left >= 8 ? load<double>(r.upstream + row) : load_partial<double>(r.upstream + row, left, 0.0);
       if (absent > 0) g = select(classes.part[k] < zero, zero, g);
-      rows.gradient(by_divisor(number<N>(g)), factor.part[k], of_target.part[k]);
-      factor.part[k] = select(g != zero, factor.part[k], zero);
+      N unrounded;
+      rows.gradient(by_divisor(number<N>(g)), unrounded, of_target.part[k]);
+      const double_double<doubles> pair = two_numbers(unrounded);
+      factor.part[k] = select(g != zero, pair.hi, zero);
+      factor_lo.part[k] = unbias(select(g != zero, pair.lo, zero));
       of_target.part[k] = select(g != zero, of_target.part[k], zero);
       outside = outside | unbias.is_outside(factor.part[k]);
       factor.part[k] = unbias(factor.part[k]);
@@ -198,10 +201,16 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
     if (any(outside)) return i;
     r.absent += absent;
     if (r.grad == nullptr) continue;
-    const pack<T> f = factor.narrowed(), of_y = of_target.narrowed();
+    alignas(pack_bytes) double of_rows[2][16];  // as the general path has them
+    each<packs::packs>([&](int k) CROSSENT_INLINE_LAMBDA {
+      store(of_rows[0] + 8 * k, factor.part[k]);
+      store(of_rows[1] + 8 * k, factor_lo.part[k]);
+    });
+    const auto f = per_row<T>(of_rows[0], of_rows[1], 0, orientation<true>{});
+    const pack<T> of_y = of_target.narrowed();
     store_tile<T>(r, i, count, buffer, [&](index c) CROSSENT_INLINE_LAMBDA {
-      const pack<T> entry = select(f != none, load<T>(exponentials + c * lanes) * f, none);
-      return select(y == set1(static_cast<T>(c)), of_y, entry);
+      const pack<T> e = load<T>(exponentials + c * lanes), entry = fma(e, f.hi, e * f.lo);
+      return select(y == set1(static_cast<T>(c)), of_y, select(f.hi != none, entry, none));
     });
   }
   return r.count;

@@ -103,25 +103,23 @@ template <temperature how> struct forward_class {
 // The gradient in the student's logits of the cross-entropy that stands beside a divergence: e_c factor - b_c.
 template <class T> struct cross_entropy_gradient {
   exponential<T, temperature::one> term;
-  pack<T> reference, factor, beta, gamma;
-  pack<T> counts;
+  pack<T> reference;
+  gradient_numbers<T> numbers;
   const void* weight;
   bool with_q;
 
   template <class O> cross_entropy_gradient(const row_statistics& statistics, const gradient_rows* h, bool q, index row, O o)
       : term(h ? per_row<T>(h->exponent, row, o) : set1<T>(0), inverse_temperature{}),
         reference(h ? per_row<T>(statistics.reference, row, o) : set1<T>(0)),
-        factor(h ? per_row<T>(h->factor, row, o) : set1<T>(0)),
-        beta(h && h->with_beta ? per_row<T>(h->beta, row, o) : set1<T>(0)),
-        gamma(h && h->with_gamma ? per_row<T>(h->gamma, row, o) : set1<T>(0)),
-        counts(any_not_zero(factor, beta, gamma)),
+        numbers(h ? gradient_numbers<T>(*h, h->with_beta, h->with_gamma, row, o) : gradient_numbers<T>()),
         weight(h ? h->weight : nullptr),
         with_q(q) {}
   template <class O> CROSSENT_INLINE_MEMBER pack<T> operator()(pack<T> x, pack<T> q, index c, index n, O o) const {
     const pack<T> zero = set1<T>(0);
-    const pack<T> b = with_q ? coefficient_of<T, true>(beta, gamma, q, weight, c, n, o)
-                             : coefficient_of<T, false>(beta, gamma, q, weight, c, n, o);
-    return select(counts != zero, fma(term(x - reference), factor, -b), zero);
+    const pack<T> e = term(x - reference);
+    const pack<T> entry = with_q ? gradient_entry<T, true, true>(e, numbers, q, weight, c, n, o)
+                                 : gradient_entry<T, false, true>(e, numbers, q, weight, c, n, o);
+    return select(numbers.counts != zero, entry, zero);
   }
 };
 

@@ -50,8 +50,8 @@ template <temperature how, bool writes> struct forward_kl_row {
         is_whole(scale.is_whole()),
         with_cross_entropy(cross_entropy != nullptr) {}
 
-  // The sum of the values of n classes, by the tree of a group; leaves their gradient.
-  CROSSENT_INLINE_MEMBER pack<float> sum(const char* student, const char* teacher, index n) {
+  // The sum of the values of n classes, as a group; leaves their gradient.
+  CROSSENT_INLINE_MEMBER doubles sum(const char* student, const char* teacher, index n) {
     const char* x = load_group(student, n, of_class.student_reference.r[0][0], student_copy);
     const char* y = load_group(teacher, n, of_class.teacher_reference.r[0][0], teacher_copy);
     const index packs = (n + pack<float>::lanes - 1) / pack<float>::lanes;
@@ -65,7 +65,7 @@ template <temperature how, bool writes> struct forward_kl_row {
     for (index j = packs; j < group_packs; ++j) values[j] = set1(0.0f);
     if (writes && !is_whole)
       for (index j = 0; j < packs; ++j) gradient[j] = scale.complete(gradient[j], distance[j].t);
-    return tree<group_packs>([&](index j) { return values[j]; });
+    return sum_of_group<float, group_packs>([&](index j) { return values[j]; });
   }
 
   // Adds the gradient of the cross-entropy to that of the classes [begin, begin + n); q: their probabilities, or as `student`.
@@ -114,7 +114,7 @@ CROSSENT_ONCE void forward_kl_over_classes(const source& student, const source& 
       doubles total = set1(0.0);
       for (index c = 0; c < r.n; c += group_floats) {
         const index n = r.n - c < group_floats ? r.n - c : group_floats, at = c * size_of<float>;
-        add_terms(total, row.sum(x + at, y + at, n));
+        total = total + row.sum(x + at, y + at, n);
         if constexpr (writes) {
           row.add_cross_entropy(x + at, of_q + at, r.begin + c, n);
           row.store_gradient(g + at, n, to.stream && is_direct);

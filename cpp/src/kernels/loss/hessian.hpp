@@ -29,7 +29,9 @@ template <class T> void split_hessian(index rows, const double* unsplit_probabil
         from_bits<double>(ratio_field | 0x4330000000000000u) - set1(k::integer + static_cast<double>(k::exponent_bias));
     const doubles power = at_most(at_least(exponent + of_ratio, -limit), limit);
     const doubles half = (set1(0.5) * power + round) - round;
-    store(h.factor + i, select(factor != zero, factor * exp2_whole(-exponent), zero));
+    const doubles near_one = exp2_whole(-exponent);
+    store(h.factor + i, select(factor != zero, factor * near_one, zero));
+    store(h.factor_lo + i, select(factor != zero, of(h.factor_lo) * near_one, zero));
     store(h.power[0] + i, exp2_whole(half));
     store(h.power[1] + i, exp2_whole(power - half));
   }
@@ -52,15 +54,16 @@ CROSSENT_INLINE void write_hessian_of(const source& s, const sink& to, index beg
   write_counting<T>(s, to, begin, end, h, [&](index i, auto o) CROSSENT_INLINE_WIDE {
     const auto term = terms(i, o);
     const auto of = [&](const double* v) CROSSENT_INLINE_WIDE { return per_row<T>(v, i, o); };
-    const pack<T> probability = of(h.probability), factor = of(h.factor), of_max = of(h.of_max);
+    const auto factor = per_row<T>(h.factor, h.factor_lo, i, o);
+    const pack<T> probability = of(h.probability), of_max = of(h.of_max);
     const pack<T> power_1 = of(h.power[0]), power_2 = of(h.power[1]);
     const pack<T> floor = set1(static_cast<T>(h.floor)), half = set1<T>(T(0.5)), zero = set1<T>(0);
     return [=](const pack<T>* x, index, index) CROSSENT_INLINE_WIDE {
-      const pack<T> e = term(x[0]), p = e * probability, t = e * factor;
+      const pack<T> e = term(x[0]), p = e * probability, t = fma(e, factor.hi, e * factor.lo);
       pack<T> entry = (rounded_once(-t, p, t) * power_1) * power_2;
       entry = select(half < p, of_max, entry);
       entry = select(entry < floor, floor, entry);
-      if constexpr (o.lanes_over_rows) return select(factor != zero, entry, zero);
+      if constexpr (o.lanes_over_rows) return select(factor.hi != zero, entry, zero);
       else return entry;
     };
   });

@@ -7,27 +7,51 @@
 namespace crossent {
 namespace {
 
-// b_c of a gradient: weight (beta + gamma q), or weight beta of a smoothing alone.
-template <class T, bool with_probabilities, class O>
-CROSSENT_INLINE pack<T> coefficient_of(pack<T> beta, pack<T> gamma, pack<T> q, const void* weight, index c, index n, O o) {
-  if constexpr (with_probabilities) return fma(gamma, q, beta) * weights<T>(weight, c, n, o);
-  else return beta * weights<T>(weight, c, n, o);
-}
+// The numbers of a row that its gradient is made of: e factor - weight (beta + gamma q). Each has its rounding error, as one of
+// its own would come to an ULP of the result, and of the second term to two where p is 1/2.
+template <class T> struct gradient_numbers {
+  double_double<pack<T>> factor{}, beta{}, gamma{};
+  pack<T> counts{};   // not 0 of a row that has a gradient; a pack and not a mask, which loops would load again and again
 
-// e factor - weight (beta + gamma q), and +0 where that vanishes: whether a negative e factor does so by itself or is 0 to begin
-// with depends on the exponent that e comes with. Without FMA, of doubles, with the rounding errors of the products and sums: the
-// second term may be twice the one that an error is measured at, and all of them come to 4.5 ULP.
-template <class T, bool with_probabilities, class O>
-CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, pack<T> factor, pack<T> beta, pack<T> gamma, pack<T> q, const void* weight,
-                                       index c, index n, O o) {
-  if constexpr (sizeof(T) == 4 || has_fma) {
-    return fma(e, factor, -coefficient_of<T, with_probabilities>(beta, gamma, q, weight, c, n, o)) + set1<T>(0);
-  } else {
-    auto b = exact(beta);
-    if constexpr (with_probabilities) b = exact(gamma) * exact(q) + b;
+  gradient_numbers() = default;
+  template <class O>
+  CROSSENT_INLINE_MEMBER gradient_numbers(const gradient_rows& p, bool with_beta, bool with_gamma, index row, O o)
+      : factor(per_row<T>(p.factor, p.factor_lo, row, o)) {
+    if (with_beta) beta = per_row<T>(p.beta, p.beta_lo, row, o);
+    if (with_gamma) gamma = per_row<T>(p.gamma, p.gamma_lo, row, o);
+    const pack<T> zero = set1<T>(0);
+    counts = select((factor.hi == zero) & (beta.hi == zero) & (gamma.hi == zero), zero, set1<T>(1));
+  }
+};
+
+template <class T> CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, const gradient_numbers<T>& row) {
+  return fma(e, row.factor.hi, e * row.factor.lo);
+}
+// With weight (beta + gamma q), or weight beta of a smoothing alone; with_beta: false where beta is 0 and weights are 1. The small parts first: what remains to be rounded are
+// products of the size of an entry's terms. An entry is +0 where it vanishes: whether a negative e factor does so by itself or is
+// 0 to begin with depends on the exponent that e comes with.
+template <class T, bool with_probabilities, bool with_beta, class O>
+CROSSENT_INLINE pack<T> gradient_entry(pack<T> e, const gradient_numbers<T>& row, pack<T> q, const void* weight, index c,
+                                       index n, O o) {
+  const auto &f = row.factor, &beta = row.beta, &gamma = row.gamma;
+  const pack<T> zero = set1<T>(0);
+  if constexpr (!has_fma) {
+    auto b = beta;
+    if constexpr (with_probabilities) b = gamma * exact(q) + b;
     if (weight != nullptr) b = b * exact(weights<T>(weight, c, n, o));
-    const auto entry = exact(e) * exact(factor) + -b;
-    return (entry.hi + entry.lo) + set1<T>(0);
+    const auto entry = exact(e) * f + -b;
+    return (entry.hi + entry.lo) + zero;
+  } else if (weight == nullptr) {
+    if constexpr (!with_probabilities) return (fma(e, f.hi, -beta.hi) + fma(e, f.lo, -beta.lo)) + zero;
+    if constexpr (!with_beta) return fma(e, f.hi, fma(-gamma.hi, q, fma(e, f.lo, -(gamma.lo * q)))) + zero;
+    const pack<T> small = fma(e, f.lo, -fma(gamma.lo, q, beta.lo));
+    return fma(e, f.hi, fma(-gamma.hi, q, small - beta.hi)) + zero;
+  } else {
+    const pack<T> w = weights<T>(weight, c, n, o);
+    if constexpr (!with_probabilities) return fma(e, f.hi, fma(-w, beta.hi, fma(e, f.lo, -(w * beta.lo)))) + zero;
+    const pack<T> wq = w * q, wq_lo = product_error(w, q, wq);
+    const pack<T> small = fma(e, f.lo, -fma(gamma.lo, wq, fma(gamma.hi, wq_lo, w * beta.lo)));
+    return fma(e, f.hi, fma(-gamma.hi, wq, fma(-w, beta.hi, small))) + zero;
   }
 }
 
@@ -48,12 +72,6 @@ template <class T> struct target_entry {
   }
 };
 
-// 1 where any is not 0: which rows count. A pack and not a mask, which the loops would load into its register again and again.
-template <class T> CROSSENT_INLINE pack<T> any_not_zero(pack<T> a, pack<T> b, pack<T> c) {
-  const pack<T> zero = set1<T>(0);
-  return select((a == zero) & (b == zero) & (c == zero), zero, set1<T>(1));
-}
-
 // Rows without a factor and a second term are 0, whatever is in them: with lanes over classes they are not read. terms(row,
 // orientation) gives the function from x_c to e_c.
 template <class T, bool with_beta, int arrays, class Terms>
@@ -63,23 +81,20 @@ CROSSENT_INLINE void write_gradient_of(const source (&s)[arrays], const sink& to
     using is_weighted = decltype(weighted);
     return [&](index i, auto o) CROSSENT_INLINE_WIDE {
       const auto term = terms(i, o);
-      const pack<T> factor = per_row<T>(p.factor, i, o), zero = set1<T>(0);
-      pack<T> beta = zero, gamma = zero;
-      if constexpr (with_beta) beta = per_row<T>(p.beta, i, o);
-      if constexpr (arrays == 2) gamma = per_row<T>(p.gamma, i, o);
-      const pack<T> counts = o.lanes_over_rows ? any_not_zero(factor, beta, gamma) : set1<T>(1);
+      const gradient_numbers<T> numbers(p, with_beta, arrays == 2, i, o);
+      const pack<T> zero = set1<T>(0);
       const void* weight = p.weight;
-      constexpr bool over_rows = o.lanes_over_rows, with_target = over_rows && !with_beta;
+      constexpr bool over_rows = o.lanes_over_rows, two_terms = with_beta || arrays == 2, with_target = over_rows && !two_terms;
       target_entry<T> target;
       if constexpr (with_target) target = target_entry<T>(p, i, o);
       return [=](const pack<T>* x, index c, index n) CROSSENT_INLINE_LAMBDA {
         const pack<T> e = term(x[0]);
         pack<T> entry;
-        if constexpr (with_beta)
-          entry = gradient_entry<T, arrays == 2>(e, factor, beta, gamma, x[arrays - 1], is_weighted::value ? weight : nullptr,
-                                                 c, n, o);
-        else entry = e * factor;
-        if constexpr (over_rows) entry = select(counts != zero, entry, zero);
+        if constexpr (two_terms)
+          entry = gradient_entry<T, arrays == 2, with_beta>(e, numbers, x[arrays - 1], is_weighted::value ? weight : nullptr, c,
+                                                            n, o);
+        else entry = gradient_entry(e, numbers);
+        if constexpr (over_rows) entry = select(numbers.counts != zero, entry, zero);
         if constexpr (with_target) return target.or_else(c, entry);
         else return entry;
       };
@@ -111,7 +126,8 @@ void write_softmax_gradient(const source& s, const row_statistics& statistics, c
     };
   };
   const auto write = [&](auto terms) CROSSENT_INLINE_WIDE {
-    if (q != nullptr) write_gradient_of<T, true, 2>({s, *q}, to, begin, end, p, terms);
+    if (q != nullptr && p.with_beta) write_gradient_of<T, true, 2>({s, *q}, to, begin, end, p, terms);
+    else if (q != nullptr) write_gradient_of<T, false, 2>({s, *q}, to, begin, end, p, terms);
     else if (p.with_beta) write_gradient_of<T, true, 1>({s}, to, begin, end, p, terms);
     else write_gradient_of<T, false, 1>({s}, to, begin, end, p, terms);
   };
@@ -122,7 +138,8 @@ void write_softmax_gradient(const source& s, const row_statistics& statistics, c
 template <class T>
 void write_cached_gradient(const source& exponentials, const source* q, const sink& to, const gradient_rows& p) {
   const auto as_they_are = [](index, auto) CROSSENT_INLINE_WIDE { return [](pack<T> e) CROSSENT_INLINE_LAMBDA { return e; }; };
-  if (q != nullptr) write_gradient_of<T, true, 2>({exponentials, *q}, to, 0, 1, p, as_they_are);
+  if (q != nullptr && p.with_beta) write_gradient_of<T, true, 2>({exponentials, *q}, to, 0, 1, p, as_they_are);
+  else if (q != nullptr) write_gradient_of<T, false, 2>({exponentials, *q}, to, 0, 1, p, as_they_are);
   else if (p.with_beta) write_gradient_of<T, true, 1>({exponentials}, to, 0, 1, p, as_they_are);
   else write_gradient_of<T, false, 1>({exponentials}, to, 0, 1, p, as_they_are);
 }

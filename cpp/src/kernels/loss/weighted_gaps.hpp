@@ -1,6 +1,7 @@
 // Losses with many coefficients: the weighted gaps to the maximum, summed over a block, and the argmax.
 #pragma once
 
+#include "kernels/walk/row_sums.hpp"
 #include "kernels/walk/sums.hpp"
 
 namespace crossent {
@@ -36,32 +37,105 @@ void weighted_gap_to_max(const source& x, const void* weight, index begin, index
   });
 }
 
-// The same with the weights w q of class probabilities, and their mass; beside them with w, which a smoothed loss needs.
-template <class T, bool weighted>
-void sum_probabilities_of(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
-                          const probability_sums& out) {
-  const index blocks = block_count(x.classes);
-  sum_blocks<T, 4>({x, q}, begin, end, {out.weighted_gap_to_max, out.mass, out.mass_without_max, out.smoothing_gap_to_max},
-                   [&](index row, index block, auto o) {
-                     const pack<T> top = block_reference<T>(max, row, block, blocks, o);
-                     return [=](const pack<T>* v, index c, index n) CROSSENT_INLINE_LAMBDA {
-                       const pack<T> gap = top - v[0];
-                       pack<T> b = v[1], smoothing_gap = gap;
-                       if constexpr (weighted) {
-                         const pack<T> w = weights<T>(weight, c, n, o);
-                         b = w * b;
-                         smoothing_gap = weighted_gap(gap, w);
-                       }
-                       return parts<T, 4>{{weighted_gap(gap, b), b, select(v[0] != top, b, set1<T>(0)), smoothing_gap}};
-                     };
-                   });
+// ---- Class probabilities ---------------------------------------------------------------------------------------------
+
+// sum w q with all the digits that are there: the gradient is A p - b, and A is this sum. Products of floats are exact.
+template <class T> struct mass_sums;
+template <> struct mass_sums<double> : product_sums<double> {};
+template <> struct mass_sums<float> {
+  static constexpr float missing = 0;
+  static constexpr int numbers = 1;
+  doubles lane[2];
+
+  double_double<double> over_classes(int) const { return {sum_lanes(lane[0] + lane[1]), 0}; }
+  double_double<doubles> over_rows(int, int half) const { return exact(lane[half]); }
+};
+CROSSENT_INLINE void add_mass(mass_sums<double>& s, doubles q, doubles w) { add_product(s, q, w); }
+CROSSENT_INLINE void add_mass(mass_sums<float>& s, pack<float> q, pack<float> w) {
+  const halves a = widen(q), b = widen(w);
+  s.lane[0] = fma(a.lower, b.lower, s.lane[0]);
+  s.lane[1] = fma(a.upper, b.upper, s.lane[1]);
+}
+CROSSENT_INLINE mass_sums<double> operator+(const mass_sums<double>& a, const mass_sums<double>& b) {
+  return {{{a.lane[0] + b.lane[0]}}};
+}
+CROSSENT_INLINE mass_sums<float> operator+(const mass_sums<float>& a, const mass_sums<float>& b) {
+  return {{a.lane[0] + b.lane[0], a.lane[1] + b.lane[1]}};
+}
+
+// Class weights as an array of rows.
+struct weight_rows {
+  const char* rows[batch_rows + 16];
+
+  template <class T> source as_source(const void* weight, const source& like) {
+    for (const char*& row : rows) row = static_cast<const char*>(weight);
+    return {rows, like.count, like.classes, size_of<T>, native<T>, like.lanes_over_rows, false, nullptr};
+  }
+};
+
+template <class T>
+void sum_masses(const source& q, const void* weight, index begin, index end, const block_sums& out) {
+  if (weight == nullptr)
+    return sum_rows<T, mass_sums<T>, 1>({q}, begin, end, out, [](index, auto) {
+      return [](mass_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_mass(s, v[0], set1<T>(1)); };
+    });
+  weight_rows w;
+  sum_rows<T, mass_sums<T>, 2>({q, w.as_source<T>(weight, q)}, begin, end, out, [](index, auto) {
+    return [](mass_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_mass(s, v[0], v[1]); };
+  });
+}
+
+// Of the block with the maximum of each row. max: of the rows.
+template <class T>
+void sum_masses_without_max(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
+                            const index* max_block, const block_sums& out) {
+  weight_rows w;
+  const source of_weights = w.as_source<T>(weight, x);
+  const index blocks = block_count(x.classes), step = x.lanes_over_rows ? pack<T>::lanes : 1;
+  for (index i = 0; i < x.count; i += step) {
+    const index n = x.count - i < step ? x.count - i : step;
+    const auto from = [&](source s) {
+      s.rows += i;
+      s.count = n;
+      if (s.tile_strides != nullptr) s.tile_strides += i / pack<T>::lanes;
+      return s;
+    };
+    for (index b = begin; b < end; ++b) {
+      bool has_max = false;
+      for (index k = i; k < i + n; ++k) has_max |= max_block[k] == b;
+      if (!has_max) continue;
+      const block_sums to{{out.hi[0] + i * blocks}, {out.lo[0] + i * blocks}};
+      const auto make = [=](auto weighted) {
+        return [=](index row, auto o) {
+          const pack<T> top = per_row<T>(max, i + row, o);
+          return [=](mass_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA {
+            pack<T> w = set1<T>(1);
+            if constexpr (decltype(weighted)::value) w = v[2];
+            add_mass(s, select(v[1] != top, v[0], set1<T>(0)), w);
+          };
+        };
+      };
+      if (weight == nullptr) sum_rows<T, mass_sums<T>, 2>({from(q), from(x)}, b, b + 1, to, make(std::false_type{}));
+      else sum_rows<T, mass_sums<T>, 3>({from(q), from(x), from(of_weights)}, b, b + 1, to, make(std::true_type{}));
+    }
+  }
 }
 
 template <class T>
 void sum_probabilities(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
-                       const probability_sums& out) {
-  if (weight != nullptr) sum_probabilities_of<T, true>(x, q, weight, begin, end, max, out);
-  else sum_probabilities_of<T, false>(x, q, weight, begin, end, max, out);
+                       const index* max_block, const probability_sums& out) {
+  const index blocks = block_count(x.classes);
+  sum_blocks<T, 1>({x, q}, begin, end, {out.weighted_gap_to_max}, [&](index row, index block, auto o) {
+    const pack<T> top = block_reference<T>(max, row, block, blocks, o);
+    return [=](const pack<T>* v, index c, index n) CROSSENT_INLINE_LAMBDA {
+      const pack<T> b = weight == nullptr ? v[1] : weights<T>(weight, c, n, o) * v[1];
+      return parts<T, 1>{{weighted_gap(top - v[0], b)}};
+    };
+  });
+  sum_masses<T>(q, weight, begin, end, {{out.mass}, {out.mass_lo}});
+  double row_max[batch_rows + 16] = {};
+  for (index i = 0; i < x.count; ++i) row_max[i] = max[i * blocks + max_block[i]];
+  sum_masses_without_max<T>(x, q, weight, begin, end, row_max, max_block, {{out.mass_without_max}, {out.mass_without_max_lo}});
 }
 
 // The first class of each row that equals its maximum; 0 where none does (NaN).

@@ -22,29 +22,33 @@ template <class T> CROSSENT_INLINE pack<T> magic_of(pack<T> exponent) {
 }
 
 // Float: steps of 1/8. The scale is 2^(n/8) rounded to float: exponent and mantissa in one addition of integers, from a
-// table of mantissas less the bits of n that the shift leaves there. The rounding error of the scale is added to the reduced
-// argument, which is so small that the last rounding is nearly the only error (0.56 ULP: docs/explanation/design/vmath.md).
+// table of mantissas less the bits of n that the shift leaves there. The relative rounding error of the scale is added to
+// expm1 of the reduced argument h, which is so small that the last rounding is nearly the only error (0.6 ULP:
+// docs/explanation/design/vmath.md).
 constexpr std::uint32_t eighths[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0xfff5fed7,
                                       0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
 constexpr float eighths_lo[8] = {0x0p+0f,         -0x1.9c0c22p-27f, 0x1.125002p-25f,  -0x1.0a3552p-25f,
                                  0x1.26055cp-26f, 0x1.67a1cap-28f,  -0x1.f9c306p-27f, -0x1.a5217cp-28f};
 
-CROSSENT_INLINE pack<float> exp_of_step(pack<float> x, pack<float> magic, pack<float> t, pack<float> error) {
-  using k = constants<float>;
-  const pack<float> n = t - magic;
-  const pack<float> g = fma(n, set1(-k::step_hi), x);
-  const pack<float> h = g + fma(n, set1(-k::step_lo), error);
-  const pack<float> p = fma(h * h, polynomial(h, k::exp_q), h);
+CROSSENT_INLINE pack<float> step_of(pack<float> x, pack<float> magic) {
+  return fma(x, set1(constants<float>::steps_per_unit), magic);
+}
+// e^h of step t, h being what the step leaves of the argument.
+CROSSENT_INLINE pack<float> exp_of_step(pack<float> t, pack<float> h) {
+  const pack<float> lo = from_bits<float>(lookup(to_bits<float>(t), eighths_lo));
+  const pack<float> p = fma(h, fma(h, polynomial(h, constants<float>::exp_q), set1(1.0f)), lo);
   const pack<float> scale = from_bits<float>((to_bits<float>(t) << 20) + lookup(to_bits<float>(t), eighths));
   return fma(scale, p, scale);
 }
 CROSSENT_INLINE pack<float> exp_scaled(pack<float> x, pack<float> magic) {
-  const pack<float> t = fma(x, set1(constants<float>::steps_per_unit), magic);
-  return exp_of_step(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_lo)));
+  using k = constants<float>;
+  const pack<float> t = step_of(x, magic), n = t - magic;
+  return exp_of_step(t, fma(n, set1(-k::step_lo), fma(n, set1(-k::step_hi), x)));
 }
 CROSSENT_INLINE pack<float> exp_scaled(pack<float> x, pack<float> error, pack<float> magic) {
-  const pack<float> t = fma(x, set1(constants<float>::steps_per_unit), magic);
-  return exp_of_step(x, magic, t, from_bits<float>(lookup(to_bits<float>(t), eighths_lo)) + error);
+  using k = constants<float>;
+  const pack<float> t = step_of(x, magic), n = t - magic;
+  return exp_of_step(t, fma(n, set1(-k::step_hi), x) + fma(n, set1(-k::step_lo), error));
 }
 
 // Double: steps of 1. (1 + g) 2^n is exact when g has no bits below the last of 1, so the few that a small x has there go

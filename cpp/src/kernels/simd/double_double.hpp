@@ -80,9 +80,10 @@ template <class T> CROSSENT_INLINE accumulator<T> accumulator_of(doubles first) 
   else return exact(first);
 }
 
-// Adds a pack of terms: float32 lanes l and l + 8 first.
-CROSSENT_INLINE void add_terms(doubles& sum, pack<float> terms) { sum += widen_sum(terms); }
-CROSSENT_INLINE void add_terms(double_double<doubles>& sum, doubles terms) { sum += terms; }
+// A pack of terms as an accumulator has them: float32 lanes l and l + 8 are added first.
+CROSSENT_INLINE doubles accumulated(pack<float> terms) { return widen_sum(terms); }
+CROSSENT_INLINE double_double<doubles> accumulated(doubles terms) { return exact(terms); }
+CROSSENT_INLINE double_double<doubles> accumulated(doubles a, doubles b) { return two_sum(a, b); }
 
 }  // namespace
 }  // namespace crossent

@@ -70,10 +70,14 @@ template <class T> struct block_merging {
     else return exact(short_exp_scaled(e.x, e.error, e.magic));
   }
   // A sum of terms times their factor. Only the result may be subnormal.
-  CROSSENT_INLINE_MEMBER number product(doubles sum, number factor) const {
-    const doubles p = sum * factor.hi;
-    if constexpr (extended) return {p, fma(sum, factor.lo, product_error(sum, factor.hi, p))};
-    else return exact(p);
+  CROSSENT_INLINE_MEMBER number product(accumulator<T> sum, number factor) const {
+    const doubles p = first_part(sum) * factor.hi;
+    if constexpr (extended) {
+      const doubles error = fma(sum.hi, factor.lo, product_error(sum.hi, factor.hi, p));
+      return normalised(number{p, fma(sum.lo, factor.hi, error)});
+    } else {
+      return exact(p);
+    }
   }
   // The tail of a row from the sum of its terms without one group's maxima, and how many those are.
   CROSSENT_INLINE_MEMBER number tail(number sum, doubles max_count) const {

@@ -103,14 +103,18 @@ template <class T> summed_terms<T> merge_blocks_of_row(const block_statistics& i
                                                        const inverse_temperature& t) {
   const auto load_eight = [&](index i, index n) CROSSENT_INLINE_LAMBDA {
     const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return load_partial<double>(v + first + i, n, 0.0); };
-    doubles sum = of(in.sum_all);
-    if (top >= i && top < i + n) {
+    const auto sum_of = [&](const double* all, const double* without_max) CROSSENT_INLINE_LAMBDA {
+      const doubles sum = of(all);
+      if (top < i || top >= i + n) return sum;
       alignas(pack_bytes) double sums[8];
       store(sums, sum);
-      sums[top - i] = in.sum_without_max[first + top];
-      sum = load<double>(sums);
-    }
-    return summed_terms<T>{of(in.max), of(in.reference), of(in.exponent), accumulator_of<T>(sum)};
+      sums[top - i] = without_max[first + top];
+      return load<double>(sums);
+    };
+    summed_terms<T> terms{of(in.max), of(in.reference), of(in.exponent), {}};
+    if constexpr (sizeof(T) == 4) terms.sum = sum_of(in.sum_all, in.sum_without_max);
+    else terms.sum = {sum_of(in.sum_all, in.sum_without_max), sum_of(in.sum_all_lo, in.sum_without_max_lo)};
+    return terms;
   };
   return merge_packs<summed_terms<T>>(blocks, load_eight,
                                       [&](const summed_terms<T>& a, const summed_terms<T>& b)
@@ -133,10 +137,10 @@ CROSSENT_INLINE gaps_to_max merge(const gaps_to_max& a, const gaps_to_max& b) {
   return {larger_max, of_larger + (of_other + move), a.mass + b.mass};
 }
 
-gap_sums merge_gaps(index blocks, const double* max, const double* gap, const double* mass) {
+gap_sums merge_gaps(index blocks, const double* max, const double* gap, const double* mass, const double* mass_lo) {
   const auto load_eight = [&](index i, index n) CROSSENT_INLINE_LAMBDA {
     const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return load_partial<double>(v + i, n, 0.0); };
-    return gaps_to_max{of(max), exact(of(gap)), exact(of(mass))};
+    return gaps_to_max{of(max), exact(of(gap)), {of(mass), of(mass_lo)}};
   };
   const gaps_to_max all = merge_packs<gaps_to_max>(
       blocks, load_eight, [](const gaps_to_max& a, const gaps_to_max& b) CROSSENT_INLINE_LAMBDA { return merge(a, b); });

@@ -2,12 +2,13 @@
 //
 // The definition (docs/explanation/design/row.md), the same for both lane orientations and every level:
 // class c belongs to virtual lane c mod W of its block (W = 16 floats, 8 doubles); in each lane, 8 consecutive terms
-// (a group of 8 W classes) are added by a binary tree in the working type; float32 lanes l and l + 8 are added; the
-// groups are added in order in float64 (compensated for float64 rows); the eight lanes by a binary tree. A missing
-// class is a term of 0.
+// (a group of 8 W classes) are added: doubles in order, with the rounding errors; floats by a binary tree, of which the first
+// level, and lanes l and l + 8 after it, are added in float32, and the others in float64. The groups are added in order, and
+// the eight lanes by a binary tree. A missing class is a term of 0.
 #pragma once
 
 #include "kernels/math/subnormal.hpp"
+#include "kernels/simd/double_double.hpp"
 #include "kernels/walk/tile.hpp"
 
 namespace crossent {
@@ -91,6 +92,23 @@ template <class T> CROSSENT_INLINE pack<T> rebased(pack<T> x, pack<T> reference)
 template <int n, class F> CROSSENT_INLINE auto tree(const F& f, index first = 0) {
   if constexpr (n == 1) return f(first);
   else return tree<n / 2>(f, first) + tree<n / 2>(f, first + n / 2);
+}
+
+// Packs whose terms are added in the dtype itself. Each such addition may cost a result one ULP.
+template <class T> constexpr int plain_packs = sizeof(T) == 4 ? 2 : 1;
+
+// f(first) + .. + f(first + n - 1), packs of the terms of a group, in the accumulator: as `accumulated` makes it of a pack, or
+// of what else the terms are.
+template <class T, int n, class F> CROSSENT_INLINE auto sum_of_group(const F& f, index first = 0) {
+  if constexpr (n <= plain_packs<T>) {
+    return accumulated(tree<n>(f, first));
+  } else if constexpr (sizeof(T) == 8) {
+    auto sum = accumulated(f(first), f(first + 1));
+    if constexpr (n > 2) each<n - 2>([&](int j) CROSSENT_INLINE_LAMBDA { sum = sum + f(first + 2 + j); });
+    return sum;
+  } else {
+    return sum_of_group<T, n / 2>(f, first) + sum_of_group<T, n / 2>(f, first + n / 2);
+  }
 }
 
 // f(n) with n as a constant: the power of two that `count` packs are rounded up to.

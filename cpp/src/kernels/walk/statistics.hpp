@@ -35,7 +35,8 @@ template <class T, temperature how> struct block_pass {
   bool first = false;                                  // of its row
   char* kept = nullptr;                                // where the terms are left
   T max = 0;
-  pack<T> last_group[group_packs], group_max[block_groups_max], sums[block_groups_max];
+  pack<T> last_group[group_packs], group_max[block_groups_max];
+  accumulator<T> sums[block_groups_max];
   reference<T> ref;
   exponential<T, how> term;
   alignas(pack_bytes) T buffer[block_classes];
@@ -99,7 +100,7 @@ template <class T, temperature how> struct block_pass {
   CROSSENT_INLINE void sum(block_pass& b, block_pass& next) {
     const exponential<T, how> e = b.term;
     const auto sum_of = [&](const char* from, auto size, const auto& see) CROSSENT_INLINE_LAMBDA {
-      return tree<decltype(size)::value>([&](index j) CROSSENT_INLINE_LAMBDA {
+      return sum_of_group<T, decltype(size)::value>([&](index j) CROSSENT_INLINE_LAMBDA {
         const pack<T> e_c = e(load<T>(from + j * pack_bytes));
         see(j, e_c);
         return e_c;
@@ -124,10 +125,17 @@ template <class T, temperature how> struct block_pass {
     for (index seen = g; seen < next.groups; ++seen) next.update_max(next, seen, next.group(seen));
     if (g < b.groups) sum_group(g, half);
   }
-  CROSSENT_INLINE_MEMBER double total() const {
+  // The sum of the block; lo: its rounding error, of float64 rows.
+  CROSSENT_INLINE_MEMBER void put_total(double* to, double* lo) const {
     accumulator<T> all{};
-    for (index g = 0; g < groups; ++g) add_terms(all, sums[g]);
-    return sum_lanes(all);
+    for (index g = 0; g < groups; ++g) all = all + sums[g];
+    if constexpr (sizeof(T) == 4) {
+      *to = sum_lanes(all);
+    } else {
+      const double_double<double> sum = add_lanes(all);
+      *to = sum.hi;
+      *lo = sum.lo;
+    }
   }
   // Leaves the maximum out of the sums; returns how often it is there.
   double exclude_max() {
@@ -136,7 +144,7 @@ template <class T, temperature how> struct block_pass {
     const pack<T> top = rebased(set1(max), ref.value);
     const char* from = group(top_group);
     pack<T> max_count = set1<T>(0);
-    sums[top_group] = tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
+    sums[top_group] = sum_of_group<T, group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
       const pack<T> x = load<T>(from + j * pack_bytes);
       max_count = max_count + select(x == top, set1<T>(1), set1<T>(0));
       return select(x != top, term(x), set1<T>(0));
@@ -175,11 +183,11 @@ CROSSENT_INLINE void statistics_over_classes(const source& s, index begin, index
     out.max[b.entry] = b.max;
     out.reference[b.entry] = b.ref.value.r[0][0];
     out.exponent[b.entry] = b.ref.exponent.r[0][0];
-    out.sum_all[b.entry] = b.total();
+    b.put_total(out.sum_all + b.entry, out.sum_all_lo + b.entry);
     if (!b.first && !(b.max > row_max)) continue;   // the maximum of the row is not here
     row_max = b.max;
     out.max_count[b.entry] = b.exclude_max();
-    out.sum_without_max[b.entry] = b.total();
+    b.put_total(out.sum_without_max + b.entry, out.sum_without_max_lo + b.entry);
   }
 }
 

@@ -154,7 +154,7 @@ void statistics_of_subtrees(index rows, const inverse_temperature& t, const subt
   copy(whole.max, max);
   copy(whole.sum_without_max, sum);
   copy(whole.max_count, max_count);
-  if (whole.sum_without_max_lo != nullptr) copy(whole.sum_without_max_lo, sum_lo);
+  if (block_merging<T>::extended) copy(whole.sum_without_max_lo, sum_lo);
   for (index i = 0; i < batch_rows; i += lanes) {
     const references<T> r(max + i, lanes, t);
     for (index k = 0; 8 * k < lanes; ++k) {
@@ -164,8 +164,7 @@ void statistics_of_subtrees(index rows, const inverse_temperature& t, const subt
   }
   for (index& block : out.max_block) block = 0;
   out.is_extended = block_merging<T>::extended;
-  finish_rows<T>(rows, t, {max, reference, exponent, nullptr, sum, max_count},
-                 whole.sum_without_max_lo != nullptr ? sum_lo : nullptr, out);
+  finish_rows<T>(rows, t, {max, reference, exponent, nullptr, sum, nullptr, sum_lo, max_count}, out);
 }
 
 }  // namespace

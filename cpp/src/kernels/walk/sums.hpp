@@ -15,12 +15,37 @@ template <class T, int sums> CROSSENT_INLINE parts<T, sums> operator+(parts<T, s
   return a;
 }
 
-// Up to eight terms, added by the tree of a group; a missing one is 0.
-template <class T, int sums, class F> CROSSENT_INLINE parts<T, sums> add_group(F term, index count) {
+// The same in accumulators.
+template <class T, int sums> struct part_sums {
+  accumulator<T> v[sums];
+};
+template <class T, int sums> CROSSENT_INLINE part_sums<T, sums> accumulated(const parts<T, sums>& a) {
+  part_sums<T, sums> s;
+  each<sums>([&](int k) { s.v[k] = accumulated(a.v[k]); });
+  return s;
+}
+template <int sums> CROSSENT_INLINE part_sums<double, sums> accumulated(const parts<double, sums>& a,
+                                                                        const parts<double, sums>& b) {
+  part_sums<double, sums> s;
+  each<sums>([&](int k) { s.v[k] = two_sum(a.v[k], b.v[k]); });
+  return s;
+}
+template <int sums> CROSSENT_INLINE part_sums<double, sums> operator+(part_sums<double, sums> a, const parts<double, sums>& b) {
+  each<sums>([&](int k) { a.v[k] = a.v[k] + b.v[k]; });
+  return a;
+}
+template <class T, int sums> CROSSENT_INLINE part_sums<T, sums> operator+(part_sums<T, sums> a, const part_sums<T, sums>& b) {
+  each<sums>([&](int k) { a.v[k] = a.v[k] + b.v[k]; });
+  return a;
+}
+
+// Up to eight terms, added as those of a group; a missing one is 0.
+template <class T, int sums, class F> CROSSENT_INLINE part_sums<T, sums> add_group(F term, index count) {
   parts<T, sums> zero;
   for (int k = 0; k < sums; ++k) zero.v[k] = set1<T>(0);
-  return with_group_size(
-      count, [&](auto size) { return tree<decltype(size)::value>([&](index j) { return j < count ? term(j) : zero; }); });
+  return with_group_size(count, [&](auto size) {
+    return sum_of_group<T, decltype(size)::value>([&](index j) { return j < count ? term(j) : zero; });
+  });
 }
 
 // Sums without entries: every step does nothing.
@@ -89,12 +114,12 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
       const auto term = make(i, b, orientation<false>{});
       const char* from[arrays];
       for (int k = 0; k < arrays; ++k) from[k] = load_classes(s[k], i, r, in[k]);
-      accumulator<T> total[sums] = {};
-      const auto put = [&](const parts<T, sums>& group) { each<sums>([&](int k) { add_terms(total[k], group.v[k]); }); };
+      part_sums<T, sums> total{};
+      const auto put = [&](const part_sums<T, sums>& group) { total = total + group; };
       index g = 0;
       if constexpr (weight == terms::light)
         for (; (g + group_packs) * lanes <= r.n; g += group_packs)
-          put(tree<group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
+          put(sum_of_group<T, group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
             pack<T> x[arrays];
             each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
               x[k] = load<T>(from[k] + (g + j) * pack_bytes);
@@ -103,7 +128,7 @@ CROSSENT_INLINE void sum_over_classes(const source (&s)[arrays], index begin, in
             return term(x, r.begin + (g + j) * lanes, lanes);
           }));
       put_rolled<T, sums, weight>(term, from, r, g, put);
-      for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = sum_lanes(total[k]);
+      for (int k = 0; k < sums; ++k) out[k][i * blocks + b] = sum_lanes(total.v[k]);
     }
   }
 }
@@ -154,7 +179,8 @@ CROSSENT_INLINE void sum_over_rows(const source (&s)[arrays], index begin, index
       }
       for (int k = 0; k < sums; ++k) {
         pack<double> rows[2];
-        add_lanes(total[k], rows);
+        const lane_sum<T> sum = add_lanes(total[k]);
+        each<lane_sum<T>::packs>([&](int half) { rows[half] = rounded(sum.rows[half]); });
         put<T>(out[k] + i * blocks + b, blocks, count, rows);
       }
     }

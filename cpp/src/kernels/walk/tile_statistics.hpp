@@ -48,6 +48,14 @@ template <class T> CROSSENT_INLINE lane_sum<T> operator+(lane_sum<T> a, lane_sum
   each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { a.rows[k] = a.rows[k] + b.rows[k]; });
   return a;
 }
+template <class T> CROSSENT_INLINE void put_sum(double* to, double* lo, index blocks, index count, const lane_sum<T>& s) {
+  if constexpr (sizeof(T) == 4) {
+    put<T>(to, blocks, count, s.rows);
+  } else {
+    put<T>(to, blocks, count, &s.rows[0].hi);
+    put<T>(lo, blocks, count, &s.rows[0].lo);
+  }
+}
 // Lanes l, l + step, .. by the binary tree over l and l + 4, l + 2, l + 1. Those from `count` on are 0, and left out.
 template <int l, int step, int count, class F> CROSSENT_INLINE auto tree_of_lanes(const F& lane) {
   if constexpr (step == 8) return lane(l);
@@ -55,24 +63,40 @@ template <int l, int step, int count, class F> CROSSENT_INLINE auto tree_of_lane
   else return tree_of_lanes<l, 2 * step, count>(lane) + tree_of_lanes<l + step, 2 * step, count>(lane);
 }
 // One sum per row.
-template <class T, int count = 8, class F> CROSSENT_INLINE void add_lanes(F lane, pack<double>* out) {
-  const lane_sum<T> sum = tree_of_lanes<0, 1, count>(lane);
-  each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { out[k] = rounded(sum.rows[k]); });
+template <class T, int count = 8, class F> CROSSENT_INLINE lane_sum<T> add_lanes(F lane) {
+  return tree_of_lanes<0, 1, count>(lane);
 }
 
-// The terms of a group of `count` packs of classes in lane l, and of floats in l + 8, for 8 rows in each pack. e: a pack per class.
-template <int count, class T> CROSSENT_INLINE void sum_class_lane(const T* e, index l, pack<double>* rows) {
+// The terms of one of 8 class lanes; of floats, of lanes l and l + 8. A row in each lane of a pack.
+template <class T> struct class_lane;
+template <> struct class_lane<float> {
+  pack<float> lower, upper;
+};
+template <> struct class_lane<double> {
+  doubles terms;
+};
+CROSSENT_INLINE class_lane<float> operator+(class_lane<float> a, class_lane<float> b) {
+  return {a.lower + b.lower, a.upper + b.upper};
+}
+CROSSENT_INLINE class_lane<double> operator+(class_lane<double> a, class_lane<double> b) { return {a.terms + b.terms}; }
+CROSSENT_INLINE lane_sum<float> accumulated(class_lane<float> a) {
+  const halves rows = widen(a.lower + a.upper);
+  return {{rows.lower, rows.upper}};
+}
+CROSSENT_INLINE lane_sum<double> accumulated(class_lane<double> a) { return {{exact(a.terms)}}; }
+CROSSENT_INLINE lane_sum<double> accumulated(class_lane<double> a, class_lane<double> b) {
+  return {{two_sum(a.terms, b.terms)}};
+}
+CROSSENT_INLINE lane_sum<double> operator+(const lane_sum<double>& a, class_lane<double> b) { return {{a.rows[0] + b.terms}}; }
+
+// The terms of a group of `count` packs of classes in lane l. e: a pack per class.
+template <int count, class T> CROSSENT_INLINE lane_sum<T> sum_class_lane(const T* e, index l) {
   constexpr index lanes = pack<T>::lanes;
-  const auto of_lane = [&](index k) CROSSENT_INLINE_LAMBDA {
-    return tree<count>([&](index j) CROSSENT_INLINE_LAMBDA { return load<T>(e + (k + j * lanes) * lanes); });
-  };
-  if constexpr (sizeof(T) == 4) {
-    const halves w = widen(of_lane(l) + of_lane(l + 8));
-    rows[0] = w.lower;
-    rows[1] = w.upper;
-  } else {
-    rows[0] = of_lane(l);
-  }
+  return sum_of_group<T, count>([&](index j) CROSSENT_INLINE_LAMBDA {
+    const T* at = e + (l + j * lanes) * lanes;
+    if constexpr (sizeof(T) == 4) return class_lane<T>{load<T>(at), load<T>(at + 8 * lanes)};
+    else return class_lane<T>{load<T>(at)};
+  });
 }
 // The sums of a tile: for each of 8 class lanes, one accumulator per row.
 template <class T> struct tile_sums {
@@ -84,17 +108,13 @@ template <class T> CROSSENT_ONCE void add_classes(tile_sums<T>& s, T* e, index n
   with_group_size((n + lanes - 1) / lanes, [&](auto size) {
     for (index i = n; i < decltype(size)::value * lanes; ++i) store(e + i * lanes, set1<T>(0));
     for (index l = 0; l < 8; ++l) {
-      pack<double> rows[lane_sum<T>::packs];
-      sum_class_lane<decltype(size)::value>(e, l, rows);
-      each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA {
-        accumulator<T>& sum = s.lane[l].rows[k];
-        sum = first ? accumulator_of<T>(rows[k]) : sum + rows[k];
-      });
+      const lane_sum<T> sum = sum_class_lane<decltype(size)::value>(e, l);
+      s.lane[l] = first ? sum : s.lane[l] + sum;
     }
   });
 }
-template <class T> CROSSENT_INLINE void add_lanes(const tile_sums<T>& s, pack<double>* out) {
-  add_lanes<T>([&](int l) CROSSENT_INLINE_LAMBDA { return s.lane[l]; }, out);
+template <class T> CROSSENT_INLINE lane_sum<T> add_lanes(const tile_sums<T>& s) {
+  return add_lanes<T>([&](int l) CROSSENT_INLINE_LAMBDA { return s.lane[l]; });
 }
 
 // The maximum of each row of a tile, the first group of classes that holds it, and the tile as its terms are taken from: where
@@ -153,24 +173,25 @@ CROSSENT_INLINE tile_maximum<T> maximum_of_tile(tile<T> x, index n, const invers
 }
 
 // The terms of n classes, up to `count` and a pack, in each row; more terms cost more, and are 0.
-template <int count, class T> CROSSENT_INLINE void add_few_classes(T* e, index n, pack<double>* sum) {
+template <int count, class T> CROSSENT_INLINE lane_sum<T> add_few_classes(T* e, index n) {
   constexpr index lanes = pack<T>::lanes;
   for (index i = n; i < count; ++i) store(e + i * lanes, set1<T>(0));
-  const auto lane = [&](int l) CROSSENT_INLINE_LAMBDA {
-    pack<T> terms = load<T>(e + l * lanes);
-    if constexpr (count == 16) terms = terms + load<T>(e + (l + 8) * lanes);
-    const per_row_doubles<T> rows(terms);
-    lane_sum<T> s;
-    each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows.part[k]); });
-    return s;
-  };
-  add_lanes<T, count == 16 ? 8 : count>(lane, sum);
+  return add_lanes<T, count == 16 ? 8 : count>([&](int l) CROSSENT_INLINE_LAMBDA {
+    if constexpr (count == 16) {
+      return sum_class_lane<1>(e, l);
+    } else {
+      const per_row_doubles<T> rows(load<T>(e + l * lanes));
+      lane_sum<T> s;
+      each<lane_sum<T>::packs>([&](int k) CROSSENT_INLINE_LAMBDA { s.rows[k] = accumulator_of<T>(rows.part[k]); });
+      return s;
+    }
+  });
 }
 
 // Of rows that are one group of classes: the sum of the terms without the maximum; returns how often that is there.
 // keep(c, e_c) sees every term. e: room for a group.
 template <class T, temperature how, class F>
-CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const inverse_temperature& t, T* e, pack<double>* sum,
+CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const inverse_temperature& t, T* e, lane_sum<T>& sum,
                                        F keep) {
   const exponential<T, how> term(set1(bias<T>) - m.ref.exponent, t);
   const pack<T> zero = set1<T>(0), one = set1<T>(1);
@@ -185,15 +206,15 @@ CROSSENT_INLINE pack<T> sum_only_group(const tile_maximum<T>& m, index n, const 
   if (n > pack<T>::lanes) {   // in line, the temporaries of the trees would take 80 KB of stack
     tile_sums<T> sums;
     add_classes(sums, e, n, true);
-    add_lanes(sums, sum);
+    sum = add_lanes(sums);
   } else if (n > 8) {
-    add_few_classes<16>(e, n, sum);
+    sum = add_few_classes<16>(e, n);
   } else if (n > 4) {
-    add_few_classes<8>(e, n, sum);
+    sum = add_few_classes<8>(e, n);
   } else if (n > 2) {
-    add_few_classes<4>(e, n, sum);
+    sum = add_few_classes<4>(e, n);
   } else {
-    add_few_classes<2>(e, n, sum);
+    sum = add_few_classes<2>(e, n);
   }
   return set1(static_cast<T>(n)) - others;
 }
@@ -208,7 +229,7 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
   const tile_maximum<T> m = maximum_of_tile(x, r.n, s, buffer, [](index, pack<T>) {});
   T* const exponentials = out.exponentials != nullptr ? static_cast<T*>(out.exponentials) + row * r.n : nullptr;
   alignas(pack_bytes) T e[group_classes * lanes];
-  pack<double> sum_all[2] = {}, sum_without_max[2];
+  lane_sum<T> sum_all, sum_without_max;
   pack<T> max_count = set1<T>(0);
   if (only_block && r.n <= group_classes) {
     max_count = sum_only_group<T, how>(m, r.n, s, e, sum_without_max, [&](index c, pack<T> e_c) CROSSENT_INLINE_LAMBDA {
@@ -233,11 +254,11 @@ CROSSENT_INLINE void statistics_over_rows(const source& rows, index row, index c
       }
       add_classes(without_max, e, n, c == 0);
     }
-    if (!only_block) add_lanes(all, sum_all);
-    add_lanes(without_max, sum_without_max);
+    if (!only_block) sum_all = add_lanes(all);
+    sum_without_max = add_lanes(without_max);
   }
-  put<T>(out.sum_without_max + entry, blocks, count, sum_without_max);
-  if (!only_block) put<T>(out.sum_all + entry, blocks, count, sum_all);
+  put_sum<T>(out.sum_without_max + entry, out.sum_without_max_lo + entry, blocks, count, sum_without_max);
+  if (!only_block) put_sum<T>(out.sum_all + entry, out.sum_all_lo + entry, blocks, count, sum_all);
   put<T>(out.max + entry, blocks, count, m.max);
   put<T>(out.reference + entry, blocks, count, m.ref.value);
   put<T>(out.exponent + entry, blocks, count, m.ref.exponent);

@@ -18,6 +18,37 @@ template <class T, class O> CROSSENT_INLINE pack<T> per_row(const double* v, ind
   else return set1(static_cast<T>(v[row]));
 }
 
+// The same as hi + lo of one sign: of floats both from the number, of doubles `lo` from a second one. So the products of both with
+// 0 have one sign, too: that of a product which is small enough to vanish.
+template <class T, class O> CROSSENT_INLINE double_double<pack<T>> per_row(const double* v, const double* lo, index row, O o) {
+  double_double<pack<T>> number{per_row<T>(v, row, o), set1<T>(0)};
+  if constexpr (sizeof(T) == 8) {
+    number.lo = per_row<T>(lo, row, o);
+  } else if constexpr (O::lanes_over_rows) {
+    const halves hi = widen(number.hi);
+    number.lo = narrow({load<double>(v + row) - hi.lower, load<double>(v + row + 8) - hi.upper});
+  } else {
+    number.lo = set1(static_cast<T>(v[row] - static_cast<double>(number.hi.r[0][0])));
+  }
+  const pack<T> zero = set1<T>(0);
+  number.lo = select(number.lo == number.lo, number.lo, zero);  // of an infinite number
+  // One so small that only the rounding of a tie would tell: it may have vanished where the number is scaled down.
+  number.lo = select(absolute(number.lo) < absolute(number.hi) * set1(power_of_two<T>(-60)), zero, number.lo);
+  const mask<T> differ = ((zero < number.hi) & (number.lo < zero)) | ((number.hi < zero) & (zero < number.lo));
+  const pack<T> nearer_zero = from_bits<T>(to_bits<T>(number.hi) + ~typename pack<T>::uint{0});
+  number.lo = select(differ, number.lo + (number.hi - nearer_zero), number.lo);
+  number.hi = select(differ, nearer_zero, number.hi);
+  number.lo = select(number.lo == zero, select(number.hi < zero, -zero, zero), number.lo);
+  return number;
+}
+
+// hi + lo in all lanes.
+template <class T> CROSSENT_INLINE double_double<pack<T>> pair_of(double v, double v_lo = 0) {
+  const T hi = static_cast<T>(v);
+  const double lo = (v - static_cast<double>(hi)) + v_lo;
+  return {set1(hi), set1(lo == lo ? static_cast<T>(lo) : T(0))};  // NaN of an infinite one
+}
+
 // The weights of n classes from c on, or that of class c in every lane (lanes over rows).
 template <class T, class O> CROSSENT_INLINE pack<T> weights(const void* weight, index c, index n, O) {
   if (weight == nullptr) return set1<T>(1);
