@@ -110,7 +110,7 @@ def docs(session: nox.Session) -> None:
     Pages whose libraries are large (PyTorch, JAX, XGBoost, LightGBM) run in the sessions of these libraries.
     """
     extras = "dask,evaluation,evaluation-files,mpi,sklearn,test"
-    install(session, extras, "mpich>=5", "-r", "docs/requirements.txt")
+    install(session, extras, "mpich>=5", "zarr", "-r", "docs/requirements.txt")
     session.run("python", "-m", "pytest", "tests/docs", *session.posargs)
     options = ("--quiet", "--fail-on-warning", "--fresh-env", "--doctree-dir", "build/doctrees")
     session.run("sphinx-build", *options, "docs", "build/docs")

@@ -25,7 +25,7 @@ def on_threads():
 
 
 @pytest.mark.parametrize("rows_at_a_time", [None, 128, 37])
-@pytest.mark.parametrize("name", ["x.npy", "compressed.npz", "x.safetensors", "x.h5", "x.zarr"])
+@pytest.mark.parametrize("name", ["x.npy", "compressed.npz", "x.safetensors", "x.h5"])
 def test_formats(tmp_path, name, rows_at_a_time):
     if Path(name).suffix in LIBRARY:
         pytest.importorskip(LIBRARY[Path(name).suffix])

@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from evaluation.commands import fails, run
 from evaluation.formats import kld_bytes, read_all, write
 from support import run_python
 
@@ -194,19 +195,34 @@ def test_hdf5(tmp_path):
     assert open_rows(f"{path}:a/b").count == 6
 
 
-def test_zarr(tmp_path):
-    pytest.importorskip("zarr")
-    path = tmp_path / "x.zarr"
-    refused("is not a folder", path)
+@pytest.mark.parametrize("name", ["x.zarr", "X.ZARR", "x", "x.npy"])
+@pytest.mark.parametrize("metadata", ["zarr.json", ".zarray", ".zgroup"])
+def test_zarr(tmp_path, name, metadata):
+    """Its metadata may name a codec that runs code, so nothing of it is read."""
+    path = tmp_path / name
     path.mkdir()
-    refused("is not a Zarr array", path)
+    (path / metadata).write_text("{}")
+    message = "is a Zarr array, which is not read: save it as .npy, or pass dask.array.from_zarr of it to crossent.dask"
+    for options in ({}, {"dtype": "float32", "shape": (2, 3)}):
+        refused(message, path, **options)
+        refused(message, str(tmp_path / f"*{path.suffix}"), **options)
+    with pytest.raises(ValueError, match=message):
+        open_targets(path, 3)
+
+
+def test_the_name_of_a_zarr_array(tmp_path):
+    (tmp_path / "file.zarr").write_bytes(b"PK")
+    for name in ("none.zarr", "none.zarr:a/b", "file.zarr", "file.zarr:a"):
+        refused("is a Zarr array, which is not read", str(tmp_path / name))
+    for command in ("eval", "compare", "calibrate"):
+        assert "is a Zarr array, which is not read" in fails(command, run(command, "x.zarr", "y.npy"))
 
 
 @pytest.mark.parametrize("suffix, library", [
-    (".safetensors", "safetensors"), (".h5", "h5py"), (".zarr", "zarr"), (".npy", "ml_dtypes")])
+    (".safetensors", "safetensors"), (".h5", "h5py"), (".npy", "ml_dtypes")])
 def test_a_library_that_is_missing(tmp_path, suffix, library):
     path = tmp_path / f"x{suffix}"
-    path.mkdir() if suffix == ".zarr" else path.write_bytes(header((2, 3), "'<V2'") + bytes(12))
+    path.write_bytes(header((2, 3), "'<V2'") + bytes(12))
     script = f"""
 import sys
 sys.modules[{library!r}] = None
@@ -273,15 +289,11 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path, name):
 
 @pytest.mark.parametrize("rows", [0, 5, 10, 12])
 def test_chunks_that_were_never_written(tmp_path, rows):
-    zarr = pytest.importorskip("zarr", reason="an optional library: the session evaluation has it")
     h5py = pytest.importorskip("h5py", reason="an optional library: the session evaluation has it")
     x = draw((12, 7))
-    array = zarr.open_array(tmp_path / "x.zarr", mode="w", shape=x.shape, dtype=x.dtype, chunks=(5, 5))
-    array[:rows] = x[:rows]
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("x", x.shape, x.dtype, chunks=(5, 5))[:rows] = x[:rows]
-    for name in ("x.zarr", "x.h5"):
-        if rows < 12:
-            refused("never written", tmp_path / name)
-        else:
-            assert np.array_equal(read_all(open_rows(tmp_path / name)), x)
+    if rows < 12:
+        refused("never written", tmp_path / "x.h5")
+    else:
+        assert np.array_equal(read_all(open_rows(tmp_path / "x.h5")), x)

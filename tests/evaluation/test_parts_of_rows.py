@@ -16,7 +16,7 @@ from crossent.evaluation._paired_statistics import Divergences
 from crossent.evaluation._token_statistics import TokenStatistics
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
-NAMES = ("x.npy", "fortran.npy", "x.npz", "compressed.npz", "x.safetensors", "x.h5", "x.zarr")
+NAMES = ("x.npy", "fortran.npy", "x.npz", "compressed.npz", "x.safetensors", "x.h5")
 
 
 def check_parts(rows):

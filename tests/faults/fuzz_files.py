@@ -25,7 +25,7 @@ from evaluation.formats import LIBRARY, kld_bytes, write
 
 from crossent.evaluation._inputs import open_rows, open_targets
 
-NAMES = ("x.npy", "f.npy", "x.npz", "compressed.npz", "x.bin", "x.kld", "x.safetensors", "x.h5", "x.zarr")
+NAMES = ("x.npy", "f.npy", "x.npz", "compressed.npz", "x.bin", "x.kld", "x.safetensors", "x.h5")
 # Objects of Python, whatever a header says: the files have less than 4 KB. (That of HDF5 and safetensors is not seen.)
 MOST_MEMORY = 1 << 20
 HUGE = (0, 1, 2, 3, 127, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
@@ -33,7 +33,7 @@ WORDS = (b"-", b"(", b"[" * 100, b"1e9", b"True", b"'", b"\\", b"O", b">", b"V2"
 
 
 def valid_files(folder, names):
-    """Writes a whole file of each format whose library is installed; the paths and bytes that it is made of."""
+    """Writes a whole file of each format whose library is installed; their names and bytes."""
     x = np.random.default_rng(0).normal(size=(12, 7)).astype(np.float32)
     for name in names:
         library = LIBRARY.get(Path(name).suffix, "numpy").split(".")[0]
@@ -41,13 +41,7 @@ def valid_files(folder, names):
             (folder / name).write_bytes(kld_bytes(6, 7, 4)[0])
         elif importlib.util.find_spec(library):
             write(folder / name, np.asfortranarray(x) if name == "f.npy" else x)
-    return {path.name: parts(path) for path in sorted(folder.iterdir())}
-
-
-def parts(path):
-    """A folder is made of several files."""
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [(part, part.read_bytes()) for part in found if part.is_file()]
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def damaged(rng, content):
@@ -110,8 +104,7 @@ def run(count, seed, folder, names=NAMES):
                 faulthandler.dump_traceback_later(60, exit=True)  # a file takes less than a millisecond
             name = list(files)[k % len(files)]
             path = folder / name
-            part, content = files[name][rng.integers(0, len(files[name]))]
-            part.write_bytes(damaged(rng, content))
+            path.write_bytes(damaged(rng, files[name]))
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -119,7 +112,6 @@ def run(count, seed, folder, names=NAMES):
                 counts[name, read(rng, path)] += 1
             used = tracemalloc.get_traced_memory()[1] - before
             assert used < MOST_MEMORY, f"{path} took {used} bytes"
-            part.write_bytes(content)
     finally:
         tracemalloc.stop()
         faulthandler.cancel_dump_traceback_later()

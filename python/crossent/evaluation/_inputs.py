@@ -19,11 +19,12 @@ from .._types import Array
 from ._files import FileRows, dtype_of, open_file, resolve_shape
 from ._logits_file import MAGIC, LogProbRows
 from ._npy import NpzRows, open_npy
-from ._other_formats import open_hdf5, open_safetensors, open_zarr
+from ._other_formats import open_hdf5, open_safetensors
 from ._rows import Rows, Shape, Shards, SlicedRows, as_floating, check_dtype, native, rows_of
 
-WITH_MEMBERS = (".npz", ".safetensors", ".h5", ".hdf5", ".zarr")
+WITH_MEMBERS = (".npz", ".safetensors", ".h5", ".hdf5")
 WITH_SHAPE = (".npy", ".kld", *WITH_MEMBERS)
+ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
 BLOCK = 1 << 16  # targets that are converted at once
 
 
@@ -169,14 +170,22 @@ def find_paths(text: str | bytes, name: str) -> list[tuple[Path, str | None]]:
     if "\0" in text:
         raise ValueError(f"{name} is a path with a null character: {text!r:.80}")
     stem, colon, last = text.rpartition(":")
-    if colon and stem.endswith(WITH_MEMBERS) and not os.path.lexists(text):
+    if colon and stem.endswith((*WITH_MEMBERS, ".zarr")) and not os.path.lexists(text):
         text, member = stem, last
-    if os.path.lexists(text) or not glob.has_magic(text):
-        return [(Path(text), member)]
-    found = sorted(glob.glob(text, recursive=True), key=natural)
-    if not found:
-        raise FileNotFoundError(f"no file matches {text}")
-    return [(Path(path), member) for path in found]
+    found = [text]
+    if glob.has_magic(text) and not os.path.lexists(text):
+        found = sorted(glob.glob(text, recursive=True), key=natural)
+        if not found:
+            raise FileNotFoundError(f"no file matches {text}")
+    return [(not_zarr(Path(path)), member) for path in found]
+
+
+def not_zarr(path: Path) -> Path:
+    """The path, unless it leads to a Zarr array, whose metadata may name codecs that run code of the file."""
+    if path.suffix.lower() == ".zarr" or any(os.path.isfile(path / name) for name in ZARR_METADATA):
+        how = "save it as .npy, or pass dask.array.from_zarr of it to crossent.dask"
+        raise ValueError(f"{path} is a Zarr array, which is not read: {how}")
+    return path
 
 
 def open_path(
@@ -184,9 +193,7 @@ def open_path(
 ) -> Rows:
     suffix = path.suffix.lower()
     rows: Rows
-    if suffix == ".zarr":
-        rows = open_zarr(path, member, flat)
-    elif suffix == ".npy":
+    if suffix == ".npy":
         rows = open_npy(path, flat)
     elif suffix == ".npz":
         rows = NpzRows(path, member, flat)

@@ -1,9 +1,8 @@
-"""Formats that a library hands out by block: `.safetensors`, HDF5 and Zarr."""
+"""Formats that a library hands out by block: `.safetensors` and HDF5."""
 
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -102,28 +101,3 @@ def is_allocated(dataset: Any) -> bool:
     """Whether all numbers of a dataset are in the file. Others would be read as zeros."""
     elsewhere = dataset.is_virtual or dataset.external
     return bool(elsewhere or not dataset.size or dataset.id.get_space_status() == ALLOCATED)
-
-
-def open_zarr(path: Path, key: str | None, flat: bool) -> Rows:
-    zarr = library("zarr", "evaluation-files")
-    name = f"{path}:{key}" if key else str(path)
-    if not path.is_dir():
-        raise ValueError(f"{name} is not a folder: expected a Zarr array in one")
-    try:
-        array = zarr.open_array(str(path / key if key else path), mode="r")
-        is_whole = has_all_chunks(array, path / key if key else path)
-    except (ArithmeticError, KeyError, OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not a Zarr array: {shortened(error)}") from error
-    check_dtype(name, np.dtype(array.dtype), integers=flat)
-    if not is_whole:
-        raise ValueError(f"{name} is not whole: chunks of it were never written (write_empty_chunks writes all)")
-    return SlicedRows(name, tuple(array.shape), np.dtype(array.dtype), flat, partial(nullcontext, array))
-
-
-def has_all_chunks(array: Any, folder: Path) -> bool:
-    """Whether all numbers of an array are there. Others would be read as its fill value."""
-    stored = getattr(array, "shards", None) or array.chunks  # what a file has
-    expected = math.prod(-(-n // k) for n, k in zip(array.shape, stored, strict=True))
-    files = sum(path.is_file() for path in folder.rglob("*"))
-    # The library looks for as many as the shape says, which may be a damaged one.
-    return expected <= files and bool(array.nchunks_initialized == array.nchunks)
