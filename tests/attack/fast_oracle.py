@@ -21,7 +21,9 @@ from oracle import format_of
 HERE = Path(__file__).parent
 FLAGS = ("-O2", "-ffp-contract=off", "-std=gnu++17", "-shared", "-fPIC")
 PER_ROW = ("x", "t", "q", "y", "v", "g", "w", "listed_classes", "listed_values")
-NUMBERS = {"temperature": 1.0, "smoothing": 0.0, "z_loss": 0.0, "denominator": 1.0, "alpha": 1.0, "beta": 0.5}
+NUMBERS = {"temperature": 1.0, "smoothing": 0.0, "z_loss": 0.0, "denominator": 1.0, "alpha": 1.0, "beta": 0.5,
+           "divergence": 0, "tail": 0}
+NUMBERED = {"divergence": ("forward", "reverse", "js"), "tail": ("bucket", "zero", "renormalize", "uniform")}
 Address, Int = ctypes.c_void_p, ctypes.c_int64
 
 
@@ -74,7 +76,8 @@ def errors(judge, rows, shared, result):
     n = len(result)
     arrays["error"], arrays["where"] = np.empty(n), np.empty(n, np.int64)
     widest = next(arrays[name] for name in ("x", "q", "t") if name in arrays)
-    numbers = {name: shared[name] for name in NUMBERS if shared.get(name) is not None}
+    numbers = {name: NUMBERED[name].index(shared[name]) if name in NUMBERED else shared[name]
+               for name in NUMBERS if shared.get(name) is not None}
     listed = arrays["listed_classes"].shape[1] if "listed_classes" in arrays else 0
     call = Call(rows=n, classes=widest.shape[1], listed=listed, digits=int(info.nmant) + 1,
                 least_exponent=int(info.minexp) - int(info.nmant), largest=float(info.max),

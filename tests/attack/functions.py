@@ -1,21 +1,19 @@
-"""The functions that are attacked: how each is called, its exact values in mpmath, and who judges it in oracle.cpp.
+"""What an attacked function is, and what the exact values of all of them share.
 
-Arrays have the names of `call` in oracle.hpp: x, q, t, y of each row, v and g its weight and its upstream gradient, w
-the class weights. An entry of FUNCTIONS is one result of one function.
+classes.py, elements.py, divergences.py, measures.py and sparse.py have an entry for each result of each function: how
+it is called, its exact values in mpmath, and who judges it in oracle.cpp. Arrays have the names of `call` in
+oracle.hpp: x, q, t, y of each row, v and g its weight and its upstream gradient, w the class weights.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import oracle
-import oracle.hessian
 from mpmath import mp, mpf
-
-import crossent as xe
 
 # What an argument of the oracle is called in the library.
 OPTIONS = {"temperature": "temperature", "w": "weight", "v": "sample_weight", "smoothing": "label_smoothing",
-           "z_loss": "z_loss", "alpha": "alpha", "beta": "beta"}
+           "z_loss": "z_loss", "alpha": "alpha", "beta": "beta", "divergence": "divergence"}
 
 
 # What arrays hold: starts.py and moves.py say how each kind is drawn and changed.
@@ -26,7 +24,8 @@ KINDS = {"x": "logits", "t": "teacher", "q": "probabilities", "y": "index", "v":
 class Function:
     """`run(rows, shared)` is the library's result; `exact(rows, shared)` the mpmath values and what their errors are
     measured at, None for the values themselves. `arrays`: what a row has; `families`: the options that go together, of
-    which a target has one. `kinds`: of arrays that do not hold what KINDS says."""
+    which a target has one. `kinds`: of arrays that do not hold what KINDS says. `fixed`: options that are always the
+    same. `classes`: how many there may be, if not any number."""
 
     run: object
     exact: object
@@ -34,6 +33,8 @@ class Function:
     arrays: str
     families: tuple = ("",)
     kinds: dict = field(default_factory=dict)
+    fixed: dict = field(default_factory=dict)
+    classes: tuple = ()
 
 
 def options(rows, shared):
@@ -57,64 +58,6 @@ def backward(function):
     return run
 
 
-# ---- Cross-entropy ---------------------------------------------------------------------------------------------------
-
-
-def cross_entropy_loss(rows, shared):
-    return xe.cross_entropy(rows["x"], target(rows), axis=1, reduction="none", **options(rows, shared))
-
-
-def exact_cross_entropy_loss(rows, shared):
-    """With a z-loss, the error of logsumexp is carried through: that of log(total), where max + log(total) cancels."""
-    given = options(rows, shared)
-    losses = oracle.cross_entropy_rows(rows["x"], target(rows), **given)
-    scales = abs(losses)
-    if shared.get("z_loss"):
-        for i, z in enumerate(z_losses(rows, shared)):
-            row = row_of(rows, shared, i)
-            scales[i] = max(scales[i], abs(2 * z * row.logsumexp() * row.log_total))
-    return losses, scales
-
-
-def exact_cross_entropy_gradient(rows, shared):
-    denominator = shared.get("denominator")
-    reduction = {"reduction": "mean", "mean_denominator": denominator} if denominator else {"reduction": "none"}
-    upstream = rows["g"][0] if denominator else rows["g"]
-    gradient, scales = oracle.cross_entropy_grad(
-        rows["x"], target(rows), grad_output=upstream, **reduction, **options(rows, shared))
-    if shared.get("z_loss"):  # the error of logsumexp is carried through: tests/oracle has that of log(total)
-        for i, z in enumerate(z_losses(rows, shared)):
-            factor = mpf(float(rows["g"][i])) / mpf(denominator or 1) / mpf(shared.get("temperature", 1.0))
-            row = row_of(rows, shared, i)
-            scales[i] = np.maximum(scales[i], abs(2 * z * row.logsumexp() * factor) / 4 * row.softmax())
-    return gradient, scales
-
-
-def z_losses(rows, shared):
-    """v z of each row."""
-    weights = rows["v"] if "v" in rows else np.ones(len(rows["x"]))
-    return [mpf(shared["z_loss"]) * mpf(float(v)) for v in weights]
-
-
-def hessian_options(rows, shared):
-    return {name: value for name, value in options(rows, shared).items() if name != "temperature"}
-
-
-def cross_entropy_hessian(rows, shared):
-    return xe.cross_entropy_gradient_hessian(rows["x"], target(rows), axis=1, **hessian_options(rows, shared))[1]
-
-
-def gradient_beside_hessian(rows, shared):
-    return xe.cross_entropy_gradient_hessian(rows["x"], target(rows), axis=1, **hessian_options(rows, shared))[0]
-
-
-def exact_cross_entropy_hessian(rows, shared):
-    return oracle.hessian.cross_entropy(rows["x"], target(rows), **hessian_options(rows, shared))
-
-
-# ---- Normalisers -----------------------------------------------------------------------------------------------------
-
-
 def by_row(function):
     """(values, scales) of all rows from a function of one row's index."""
     def exact(rows, shared):
@@ -129,85 +72,39 @@ def row_of(rows, shared, i):
     return oracle.Row(rows["x"][i], shared.get("temperature", 1.0))
 
 
-class LogSumExp:
-    """What errors of logsumexp are measured in: 4 units are 1 ULP of the result and 4 ULP of log1p(tail)."""
-
-    def __init__(self, row):
-        self.row = row
-
-    def unit(self, dtype):
-        return oracle.ulp(self.row.logsumexp(), dtype) / 4 + oracle.ulp(self.row.log_total, dtype)
-
-
-def exact_logsumexp(rows, shared, i):
-    row = row_of(rows, shared, i)
-    return row.logsumexp(), LogSumExp(row)
-
-
 def temperature_of(shared):
     return {"temperature": shared["temperature"]} if "temperature" in shared else {}
 
 
-# ---- The table -------------------------------------------------------------------------------------------------------
-
-LOSSES = ("", "temperature", "w v", "smoothing", "w v smoothing temperature", "z_loss", "w v smoothing z_loss")
-GRADIENTS = tuple(f"{family} denominator".strip() if family else "" for family in LOSSES)
-HESSIANS = ("", "w v", "smoothing", "w v smoothing")
-
-FUNCTIONS = {
-    "cross_entropy loss": Function(
-        cross_entropy_loss, exact_cross_entropy_loss, "cross_entropy_loss", "x y", LOSSES),
-    "cross_entropy gradient": Function(
-        backward(xe.cross_entropy_backward), exact_cross_entropy_gradient, "cross_entropy_gradient", "x y g",
-        GRADIENTS),
-    "cross_entropy probabilities loss": Function(
-        cross_entropy_loss, exact_cross_entropy_loss, "cross_entropy_loss", "x q", LOSSES),
-    "cross_entropy probabilities gradient": Function(
-        backward(xe.cross_entropy_backward), exact_cross_entropy_gradient, "cross_entropy_gradient", "x q g",
-        GRADIENTS),
-    "softmax": Function(
-        lambda r, s: xe.softmax(r["x"], 1, **temperature_of(s)),
-        by_row(lambda r, s, i: row_of(r, s, i).softmax()), "softmax", "x", ("", "temperature")),
-    "log_softmax": Function(
-        lambda r, s: xe.log_softmax(r["x"], 1, **temperature_of(s)),
-        by_row(lambda r, s, i: row_of(r, s, i).log_softmax()), "log_softmax", "x", ("", "temperature")),
-    "logsumexp": Function(
-        lambda r, s: xe.logsumexp(r["x"], 1), by_row(exact_logsumexp), "logsumexp", "x"),
-    "logsumexp_backward": Function(
-        lambda r, s: xe.logsumexp_backward(r["g"], r["x"], 1),
-        by_row(lambda r, s, i: row_of(r, s, i).softmax() * mpf(float(r["g"][i]))), "logsumexp_backward", "x g"),
-    "softmax_backward": Function(
-        lambda r, s: xe.softmax_backward(r["t"], r["q"], 1, **temperature_of(s)),
-        by_row(lambda r, s, i: oracle.softmax_backward(r["t"][i], r["q"][i], **temperature_of(s))),
-        "softmax_backward", "q t", ("", "temperature"), {"q": "softmax", "t": "entries"}),
-    "log_softmax_backward": Function(
-        lambda r, s: xe.log_softmax_backward(r["t"], r["x"], 1, **temperature_of(s)),
-        by_row(lambda r, s, i: oracle.log_softmax_backward(r["t"][i], r["x"][i], **temperature_of(s))),
-        "log_softmax_backward", "x t", ("", "temperature"), {"x": "log_probs", "t": "entries"}),
-    "hessian cross_entropy": Function(
-        cross_entropy_hessian, exact_cross_entropy_hessian, "cross_entropy_hessian", "x y", HESSIANS),
-    "hessian cross_entropy probabilities": Function(
-        cross_entropy_hessian, exact_cross_entropy_hessian, "cross_entropy_hessian", "x q", HESSIANS),
-    "hessian gradient": Function(
-        gradient_beside_hessian, lambda r, s: exact_cross_entropy_gradient({**r, "g": np.ones(len(r["x"]))}, s),
-        "cross_entropy_gradient", "x y", HESSIANS),
-    "hessian gradient probabilities": Function(
-        gradient_beside_hessian, lambda r, s: exact_cross_entropy_gradient({**r, "g": np.ones(len(r["x"]))}, s),
-        "cross_entropy_gradient", "x q", HESSIANS),
-}
+# ---- Errors ----------------------------------------------------------------------------------------------------------
 
 
-def exact_error(function, rows, shared, result):
-    """The largest error of a result by mpmath, in ULP."""
+DIGITS = 340
+
+
+class Unit:
+    """Stands for a scale where errors are not measured in ULP of a number."""
+
+    def __init__(self, unit):
+        self.unit = unit  # of a dtype
+
+
+def exact_errors(function, rows, shared, result):
+    """The largest error of each row of a result by mpmath, in ULP.
+
+    What is left of probabilities without the largest of them is a difference: 60 digits do not hold 1 + 1e-300.
+    """
+    with mp.workdps(DIGITS):
+        return errors_of(function, rows, shared, result)
+
+
+def errors_of(function, rows, shared, result):
     values, scales = function.exact(rows, shared)
-    scales = values if scales is None else scales
-    scales = np.broadcast_to(scales, values.shape)
-    found = mpf(0)
+    scales = np.broadcast_to(values if scales is None else scales, values.shape)
+    found = np.zeros(values.shape)
     for k in np.ndindex(values.shape):
-        if isinstance(scales[k], LogSumExp):
-            error = abs(mpf(float(result[k])) - values[k]) / scales[k].unit(result.dtype)
+        if isinstance(scales[k], Unit):
+            found[k] = float(abs(mpf(float(result[k])) - values[k]) / scales[k].unit(result.dtype))
         else:
-            error = oracle.error(result[k], values[k], result.dtype, scales[k])
-        found = max(found, error)
-    return float(found) if mp.isfinite(found) else float("inf")
-
+            found[k] = float(oracle.error(result[k], values[k], result.dtype, scales[k]))
+    return found.reshape(len(found), -1).max(axis=1)

@@ -5,7 +5,7 @@
 """
 
 import numpy as np
-from starts import UPSTREAM, loguniform
+from starts import UPSTREAM, loguniform, mask_alike
 
 
 def some(rng, shape):
@@ -119,6 +119,10 @@ def towards_softmax(rng, q, rows):
     return np.where(some(rng, q.shape), p * (1 + rng.normal(0, sizes(rng, len(q)))), q)
 
 
+def complement(rng, q, rows):
+    return np.where(some(rng, q.shape), 1 - q, q)
+
+
 def nudged(rng, v, rows):
     return v * (1 + rng.normal(0, 1, len(v)) * sizes(rng, len(v))[:, 0])
 
@@ -138,18 +142,19 @@ def index(rng, y, rows):
 
 REALS = (absolute, relative, absolute, relative, swap, tie, shift_range, shift_row, scale_row, shift_peak, reorder,
          quantise)
+ELEMENTS = (absolute, relative, shift_row, quantise)
+EVENTS = (relative, relative, drop, complement, quantise)
 POSITIVE = (relative, relative, swap, tie, drop, mass, normalise, towards_softmax, reorder)
 MOVES = {"logits": REALS, "teacher": REALS, "entries": REALS, "log_probs": REALS, "softmax": POSITIVE,
-         "probabilities": POSITIVE, "upstream": (nudged, upstream), "weight": (nudged, weight), "index": (index,)}
-# Of how much a kind of array is changed, against the others.
-OFTEN = {"logits": 6, "teacher": 4, "entries": 4, "log_probs": 4, "softmax": 4, "probabilities": 4, "upstream": 1.5,
-         "weight": 1.5, "index": 0.3}
-NOT_POSITIVE = ("log_probs",)
+         "probabilities": POSITIVE, "elements": ELEMENTS, "log_events": ELEMENTS, "events": EVENTS,
+         "upstream": (nudged, upstream), "weight": (nudged, weight), "index": (index,)}
+OFTEN = {"logits": 6, "upstream": 1.5, "weight": 1.5, "index": 0.3}  # how often, against 4 of the others
+NOT_POSITIVE = ("log_probs", "log_events")
 
 
 def moved(rng, rows, kinds):
     names = list(kinds)
-    often = np.array([OFTEN[kinds[name]] for name in names])
+    often = np.array([OFTEN.get(kinds[name], 4) for name in names])
     name = names[rng.choice(len(names), p=often / often.sum())]
     kind, array = kinds[name], rows[name]
     move = MOVES[kind][rng.integers(len(MOVES[kind]))]
@@ -160,11 +165,12 @@ def moved(rng, rows, kinds):
         new = np.where(np.isnan(new) | (new == np.inf), old, new)
         if kind in NOT_POSITIVE:
             new = np.minimum(new, 0)
-        if MOVES[kind] is POSITIVE:
+        if MOVES[kind] in (POSITIVE, EVENTS):
             new = np.clip(new, 0, 1)
         if kind == "weight":
             new = np.abs(new)
         array[...] = new.astype(array.dtype)
+    mask_alike(rows, kinds)
 
 
 def crossed(rng, rows, others, kinds):
@@ -177,10 +183,10 @@ def crossed(rng, rows, others, kinds):
             rows[name][:, part] = others[name][:, part]
 
 
-def moved_shared(rng, shared, draw):
-    """One of the options drawn anew, or nudged."""
+def moved_shared(rng, shared, names, draw):
+    """One of the options of these names drawn anew, or nudged."""
     new = dict(shared)
-    name = list(shared)[rng.integers(len(shared))]
+    name = names[rng.integers(len(names))]
     value = shared[name]
     if rng.random() < 0.4 or value is None or name == "denominator":
         new[name] = draw[name]

@@ -4,6 +4,9 @@
 #include <cstring>
 
 #include "oracle_classes.hpp"
+#include "oracle_divergences.hpp"
+#include "oracle_elements.hpp"
+#include "oracle_measures.hpp"
 
 namespace {
 
@@ -21,6 +24,29 @@ constexpr function functions[] = {
     {"logsumexp_backward", logsumexp_backward},
     {"softmax_backward", softmax_backward},
     {"log_softmax_backward", log_softmax_backward},
+    {"sigmoid", sigmoid},
+    {"log_sigmoid", log_sigmoid},
+    {"binary_logits_loss", binary_logits_loss},
+    {"binary_logits_gradient", binary_logits_gradient},
+    {"binary_logits_hessian", binary_logits_hessian},
+    {"binary_loss", binary_loss},
+    {"binary_gradient", binary_gradient},
+    {"kl_div_loss", kl_div_loss},
+    {"kl_div_log_target_loss", kl_div_log_target_loss},
+    {"divergence_loss", divergence_loss},
+    {"divergence_gradient", divergence_gradient},
+    {"distillation_loss", distillation_loss},
+    {"distillation_gradient", distillation_gradient},
+    {"log_prob", log_prob},
+    {"max_log_prob", max_log_prob},
+    {"row_entropy", row_entropy},
+    {"sum_of_squares", sum_of_squares},
+    {"information_entropy", information_entropy},
+    {"information_cross_entropy", information_cross_entropy},
+    {"information_kl", information_kl},
+    {"information_js", information_js},
+    {"nll_loss", nll_loss},
+    {"nll_gradient", nll_gradient},
 };
 
 }  // namespace

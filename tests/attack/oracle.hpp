@@ -33,6 +33,7 @@ struct call {
   const std::int64_t* listed_classes;  // (rows, listed), and the values of these
   const double* listed_values;
   double temperature, smoothing, z_loss, denominator, alpha, beta;
+  double divergence, tail;  // which, as they are numbered in oracle_divergences.hpp and oracle_sparse.hpp
   const double* result;  // (rows,) or (rows, classes)
   double* error;  // (rows,) the largest error of each row, and the class that has it
   std::int64_t* where;

@@ -8,13 +8,13 @@ import itertools
 
 import moves
 import numpy as np
-from targets import CLASSES, LAYOUTS
+from targets import LAYOUTS
 
 PARENTS = 50
 SLICES = 10  # of a batch, each of which has moves of its own
 STUCK = 60  # steps without a new maximum
 # Short rows are cheaper, and most faults of long ones can be seen in them.
-SHARE = np.array([1, 1, 2, 3, 3, 2, 1.5, 1, 1, 0.7])
+SHARE = {1: 1, 2: 1, 3: 1, 17: 2, 64: 3, 100: 3, 129: 2, 300: 1.5, 1024: 1, 1025: 1, 4097: 0.7}
 
 
 class Climb:
@@ -65,9 +65,10 @@ class Climb:
 
     def step(self):
         rows, shared, before = self.children(), self.shared, self.worst
-        changes_all = bool(shared) and self.rng.random() < 0.25
+        names = self.target.shared_names
+        changes_all = bool(names) and self.rng.random() < 0.25
         if changes_all:
-            shared = moves.moved_shared(self.rng, shared, self.target.draw_shared(self.rng, self.classes))
+            shared = moves.moved_shared(self.rng, shared, names, self.target.draw_shared(self.rng, self.classes))
             for name, array in rows.items():
                 array[:len(self.errors)] = self.rows[name]
         errors = self.judge(rows, shared)
@@ -100,7 +101,9 @@ class Search:
             classes = max(array.shape[1] if array.ndim > 1 else 1 for array in rows.values())
             self.climb = Climb(self.target, self.rng, classes, (rows, shared))
         else:
-            self.climb = Climb(self.target, self.rng, int(self.rng.choice(CLASSES, p=SHARE / SHARE.sum())))
+            counts = self.target.class_counts
+            share = np.array([SHARE[c] for c in counts])
+            self.climb = Climb(self.target, self.rng, int(self.rng.choice(counts, p=share / share.sum())))
         self.climbs += 1
 
     def step(self):

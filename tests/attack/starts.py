@@ -147,23 +147,48 @@ def entries(rng, n, c):
     return g * np.exp(rng.normal(0, 1, (n, c)) * rng.choice([0, 2], (n, 1)))
 
 
+def elements(rng, n, dtype):
+    """Logits of events: near 0, ordinary, up to where results vanish."""
+    x = rng.normal(0, loguniform(rng, 1e-4, 30, (n, 1)), (n, 1))
+    return np.where(rng.random((n, 1)) < 0.3, rng.uniform(-1.05, 1.05, (n, 1)) * reach(dtype)[1], x)
+
+
+def events(rng, n):
+    """Probabilities: any, small ones, near 1, 0 and 1."""
+    p = np.where(rng.random((n, 1)) < 0.5, rng.random((n, 1)), loguniform(rng, 1e-12, 1, (n, 1)))
+    return np.where(rng.random((n, 1)) < 0.15, rng.integers(0, 2, (n, 1)), np.where(rng.random((n, 1)) < 0.3, 1 - p, p))
+
+
+def mask_alike(rows, kinds):
+    """A class is impossible for all arrays of a row or for none, so that losses are finite."""
+    if kinds.get("x") != "logits":
+        return
+    masked = np.isneginf(rows["x"])
+    if kinds.get("q") == "probabilities":
+        rows["q"][masked] = 0
+    if kinds.get("t") == "teacher":
+        possible = np.isneginf(rows["t"]) & ~masked
+        rows["t"][possible] = rows["x"][possible]
+        rows["t"][masked] = -np.inf
+
+
 def rows(rng, kinds, n, classes, dtype):
-    """{name: array} of n rows; `kinds` is {name: kind}, the logits first."""
+    """{name: array} of n rows; `kinds` is {name: kind}."""
     found = {}
-    x = logits(rng, n, classes, dtype)
+    x = logits(rng, n, classes, dtype) if classes > 1 else None
+    draw = {
+        "logits": lambda: x, "log_probs": lambda: log_softmax(x), "teacher": lambda: teacher(rng, x, dtype),
+        "probabilities": lambda: probabilities(rng, x, dtype), "softmax": lambda: np.exp(log_softmax(x)),
+        "index": lambda: targets(rng, x), "upstream": lambda: upstream(rng, n),
+        "weight": lambda: rng.uniform(0.2, 3, n), "entries": lambda: entries(rng, n, classes),
+        "elements": lambda: elements(rng, n, dtype), "events": lambda: events(rng, n),
+        "log_events": lambda: -np.abs(elements(rng, n, dtype)),
+    }
     for name, kind in kinds.items():
-        if kind == "index":
-            found[name] = targets(rng, x)
-            continue
         of_results = arithmetic(np.dtype(dtype)) if kind in ("upstream", "weight") else dtype
-        draw = {
-            "logits": lambda: x, "log_probs": lambda: log_softmax(x), "teacher": lambda: teacher(rng, x, dtype),
-            "probabilities": lambda: probabilities(rng, x, dtype), "softmax": lambda: np.exp(log_softmax(x)),
-            "upstream": lambda: upstream(rng, n), "weight": lambda: rng.uniform(0.2, 3, n),
-            "entries": lambda: entries(rng, n, classes),
-        }
-        with np.errstate(over="ignore"):
-            found[name] = draw[kind]().astype(of_results)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found[name] = draw[kind]().astype(np.int64 if kind == "index" else of_results)
+    mask_alike(found, kinds)
     return found
 
 

@@ -6,12 +6,18 @@ The name of a target is "function result: options, dtype", as `python tests/atta
 import fnmatch
 from dataclasses import dataclass
 
+import classes
+import divergences
+import elements
 import fast_oracle
+import measures
 import ml_dtypes
 import numpy as np
 import starts
-from functions import FUNCTIONS, KINDS, Function, exact_error
+from functions import KINDS, Function, exact_errors
 
+FUNCTIONS = {name: function for module in (classes, elements, divergences, measures)
+             for name, function in module.FUNCTIONS.items()}
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 CLASSES = (2, 3, 17, 64, 100, 129, 300, 1024, 1025, 4097)
 ENTRIES = 100_000  # of a batch, of which a row has `classes`
@@ -46,14 +52,18 @@ class Target:
     def shared_names(self):
         return [name for name in self.family.split() if name not in KINDS]
 
+    @property
+    def class_counts(self):
+        return self.function.classes or CLASSES
+
     def row_count(self, classes):
-        return int(np.clip(ENTRIES // classes, 60, 1500))
+        return ENTRIES // 5 if classes == 1 else int(np.clip(ENTRIES // classes, 60, 1500))
 
     def draw_rows(self, rng, n, classes):
         return starts.rows(rng, self.kinds, n, classes, self.dtype)
 
     def draw_shared(self, rng, classes):
-        return {**starts.shared(rng, self.shared_names, classes, self.dtype)}
+        return {**starts.shared(rng, self.shared_names, classes, self.dtype), **self.function.fixed}
 
     def run(self, rows, shared, layout="rows"):
         """The library's result; "columns": the class axis of every array is strided."""
@@ -67,7 +77,7 @@ class Target:
 
     def confirmed(self, rows, shared, layout="rows"):
         """The largest error of all rows, by mpmath."""
-        return exact_error(self.function, rows, shared, self.run(rows, shared, layout))
+        return float(exact_errors(self.function, rows, shared, self.run(rows, shared, layout)).max())
 
 
 TARGETS = {target.name: target for target in (
