@@ -3,8 +3,21 @@
 import fnmatch
 
 BARS = (
+    ("kl_div_with_logits*loss", 1),  # of what is promised of a divergence, a relative error
+    # Half precision: a float32 result rounded once, half a unit; a whole one where terms cancel into the next binade.
+    ("distillation_loss*gradient*float16", 1 + 8 * 2.0**-13),
+    ("kl_div_with_logits reverse gradient*float16", 1 + 8 * 2.0**-13),
+    ("kl_div_with_logits js gradient*float16", 1 + 8 * 2.0**-13),
+    ("softmax_backward*float16", 1 + 8 * 2.0**-13),
     ("gradient*float16", 1),
-    ("float16", 4),
+    ("softmax*float16", 1),
+    ("backward*float16", 1),
+    ("sigmoid*float16", 1),
+    ("hessian*float16", 1),
+    # More factors and sums than a gradient of one loss.
+    ("distillation_loss*gradient", 8),
+    ("kl_div_with_logits reverse gradient", 8),
+    ("kl_div_with_logits js gradient", 8),
     ("", 4),
 )
 

@@ -1,10 +1,11 @@
 """Attacked functions of two rows of logits: the divergences, and distillation with a target."""
 
 import numpy as np
+import oracle
 import oracle.divergence
 import oracle.parts
 from functions import Function, Unit, backward, options, target
-from mpmath import mpf
+from mpmath import mp, mpf
 from operations import exact as formulas
 
 import crossent as xe
@@ -20,14 +21,6 @@ def distillation_loss(rows, shared):
     return xe.distillation_loss(rows["x"], rows["t"], target(rows), axis=1, reduction="none", **options(rows, shared))
 
 
-def promised(value, w):
-    """A part of what is promised of a divergence: 1e-5 of it in float32, of 2e-9 at least."""
-    def unit(dtype):
-        relative, least = (mpf(1e-12), mpf(1e-18)) if dtype == np.float64 else (mpf(1e-5), mpf(2e-9))
-        return max(abs(value), least * w) * relative
-    return Unit(unit)
-
-
 def parts_of(rows, shared):
     given = options(rows, shared)
     if "y" in rows or "q" in rows:
@@ -35,14 +28,53 @@ def parts_of(rows, shared):
     return formulas.kl_div_with_logits(rows["x"], rows["t"], **given)
 
 
+def promised(value, dtype):
+    """What is promised of a divergence: 1e-5 of it, or of 2e-9, in float32."""
+    relative, least = (mpf(1e-12), mpf(1e-18)) if dtype == np.float64 else (mpf(1e-5), mpf(2e-9))
+    return max(value, least) * relative
+
+
+def weights(rows):
+    return [mpf(float(v)) for v in rows.get("v", np.ones(len(rows["x"])))]
+
+
 def exact_kl_loss(rows, shared):
+    """In parts of what is promised."""
     losses, _ = oracle.parts.value(parts_of(rows, shared), "none")
-    weights = rows.get("v", np.ones(len(losses)))
-    return losses, np.array([promised(v, mpf(float(w))) for v, w in zip(losses, weights, strict=True)], dtype=object)
+    units = [Unit(lambda dtype, value=value, v=v: promised(value / v, dtype) * v)
+             for value, v in zip(losses, weights(rows), strict=True)]
+    return losses, np.array(units, dtype=object)
+
+
+def sizes_of_terms(x, t, divergence, temperature=1.0, beta=0.5):
+    """The sum of |p log(p / q)| over the classes, of each divergence that is in this one with its share."""
+    student, teacher = oracle.Row(x, temperature), oracle.Row(t, temperature)
+    d = [oracle.divergence.log_ratio(a, b) for a, b in zip(teacher.log_softmax(), student.log_softmax(), strict=True)]
+    of_student, of_teacher = [-v for v in d], d
+    beta = {"forward": mpf(1), "reverse": mpf(0)}.get(divergence, mpf(beta))
+    if divergence == "js":
+        of_student = [oracle.divergence.to_mixture(v, beta) for v in d]
+        of_teacher = [oracle.divergence.to_mixture(-v, 1 - beta) for v in d]
+    sizes = [mp.fsum(oracle.dot(p, abs(v)) for p, v in zip(row.softmax(), ratios, strict=True))
+             for row, ratios in ((teacher, of_teacher), (student, of_student))]
+    return beta * sizes[0] + (1 - beta) * sizes[1]
 
 
 def exact_distillation_loss(rows, shared):
-    return oracle.parts.value(parts_of(rows, shared), "none")
+    """Measured at the sizes of the divergence's terms where they are larger than the loss, and not below what is
+    promised of a divergence that vanishes."""
+    losses, scales = oracle.parts.value(parts_of(rows, shared), "none")
+    units = np.empty(len(losses), dtype=object)
+    given = {name: shared[name] for name in ("divergence", "temperature", "beta") if name in shared}
+    for i, v in enumerate(weights(rows)):
+        share = v * mpf(shared["alpha"]) * mpf(shared.get("temperature", 1.0)) ** 2
+        if not mp.isfinite(losses[i]):
+            units[i] = losses[i]
+            continue
+        scale = max(scales[i], share * sizes_of_terms(rows["x"][i], rows["t"][i], **given))
+        units[i] = Unit(lambda dtype, scale=scale, share=share: max(
+            oracle.ulp(scale, dtype), share * promised(0, dtype) / 4))
+    return losses, units
 
 
 def exact_gradient(rows, shared):

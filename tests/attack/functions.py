@@ -103,8 +103,9 @@ def errors_of(function, rows, shared, result):
     scales = np.broadcast_to(values if scales is None else scales, values.shape)
     found = np.zeros(values.shape)
     for k in np.ndindex(values.shape):
-        if isinstance(scales[k], Unit):
+        if isinstance(scales[k], Unit) and mp.isfinite(values[k]) and np.isfinite(result[k]):
             found[k] = float(abs(mpf(float(result[k])) - values[k]) / scales[k].unit(result.dtype))
         else:
-            found[k] = float(oracle.error(result[k], values[k], result.dtype, scales[k]))
+            scale = values[k] if isinstance(scales[k], Unit) else scales[k]
+            found[k] = float(oracle.error(result[k], values[k], result.dtype, scale))
     return found.reshape(len(found), -1).max(axis=1)

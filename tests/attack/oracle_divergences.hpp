@@ -52,7 +52,8 @@ struct two_rows {
 struct divergence {
   two_rows rows;
   int kind;
-  real beta, value = 0, inner = 0, size = 0, inverse;
+  real beta, value = 0, inner = 0, inverse;
+  real size = 0, terms = 0;   // of the terms of `inner`, whose sum may cancel; of those of the value
   std::vector<real> own;   // log(s / t), or log(s / m)
 
   divergence(const call& a, std::int64_t i)
@@ -60,24 +61,31 @@ struct divergence {
         kind(static_cast<int>(a.divergence)),
         beta(kind == reverse_kl ? 1 : a.beta),
         inverse(1 / real(a.temperature)) {
-    sum of_student, of_teacher, sizes;
+    sum of_student, of_teacher, sizes, sizes_of_teacher;
     own.resize(rows.d.size());
     for (std::size_t c = 0; c < own.size(); ++c) {
       const real s = rows.s.p(c), t = rows.t.p(c), d = rows.d[c];
       if (kind == forward_kl) {
         of_teacher.add(divergence_term(t, s, -d));
+        sizes_of_teacher.add(size_of(t, d));
         continue;
       }
       own[c] = kind == reverse_kl ? -d : to_mixture(d, beta);
       const real m = beta * t + (1 - beta) * s;
       of_student.add(divergence_term(s, m, -own[c]));
-      sizes.add(s == 0 ? 0 : s * std::fabs(own[c]));
-      if (kind == jensen_shannon) of_teacher.add(divergence_term(t, m, -to_mixture(-d, 1 - beta)));
+      sizes.add(size_of(s, own[c]));
+      if (kind != jensen_shannon) continue;
+      const real other = to_mixture(-d, 1 - beta);
+      of_teacher.add(divergence_term(t, m, -other));
+      sizes_of_teacher.add(size_of(t, other));
     }
     inner = of_student;
     size = sizes;
-    value = kind == forward_kl ? real(of_teacher) : kind == reverse_kl ? inner : beta * of_teacher + (1 - beta) * inner;
+    if (kind == forward_kl) beta = 1;
+    value = kind == reverse_kl ? inner : beta * of_teacher + (1 - beta) * inner;
+    terms = kind == reverse_kl ? size : beta * sizes_of_teacher + (1 - beta) * size;
   }
+  static real size_of(real p, real log_ratio) { return p == 0 ? 0 : p * std::fabs(log_ratio); }
   loss_in_log_p entry(std::int64_t c) const {
     const real s = rows.s.p(c);
     if (kind == forward_kl) {
@@ -90,12 +98,13 @@ struct divergence {
   }
 };
 
-// In parts of what is promised: of 1e-5 of the value, or of 2e-9, in float32.
+// What is promised of a divergence: 1e-5 of it, or of 2e-9, in float32.
+inline real promised(const call& a, real value) {
+  return a.digits == 53 ? 1e-12L * std::max(value, 1e-18L) : 1e-5L * std::max(value, 2e-9L);
+}
 inline void divergence_loss(const call& a, std::int64_t i, verdict& v) {
   const real value = divergence(a, i).value, w = row_weight(a, i);
-  const bool is_double = a.digits == 53;
-  const real unit = std::max(value, is_double ? 1e-18L : 2e-9L) * (is_double ? 1e-12L : 1e-5L) * w;
-  v.see_in_units(0, a.result[i], value * w, unit);
+  v.see_in_units(0, a.result[i], value * w, promised(a, value) * w);
 }
 inline void divergence_gradient(const call& a, std::int64_t i, verdict& v) {
   const divergence of_row(a, i);
@@ -106,20 +115,25 @@ inline void divergence_gradient(const call& a, std::int64_t i, verdict& v) {
   }
 }
 
-// alpha T^2 of the divergence and 1 - alpha of the cross-entropy at the temperature 1. Gradients are measured at the larger of
-// what the two are measured at.
-inline real share_of_divergence(const call& a) { return real(a.alpha) * a.temperature * a.temperature; }
+// alpha T^2 of the divergence and 1 - alpha of the cross-entropy at the temperature 1. A loss is measured at the sizes of the
+// divergence's terms where they are larger, and not below what is promised of a divergence that vanishes; a gradient at the larger
+// of what the two are measured at.
+inline real share_of_divergence(const call& a, std::int64_t i) {
+  return real(a.alpha) * a.temperature * a.temperature * row_weight(a, i);
+}
 inline void distillation_loss(const call& a, std::int64_t i, verdict& v) {
-  const softmax_row row(a.x + i * a.classes, a.classes, 1);
-  const loss_in_log_p of_target = cross_entropy_of(a, i, row);
-  const real of_teacher = share_of_divergence(a) * divergence(a, i).value * row_weight(a, i), rest = 1 - real(a.alpha);
-  v.see(0, a.result[i], of_teacher + rest * of_target.value, of_teacher + rest * of_target.scale);
+  const loss_in_log_p of_target = cross_entropy_of(a, i, softmax_row(a.x + i * a.classes, a.classes, 1));
+  const divergence of_teacher(a, i);
+  const real share = share_of_divergence(a, i), rest = 1 - real(a.alpha);
+  const real exact = share * of_teacher.value + rest * of_target.value;
+  const real scale = std::max({exact, share * of_teacher.terms, rest * of_target.scale});
+  v.see_in_units(0, a.result[i], exact, std::max(spacing(a, scale), share * promised(a, 0) / 4));
 }
 inline void distillation_gradient(const call& a, std::int64_t i, verdict& v) {
   const softmax_row row(a.x + i * a.classes, a.classes, 1);
   const gradient_in_log_p of_target(a, i, row);
   const divergence of_teacher(a, i);
-  const real share = share_of_divergence(a) * row_weight(a, i), rest = 1 - real(a.alpha), factor = upstream(a, i);
+  const real share = share_of_divergence(a, i), rest = 1 - real(a.alpha), factor = upstream(a, i);
   for (std::int64_t c = 0; c < a.classes; ++c) {
     const loss_in_log_p first = of_teacher.entry(c), second = of_target.entry(c);
     v.see(c, a.result[i * a.classes + c], (share * first.value + rest * second.value) * factor,
