@@ -14,6 +14,7 @@ BARS = (
     ("backward*float16", 1),
     ("sigmoid*float16", 1),
     ("hessian*float16", 1),
+    ("sparse", 4),
     # More factors and sums than a gradient of one loss.
     ("distillation_loss*gradient", 8),
     ("kl_div_with_logits reverse gradient", 8),

@@ -5,7 +5,7 @@
 """
 
 import numpy as np
-from starts import UPSTREAM, loguniform, mask_alike
+from starts import INDICES, UPSTREAM, consistent, loguniform
 
 
 def some(rng, shape):
@@ -142,13 +142,32 @@ def index(rng, y, rows):
 
 REALS = (absolute, relative, absolute, relative, swap, tie, shift_range, shift_row, scale_row, shift_peak, reorder,
          quantise)
+def no_class(rng, classes, rows):
+    return np.where(rng.random(classes.shape) < 0.2, -1, classes)
+
+
+def other_class(rng, classes, rows):
+    """Another class in place of one, which makes it one of the others."""
+    n, k = classes.shape
+    classes[np.arange(n), rng.integers(0, k, n)] = rng.integers(0, rows["x"].shape[1], n)
+    return classes
+
+
+def listed(rng, values, rows):
+    """Up or down together, or by themselves."""
+    n, k = values.shape
+    return values + np.where(rng.random((n, 1)) < 0.3, 1, rng.normal(0, 1, (n, k))) * rng.normal(0, sizes(rng, n))
+
+
 ELEMENTS = (absolute, relative, shift_row, quantise)
 EVENTS = (relative, relative, drop, complement, quantise)
 POSITIVE = (relative, relative, swap, tie, drop, mass, normalise, towards_softmax, reorder)
 MOVES = {"logits": REALS, "teacher": REALS, "entries": REALS, "log_probs": REALS, "softmax": POSITIVE,
          "probabilities": POSITIVE, "elements": ELEMENTS, "log_events": ELEMENTS, "events": EVENTS,
-         "upstream": (nudged, upstream), "weight": (nudged, weight), "index": (index,)}
-OFTEN = {"logits": 6, "upstream": 1.5, "weight": 1.5, "index": 0.3}  # how often, against 4 of the others
+         "upstream": (nudged, upstream), "weight": (nudged, weight), "index": (index,),
+         "listed classes": (no_class, other_class), "listed values": (listed,)}
+# How often an array is moved, against 4 of the others.
+OFTEN = {"logits": 6, "upstream": 1.5, "weight": 1.5, "index": 0.3, "listed classes": 0.5}
 NOT_POSITIVE = ("log_probs", "log_events")
 
 
@@ -158,7 +177,7 @@ def moved(rng, rows, kinds):
     name = names[rng.choice(len(names), p=often / often.sum())]
     kind, array = kinds[name], rows[name]
     move = MOVES[kind][rng.integers(len(MOVES[kind]))]
-    wide = array.copy() if kind == "index" else array.astype(np.float64)
+    wide = array.copy() if kind in INDICES else array.astype(np.float64)
     old = wide.copy()
     with np.errstate(invalid="ignore", over="ignore"):
         new = move(rng, wide, rows)
@@ -170,7 +189,7 @@ def moved(rng, rows, kinds):
         if kind == "weight":
             new = np.abs(new)
         array[...] = new.astype(array.dtype)
-    mask_alike(rows, kinds)
+    consistent(rows, kinds)
 
 
 def crossed(rng, rows, others, kinds):
@@ -179,7 +198,7 @@ def crossed(rng, rows, others, kinds):
     first = rng.integers(0, c)
     part = slice(first, rng.integers(first, c) + 1)
     for name in kinds:
-        if rows[name].ndim == 2:
+        if rows[name].ndim == 2 and rows[name].shape[1] == c:
             rows[name][:, part] = others[name][:, part]
 
 

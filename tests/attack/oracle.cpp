@@ -7,6 +7,7 @@
 #include "oracle_divergences.hpp"
 #include "oracle_elements.hpp"
 #include "oracle_measures.hpp"
+#include "oracle_sparse.hpp"
 
 namespace {
 
@@ -45,6 +46,8 @@ constexpr function functions[] = {
     {"information_cross_entropy", information_cross_entropy},
     {"information_kl", information_kl},
     {"information_js", information_js},
+    {"sparse_loss", sparse_loss},
+    {"sparse_gradient", sparse_gradient},
     {"nll_loss", nll_loss},
     {"nll_gradient", nll_gradient},
 };

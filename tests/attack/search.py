@@ -29,7 +29,7 @@ class Climb:
             first, self.shared = start
             for name, array in self.rows.items():
                 array[:len(first[name])] = first[name]
-        self.since, self.tried = 0, 0
+        self.since = 0
         self.keep(self.rows, self.judge(self.rows, self.shared))
 
     @property
@@ -37,7 +37,6 @@ class Climb:
         return self.errors[0]
 
     def judge(self, rows, shared):
-        self.tried += self.n
         if shared.get("denominator") and "g" in rows:
             rows["g"][:] = rows["g"][0]  # a mean has one upstream gradient
         return self.target.errors(rows, shared, self.layout)
@@ -70,7 +69,7 @@ class Climb:
         if changes_all:
             shared = moves.moved_shared(self.rng, shared, names, self.target.draw_shared(self.rng, self.classes))
             for name, array in rows.items():
-                array[:len(self.errors)] = self.rows[name]
+                array[:len(self.errors)] = self.rows[name][:self.n]
         errors = self.judge(rows, shared)
         if not changes_all:
             rows = {name: np.concatenate([self.rows[name], array]) for name, array in rows.items()}
@@ -98,7 +97,7 @@ class Search:
     def begin(self):
         if self.record and (self.climbs == 0 or self.rng.random() < 0.25):
             rows, shared, _ = self.record
-            classes = max(array.shape[1] if array.ndim > 1 else 1 for array in rows.values())
+            classes = rows["x" if "x" in rows else "q"].shape[1]
             self.climb = Climb(self.target, self.rng, classes, (rows, shared))
         else:
             counts = self.target.class_counts
@@ -110,8 +109,8 @@ class Search:
         """One step, after which `worst` is what it was or more."""
         if self.climb is None or self.climb.since > STUCK:
             self.begin()
-        before = self.climb.tried
-        self.climb.step()
-        self.tried += self.climb.tried - before if self.climb.tried > self.climb.n else self.climb.tried
+        else:
+            self.climb.step()
+        self.tried += self.climb.n
         if self.climb.worst > self.worst:
             self.worst, self.record = float(self.climb.worst), self.climb.found()

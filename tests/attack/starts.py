@@ -11,6 +11,7 @@ from oracle.parts import arithmetic
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 UPSTREAM = (1.0, 1.0, 1 / 3, 1 / 7, 1 / 15, 0.9, 1.3, 1.9, 1.99, -1.7)
 DENOMINATORS = (None, 3.0, 7.0, 1000.3)
+LISTED = 8
 SMOOTHING = (0.1, 0.3, 0.7, 0.9, 1.0)
 
 
@@ -89,6 +90,22 @@ def logits(rng, n, c, dtype):
     return x + np.where(rng.random((n, 1)) < 0.15, loguniform(rng, 1, 1e4, (n, 1)) * rng.choice([-1, 1], (n, 1)), 0)
 
 
+def listed_classes(rng, n, c):
+    """Some classes of each row, a few of them twice, and -1 for none."""
+    found = np.argsort(rng.random((n, c)), axis=1)[:, :min(c, LISTED)]
+    if found.shape[1] > 1:
+        found[:, 0] = np.where(rng.random(n) < 0.1, found[:, 1], found[:, 0])
+    return np.where(rng.random(found.shape) < rng.choice([0, 0.5]), -1, found)
+
+
+def listed_values(rng, x, classes):
+    """Log-probabilities of a teacher near the student, or of its own."""
+    n, k = classes.shape
+    own = log_softmax(x)[np.arange(n)[:, None], classes] + rng.normal(0, loguniform(rng, 1e-6, 1, (n, 1)), (n, k))
+    other = np.log(rng.dirichlet(np.ones(k), n) + 1e-30) + np.log(rng.uniform(0.01, 0.9, (n, 1)))
+    return np.where(rng.random((n, 1)) < 0.5, np.maximum(own, -700), other)
+
+
 def shares(rng, n, parts):
     """n in so many whole numbers, as equal as may be."""
     return np.diff(np.arange(parts + 1) * n // parts)
@@ -159,8 +176,18 @@ def events(rng, n):
     return np.where(rng.random((n, 1)) < 0.15, rng.integers(0, 2, (n, 1)), np.where(rng.random((n, 1)) < 0.3, 1 - p, p))
 
 
-def mask_alike(rows, kinds):
-    """A class is impossible for all arrays of a row or for none, so that losses are finite."""
+def consistent(rows, kinds):
+    """A class is impossible for all arrays of a row or for none, so that losses are finite.
+
+    Listed probabilities leave a tenth to the other classes: what they leave is a difference, which is known to 2^-57.
+    Their loss is infinite wherever a class is impossible.
+    """
+    if "listed_values" in rows:
+        rows["x"][np.isneginf(rows["x"])] = 0
+        values = rows["listed_values"].astype(np.float64)
+        total = np.where(rows["listed_classes"] < 0, 0, np.exp(np.minimum(values, 0))).sum(axis=1, keepdims=True)
+        excess = np.where(total > 0.9, np.log(np.maximum(total, 0.9) / 0.89), 0)
+        rows["listed_values"][...] = np.minimum(values, 0) - excess
     if kinds.get("x") != "logits":
         return
     masked = np.isneginf(rows["x"])
@@ -170,6 +197,9 @@ def mask_alike(rows, kinds):
         possible = np.isneginf(rows["t"]) & ~masked
         rows["t"][possible] = rows["x"][possible]
         rows["t"][masked] = -np.inf
+
+
+INDICES = ("index", "listed classes")
 
 
 def rows(rng, kinds, n, classes, dtype):
@@ -183,12 +213,14 @@ def rows(rng, kinds, n, classes, dtype):
         "weight": lambda: rng.uniform(0.2, 3, n), "entries": lambda: entries(rng, n, classes),
         "elements": lambda: elements(rng, n, dtype), "events": lambda: events(rng, n),
         "log_events": lambda: -np.abs(elements(rng, n, dtype)),
+        "listed classes": lambda: listed_classes(rng, n, classes),
+        "listed values": lambda: listed_values(rng, x, found["listed_classes"]),
     }
     for name, kind in kinds.items():
         of_results = arithmetic(np.dtype(dtype)) if kind in ("upstream", "weight") else dtype
         with np.errstate(over="ignore", invalid="ignore"):
-            found[name] = draw[kind]().astype(np.int64 if kind == "index" else of_results)
-    mask_alike(found, kinds)
+            found[name] = draw[kind]().astype(np.int64 if kind in INDICES else of_results)
+    consistent(found, kinds)
     return found
 
 

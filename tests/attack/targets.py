@@ -13,10 +13,11 @@ import fast_oracle
 import measures
 import ml_dtypes
 import numpy as np
+import sparse
 import starts
 from functions import KINDS, Function, exact_errors
 
-FUNCTIONS = {name: function for module in (classes, elements, divergences, measures)
+FUNCTIONS = {name: function for module in (classes, elements, divergences, measures, sparse)
              for name, function in module.FUNCTIONS.items()}
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 CLASSES = (2, 3, 17, 64, 100, 129, 300, 1024, 1025, 4097)
@@ -57,7 +58,7 @@ class Target:
         return self.function.classes or CLASSES
 
     def row_count(self, classes):
-        return ENTRIES // 5 if classes == 1 else int(np.clip(ENTRIES // classes, 60, 1500))
+        return ENTRIES // 5 if classes == 1 else int(np.clip(ENTRIES // classes, 24, 1500))
 
     def draw_rows(self, rng, n, classes):
         return starts.rows(rng, self.kinds, n, classes, self.dtype)
