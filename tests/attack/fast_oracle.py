@@ -10,8 +10,10 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,8 +38,8 @@ class Call(ctypes.Structure):
 
 def unavailable():
     """Why there is no oracle on this machine; None where there is one."""
-    if np.finfo(np.longdouble).nmant < 63:
-        return "the fast oracle needs a long double that is wider than double, which this machine has not"
+    if np.finfo(np.longdouble).nmant < 63 or sys.platform == "darwin":
+        return "the fast oracle needs a long double that is wider than double, and a wider type beside it"
     if compiler() is None:
         return "the fast oracle needs a C++ compiler: c++, g++ or what CXX says"
     return None
@@ -49,13 +51,14 @@ def compiler():
 
 @functools.cache
 def library():
-    """The compiled oracle, from a folder for temporary files where it is the same source's."""
+    """The compiled oracle; in build/attack, where it is left for other processes, by what it was made of."""
     if reason := unavailable():
         raise RuntimeError(reason)
-    sources = sorted(HERE.glob("oracle*.?pp"))
-    name = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    built = Path(tempfile.gettempdir(), f"crossent-oracle-{os.getuid()}-{name}.so")
+    made_of = [path.read_bytes() for path in sorted(HERE.glob("oracle*.?pp"))]
+    made_of += [text.encode() for text in (compiler(), platform.machine(), *FLAGS)]
+    built = HERE.parents[1] / "build" / "attack" / f"oracle-{hashlib.sha256(b''.join(made_of)).hexdigest()[:16]}.so"
     if not built.exists():
+        built.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=built.parent) as folder:
             part = Path(folder, "oracle.so")
             subprocess.run([compiler(), *FLAGS, str(HERE / "oracle.cpp"), "-o", str(part)], check=True)

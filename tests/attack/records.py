@@ -55,6 +55,7 @@ class Records:
 
     def save(self):
         if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             part = self.path.with_suffix(".part")
             part.write_text(json.dumps({"crossent": xe.config(), "targets": self.found}, indent=1))
             part.rename(self.path)

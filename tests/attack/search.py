@@ -12,9 +12,10 @@ from targets import LAYOUTS
 
 PARENTS = 50
 SLICES = 10  # of a batch, each of which has moves of its own
-STUCK = 60  # steps without a new maximum
-# Short rows are cheaper, and most faults of long ones can be seen in them.
-SHARE = {1: 1, 2: 1, 3: 1, 17: 2, 64: 3, 100: 3, 129: 2, 300: 1.5, 1024: 1, 1025: 1, 4097: 0.7}
+STUCK = 40  # steps without a new maximum
+FIRST = (1, 64)  # numbers of classes to begin with
+# How often which number: short rows are cheaper, and most faults of long ones can be seen in them.
+SHARE = {1: 1, 2: 1, 3: 1, 17: 2, 64: 3, 100: 3, 129: 2, 300: 1, 1024: 0.5, 1025: 0.5, 4097: 0.3}
 
 
 class Climb:
@@ -100,7 +101,7 @@ class Search:
             classes = rows["x" if "x" in rows else "q"].shape[1]
             self.climb = Climb(self.target, self.rng, classes, (rows, shared))
         else:
-            counts = self.target.class_counts
+            counts = [c for c in self.target.class_counts if self.climbs or c in FIRST]
             share = np.array([SHARE[c] for c in counts])
             self.climb = Climb(self.target, self.rng, int(self.rng.choice(counts, p=share / share.sum())))
         self.climbs += 1

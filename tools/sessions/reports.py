@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nox
 
-from sessions.steps import for_bindings, jax_headers
+from sessions.steps import for_bindings, isa_levels, jax_headers
 
 CLANG_TIDY = "clang-tidy==23.1.4"  # each version finds something else
 
@@ -28,6 +28,20 @@ def accuracy(session: nox.Session) -> None:
     session.run("python", "tests/accuracy/confidence.py", "docs/explanation/confidence.json")
     session.run("python", "docs/figures.py")
     session.run("python", "tests/accuracy/report.py", *options)
+
+
+@nox.session
+def attack(session: nox.Session) -> None:
+    """A search for errors above their bars, an hour at every level, goes on from build/attack; then planted faults.
+
+    What follows `--` goes to the search: `nox -s attack -- --seconds 60`.
+    """
+    session.install(".[test]")
+    for level in isa_levels(session):
+        session.run(*("python", "tests/attack/run.py", "--seconds", "3600", "--level", level),
+                    *("--json", f"build/attack/{level}.json"), *session.posargs)
+    session.install("pybind11>=3", "scikit-build-core")
+    session.run("python", "tests/attack/plants.py")
 
 
 @nox.session
