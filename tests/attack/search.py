@@ -6,6 +6,7 @@ starts another one, and keeps the worst row of all.
 
 import itertools
 
+import ml_dtypes
 import moves
 import numpy as np
 from targets import LAYOUTS
@@ -40,6 +41,10 @@ class Climb:
     def judge(self, rows, shared):
         if shared.get("denominator") and "g" in rows:
             rows["g"][:] = rows["g"][0]  # a mean has one upstream gradient
+        if self.target.kinds.get("q") == "probabilities":
+            # What is promised of class probabilities supposes that they are normal numbers with their weights, or 0.
+            q, info = rows["q"], ml_dtypes.finfo(rows["q"].dtype)
+            q[q.astype(np.float64) < 16 * float(info.smallest_normal)] = 0
         return self.target.errors(rows, shared, self.layout)
 
     def keep(self, rows, errors):

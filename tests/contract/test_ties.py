@@ -14,7 +14,8 @@ import crossent as xe
 
 # A group has 128 classes of float32 and 64 of float64, a block 1,024.
 PLACES = {
-    "one group": (3, 9), "groups": (0, 200), "near groups": (60, 66, 130), "blocks": (5, 1030), "all": (0, 1, 70, 200, 1024),
+    "one group": (3, 9), "groups": (0, 200), "near groups": (60, 66, 130), "blocks": (5, 1030),
+    "all": (0, 1, 70, 200, 1024),
 }
 OPTIONS = {
     "plain": {}, "smoothing": {"label_smoothing": 0.1}, "weights": {"weight": True, "sample_weight": True},
@@ -23,7 +24,7 @@ OPTIONS = {
 
 
 def tied(dtype, places, rng):
-    """(logits, probabilities): the others are so low that all of them together are below the last digit of a maximum."""
+    """(logits, probabilities): all others together are below the last digit of a maximum."""
     gap = 40 if dtype == np.float64 else 17
     x = rng.integers(-3, 3, size=(3, max(places) + 100)).astype(dtype)
     x[:, places] = np.asarray(rng.integers(gap, 2 * gap, size=(3, 1)), dtype)
