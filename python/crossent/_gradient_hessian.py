@@ -30,7 +30,7 @@ def cross_entropy_gradient_hessian(
     """Gradient of `cross_entropy` and the diagonal of its Hessian, for Newton steps and gradient boosting.
 
     Both are of the sum of the losses, with respect to the logits, and computed in one pass. The gradient has the bits
-    of ``cross_entropy(..., reduction="sum", return_grad=True)``. Each entry of the diagonal is within 4 ULP, also of
+    of ``cross_entropy(..., reduction="sum", return_grad=True)``. Each entry of the diagonal is within 6 ULP, also of
     confident rows, where ``p * (1 - p)`` of a rounded ``p`` is 0. Class weights, smoothing and probabilities enter it
     as they enter the gradient.
 
@@ -130,7 +130,7 @@ def binary_cross_entropy_with_logits_gradient_hessian(
     """Gradient and second derivatives of `binary_cross_entropy_with_logits`, for Newton steps and gradient boosting.
 
     Both are of the sum of the losses, with respect to the logits, and computed in one pass. Each second derivative is
-    within 4 ULP, also of confident elements, where ``p * (1 - p)`` of a rounded ``p`` is 0.
+    within 5 ULP, also of confident elements, where ``p * (1 - p)`` of a rounded ``p`` is 0.
 
     The formula for an element ``x`` with the target ``y``, its weight ``w``, the positive class' weight ``pw`` and the
     smoothing ``e``::
