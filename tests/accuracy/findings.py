@@ -16,9 +16,10 @@ TEXT = """\
 ## Findings
 
 **The bars.** What is promised is [a bound of each function](bounds.md). On the rows of this report every loss,
-normaliser, gradient entry and Hessian entry has a bar of 4 ULP, whatever the confidence of the row, the number of classes up to a million, the temperature and the weights. Gradients of the reverse KL, of
-Jensen-Shannon and of distillation have a bar of 8; gradients, Hessians and normalisers in half precision one of 1.
-Divergences from logits have a relative bar of 1e-5 in float32 and 1e-12 in float64; they are never negative, and
+normaliser, gradient entry and Hessian entry has a bar of 4 ULP, whatever the confidence of the row, the number of
+classes up to a million, the temperature and the weights. Gradients of the reverse KL, of Jensen-Shannon and of
+distillation have a bar of 8; gradients, Hessians and normalisers in half precision one of 1. Divergences from logits
+have a relative bar of 1e-5 in float32 and 1e-12 in float64; they are never negative, and
 exactly 0 for equal rows. The largest errors of each group of functions, over all distributions, sizes and instruction
 sets:
 
