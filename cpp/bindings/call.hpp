@@ -70,7 +70,8 @@ double number(const number_check& check, const char* name, PyObject* given);
 // The position of `given` in `names`.
 int one_of(const char* name, PyObject* given, const char* const* names, int count);
 
-// The class axis, counted from 0. For the losses None is the default axis.
+// The class axis, counted from 0; of `sum_axis` there may be no class. For the losses None is the default axis.
+int sum_axis(const char* name, array x, PyObject* axis);
 int class_axis(const char* name, array x, PyObject* axis);
 int loss_axis(const char* name, array x, PyObject* axis);
 

@@ -113,6 +113,11 @@ int one_of(const char* name, PyObject* x, const char* const* names, int count) {
   raise_from_python("refuse_name", name, x, known.ptr());
 }
 
+int sum_axis(const char* name, array x, PyObject* axis) {
+  const int found = ordinary_axis(x, axis);
+  return found >= 0 ? found : axis_from(check_in_python("sum_axis", name, x.shape(), axis), x);
+}
+
 int class_axis(const char* name, array x, PyObject* axis) {
   const int found = ordinary_axis(x, axis);
   return found >= 0 ? found : axis_from(check_in_python("class_axis", name, x.shape(), axis), x);

@@ -99,7 +99,7 @@ struct logsumexp_function {
     call c;
     const array x = c.floating("x", given[arg::x]);
     if (is_over_axes(x, given[arg::axis])) return over_axes<logsumexp_function>("logsumexp", given);
-    const int axis = class_axis("x", x, given[arg::axis]);
+    const int axis = sum_axis("x", x, given[arg::axis]);
     const bool keepdims = as_bool(given[arg::keepdims]);
     const reduced_shape as(x, axis, keepdims);
     const py::object created = given[arg::out] == Py_None ? new_array(arithmetic(x), as) : py::object();
@@ -117,7 +117,7 @@ struct logsumexp_backward_function {
     call c;
     const array x = c.floating("x", given[arg::x]);
     if (is_over_axes(x, given[arg::axis])) return over_axes<logsumexp_backward_function>("logsumexp_backward", given);
-    const int axis = class_axis("x", x, given[arg::axis]);
+    const int axis = sum_axis("x", x, given[arg::axis]);
     const bool keepdims = as_bool(given[arg::keepdims]);
     const array grad_output = c.floating("grad_output", given[arg::grad_output], reduced_shape(x, axis, keepdims));
     const rows_of rows(grad_output, keepdims ? axis : -1);

@@ -64,7 +64,7 @@ def _normalised_backward(
 
 def logsumexp(given: object, axis: object, keepdims: object, out: object) -> Scalar | Array:
     x = floating("x", given)
-    axes = Axes("x", x, axis)
+    axes = Axes("x", x, axis, may_be_empty=True)
     shape, dtype = axes.reduced_shape(bool(keepdims)), arithmetic(x.dtype)
     result = np.empty(shape, dtype) if out is None else _validate.output("out", out, shape, dtype, {"x": given})
     _core.logsumexp(axes.merged(x), -1, False, result.reshape(axes.rows))
@@ -73,7 +73,7 @@ def logsumexp(given: object, axis: object, keepdims: object, out: object) -> Sca
 
 def logsumexp_backward(upstream: object, given: object, axis: object, keepdims: object, out: object) -> Array:
     x = floating("x", given)
-    axes = Axes("x", x, axis)
+    axes = Axes("x", x, axis, may_be_empty=True)
     g = floating("grad_output", upstream)
     _validate.same_shape("grad_output", g, axes.reduced_shape(bool(keepdims)))
     # With an axis of length 1: where there is one class, `out` may be this array.
@@ -91,13 +91,13 @@ def _returned(result: Array, out: object) -> Any:
 class Axes:
     """The class axes of `x`, and its other axes, whose lengths are `rows`."""
 
-    def __init__(self, name: str, x: Array, axis: Any) -> None:
+    def __init__(self, name: str, x: Array, axis: Any, may_be_empty: bool = False) -> None:
         self.x = x
         self.classes = _class_axes(x.ndim, axis)
         self.others = tuple(a for a in range(x.ndim) if a not in self.classes)
         self.rows = tuple(x.shape[a] for a in self.others)
         self.count = math.prod(x.shape[a] for a in self.classes)
-        if self.count == 0 and 0 not in self.rows:
+        if self.count == 0 and 0 not in self.rows and not may_be_empty:
             raise ValueError(f"{name} has shape {x.shape}: expected at least one class along the axes {self.classes}")
 
     def reduced_shape(self, keepdims: bool) -> tuple[int, ...]:

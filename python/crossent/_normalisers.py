@@ -230,7 +230,7 @@ def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Arr
     """Logarithm of the sum of the exponentials of `x` along an axis.
 
     The default axis is the last one; the default of `scipy.special.logsumexp` is the whole array. A row of nothing but
-    ``-inf`` gives ``-inf``, ``+inf`` in a row gives ``+inf``, NaN gives NaN.
+    ``-inf``, or of nothing at all, gives ``-inf``; ``+inf`` in a row gives ``+inf``, NaN gives NaN.
 
     The formula, in nats::
 
@@ -259,7 +259,7 @@ def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Arr
     TypeError, numpy.exceptions.AxisError
         As `softmax`.
     ValueError
-        If C is 0, `axis` has an axis twice, or `out` has another shape or cannot be written apart.
+        If `axis` has an axis twice, or `out` has another shape or cannot be written apart.
 
     References
     ----------

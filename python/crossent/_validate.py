@@ -68,8 +68,8 @@ def _finite_in(low: float, high: float) -> str:
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
 
 
-def class_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
-    """`axis` of an array of this `shape`, counted from 0; the class axis may be empty only where there are no rows."""
+def sum_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
+    """`axis` of an array of this `shape`, counted from 0."""
     ndim = len(shape)
     try:
         index = operator.index(axis)
@@ -79,8 +79,12 @@ def class_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
         if ndim == 0:
             raise np.exceptions.AxisError(f"{name} has no axes: expected at least one, the class axis")
         raise np.exceptions.AxisError(index, ndim)
-    if index < 0:
-        index += ndim
+    return index % ndim
+
+
+def class_axis(name: str, shape: tuple[int, ...], axis: Any) -> int:
+    """`sum_axis` of what has no value without a class; it may be empty only where there are no rows."""
+    index = sum_axis(name, shape, axis)
     if shape[index] == 0 and 0 not in rows_of(shape, index):
         raise ValueError(f"{name} has shape {shape}: expected at least one class along axis {index}")
     return index

@@ -5,6 +5,7 @@ import operations
 import pytest
 from contract.bad_calls import OF_INDICES_ALONE
 from contract.edge_calls import INF, NAN, arr, assert_close
+from support import assert_same_bits
 
 import crossent as xe
 
@@ -42,6 +43,43 @@ def test_empty_batch_of_normalisers(dtype):
     assert xe.logsumexp(x, keepdims=True).shape == (0, 1)
     assert xe.logsumexp_backward(x[:, 0], x).shape == (0, 3)
     assert xe.softmax(x, axis=1).dtype == xe.logsumexp(x).dtype == dtype
+
+
+@pytest.mark.parametrize("axis", [-1, (-1,), (1, 2), None], ids=str)
+def test_logsumexp_of_no_class_is_minus_infinity(axis, dtype):
+    """As in SciPy and PyTorch: the logarithm of a sum of no terms."""
+    x = np.empty((2, 3, 0), dtype)
+    wanted = np.full({-1: (2, 3), (-1,): (2, 3), (1, 2): (2,), None: ()}[axis], -INF, dtype)
+    value = xe.logsumexp(x, axis)
+    assert_same_bits(np.asarray(value), wanted)
+    assert isinstance(value, np.ndarray if wanted.shape else np.generic)
+    kept = xe.logsumexp(x, axis, keepdims=True)
+    assert_same_bits(kept, wanted.reshape(wanted.shape + (1,) * (3 - wanted.ndim)))
+    out = np.zeros((*wanted.shape, 2), dtype)
+    assert xe.logsumexp(x, axis, out=out[..., 0]).base is out
+    np.testing.assert_array_equal(out[..., 0], -INF)
+    np.testing.assert_array_equal(out[..., 1], 0)
+    for g, keepdims in ((np.ones_like(wanted), False), (np.ones_like(kept), True)):
+        for given in (None, np.empty_like(x)):
+            grad = xe.logsumexp_backward(g, x, axis, keepdims=keepdims, out=given)
+            assert grad.shape == x.shape and grad.dtype == dtype
+            assert given is None or grad is given
+    with pytest.raises(ValueError, match="grad_output has shape"):
+        xe.logsumexp_backward(np.ones(5, dtype), x, axis)
+
+
+def test_logsumexp_of_no_class_elsewhere(dtype):
+    np.testing.assert_array_equal(xe.logsumexp(np.empty((0, 3), dtype), 0), [-INF] * 3)
+    assert xe.logsumexp(np.empty(0, dtype)) == xe.logsumexp([]) == -INF
+    assert xe.logsumexp(np.empty((0, 3, 0), dtype)).shape == (0, 3)
+    assert xe.logsumexp(np.empty((2, 0), np.float16)).dtype == np.float32
+    many = xe.logsumexp(np.empty((3000, 0), dtype), out=np.zeros((3000, 2), dtype)[:, 1])
+    np.testing.assert_array_equal(many, -INF)
+    for f in (xe.softmax, xe.log_softmax):
+        with pytest.raises(ValueError, match="at least one class"):
+            f(np.empty((2, 0), dtype))
+    with pytest.raises(np.exceptions.AxisError):
+        xe.logsumexp(np.empty((2, 0), dtype), 2)
 
 
 # ---- Rows that do not count ------------------------------------------------------------------------------------------
@@ -221,7 +259,7 @@ def test_no_classes_with_rows(shape, dtype):
     for loss in LOSSES:
         with pytest.raises(ValueError, match="class"):
             loss(x, np.zeros(rows, int))
-    for function in (xe.softmax, xe.log_softmax, xe.logsumexp):
+    for function in (xe.softmax, xe.log_softmax):
         with pytest.raises(ValueError, match="class"):
             function(x, axis)
 

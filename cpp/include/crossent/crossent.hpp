@@ -81,7 +81,7 @@ struct outlier {
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
 // out = x/T - log sum exp(x/T)
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
-// out = log sum exp(x); out: the rows' shape, the arithmetic dtype
+// out = log sum exp(x), of no class -inf; out: the rows' shape, the arithmetic dtype
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
 
 // out = p * (g - sum g p) / T, with p = softmax(x/T)

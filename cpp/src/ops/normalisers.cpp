@@ -82,6 +82,12 @@ template <class Operation> class of_shards : public Operation {
   merged_shards merged_;
 };
 
+void fill_rows(const row_array& to, double value, const execution& e) {
+  double values[batch_rows];
+  std::fill_n(values, batch_rows, value);
+  for_each_row_chunk(to.rows.rows(), e, [&](index first, index count) { store_rows(to, first, count, values); });
+}
+
 void write_softmax(row_plan plan, softmax_operation& operation, const execution& e) {
   plan.cache_exponentials = plan.may_cache_exponentials();
   run_rows(plan, operation, e);
@@ -151,6 +157,7 @@ void log_softmax(const view& x, int axis, double temperature, const mutable_view
 
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
+  if (x.shape[axis] == 0) return fill_rows(row_array(out, -1), -__builtin_inf(), e);
   logsumexp_operation operation(row_array(out, -1));
   run_rows(make_plan(x, axis, 1.0, {}), operation, e);
 }
@@ -180,6 +187,7 @@ void logsumexp_of_shards(const whole_rows& whole, const mutable_view& out, const
 
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
+  if (x.shape[axis] == 0) return;
   softmax_operation operation;
   operation.upstream = row_values(grad_output, arithmetic(x.type));
   write_softmax(make_plan(x, axis, 1.0, out), operation, e);
