@@ -64,6 +64,49 @@ def test_class_masked_in_one(divergence, dtype):
     assert_terms(grad, [[1 / 6, -1 / 3, 1 / 6]])  # s - t stays finite where the loss does not
 
 
+@divergences
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.7, 1e-12])
+@pytest.mark.parametrize("classes", [3, 300, 2500])
+@pytest.mark.parametrize("order", "CF")
+def test_class_masked_in_one_that_underflows_in_the_other(order, classes, temperature, divergence, dtype):
+    """As where its probability is large: by mathematics it is not 0. The gradient is that of the other classes."""
+    whole, part = np.zeros((2, 5, classes), dtype, order)
+    gaps = np.array([100, 150, 1000, 1e30, np.finfo(dtype).max], dtype)
+    for c in {1, classes - 1}:
+        whole[...], part[...] = np.arange(classes) % 3, 0
+        whole[:, c], part[:, c] = -gaps, -INF
+        others = np.arange(classes) != c
+        options = {"divergence": divergence, "temperature": temperature, "reduction": "none"}
+        for x, t, finite in ((whole, part, divergence != "reverse"), (part, whole, divergence != "forward")):
+            value, grad = xe.kl_div_with_logits(x, t, return_grad=True, **options)
+            wanted, of_others = xe.kl_div_with_logits(x[:, others], t[:, others], return_grad=True, **options)
+            again = xe.kl_div_with_logits(x, t, **options)
+            if finite:
+                np.testing.assert_allclose(value[2:], wanted[2:], rtol=8 * np.finfo(dtype).eps)
+                np.testing.assert_allclose(again, value)
+            else:
+                np.testing.assert_array_equal(value, INF)
+                np.testing.assert_array_equal(again, INF)
+                assert np.isposinf(xe.distillation_loss(x, t, np.zeros(5, int), **options)).all()
+            np.testing.assert_array_equal(grad[2:, c], 0)
+            atol = np.finfo(dtype).eps / temperature
+            np.testing.assert_allclose(grad[2:, others], of_others[2:], rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("classes", [3, 300])
+def test_log_ratios_out_of_range_are_not_masks(classes, dtype):
+    """A class of finite logits whose probabilities both underflow adds nothing, however far apart they are."""
+    x, t = np.zeros((2, 2, classes), dtype)
+    x[:, 1], t[:, 1] = -np.finfo(dtype).max, -1000
+    x[0, 2] = t[0, 2] = -INF
+    for divergence in DIVERGENCES:
+        for pair in ((x, t), (t, x)):
+            value, grad = xe.kl_div_with_logits(*pair, temperature=0.25, divergence=divergence, reduction="none",
+                                                return_grad=True)
+            np.testing.assert_array_equal(value, 0)
+            np.testing.assert_array_equal(grad, 0)
+
+
 def test_rows_without_a_common_class(dtype):
     x, t = arr([[0, -INF]], dtype), arr([[-INF, 3]], dtype)
     assert xe.kl_div_with_logits(x, t) == xe.kl_div_with_logits(x, t, divergence="reverse") == INF

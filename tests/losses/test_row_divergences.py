@@ -42,6 +42,21 @@ def test_every_distance_of_a_class(gap):
     check(x, x + np.float32([gap, 0]))
 
 
+@pytest.mark.parametrize("gap", [10, 150, 2000, 3e38])
+@pytest.mark.parametrize("classes", [3, 300, 2500])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_class_masked_in_one(dtype, classes, gap):
+    """One divergence is infinite, also where the other probability underflows."""
+    whole, part = np.zeros((2, 4, classes), dtype)
+    whole[:, 1], part[:, 1] = -gap, -np.inf
+    for order in "CF":
+        x, z = (np.asarray(v, order=order) for v in (whole, part))
+        forward, reverse, js = _core.row_divergences(x, z, 1)
+        assert np.isfinite(forward).all() and np.isinf(reverse).all() and np.isfinite(js).all()
+        forward, reverse, js = _core.row_divergences(z, x, 1)
+        assert np.isinf(forward).all() and np.isfinite(reverse).all() and np.isfinite(js).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes_and_layouts(dtype):
     rng = np.random.default_rng(3)

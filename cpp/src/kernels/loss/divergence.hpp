@@ -98,6 +98,14 @@ template <class T> inline CROSSENT_INLINE_WIDE pack<T> product_of(pack<T> e, pac
   return select(absolute(error) < absolute(product), product + error, product);   // not where it is NaN
 }
 
+// The term of a class, or infinity where the other row alone masks it: its own probability may underflow. v: what that is
+// multiplied by; of logits so far apart that v overflows, the term stays as it is.
+template <class T> inline CROSSENT_INLINE_WIDE pack<T> term_or_infinity(pack<T> term, pack<T> v, pack<T> other) {
+  const pack<T> infinity = set1(constants<T>::infinity);
+  const mask<T> is_infinite = v == infinity;
+  return any(is_infinite) ? select(is_infinite & (other == -infinity), infinity, term) : term;
+}
+
 // Whether these kernels do the forward divergence: that of float32 rows has its own.
 template <class T> constexpr bool forward = sizeof(T) == 8;
 
@@ -160,14 +168,15 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
         t[j] = phi_or_star_of_nonpositive(-absolute(d[j]), select(teacher_is_larger, -d_lo[j], d_lo[j]), star);
       }
       for (index j = 0; j < n && is_forward; ++j) {
-        sums[j].v[0] = pair.times_larger(zero < d[j], x[j], t[j]);
+        sums[j].v[0] = term_or_infinity(pair.times_larger(zero < d[j], x[j], t[j]), t[j], x[j][0]);
         sums[j].v[1] = zero;
       }
       for (index j = 0; j < n && !is_forward; ++j) {
         const pack<T> of_student = pair.student.term_of(x[j][0]), of_teacher = pair.teacher.term_of(x[j][1]);
         const mask<T> teacher_is_larger = zero < d[j];
         const pack<T> factor = select(teacher_is_larger, pair.teacher.factor, pair.student.factor);
-        sums[j].v[0] = product_of(select(teacher_is_larger, of_teacher, of_student), factor, exact(t[j]));
+        const pack<T> term = product_of(select(teacher_is_larger, of_teacher, of_student), factor, exact(t[j]));
+        sums[j].v[0] = term_or_infinity(term, t[j], x[j][1]);
         sums[j].v[1] = product_of(of_student, pair.student.factor, {-d[j], -d_lo[j]});
       }
     };

@@ -24,7 +24,7 @@ template <class T>
 CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo, pack<T> of_s, pack<T> odd, pack<T> even) {
   const pack<T> zero = set1<T>(0), square = square_of(d, d_lo), p = fma(d, odd, even), w = square * p;
   const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
-  const pack<T> far_value = fma(s, of_s, t * d_lo) + select(t != zero, fma(t, d, -t), zero);
+  const pack<T> far_value = fma(s, of_s, t * d_lo) + select(set1(-constants<T>::infinity) < d, fma(t, d, -t), zero);
   const pack<T> near_gradient = t * (fma(square, p, -d) - d_lo), far_gradient = fma(s, of_s, -t);
   const pack<T> distance = absolute(d - set1<T>(near_middle));
   return {
@@ -82,7 +82,8 @@ template <temperature how> struct forward_class {
     to.t = teacher_term(y);
   }
 
-  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double.
+  // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double. A value of
+  // 0 inf is NaN.
   CROSSENT_INLINE_MEMBER pack<float> second(const distance& v, pack<float>& gradient) const {
     const pack<float> square = square_of(v.d, v.d_lo);
     const pack<float> odd = polynomial(square, near_phi_star_odd), even = polynomial(square, near_phi_star_even);
@@ -97,6 +98,20 @@ template <temperature how> struct forward_class {
     const auto upper = sums_of(s.upper, t.upper, d.upper, d_lo.upper, r.upper, o.upper, e.upper);
     gradient = narrow({lower.gradient, upper.gradient});
     return narrow({lower.value, upper.value});
+  }
+  // The value where `second` gives 0 inf, from the logits of s and t: infinity where the student masks what the teacher does
+  // not; of logits so far apart that d overflows, what is left is the term of s.
+  CROSSENT_INLINE_MEMBER pack<float> value_of_infinite(pack<float> value, pack<float> s, pack<float> t,
+                                                       const distance& v) const {
+    return value_of_product(value, s, t, v.s * ratio, v.t, v.d);
+  }
+
+ private:
+  CROSSENT_ONCE pack<float> value_of_product(pack<float> value, pack<float> student, pack<float> teacher, pack<float> s,
+                                             pack<float> t, pack<float> d) {
+    const pack<float> infinity = set1(constants<float>::infinity);
+    const mask<float> is_product = (t == set1(0.0f)) & (d == infinity);
+    return select(is_product, select((student == -infinity) & (teacher != -infinity), infinity, s), value);
   }
 };
 
@@ -157,8 +172,9 @@ void forward_kl_over_rows(const source& student, const source& teacher, const so
     return [=](const pack<float>* x, index c, index n) {
       of_row::distance d;
       of_class.first(x[0] - of_class.student_reference, x[1] - of_class.teacher_reference, d);
-      pack<float> g;
-      const parts<float, 1> sum{{of_class.second(d, g)}};
+      pack<float> g, value = of_class.second(d, g);
+      if (any(value != value)) value = of_class.value_of_infinite(value, x[0], x[1], d);
+      const parts<float, 1> sum{{value}};
       g = scale.complete(scale.times(g), d.t);
       if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
       out.put(c, g);

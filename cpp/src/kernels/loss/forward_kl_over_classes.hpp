@@ -65,7 +65,13 @@ template <temperature how, bool writes> struct forward_kl_row {
     for (index j = packs; j < group_packs; ++j) values[j] = set1(0.0f);
     if (writes && !is_whole)
       for (index j = 0; j < packs; ++j) gradient[j] = scale.complete(gradient[j], distance[j].t);
-    return sum_of_group<float, group_packs>([&](index j) { return values[j]; });
+    const auto total = [&] { return sum_of_group<float, group_packs>([&](index j) { return values[j]; }); };
+    const doubles sum = total();
+    if (!any(sum != sum)) return sum;
+    for (index j = 0; j < packs; ++j)
+      values[j] =
+          of_class.value_of_infinite(values[j], load<float>(x + j * pack_bytes), load<float>(y + j * pack_bytes), distance[j]);
+    return total();
   }
 
   // Adds the gradient of the cross-entropy to that of the classes [begin, begin + n); q: their probabilities, or as `student`.

@@ -61,8 +61,10 @@ void joint_divergence_sums(const source& student, const source& teacher, index b
             // Of a class that both rows give no probability, a may be infinite.
             const auto term = [&](pack<float> of_class)
                                   CROSSENT_INLINE_WIDE { return select(larger[j] != zero, larger[j] * of_class, zero); };
-            sums[j].v[0] = term(select(teacher_is_larger, v.of_larger, v.of_smaller));
-            sums[j].v[1] = term(select(teacher_is_larger, v.of_smaller, v.of_larger));
+            const pack<float> of_teacher = select(teacher_is_larger, v.of_larger, v.of_smaller);
+            const pack<float> of_student = select(teacher_is_larger, v.of_smaller, v.of_larger);
+            sums[j].v[0] = term_or_infinity(term(of_teacher), of_teacher, x[j][0]);
+            sums[j].v[1] = term_or_infinity(term(of_student), of_student, x[j][1]);
             sums[j].v[2] = term(v.js);
           }
         };
