@@ -290,6 +290,25 @@ def test_subnormal_tails_times_anything_in_float64(probabilities, classes, smoot
     oracle.assert_within(LIMIT, grad, *oracle.cross_entropy_grad(x, q, "none", upstream, **options))
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-20, 1e100])
+@pytest.mark.parametrize("classes", [3, 200])
+def test_targets_without_a_weight_in_float64(classes, factor):
+    """With class weight 0, or nearly 0, the entry of a target is its probability, which may be subnormal, times a
+    coefficient."""
+    gaps = np.array([0.5, 600, 623.8, 624.5, 690, 707, 708.8, 720, 744, 745.5, 800, 1000])
+    x = np.zeros((len(gaps), classes))
+    x[:, 1], x[:, 2:] = -gaps, -1
+    weight = np.ones(classes)
+    for of_target in (0, 1e-305, 1e-290):
+        weight[1] = of_target
+        for options in ({"label_smoothing": 0.1}, {"z_loss": 0.25}, {"label_smoothing": 0.25, "temperature": 0.75}):
+            full = {"weight": weight, "sample_weight": np.full(len(gaps), factor), **options}
+            wanted, scale = oracle.cross_entropy_grad(x, np.ones(len(gaps), int), **full)
+            for logits in (x, np.asfortranarray(x)):
+                grad = xe.cross_entropy(logits, np.ones(len(gaps), int), reduction="none", return_grad=True, **full)[1]
+                oracle.assert_within(LIMIT, grad, wanted, scale)
+
+
 def test_smoothed_gradient_without_fma():
     """Two terms of which one is twice as large as their scale: 4.5 ulp if each product is rounded, as without FMA."""
     x, options = np.array([[0.1841176136286624, -0.6058007760006551, -1.698341152287651]]), {

@@ -40,46 +40,64 @@ template <> struct division<doubles> {
   CROSSENT_INLINE_MEMBER explicit division(doubles by) : inverse(set1(1.0) / by) {}
   CROSSENT_INLINE_MEMBER doubles operator()(doubles x) const { return x * inverse; }
 };
-// exp((x - max)/T), 0 for x = -inf. The difference of floats and its quotient err by 2^-52 of 104 at most, unless nothing is
-// left of the exponential.
-template <class N> CROSSENT_INLINE doubles exp_below_max(doubles x, doubles max, const inverse_temperature& t) {
-  const doubles zero = set1(0.0);
-  doubles u;
-  if constexpr (std::is_same_v<N, doubles>) {
-    const doubles d = t.is_one ? x - max : (x - max) * set1(t.hi);
-    u = short_exp_scaled(at_least(d, lowest_exponent(zero)), zero, magic_of(zero));
-  } else {
-    u = exp_of(exp_argument_of(x, max, t, zero));
-  }
-  return select(x != set1(-constants<double>::infinity), u, zero);
-}
 
-// The tail of a row. For float64 rows that may be subnormal: where it is tiny, log(1 + tail) is the tail and 1 + tail is 1.
+// Numbers of eight rows that may be subnormal, where they are tiny, times 2^exponent; 0 where not. Of float64 rows alone.
+template <class N, int exponent> class tiny_numbers {
+ public:
+  scaled<double, exponent> number{set1(0.0)};
+
+  CROSSENT_INLINE_MEMBER void set(mask<double> are_tiny, doubles whole_scaled) {
+    number.value = select(are_tiny, whole_scaled, set1(0.0));
+    are_any_ = any(number.value != set1(0.0));
+  }
+  // x + a b number
+  CROSSENT_INLINE_MEMBER doubles add(doubles x, N a, N b) const {
+    if constexpr (!std::is_same_v<N, doubles>)
+      if (are_any_) return plus_scaled(x, a, b, number);
+    return x;
+  }
+
+ private:
+  CROSSENT_ONCE doubles plus_scaled(doubles x, N a, N b, scaled<double, exponent> v) {
+    return select(v.value == set1(0.0), x, x + unscale(one_number(times(a, b)) * v));
+  }
+  bool are_any_ = false;
+};
+
+// The tail of a row: where it is tiny, log(1 + tail) is the tail and 1 + tail is 1.
 template <class N> struct row_tail {
-  N tail;  // 0 where it is tiny,
-  scaled<double> tiny{set1(0.0)};  // and 0 where not
-  bool is_tiny = false;  // in some row
+  N tail;  // 0 where it is tiny
+  tiny_numbers<N, constants<double>::subnormal_scale> tiny;
 
   // whole_scaled: the tail as it is held where it is tiny; of doubles, not looked at.
   CROSSENT_INLINE_MEMBER row_tail(double_double<doubles> whole, doubles whole_scaled) {
     tail = number<N>(whole.hi, whole.lo);
     if constexpr (!std::is_same_v<N, doubles>) {
-      const mask<double> below = whole.hi < set1(subnormal<double>::tiny);
-      tiny.value = select(below, whole_scaled, tiny.value);
-      tail = select(below, exact(set1(0.0)), tail);
-      is_tiny = any(tiny.value != set1(0.0));
+      const mask<double> is_tiny = whole.hi < set1(subnormal<double>::tiny);
+      tail = select(is_tiny, exact(set1(0.0)), tail);
+      tiny.set(is_tiny, whole_scaled);
     }
   }
-  // x + a b tail, where it is tiny.
-  CROSSENT_INLINE_MEMBER doubles add_tiny(doubles x, N a, N b) const {
-    if constexpr (!std::is_same_v<N, doubles>)
-      if (is_tiny) return plus_scaled(x, a, b, tiny);
-    return x;
-  }
+};
 
- private:
-  CROSSENT_ONCE doubles plus_scaled(doubles x, N a, N b, scaled<double> tail) {
-    return select(tail.value == set1(0.0), x, x + unscale(one_number(times(a, b)) * tail));
+// u = exp((x - max)/T), 0 for x = -inf. The difference of floats and its quotient err by 2^-52 of 104 at most, unless nothing is
+// left of the exponential.
+template <class N> struct exp_below_max {
+  N u;  // 0 where it is tiny: beside 1 it is nothing
+  tiny_numbers<N, 900> tiny;
+
+  CROSSENT_INLINE_MEMBER exp_below_max(doubles x, doubles max, const inverse_temperature& t) {
+    const doubles zero = set1(0.0);
+    const mask<double> is_finite = x != set1(-constants<double>::infinity);
+    if constexpr (std::is_same_v<N, doubles>) {
+      const doubles d = t.is_one ? x - max : (x - max) * set1(t.hi);
+      u = select(is_finite, short_exp_scaled(at_least(d, lowest_exponent(zero)), zero, magic_of(zero)), zero);
+    } else {
+      const doubles whole = exp_of(exp_argument_of(x, max, t, zero));
+      const mask<double> is_tiny = whole < set1(subnormal<double>::tiny);
+      u = exact(select(is_finite & !is_tiny, whole, zero));
+      if (any(is_tiny)) tiny.set(is_finite & is_tiny, exp_of(exp_argument_of(x, max, t, set1(900.0))));
+    }
   }
 };
 
@@ -158,7 +176,7 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
   if (r.z_loss != 0) {
     const N twice_z = number<N>(set1(2 * r.z_loss)),
             slope = twice_z * (s.over_temperature(of(statistics.max)) + log_sum_of(row.tail));
-    c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny)));
+    c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny.number)));
     if constexpr (!probabilities) c.target.others = c.target.others + slope;
     c.max.others = c.max.others + slope;
   }
@@ -186,7 +204,7 @@ CROSSENT_INLINE void hessian_of(const row_statistics& statistics, index i, const
   const double_double<doubles> factor = two_numbers(of_row * probability);
   store_row(h.factor, factor.hi);
   store_row(h.factor_lo, factor.lo);
-  store_row(h.of_max, row.add_tiny(one_number(by_sum(by_sum(of_row * row.tail))), of_row, number<N>(set1(1.0))));
+  store_row(h.of_max, row.tiny.add(one_number(by_sum(by_sum(of_row * row.tail))), of_row, number<N>(set1(1.0))));
 }
 
 template <class N, bool probabilities> void cross_entropy_of(const row_statistics& statistics, cross_entropy_rows& r) {
@@ -201,7 +219,7 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
     const coefficients<N> c = coefficients_of<probabilities>(statistics, r, i, s, row);
     const double_double<doubles> loss = loss_of(i, tail);
-    store(r.loss + i, row.add_tiny(loss.hi, v, c.sum));
+    store(r.loss + i, row.tiny.add(loss.hi, v, c.sum));
     if (r.with_loss_lo) store(r.loss_lo + i, loss.lo);
     if (!r.with_gradient) continue;
     if (r.hessian != nullptr) hessian_of(statistics, i, row, c.sum, v, *r.hessian);
@@ -214,8 +232,8 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     const auto store_row = [&](double* to, doubles x)
                                CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
     const N twice_z = number<N>(set1(2 * r.z_loss));
-    const auto store_entry = [&](double* to, N x, const class_coefficients<N>& of, N u) CROSSENT_INLINE_LAMBDA {
-      store_row(to, row.add_tiny(one_number(by_sum(x) * scale), twice_z * u + -of.b, scale));
+    const auto gradient_of = [&](N x, const class_coefficients<N>& of, N u) CROSSENT_INLINE_LAMBDA {
+      return row.tiny.add(one_number(by_sum(x) * scale), twice_z * u + -of.b, scale);
     };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
     const auto store_pair = [&](double* to, double* lo, N x) CROSSENT_INLINE_LAMBDA {
@@ -228,11 +246,12 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     store_pair(r.gradient.beta, r.gradient.beta_lo, scale * s.each);
     if constexpr (probabilities) {
       store_pair(r.gradient.gamma, r.gradient.gamma_lo, scale * s.keep);
-      store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
+      store_row(r.argmax_gradient, gradient_of(entry_of_max(c.max, tail), c.max, one));
     } else {
-      const N u = number<N>(exp_below_max<N>(load<double>(r.target + i), load<double>(statistics.max + i), r.inverse));
-      store_entry(r.gradient.target_gradient, entry(c.target, u, tail), c.target, u);
-      if (r.smoothed) store_entry(r.argmax_gradient, entry_of_max(c.max, tail), c.max, one);
+      const exp_below_max<N> e(load<double>(r.target + i), load<double>(statistics.max + i), r.inverse);
+      const doubles of_target = gradient_of(entry(c.target, e.u, tail), c.target, e.u);
+      store_row(r.gradient.target_gradient, e.tiny.add(of_target, c.target.others, by_sum(scale)));
+      if (r.smoothed) store_row(r.argmax_gradient, gradient_of(entry_of_max(c.max, tail), c.max, one));
     }
   }
 }

@@ -134,14 +134,14 @@ template <class T> struct few_class_row {
 
   CROSSENT_INLINE_MEMBER doubles loss() const {
     const N gap = number<N>(max) + number<N>(-target);
-    return tail.add_tiny(two_numbers(gap + log_sum_of(tail.tail)).hi, one, one);
+    return tail.tiny.add(two_numbers(gap + log_sum_of(tail.tail)).hi, one, one);
   }
   // Of the terms, and the entry of the target.
   CROSSENT_INLINE_MEMBER void gradient(N scale, N& factor, doubles& of_target) const {
     const division<N> by_sum(one + tail.tail);
-    const N u = number<N>(exp_below_max<N>(target, max, inverse_temperature{}));
+    const N u = exp_below_max<N>(target, max, inverse_temperature{}).u;
     const class_coefficients<N> c{one, number<N>(set1(-0.0))};  // others: 0 (0 - 1), as in coefficients_of
-    of_target = tail.add_tiny(one_number(by_sum(entry(c, u, tail.tail)) * scale), -one, scale);
+    of_target = tail.tiny.add(one_number(by_sum(entry(c, u, tail.tail)) * scale), -one, scale);
     factor = scale * by_sum(inverse_max_term);
   }
 };
