@@ -1,4 +1,4 @@
-"""Temperatures down to the smallest normal number: the softmax is one-hot, over all maxima of a row alike.
+"""Temperatures down to the least number, where 1/T is out of range: the softmax is one-hot, over all maxima alike.
 
 Against exact arithmetic, in the ULP of every function's own tests. A result beyond the range of its dtype is infinite;
 nothing is NaN.
@@ -7,13 +7,14 @@ nothing is NaN.
 import numpy as np
 import oracle
 import oracle.divergence
+import oracle.sparse
 import pytest
 from mpmath import mpf
 from support import assert_same_bits
 
 import crossent as xe
 
-TEMPERATURES = (1e-10, 1e-30, 1e-70, 1e-300, np.finfo(np.float64).tiny)
+TEMPERATURES = (1e-10, 1e-30, 1e-70, 1e-300, np.finfo(np.float64).tiny, 6e-309, 1e-310, 5e-324)
 ROWS = np.array([[1, 3, 2.5, -4], [2, 2, 1, 0], [5, -np.inf, 5, 5], [0, 0, 0, 0], [-7, -7.5, -8, -7], [700, -90, 2, 1],
                  [1e-40, 0, 0, 0], [1, 3, 2.5, -4], [2, 2, 1, 0], [5, -np.inf, 5, 5]])
 TEACHERS = np.array([[1, 3, 2.5, -4], [1, 1, 1, 0], [5, -np.inf, 5, 5], [0, 0, 0, 0], [1, 0.5, 0.25, 1],
@@ -96,12 +97,26 @@ def test_distillation(divergence, temperature, dtype):
     if divergence == "forward":
         np.testing.assert_allclose(grad, of_target / 2, rtol=1e-6, atol=2 * temperature)
     assert not np.isnan(grad).any()
-    options["scale_by_temperature"] = False
-    for part in xe.distillation_loss(x, t, TARGET, reduction="none", return_grad=True, **options):
-        assert not np.isnan(part).any()
 
 
-@pytest.mark.parametrize("temperature", TEMPERATURES[:-1])  # a weight over the last one is beyond float64
+@OVER_T
+@pytest.mark.parametrize("divergence", ["forward", "reverse", "js"])
+def test_distillation_without_t_squared(divergence, temperature, dtype):
+    """Entries of the divergence are huge or 0. Where 1/T is out of range, those of the cross-entropy may lose what they
+    have below 2^-512."""
+    x, t = rows(dtype, 4)
+    how = {"temperature": temperature, "divergence": divergence}
+    options = {**how, "alpha": 0.5, "scale_by_temperature": False}
+    loss, grad = xe.distillation_loss(x, t, TARGET, reduction="none", return_grad=True, **options)
+    of_target = xe.cross_entropy(x, TARGET, reduction="none", return_grad=True)
+    of_divergence = oracle.divergence.kl_div_rows(x, t, **how)[:2]
+    for got, one, other in zip((loss, grad), of_divergence, of_target, strict=True):
+        with np.errstate(over="ignore"):
+            wanted = (one.astype(np.float64) / 2 + other / 2).astype(dtype)
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=2.0**-512)
+
+
+@OVER_T
 def test_weights_orientation_and_place(temperature, dtype):
     """In arithmetic of another dtype than the arrays: weights of either, rows in either order, and in place."""
     x, _ = rows(dtype, 4)
@@ -120,6 +135,61 @@ def test_weights_orientation_and_place(temperature, dtype):
     assert_same_bits(xe.cross_entropy(place, TARGET, return_grad=True, grad_out=place, **options)[1], grad)
 
 
+@pytest.mark.parametrize("upstream", [1e-20, 1e20])
+@OVER_T
+def test_upstream_gradients(temperature, upstream, dtype):
+    """Also where 1/T or `upstream` / T is beyond the range, and an entry is not, or is 0."""
+    x, t = rows(dtype, 4)
+    masked = np.isneginf(x)
+    x[masked] = -1000
+    g = np.full(len(x), upstream, dtype)
+    options = {"temperature": temperature, "label_smoothing": 0.25, "weight": np.array([1, 2, 0, 3], dtype)}
+    grad = xe.cross_entropy_backward(g, x, TARGET, reduction="none", **options)
+    assert_close(4, grad, *oracle.cross_entropy_grad(x, TARGET, grad_output=g, **options))
+    x[masked] = -np.inf
+    for divergence in ("forward", "reverse", "js"):
+        options = {"temperature": temperature, "divergence": divergence}
+        _, exact, scale = (oracle.exact(g)[:, None] * part for part in oracle.divergence.kl_div_rows(x, t, **options))
+        assert_close(8, xe.kl_div_with_logits_backward(g, x, t, reduction="none", **options), exact, scale)
+
+
+@OVER_T
+def test_weights_over_a_huge_gap(temperature, dtype):
+    """A loss out of range is infinite, not a difference of infinities."""
+    x, options = np.array([[1, 1e30, -1e30]], dtype), {"temperature": temperature, "label_smoothing": 0.25}
+    assert xe.cross_entropy(x, [1], sample_weight=[np.finfo(dtype).max], reduction="sum", **options) == np.inf
+
+
+@OVER_T
+def test_row_statistics(temperature, dtype):
+    x, _ = rows(dtype, 4)
+    s = xe.row_statistics(x, TARGET, temperature=temperature, top_k=2)
+    exact = [oracle.Row(row, temperature) for row in x]
+    log_p = np.array([row.log_softmax() for row in exact])
+    at = np.arange(len(x))[:, None]
+    assert_close(4, s.log_prob, log_p[at[:, 0], TARGET])
+    assert_close(4, s.max_log_prob, [-row.log_total for row in exact])
+    p = np.array([row.softmax() for row in exact])
+    assert_close(4, s.entropy, [-sum(map(oracle.dot, *row)) for row in zip(p, log_p, strict=True)])
+    assert_close(4, s.sum_of_squares, (p * p).sum(axis=1))
+    assert_close(4, s.top_k_log_probs, log_p[at, s.top_k])
+
+
+@OVER_T
+@pytest.mark.parametrize("tail", ["bucket", "uniform", "renormalize"])
+def test_sparse_teachers(tail, temperature, dtype):
+    """Of four classes alike, or of one, of which two are listed."""
+    x = np.array([[1, 3, 2.5, -4], [2, 2, 1, 0], [0, 0, 0, 0], [1e-17, 0, 0, -1e-17]], dtype)
+    classes, values = np.array([[1, 2]] * 4), np.array([[0, 0], [0, -1]] * 2, dtype)
+    options = {"tail": tail, "temperature": temperature, "values_are": "logits",
+               "teacher_logsumexp": np.full(4, np.log(4), dtype)}
+    loss, grad = xe.sparse_distillation_loss(
+        x, classes, values, reduction="none", return_grad=True, scale_by_temperature=False, **options)
+    wanted, size, wanted_grad, grad_size = oracle.sparse.sparse_rows(x, classes, values, **options)
+    assert_close(4, loss, wanted, size)
+    assert_close(4, grad, wanted_grad, grad_size)
+
+
 def test_half_precision():
     """As of float32, rounded."""
     x, _ = rows(np.dtype(np.float16), 4)
@@ -132,7 +202,7 @@ def test_half_precision():
 @OVER_T
 def test_backward(temperature, dtype):
     x, _ = rows(dtype, 4)
-    g = np.random.default_rng(0).normal(0, 1, x.shape).astype(dtype)
+    g = np.random.default_rng(0).normal(0, 100, x.shape).astype(dtype)
     p, log_p = (f(x, temperature=temperature) for f in (xe.softmax, xe.log_softmax))
     for got, exact in ((xe.softmax_backward(g, p, temperature=temperature), oracle.softmax_backward),
                        (xe.log_softmax_backward(g, log_p, temperature=temperature), oracle.log_softmax_backward)):

@@ -58,6 +58,37 @@ def test_divergences_have_the_bits_of_one_process(seed, divergence, beta):
         assert sent == [["allgather"] * 3] * ranks
 
 
+@pytest.mark.parametrize(("dtype", "temperature"), [
+    (np.float32, 1.0), (np.float64, 1.0), (np.float64, 1e-300), (np.float64, 5e-324)])
+def test_tiny_temperatures_and_masked_classes(dtype, temperature):
+    """1/T is out of range; a class that one row masks underflows in the other."""
+    rng = np.random.default_rng(1)
+    logits, teacher = rng.normal(0, 3, (2, 6, 2500)).astype(dtype)
+    logits[0, 5] = teacher[1, 2000] = -np.inf
+    teacher[0, 5] = logits[1, 2000] = -2000
+    target = logits.argmax(axis=1) - np.arange(6) % 2
+    options = {"temperature": temperature, "reduction": "none", "return_grad": True}
+    of_divergence = {**options, "scale_by_temperature": False}
+    calls = [lambda x, z, comm: parallel.cross_entropy(x, target, comm, **options, label_smoothing=0.1)]
+    wanted = [xe.cross_entropy(logits, target, **options, label_smoothing=0.1)]
+    for kind, beta in DIVERGENCES:
+        how = {"divergence": kind, "beta": beta}
+        wanted += [xe.kl_div_with_logits(logits, teacher, **options, **how),
+                   xe.distillation_loss(logits, teacher, target, **of_divergence, **how)]
+        calls += [lambda x, z, comm, how=how: parallel.kl_div_with_logits(x, z, comm, **options, **how),
+                  lambda x, z, comm, how=how: parallel.distillation_loss(x, z, target, comm, **of_divergence, **how)]
+    assert np.isinf(wanted[1][0][0]) and np.isinf(wanted[3][0][1])
+    cuts = [0, 1024, 2500]
+    for call, (loss, grad) in zip(calls, wanted, strict=True):
+        def on_rank(comm, call=call):
+            part = slice(cuts[comm.rank], cuts[comm.rank + 1])
+            return call(np.ascontiguousarray(logits[:, part]), np.ascontiguousarray(teacher[:, part]), comm)
+
+        found = on_threads(2, on_rank)
+        assert_same_bits(found[0][0], loss)
+        assert_same_bits(np.concatenate([g for _, g in found], axis=1), grad)
+
+
 @pytest.mark.parametrize(("divergence", "beta"), DIVERGENCES)
 @pytest.mark.parametrize("seed", range(16))
 def test_distillation_has_the_bits_of_one_process(seed, divergence, beta):

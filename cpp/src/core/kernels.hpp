@@ -126,12 +126,12 @@ struct dtype_kernels {
   void (*gap_sums_of_others)(const source&, index block_begin, index block_end, const double* max, double* out);
   // sum g p, or sum g (probs == nullptr), of each block
   void (*sum_products)(const source& grad, const source* probs, index block_begin, index block_end, const block_sums&);
-  // out_c = p_c (g_c - sum) / T; t: in float64
+  // out_c = p_c (g_c - sum) / temperature
   void (*write_softmax_backward)(const source& grad, const source& probs, const sink&, index block_begin, index block_end,
-                                 const sums_of_rows&, const inverse_temperature& t);
-  // out_c = (g_c - exp(log_p_c) sum) / T
+                                 const sums_of_rows&, double temperature);
+  // out_c = (g_c - exp(log_p_c) sum) / temperature
   void (*write_log_softmax_backward)(const source& grad, const source& log_probs, const sink&, index block_begin,
-                                     index block_end, const sums_of_rows&, const inverse_temperature& t);
+                                     index block_end, const sums_of_rows&, double temperature);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, logistic_hessian, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
   // n numbers `stride` bytes apart, from and to any dtype.

@@ -62,7 +62,8 @@ struct alignas(64) hessian_rows {
 struct alignas(64) cross_entropy_rows {
   // Of the call.
   bool probabilities, smoothed, with_gradient, with_loss_lo;
-  double label_smoothing, z_loss, temperature, classes, weight_sum, weight_sum_lo, divisor;
+  double label_smoothing, z_loss, temperature, classes, weight_sum, weight_sum_lo;
+  double divisor, gradient_temperature;  // of the gradient
   inverse_temperature inverse;  // 1/T in float64, for the exponential of the target
   // Of each row, in.
   index count;

@@ -57,6 +57,7 @@ struct sink {
 struct inverse_temperature {
   double hi = 1, lo = 0;
   bool is_one = true;
+  double beyond = 0;  // T where 1/T is out of range, and hi the largest number: what is not exponential is divided by it
 };
 
 // The statistics of blocks, from one pass: one entry per (row, block), at [row * blocks + block].

@@ -87,6 +87,7 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   const few_class_cross_entropy few_classes(plan, y, coefficients, losses);
   if (probabilities.data == nullptr && few_class_cross_entropy::applies(plan, options)) operation.few_classes = &few_classes;
   run_rows(plan, operation, e);
+  multiply(grad, gradient_temperature(options.temperature, grad.type).scale, e);
   y.throw_if_bad();
   if (!plan.writes()) denominator = y.denominator(e);
   if (exponential) store_number(loss.data, loss.type, exp_mean(losses.all(), rows, denominator, e));
@@ -123,6 +124,7 @@ void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const 
   cross_entropy_operation operation(term, losses, nullptr);
   operation.merged = &merged;
   run_merged(plan, operation, e);
+  multiply(grad, gradient_temperature(options.temperature, grad.type).scale, e);
   y.throw_if_bad();
   reduce(losses.all(), plan.rows, options.reduction, denominator, loss, e);
 }

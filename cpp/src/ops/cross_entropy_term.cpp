@@ -240,6 +240,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   r.weight_sum = rounded(weight_sum_);
   r.weight_sum_lo = weight_sum_.lo - (r.weight_sum - weight_sum_.hi);
   r.divisor = upstream_.divisor();
+  r.gradient_temperature = gradient_temperature(options_.temperature, plan_.out.type).divisor;
   if (merged != nullptr) merged->load(batch.first, batch.count, r);
   else merge(batch, state);
   for (index i = 0; i < batch.count && (smoothed_ || r.probabilities); ++i)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/double_double.hpp"
+#include "rows/gradient_temperature.hpp"
 #include "rows/row_driver.hpp"
 #include "rows/row_inputs.hpp"
 

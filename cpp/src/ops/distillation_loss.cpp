@@ -8,6 +8,7 @@
 #include "core/number.hpp"
 #include "crossent/shards.hpp"
 #include "ops/distillation_operation.hpp"
+#include "rows/gradient_temperature.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 #include "rows/row_chunks.hpp"
@@ -50,6 +51,9 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   const upstream divergence_upstream(options.grad_output, plan.type, denominators[0]);
   const upstream cross_entropy_upstream(options.grad_output, plan.type, denominators[1]);
 
+  const gradient_temperature at(t, grad.type, !with_cross_entropy);
+  // T^2 is 0 at such temperatures, and nothing is left of the divergence.
+  const double gradient_scale = how.scale_by_temperature ? 1 : at.scale;
   distillation_operation op;
   op.divergence_losses = divergence_losses.get();
   op.cross_entropy_losses = cross_entropy_losses.get();
@@ -57,17 +61,19 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   op.divergence_upstream = &divergence_upstream;
   op.merged = merged;
   op.divergence = make_divergence_term(plan, 0, teacher, divergence, how.alpha, power);
+  op.divergence->gradient_divisor = at.divisor;
   if (merged != nullptr) op.divergence->merged = &merged->sums;
   if (!op.divergence->sums_while_writing() || !plan.writes()) plan.with_sums = true;
   plan.cost = heavy;
   if (with_cross_entropy) {
     const int cross_entropy_logits = t == 1 ? 0 : read(logits, 1.0, 2);
     op.cross_entropy = std::make_unique<cross_entropy_term>(plan, cross_entropy_logits, y, cross_entropy_upstream, options,
-                                                            probabilities, terms.share[1], e);
+                                                            probabilities, terms.share[1] / gradient_scale, e);
     if (merged != nullptr) op.cross_entropy->merged = &merged->of_cross_entropy();
     if (plan.lanes_over_rows) plan.stream = false;   // single entries would fetch all lines again
   }
   merged != nullptr ? run_merged(plan, op, e) : run_rows(plan, op, e);
+  multiply(grad, gradient_scale, e);
   y.throw_if_bad();
   if (loss.data == nullptr) return;
   double *of_divergence = divergence_losses.get(), *of_cross_entropy = cross_entropy_losses.get();

@@ -223,7 +223,7 @@ row_coefficient divergence_term::gradient_scale(const divergence_state& s) const
   c.multiplier[1] = power_;
   c.multiplier[2] = of_student;
   c.divisor[0] = s.divisor;
-  c.divisor[1] = options_.temperature;
+  c.divisor[1] = gradient_divisor;
   return c;
 }
 

@@ -30,6 +30,7 @@ class divergence_term {
   virtual ~divergence_term() = default;
 
   const merged_sums* merged = nullptr;   // over the classes of rows that are in shards
+  double gradient_divisor = 1;           // of gradient_temperature
 
   // With row weights, upstream gradients and divisor in the state.
   virtual void prepare_sums(row_batch&, divergence_state&) const;

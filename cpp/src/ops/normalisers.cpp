@@ -1,6 +1,5 @@
 // softmax, log_softmax, logsumexp, and their backward passes.
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "core/fp_environment.hpp"
@@ -91,12 +90,6 @@ void fill_rows(const row_array& to, double value, const execution& e) {
 void write_softmax(row_plan plan, softmax_operation& operation, const execution& e) {
   plan.cache_exponentials = plan.may_cache_exponentials();
   run_rows(plan, operation, e);
-}
-
-// In float64; infinite where it is beyond the range.
-inverse_temperature inverse_of(double temperature) {
-  const inverse_temperature t = kernels(dtype::float64).inverse_temperature_of(temperature);
-  return std::isinf(1 / temperature) ? inverse_temperature{1 / temperature, 0, false} : t;
 }
 
 // out = f(grad, other, a sum over the row) in arithmetic of `type`, which needs no statistics.
@@ -196,27 +189,25 @@ void logsumexp_backward(const view& grad_output, const view& x, int axis, const 
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
                       const execution& e) {
   const default_environment environment;
-  const inverse_temperature inverse = inverse_of(temperature);
   run_pairs(
       grad_output, probs, axis, arithmetic(probs.type, temperature), out, e,
       [](const dtype_kernels& k, const source& g, const source& p, index begin, index end, const block_sums& sums) {
         k.sum_products(g, &p, begin, end, sums);
       },
       [&](const dtype_kernels& k, const source& g, const source& p, const sink& to, index begin, index end,
-          const sums_of_rows& sums) { k.write_softmax_backward(g, p, to, begin, end, sums, inverse); });
+          const sums_of_rows& sums) { k.write_softmax_backward(g, p, to, begin, end, sums, temperature); });
 }
 
 void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature, const mutable_view& out,
                           const execution& e) {
   const default_environment environment;
-  const inverse_temperature inverse = inverse_of(temperature);
   run_pairs(
       grad_output, log_probs, axis, arithmetic(log_probs.type, temperature), out, e,
       [](const dtype_kernels& k, const source& g, const source&, index begin, index end, const block_sums& sums) {
         k.sum_products(g, nullptr, begin, end, sums);
       },
       [&](const dtype_kernels& k, const source& g, const source& l, const sink& to, index begin, index end,
-          const sums_of_rows& sums) { k.write_log_softmax_backward(g, l, to, begin, end, sums, inverse); });
+          const sums_of_rows& sums) { k.write_log_softmax_backward(g, l, to, begin, end, sums, temperature); });
 }
 
 }  // namespace crossent

@@ -7,6 +7,7 @@
 #include "core/fp_environment.hpp"
 #include "core/number.hpp"
 #include "ops/sparse_teacher.hpp"
+#include "rows/gradient_temperature.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_driver.hpp"
 
@@ -40,7 +41,7 @@ class sparse_operation : public row_operation<sparse_batch> {
     of_call_.with_gradient = plan.writes();
     of_call_.multiplier = how.scale_by_temperature ? t : 1;
     of_call_.divisor[0] = gradient.divisor();
-    of_call_.divisor[1] = how.scale_by_temperature ? 1 : t;
+    of_call_.divisor[1] = how.scale_by_temperature ? 1 : gradient_temperature(t, plan.out.type).divisor;
   }
 
   void load(row_batch& batch) override {
@@ -187,6 +188,7 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
   if (plan.lanes_over_rows) plan.stream = false;  // single entries would fetch all lines again
   sparse_operation operation(plan, teacher, how, divergence, weights, gradient, losses.all());
   run_rows(plan, operation, e);
+  if (!how.scale_by_temperature) multiply(grad, gradient_temperature(divergence.temperature, grad.type).scale, e);
   reduce(losses.all(), plan.rows, options.reduction, denominator, loss, e);
 }
 

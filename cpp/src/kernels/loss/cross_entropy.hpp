@@ -210,7 +210,7 @@ CROSSENT_INLINE void hessian_of(const row_statistics& statistics, index i, const
 template <class N, bool probabilities> void cross_entropy_of(const row_statistics& statistics, cross_entropy_rows& r) {
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
-  const division<N> by_divisor(number<N>(set1(r.divisor)) * number<N>(set1(r.temperature)));
+  const division<N> by_divisor(number<N>(set1(r.divisor)) * number<N>(set1(r.gradient_temperature)));
   const auto loss_of = [&](index i, N tail) CROSSENT_INLINE_LAMBDA {
     return two_numbers(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
   };

@@ -148,6 +148,12 @@ template <class T>
 void write_log_softmax(const source& s, const sink& to, index begin, index end, const inverse_temperature& t, const double* max,
                        const double* log_sum) {
   const pack<T> inverse_hi = set1(static_cast<T>(t.hi)), inverse_lo = set1(static_cast<T>(t.lo));
+  if constexpr (sizeof(T) == 8)
+    if (t.beyond != 0)
+      return write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
+        const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o), divisor = set1(t.beyond);
+        return [=](const pack<T>* x, index, index) { return (x[0] - m) / divisor - l; };
+      });
   if (t.is_one) {
     write_blocks<T, 1>({s}, to, begin, end, [&](index i, auto o) {
       const pack<T> m = per_row<T>(max, i, o), l = per_row<T>(log_sum, i, o);

@@ -48,6 +48,7 @@ inline CROSSENT_INLINE_WIDE extended product_of(extended a, extended b) { return
 // x/T
 CROSSENT_INLINE extended over_temperature(extended x, const inverse_temperature& t) {
   if (t.is_one) return normalised(x);
+  if (t.beyond != 0) return normalised(x / exact(set1(t.beyond)));
   const doubles inverse = set1(t.hi), z = x.hi * inverse;
   return normalised({z, product_error(x.hi, inverse, z) + (x.hi * set1(t.lo) + x.lo * inverse)});
 }
@@ -169,6 +170,8 @@ CROSSENT_INLINE double_double<double> sum_terms(sparse_row& r, double_double<dou
   return value;
 }
 
+CROSSENT_INLINE bool rest_is_masked(const sparse_row& r) { return r.rest_max == -constants<double>::infinity; }
+
 // A q - p, or q (log(q/p) - inner), or half of q (log(q/m) - inner), rounded once with the coefficient. Of a uniform rest, the
 // entry is A q, and p is in beta.
 CROSSENT_INLINE void write_entries(sparse_row& r, extended total, extended inner) {
@@ -176,8 +179,7 @@ CROSSENT_INLINE void write_entries(sparse_row& r, extended total, extended inner
   const auto coefficient = exact(set1(r.upstream)) * exact(set1(r.weight)) * exact(set1(r.multiplier)) /
                            (exact(set1(r.divisor[0])) * exact(set1(r.divisor[1])));
   r.beta = 0;
-  const bool rest_is_masked = r.log_ratio[r.count] == constants<double>::infinity;
-  if (r.is_uniform && (r.others > 1 || rest_is_masked)) {
+  if (r.is_uniform && (r.others > 1 || rest_is_masked(r))) {
     const extended rest{set1(r.teacher[r.count]), set1(r.teacher_lo[r.count])};
     r.beta = rounded(rest * coefficient / exact(set1(r.others))).r[0][0];
     r.teacher[r.count] = r.teacher_lo[r.count] = 0;
@@ -233,7 +235,7 @@ void sparse_divergence(sparse_row& r) {
   if (!(r.loss == r.loss)) return fill(nan);
   if (!r.with_gradient) return;
   write_entries(r, total, in_every_lane(inner));
-  if (r.log_ratio[r.count] == constants<double>::infinity) r.gradient[r.count] = 0;  // the student has none to share it
+  if (rest_is_masked(r)) r.gradient[r.count] = 0;  // the student has none to share it
 }
 
 // Row by row in both orientations: few calls want it.

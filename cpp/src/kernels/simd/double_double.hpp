@@ -47,11 +47,12 @@ template <class T> CROSSENT_INLINE double_double<pack<T>> select(mask<T> m, doub
   return {select(m, yes.hi, no.hi), select(m, yes.lo, no.lo)};
 }
 
-// hi + lo as one number; an infinite sum has NaN for its lo.
-CROSSENT_INLINE doubles rounded(double_double<doubles> a) { return select(a.lo == a.lo, a.hi + a.lo, a.hi); }
+// hi + lo as one number; an infinite sum or product has NaN or an infinity for its lo.
+CROSSENT_INLINE mask<double> has_error(double_double<doubles> a) { return absolute(a.lo) < set1(__builtin_inf()); }
+CROSSENT_INLINE doubles rounded(double_double<doubles> a) { return select(has_error(a), a.hi + a.lo, a.hi); }
 // The same sum with hi = fl(hi + lo).
 CROSSENT_INLINE double_double<doubles> normalised(double_double<doubles> a) {
-  const doubles zero = set1(0.0), lo = select(a.lo == a.lo, a.lo, zero), sum = a.hi + lo, error = lo - (sum - a.hi);
+  const doubles zero = set1(0.0), lo = select(has_error(a), a.lo, zero), sum = a.hi + lo, error = lo - (sum - a.hi);
   return {sum, select(error == error, error, zero)};
 }
 

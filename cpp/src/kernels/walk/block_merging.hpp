@@ -12,9 +12,10 @@ template <class T> inverse_temperature inverse_temperature_of(double temperature
   const doubles one = set1(1.0), t = set1(temperature), inverse = one / t, product = inverse * t;
   const double whole = inverse.r[0][0];
   const double error = (((one - product) - product_error(inverse, t, product)) / t).r[0][0];
-  // Beyond the range of the type every difference of logits is; its largest number does as well.
+  // Beyond the range of the type, exp(-d/T) of a difference d of logits is 0; with the largest number it is, too, unless the
+  // logits themselves are nearly subnormal.
   constexpr double largest = static_cast<double>(constants<T>::largest);
-  if (!(whole < largest)) return {largest, 0, false};
+  if (!(whole < largest)) return {largest, 0, false, temperature};
   const double hi = static_cast<double>(static_cast<T>(whole));
   return {hi, (whole - hi) + error, temperature == 1};
 }
