@@ -110,7 +110,7 @@ def _of_rows(call, seen):
 def _logsumexp(call, a):
     x = a["x"]
     if not x.size:
-        return np.zeros(len(x)), np.zeros(len(x))
+        return np.full(len(x), -np.inf), np.zeros(len(x))
     top = x.max(axis=1)
     rest = np.log(np.exp(x - column(top)).sum(axis=1))
     return np.where(np.isfinite(top), top + rest, top), finite(top) + finite(rest)
