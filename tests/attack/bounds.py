@@ -49,6 +49,7 @@ BARS = (
     ("loss*smoothing*float32", 5),
     ("cross_entropy gradient*float32", 5),
     ("hessian gradient*float32", 5),
+    ("log_softmax: ", 4),
     ("softmax: *float32", 5),
     ("log_softmax_backward", 5),
     ("", 4),

@@ -11,7 +11,7 @@ from targets import TARGETS
 
 pytestmark = pytest.mark.skipif(fast_oracle.unavailable() is not None, reason=str(fast_oracle.unavailable()))
 STEPS = 20
-# Not kept, as docs/explanation/bounds.md says: rows that are equal but for a shift and rounding.
+# Not kept, as docs/explanation/bounds.md says: subnormal entries, and rows that are equal but for a shift and rounding.
 NOT_KEPT = {f"kl_div_with_logits reverse gradient: plain, {dtype}" for dtype in ("float32", "float64")}
 MAIN = [f"{name}, {dtype}" for dtype in ("float32", "float64") for name in (
     "cross_entropy loss: plain",
