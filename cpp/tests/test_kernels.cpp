@@ -143,7 +143,7 @@ TEST_CASE("the golden hash: the same at every level with FMA and from every comp
   add(float{});
   add(double{});
   std::printf("  %-8s golden hash %016llx\n", kernels().name, static_cast<unsigned long long>(h));
-  const std::uint64_t with_fma = 0xa8d6253c2c25c6df, baseline = 0xe00f92841bc51ab8;
+  const std::uint64_t with_fma = 0xe0f8a3722908da51, baseline = 0x6d49a9a65cb7e7e0;
   CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
 }
 

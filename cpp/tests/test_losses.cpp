@@ -257,7 +257,7 @@ TEST_CASE("the golden hash of these losses: the same at every level with FMA and
       }
   std::printf("  %-8s golden hash of the losses %016llx\n", kernels().name, static_cast<unsigned long long>(h));
   CHECK(nans == 0);
-  const std::uint64_t with_fma = 0xb81bee720b2cd282, baseline = 0xb9656466d61ba186;
+  const std::uint64_t with_fma = 0x6008310b82c1d503, baseline = 0xae51fcf273bb4e36;
   CHECK(h == (std::strcmp(kernels().name, "baseline") == 0 ? baseline : with_fma));
 }
 

@@ -201,7 +201,7 @@ CROSSENT_INLINE void hessian_of(const row_statistics& statistics, index i, const
   const mask<double> has_none = (first_part(v) == zero) | (one_number(of_p) == zero) | (set1(h.scale) == zero);
   const auto store_row = [&](double* to, doubles x) CROSSENT_INLINE_LAMBDA { store(to + i, select(has_none, zero, x)); };
   store(h.probability + i, one_number(probability));
-  const double_double<doubles> factor = two_numbers(of_row * probability);
+  const double_double<doubles> factor = factor_pair(of_row * probability);
   store_row(h.factor, factor.hi);
   store_row(h.factor_lo, factor.lo);
   store_row(h.of_max, row.tiny.add(one_number(by_sum(by_sum(of_row * row.tail))), of_row, number<N>(set1(1.0))));
@@ -237,7 +237,7 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
     const auto store_pair = [&](double* to, double* lo, N x) CROSSENT_INLINE_LAMBDA {
-      const double_double<doubles> pair = two_numbers(x);
+      const double_double<doubles> pair = factor_pair(x);
       store_row(to, pair.hi);
       store_row(lo, pair.lo);
     };

@@ -191,7 +191,7 @@ template <class T> index few_class_cross_entropy(few_class_rows& r) {
       if (absent > 0) g = select(classes.part[k] < zero, zero, g);
       N unrounded;
       rows.gradient(by_divisor(number<N>(g)), unrounded, of_target.part[k]);
-      const double_double<doubles> pair = two_numbers(unrounded);
+      const double_double<doubles> pair = factor_pair(unrounded);
       factor.part[k] = select(g != zero, pair.hi, zero);
       factor_lo.part[k] = unbias(select(g != zero, pair.lo, zero));
       of_target.part[k] = select(g != zero, of_target.part[k], zero);

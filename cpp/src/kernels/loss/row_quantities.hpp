@@ -49,7 +49,9 @@ void softmax_factor(index rows, const row_statistics& s, const row_coefficient& 
     const auto product = (exact(g) * exact(v)) * (multiplier * factor) / divisor;
     const doubles rounded = product.hi + product.lo;
     store(out + i, select((g == zero) | (v == zero), zero, rounded));
-    if (out_lo != nullptr) store(out_lo + i, select(rounded == zero, zero, product.lo - (rounded - product.hi)));
+    if (out_lo == nullptr) continue;
+    const doubles lo = cut<-49>(rounded, product.lo - (rounded - product.hi));
+    store(out_lo + i, select((rounded == zero) | (lo != lo), zero, lo));
   }
 }
 

@@ -138,8 +138,8 @@ CROSSENT_INLINE extended set_teacher(sparse_row& r) {
   return one;
 }
 
-// The divergence's terms, and, in the place of log(p/q), what its gradient needs: log(q/m) of js. Without a rest they are
-// p log(p/q), of both signs.
+// The divergence's terms, and, in the place of log(p/q), what its gradient needs: q of forward, log(q/m) of js. Without a rest
+// they are p log(p/q), of both signs.
 CROSSENT_INLINE double_double<double> sum_terms(sparse_row& r, double_double<double>* inner) {
   const doubles zero = set1(0.0);
   const mixture<double> share(0.5);
@@ -162,7 +162,7 @@ CROSSENT_INLINE double_double<double> sum_terms(sparse_row& r, double_double<dou
     }
     if (!is_forward) of_gradient += select(q != zero, product_of(exact(q), -d), extended{});
     store(r.gradient + i, q);
-    store_extended(r.log_ratio, r.log_ratio_lo, i, d);
+    store_extended(r.log_ratio, r.log_ratio_lo, i, is_forward ? exp(log_q) : d);
     if (r.without_rest) return select(p == zero, extended{}, product_of(teacher, d));
     return exact(select((p == zero) & (q == zero), zero, term));
   });
@@ -172,10 +172,33 @@ CROSSENT_INLINE double_double<double> sum_terms(sparse_row& r, double_double<dou
 
 CROSSENT_INLINE bool rest_is_masked(const sparse_row& r) { return r.rest_max == -constants<double>::infinity; }
 
+// A q - p of the forward divergence. A class that has more than half of the student takes it from the others, as
+// (A - p) - A (1 - q): where the teacher is as confident, both are small.
+class forward_entries {
+ public:
+  forward_entries(const sparse_row& r, extended total)
+      : total_(total), others_p_(of_others(r, r.teacher, r.teacher_lo)), others_q_(of_others(r, r.log_ratio, r.log_ratio_lo)) {}
+  CROSSENT_INLINE_MEMBER extended operator()(extended q, extended p) const {
+    const extended by_others = sum_of(others_p_, -product_of(total_, others_q_));
+    const extended entry = sum_of(product_of(total_, q), -p);
+    return select(has_more_than_half(q.hi) & (p.hi != set1(0.0)), by_others, entry);
+  }
+
+ private:
+  static CROSSENT_INLINE_MEMBER mask<double> has_more_than_half(doubles q) { return set1(0.5) < q; }
+  static CROSSENT_INLINE_MEMBER extended of_others(const sparse_row& r, const double* hi, const double* lo) {
+    return in_every_lane(sum_entries(r.count + 1, [&](index i) {
+      return select(has_more_than_half(load<double>(r.log_ratio + i)), extended{}, load_extended(hi, lo, i));
+    }));
+  }
+  extended total_, others_p_, others_q_;
+};
+
 // A q - p, or q (log(q/p) - inner), or half of q (log(q/m) - inner), rounded once with the coefficient. Of a uniform rest, the
 // entry is A q, and p is in beta.
 CROSSENT_INLINE void write_entries(sparse_row& r, extended total, extended inner) {
   const doubles zero = set1(0.0);
+  const forward_entries forward(r, total);
   const auto coefficient = exact(set1(r.upstream)) * exact(set1(r.weight)) * exact(set1(r.multiplier)) /
                            (exact(set1(r.divisor[0])) * exact(set1(r.divisor[1])));
   r.beta = 0;
@@ -183,19 +206,15 @@ CROSSENT_INLINE void write_entries(sparse_row& r, extended total, extended inner
     const extended rest{set1(r.teacher[r.count]), set1(r.teacher_lo[r.count])};
     r.beta = rounded(rest * coefficient / exact(set1(r.others))).r[0][0];
     r.teacher[r.count] = r.teacher_lo[r.count] = 0;
-    r.log_ratio[r.count] = -constants<double>::infinity;
   }
-  const extended log_total = log(total), half = exact(set1(r.kind == divergence_kind::js ? 0.5 : 1.0));
+  const extended half = exact(set1(r.kind == divergence_kind::js ? 0.5 : 1.0));
   const bool has_none = r.upstream == 0 || r.weight == 0;
   for (index i = 0; i < r.count + 1; i += 8) {
     const extended d = load_extended(r.log_ratio, r.log_ratio_lo, i), p = load_extended(r.teacher, r.teacher_lo, i);
     const doubles q = load<double>(r.gradient + i);
     extended entry;
     if (r.kind == divergence_kind::forward) {
-      const extended relative = sum_of(d, -log_total);
-      const mask<double> p_is_larger = zero < relative.hi;
-      const doubles v = expm1(-absolute(relative.hi));
-      entry = product_of(exact(v), select(p_is_larger, p, -product_of(exact(q), total)));
+      entry = forward(d, p);
     } else {
       entry = select(q != zero, product_of(product_of(half, exact(q)), -d + -inner), extended{});
     }

@@ -73,15 +73,108 @@ struct weight_rows {
   }
 };
 
-template <class T>
-void sum_masses(const source& q, const void* weight, index begin, index end, const block_sums& out) {
+CROSSENT_ONCE void sum_masses(const source& q, const void* weight, index begin, index end, const block_sums& out) {
   if (weight == nullptr)
-    return sum_rows<T, mass_sums<T>, 1>({q}, begin, end, out, [](index, auto) {
-      return [](mass_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_mass(s, v[0], set1<T>(1)); };
+    return sum_rows<double, mass_sums<double>, 1>({q}, begin, end, out, [](index, auto) {
+      return [](mass_sums<double>& s, const doubles* v) CROSSENT_INLINE_LAMBDA { add_mass(s, v[0], set1(1.0)); };
     });
   weight_rows w;
-  sum_rows<T, mass_sums<T>, 2>({q, w.as_source<T>(weight, q)}, begin, end, out, [](index, auto) {
-    return [](mass_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_mass(s, v[0], v[1]); };
+  sum_rows<double, mass_sums<double>, 2>({q, w.as_source<double>(weight, q)}, begin, end, out, [](index, auto) {
+    return [](mass_sums<double>& s, const doubles* v) CROSSENT_INLINE_LAMBDA { add_mass(s, v[0], v[1]); };
+  });
+}
+
+// Of floats the gaps are added as terms are, and the masses in the same order in float64, where their products are exact.
+struct gap_and_mass {
+  pack<float> gap;
+  doubles mass;
+};
+struct gap_and_mass_sums {
+  doubles gap, mass;
+};
+CROSSENT_INLINE gap_and_mass operator+(const gap_and_mass& a, const gap_and_mass& b) {
+  return {a.gap + b.gap, a.mass + b.mass};
+}
+CROSSENT_INLINE gap_and_mass_sums accumulated(const gap_and_mass& a) { return {accumulated(a.gap), a.mass}; }
+CROSSENT_INLINE gap_and_mass_sums operator+(const gap_and_mass_sums& a, const gap_and_mass_sums& b) {
+  return {a.gap + b.gap, a.mass + b.mass};
+}
+template <bool weighted>
+CROSSENT_INLINE gap_and_mass gap_and_mass_of(pack<float> gap, pack<float> q, pack<float> w) {
+  const halves a = widen(q), b = widen(w);
+  if constexpr (weighted) return {weighted_gap(gap, w * q), fma(a.lower, b.lower, a.upper * b.upper)};
+  else return {weighted_gap(gap, q), a.lower + a.upper};
+}
+
+template <bool weighted>
+void sum_gaps_and_masses(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
+                         const probability_sums& out) {
+  constexpr index lanes = pack<float>::lanes, group_classes = group_packs * lanes;
+  const index blocks = block_count(x.classes);
+  alignas(pack_bytes) float in[2][block_classes];
+  for (index i = 0; i < x.count; ++i) {
+    if (x.rows[i] == nullptr) continue;
+    for (index b = begin; b < end; ++b) {
+      const class_range r = block_range(b, x.classes);
+      const pack<float> top = block_reference<float>(max, i, b, blocks, orientation<false>{});
+      const char *from_x = load_classes(x, i, r, in[0]), *from_q = load_classes(q, i, r, in[1]);
+      gap_and_mass_sums total{};
+      index c = 0;
+      for (; c + group_classes <= r.n; c += group_classes)
+        total = total + sum_of_group<float, group_packs>([&](index j) CROSSENT_INLINE_LAMBDA {
+                  const index at = c + j * lanes;
+                  prefetch_ahead(from_q + at * size_of<float>);
+                  return gap_and_mass_of<weighted>(top - load<float>(from_x + at * size_of<float>),
+                                                   load<float>(from_q + at * size_of<float>),
+                                                   weights<float>(weight, r.begin + at, lanes, orientation<false>{}));
+                });
+      const index packs = (r.n - c + lanes - 1) / lanes;
+      if (packs > 0)
+        total = total + with_group_size(packs, [&](auto size) {
+                  return sum_of_group<float, decltype(size)::value>([&](index j) {
+                    const index at = c + j * lanes, n = r.n - at < lanes ? r.n - at : lanes;
+                    if (n <= 0) return gap_and_mass{set1(0.0f), set1(0.0)};
+                    return gap_and_mass_of<weighted>(top - load_pack<float>(from_x + at * size_of<float>, n),
+                                                     load_pack<float>(from_q + at * size_of<float>, n),
+                                                     weights<float>(weight, r.begin + at, n, orientation<false>{}));
+                  });
+                });
+      out.weighted_gap_to_max[i * blocks + b] = sum_lanes(total.gap);
+      out.mass[i * blocks + b] = sum_lanes(total.mass);
+    }
+  }
+}
+
+// Masses with lanes over rows.
+CROSSENT_ONCE void sum_masses_over_rows(const source& q, const void* weight, index begin, index end, double* out) {
+  constexpr index lanes = pack<float>::lanes;
+  static_assert(tile_classes == group_packs * lanes);
+  const index blocks = block_count(q.classes);
+  alignas(pack_bytes) float in[tile_classes * lanes];
+  for_each_tile<float>(q, [&](index i, index count) {
+    for (index b = begin; b < end; ++b) {
+      tile_sums<float> sums{};
+      const index last = end_class(b + 1, q.classes);
+      for (index from = b * block_classes; from < last; from += tile_classes) {
+        const class_range r = next_range(from, last);
+        const tile<float> t = load_tile(q, i, r, in);
+        const auto mass_of = [&](index c) {
+          if (c >= r.n) return halves{set1(0.0), set1(0.0)};
+          const halves a = widen(load<float>(t.data + c * t.stride));
+          const doubles w = set1(static_cast<double>(weights<float>(weight, r.begin + c, 1, orientation<true>{}).r[0][0]));
+          return halves{a.lower * w, a.upper * w};
+        };
+        with_group_size((r.n + lanes - 1) / lanes, [&](auto size) {
+          for (index l = 0; l < 8; ++l)
+            sums.lane[l] = sums.lane[l] + tree<decltype(size)::value>([&](index j) {
+                             const halves lower = mass_of(l + j * lanes), upper = mass_of(l + 8 + j * lanes);
+                             return lane_sum<float>{{lower.lower + upper.lower, lower.upper + upper.upper}};
+                           });
+        });
+      }
+      const lane_sum<float> sum = add_lanes(sums);
+      put<float>(out + i * blocks + b, blocks, count, sum.rows);
+    }
   });
 }
 
@@ -125,14 +218,20 @@ template <class T>
 void sum_probabilities(const source& x, const source& q, const void* weight, index begin, index end, const double* max,
                        const index* max_block, const probability_sums& out) {
   const index blocks = block_count(x.classes);
-  sum_blocks<T, 1>({x, q}, begin, end, {out.weighted_gap_to_max}, [&](index row, index block, auto o) {
-    const pack<T> top = block_reference<T>(max, row, block, blocks, o);
-    return [=](const pack<T>* v, index c, index n) CROSSENT_INLINE_LAMBDA {
-      const pack<T> b = weight == nullptr ? v[1] : weights<T>(weight, c, n, o) * v[1];
-      return parts<T, 1>{{weighted_gap(top - v[0], b)}};
-    };
-  });
-  sum_masses<T>(q, weight, begin, end, {{out.mass}, {out.mass_lo}});
+  if (sizeof(T) == 4 && !x.lanes_over_rows) {
+    if (weight == nullptr) sum_gaps_and_masses<false>(x, q, weight, begin, end, max, out);
+    else sum_gaps_and_masses<true>(x, q, weight, begin, end, max, out);
+  } else {
+    sum_blocks<T, 1>({x, q}, begin, end, {out.weighted_gap_to_max}, [&](index row, index block, auto o) {
+      const pack<T> top = block_reference<T>(max, row, block, blocks, o);
+      return [=](const pack<T>* v, index c, index n) CROSSENT_INLINE_LAMBDA {
+        const pack<T> b = weight == nullptr ? v[1] : weights<T>(weight, c, n, o) * v[1];
+        return parts<T, 1>{{weighted_gap(top - v[0], b)}};
+      };
+    });
+    if constexpr (sizeof(T) == 4) sum_masses_over_rows(q, weight, begin, end, out.mass);
+    else sum_masses(q, weight, begin, end, {{out.mass}, {out.mass_lo}});
+  }
   double row_max[batch_rows + 16] = {};
   for (index i = 0; i < x.count; ++i) row_max[i] = max[i * blocks + max_block[i]];
   sum_masses_without_max<T>(x, q, weight, begin, end, row_max, max_block, {{out.mass_without_max}, {out.mass_without_max_lo}});

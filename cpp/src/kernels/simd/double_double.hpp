@@ -56,6 +56,21 @@ CROSSENT_INLINE double_double<doubles> normalised(double_double<doubles> a) {
   return {sum, select(error == error, error, zero)};
 }
 
+// lo, the rounding error of a number hi, as a multiple of 2^(shift - 52) of that: however far both are scaled down, as far as hi
+// keeps its headroom, no digit is lost that would tell in a tie.
+template <int shift> CROSSENT_INLINE doubles cut(doubles hi, doubles lo) {
+  const doubles c = hi * set1(shift < 0 ? 1 / static_cast<double>(std::int64_t{1} << (shift < 0 ? -shift : 0))
+                                        : static_cast<double>(std::int64_t{1} << (shift < 0 ? 0 : shift)));
+  return (lo + c) - c;
+}
+// A factor of a row, hi + lo: of doubles.
+CROSSENT_INLINE double_double<doubles> factor_pair(double_double<doubles> a) {
+  const auto n = normalised(a);
+  const doubles lo = cut<-49>(n.hi, n.lo);
+  return {n.hi, select(lo == lo, lo, set1(0.0))};
+}
+CROSSENT_INLINE double_double<doubles> factor_pair(doubles a) { return exact(a); }
+
 // The sum of all lanes, by a binary tree over lane l and l + 4, l + 2, l + 1.
 CROSSENT_INLINE double_double<double> add_lanes(double_double<doubles> a) {
   double hi[8], lo[8];

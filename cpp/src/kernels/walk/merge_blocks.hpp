@@ -98,11 +98,11 @@ template <class T> void split_exponents(index rows, double* factor, double* fact
 
 // Takes the bias of cached terms out of a factor. Terms are e^d 2^bias with d < 1. They are 0 below the normal numbers, where a
 // factor of up to `most` makes less of them than half the smallest subnormal; from `least` on, the factor is a normal number
-// with 2^-bias in it, and so are its rounding error and what that is multiplied by.
+// with 2^-bias in it, and its rounding error, cut as `factor_pair` and `per_row` do, is a multiple of the least one.
 template <class T> struct unbiasing {
   using k = constants<T>;
   const doubles unbias = exp2_whole(set1(-static_cast<double>(bias<T>)));
-  const doubles least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + cached_headroom + 2 * (k::mantissa_bits + 1)));
+  const doubles least = exp2_whole(set1<double>(bias<T> - k::exponent_bias + cached_headroom + k::mantissa_bits + 1));
   const doubles most = exp2_whole(set1<double>(bias<T> - k::mantissa_bits - cached_headroom));
 
   CROSSENT_INLINE_MEMBER doubles operator()(doubles factor) const { return factor * unbias; }

@@ -26,14 +26,14 @@ template <class T, class O> CROSSENT_INLINE double_double<pack<T>> per_row(const
     number.lo = per_row<T>(lo, row, o);
   } else if constexpr (O::lanes_over_rows) {
     const halves hi = widen(number.hi);
-    number.lo = narrow({load<double>(v + row) - hi.lower, load<double>(v + row + 8) - hi.upper});
+    number.lo =
+        narrow({cut<9>(hi.lower, load<double>(v + row) - hi.lower), cut<9>(hi.upper, load<double>(v + row + 8) - hi.upper)});
   } else {
-    number.lo = set1(static_cast<T>(v[row] - static_cast<double>(number.hi.r[0][0])));
+    const doubles hi = set1(static_cast<double>(number.hi.r[0][0]));
+    number.lo = set1(static_cast<T>(cut<9>(hi, set1(v[row]) - hi).r[0][0]));
   }
   const pack<T> zero = set1<T>(0);
   number.lo = select(number.lo == number.lo, number.lo, zero);  // of an infinite number
-  // One so small that only the rounding of a tie would tell: it may have vanished where the number is scaled down.
-  number.lo = select(absolute(number.lo) < absolute(number.hi) * set1(power_of_two<T>(-60)), zero, number.lo);
   const mask<T> differ = ((zero < number.hi) & (number.lo < zero)) | ((number.hi < zero) & (zero < number.lo));
   const pack<T> nearer_zero = from_bits<T>(to_bits<T>(number.hi) + ~typename pack<T>::uint{0});
   number.lo = select(differ, number.lo + (number.hi - nearer_zero), number.lo);
