@@ -52,6 +52,7 @@ struct two_rows {
 struct divergence {
   two_rows rows;
   int kind;
+  bool is_float64;
   real beta, value = 0, inner = 0, inverse;
   real size = 0, terms = 0;   // of the terms of `inner`, whose sum may cancel; of those of the value
   std::vector<real> own;   // log(s / t), or log(s / m)
@@ -59,6 +60,7 @@ struct divergence {
   divergence(const call& a, std::int64_t i)
       : rows(a, i),
         kind(static_cast<int>(a.divergence)),
+        is_float64(a.digits == 53),
         beta(kind == reverse_kl ? 1 : a.beta),
         inverse(1 / real(a.temperature)) {
     sum of_student, of_teacher, sizes, sizes_of_teacher;
@@ -92,9 +94,10 @@ struct divergence {
       const real first = s * rows.t.one_minus_p(c), second = rows.t.p(c) * rows.s.one_minus_p(c);
       return {(first - second) * inverse, std::max(first, second) * inverse};
     }
-    const real factor = s * (kind == reverse_kl ? 1 : 1 - beta) * inverse;
-    if (factor == 0) return {};
-    return {factor * (own[c] - inner), factor * std::max(std::fabs(own[c]), size)};
+    const real factor = (kind == reverse_kl ? 1 : 1 - beta) * inverse;
+    const real value = s == 0 ? 0 : s * (own[c] - inner);
+    const real least_log_ratio = is_float64 ? 0x1p-51L : 0x1p-22L, least = is_float64 ? 0x1p-1019L : 0x1p-123L;
+    return {factor * value, factor * std::max(s == 0 ? 0 : s * std::max({std::fabs(own[c]), size, least_log_ratio}), least)};
   }
 };
 

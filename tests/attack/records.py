@@ -15,16 +15,18 @@ def written(value):
     if isinstance(value, np.ndarray):
         wide = value.ravel().tolist() if value.dtype.kind in "iu" else [float(v).hex() for v in value.ravel()]
         return {"dtype": value.dtype.name, "shape": list(value.shape), "values": wide}
-    return value.hex() if isinstance(value, float) else value
+    return {"number": value.hex()} if isinstance(value, float) else value
 
 
 def read(value):
+    if isinstance(value, dict) and "number" in value:
+        return float.fromhex(value["number"])
     if isinstance(value, dict):
         import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by its name then)
 
         numbers = [v if isinstance(v, int) else float.fromhex(v) for v in value["values"]]
         return np.array(numbers).astype(np.dtype(value["dtype"])).reshape(value["shape"])
-    return float.fromhex(value) if isinstance(value, str) else value
+    return value
 
 
 class Records:
