@@ -218,13 +218,14 @@ TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, s
             std::vector<double> sums[2];
             const bool written = same_written<T>(classes, [&](const sink& to, bool over_rows) {
               const source& p = over_rows ? q.over_rows : q.over_classes;
-              sums[over_rows] = sums_of(classes, 1, [&](double** at) {
+              sums[over_rows] = sums_of(classes, 2, [&](double** at) {
                 k.forward_kl(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes,
-                             with_q ? &p : nullptr, to, 0, blocks, d, unscaled.statistics, gradient, at[0]);
+                             with_q ? &p : nullptr, to, 0, blocks, d, unscaled.statistics, gradient, at[0], at[1]);
               });
             });
-            const auto alone = sums_of(classes, 1, [&](double** at) {
-              k.forward_kl(x.over_classes, y.over_classes, nullptr, {}, 0, blocks, d, unscaled.statistics, nullptr, at[0]);
+            const auto alone = sums_of(classes, 2, [&](double** at) {
+              k.forward_kl(x.over_classes, y.over_classes, nullptr, {}, 0, blocks, d, unscaled.statistics, nullptr, at[0],
+                           at[1]);
             });
             return written && same(sums[0], sums[1]) && same(sums[0], alone);
           };

@@ -63,3 +63,10 @@ SHAPES = ((40, 1), (120, 2), (80, 3), (40, 7), (24, 16), (24, 17), (16, 33), (8,
 def some_rows(rng, dtype):
     """Logits and class indices where any will do."""
     return rng.normal(0, 4, (12, 9)).astype(dtype), rng.integers(0, 9, 12)
+
+
+def errors_in_common():
+    """Pairs of float32 rows of 64 classes, near each other; 63 have one logit, whose rounding errors add up."""
+    logits = np.linspace(-1.3, -0.3, 4001, dtype=np.float32)[:, None]
+    x, t = (np.pad(np.repeat(logits[some], 63, 1), ((0, 0), (1, 0))) for some in (slice(2500, 2560), slice(2501, 2561)))
+    return x, t

@@ -1,5 +1,6 @@
 """Three divergences of each row from one pass, for crossent.evaluation, against those of kl_div_with_logits."""
 
+import distributions
 import numpy as np
 import pytest
 from support import DTYPES
@@ -33,6 +34,10 @@ def test_both_kl_divergences_and_js(classes, distance):
     rng = np.random.default_rng(classes)
     x = rng.normal(0, 4, (41, classes)).astype(np.float32)
     check(x, (x + distance * rng.standard_normal(x.shape)).astype(np.float32))
+
+
+def test_errors_that_all_classes_have_in_common():
+    check(*distributions.errors_in_common())
 
 
 @pytest.mark.parametrize("gap", np.linspace(-8, 8, 33))

@@ -92,20 +92,20 @@ struct dtype_kernels {
   // out_c = (x_c - max)/T - log_sum
   void (*write_log_softmax)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&,
                             const double* max, const double* log_sum);
-  // The divergence of each block, and the sum that its gradient needs (divergence_rows::inner).
+  // The divergence of each block, and the sum that its gradient needs (divergence_rows::inner; of js and reverse).
   void (*divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
                           const divergence_rows&, double* value, double* inner);
   // Its gradient in the student's logits, plus that of a cross-entropy (nullptr: nothing) of logits with these statistics.
   void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                            index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy);
-  // Both KL divergences and that of Jensen and Shannon, for float32 (nullptr for float64).
+  // Both KL divergences, that of Jensen and Shannon, and sum s - t, for float32 (nullptr for float64).
   void (*joint_divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
-                                const divergence_rows&, double* forward_kl, double* reverse_kl, double* js);
-  // Both of the forward divergence in one traversal, for float32 (nullptr for float64). to.rows == nullptr: only the sums, to
-  // be multiplied by teacher_scale.
+                                const divergence_rows&, double* forward_kl, double* reverse_kl, double* js, double* difference);
+  // Both of the forward divergence in one traversal, for float32 (nullptr for float64), and `inner`, sum t log(t/s).
+  // to.rows == nullptr: only the sums, to be multiplied by teacher_scale.
   void (*forward_kl)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
                      index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy,
-                     double* value);
+                     double* value, double* inner);
   // Of the entropy of the softmax: sum e (max - x) of each block, and from its sum over a row that row's entropy.
   void (*gap_sums_of_logits)(const source&, const row_statistics&, index block_begin, index block_end, const block_sums&);
   void (*entropy_of_logits)(index rows, const row_statistics&, const double* gap_sum, double* out);

@@ -73,9 +73,15 @@ class two_pass_divergence : public divergence_term {
   }
 
   void complete(row_batch& batch, divergence_state& s) const override {
-    for (index i = 0; i < batch.count; ++i)
-      s.loss[i] =
-          s.row_weight[i] == 0 ? 0 : s.row_weight[i] * at_temperature(rounded(value(batch, s, i)), options_.temperature);
+    const bool has_common_error = plan_.type == dtype::float32 && options_.kind == divergence_kind::reverse;
+    for (index i = 0; i < batch.count; ++i) {
+      double divergence = rounded(value(batch, s, i));
+      if (has_common_error) {
+        const double sum = divergence;
+        divergence = without_common_error(sum, 1, [&] { return sum - rounded(inner(batch, s, i)); });
+      }
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * at_temperature(divergence, options_.temperature);
+    }
   }
 };
 
@@ -96,6 +102,7 @@ class forward_kl : public divergence_term {
     divergence_rows& r = s.rows;
     const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
     s.value.resize(static_cast<std::size_t>(batch.count * batch.blocks));
+    s.inner.resize(s.value.size());
     r.student.reference = of_student.reference;
     r.teacher.reference = of_teacher.reference;
     kernels().softmax_factor(batch.count, of_student, {}, r.student.factor, nullptr);
@@ -136,7 +143,9 @@ class forward_kl : public divergence_term {
     for (index i = 0; i < batch.count; ++i) {
       const double difference = s.of_class.log_sum_difference[i];
       const double divergence = rounded(value(batch, s, i)) * s.value_scale[i];
-      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * (std::isnan(difference) ? difference : divergence);
+      const auto error = [&] { return divergence - rounded(inner(batch, s, i)) * s.value_scale[i]; };
+      const double counted = std::isnan(difference) ? difference : without_common_error(divergence, 1, error);
+      s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * counted;
     }
   }
 
@@ -144,7 +153,7 @@ class forward_kl : public divergence_term {
   void traverse(row_batch& batch, divergence_state& s, const source* q, const sink& to, index begin, index end,
                 const row_statistics& statistics, const gradient_rows* cross_entropy) const {
     plan_.kernel().forward_kl(batch.input(student_), batch.input(teacher_), q, to, begin, end, s.rows, statistics,
-                              cross_entropy, s.value.data());
+                              cross_entropy, s.value.data(), s.inner.data());
   }
 };
 

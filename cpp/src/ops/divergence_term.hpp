@@ -1,6 +1,7 @@
 // The divergence of two rows of logits as a term of an operation: alone or beside cross-entropy, in distillation_loss.cpp.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "rows/row_driver.hpp"
@@ -18,6 +19,15 @@ struct divergence_state {
   std::vector<double> value, inner;     // of each (row, block)
   double value_scale[batch_rows];       // of the forward divergence of float32 rows, which is summed in terms of the teacher
 };
+
+// A divergence of float32 rows without what an error that all log-ratios have in common adds to it: curvature/2 times the square
+// of error(), by which the sums of the two distributions differ. Only of small divergences is that felt.
+template <class F> double without_common_error(double divergence, double curvature, F error) {
+  constexpr double small = 0x1p-26;
+  if (!(divergence < small)) return divergence;
+  const double e = error();
+  return std::max(divergence - 0.5 * curvature * e * e, 0.0);
+}
 
 class merged_sums;
 

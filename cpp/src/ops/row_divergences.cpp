@@ -8,7 +8,8 @@ namespace crossent {
 namespace {
 
 struct joint_state : divergence_state {
-  std::vector<double> js;   // of each (row, block), beside those of both KL divergences in `value` and `inner`
+  // Of each (row, block), beside those of both KL divergences in `value` and `inner`.
+  std::vector<double> js, difference;
 };
 
 class joint_divergences : public divergence_term {
@@ -19,18 +20,19 @@ class joint_divergences : public divergence_term {
     divergence_term::prepare_sums(batch, s);
     set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
     set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
-    for (std::vector<double>* sums : {&s.value, &s.inner, &js(s)})
+    joint_state& j = joint(s);
+    for (std::vector<double>* sums : {&j.value, &j.inner, &j.js, &j.difference})
       sums->assign(static_cast<std::size_t>(batch.count * batch.blocks), 0.0);
   }
   void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
     plan_.kernel().joint_divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(),
-                                         s.inner.data(), js(s).data());
+                                         s.inner.data(), joint(s).js.data(), joint(s).difference.data());
   }
   void write(row_batch&, divergence_state&, const source*, index, index, const row_statistics&,
              const gradient_rows*) const override {}
   void complete(row_batch&, divergence_state&) const override {}
 
-  static std::vector<double>& js(divergence_state& s) { return static_cast<joint_state&>(s).js; }
+  static joint_state& joint(divergence_state& s) { return static_cast<joint_state&>(s); }
 };
 
 struct joint_batch : batch_state {
@@ -46,15 +48,22 @@ class joint_operation : public row_operation<joint_batch> {
   void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch).divergences, begin, end); }
   void finish(row_batch& batch) override {
     const joint_state& s = state(batch).divergences;
-    put(batch, s.value, forward_kl_);
-    put(batch, s.inner, reverse_kl_);
-    put(batch, s.js, js_);
+    put(batch, s, s.value, 1, forward_kl_);
+    put(batch, s, s.inner, 1, reverse_kl_);
+    put(batch, s, s.js, 0.25, js_);
   }
 
  private:
-  static void put(const row_batch& batch, const std::vector<double>& sums, const row_array& out) {
+  // curvature: of the divergence in the log-ratio that all classes have in common.
+  static void put(const row_batch& batch, const joint_state& s, const std::vector<double>& sums, double curvature,
+                  const row_array& out) {
     double values[batch_rows];
-    for (index i = 0; i < batch.count; ++i) values[i] = rounded(sum_tree(batch.blocks, sums.data() + i * batch.blocks));
+    for (index i = 0; i < batch.count; ++i) {
+      const auto of_row = [&](const std::vector<double>& x) {
+        return rounded(sum_tree(batch.blocks, x.data() + i * batch.blocks));
+      };
+      values[i] = without_common_error(of_row(sums), curvature, [&] { return of_row(s.difference); });
+    }
     store_rows(out, batch.first, batch.count, values);
   }
 

@@ -16,9 +16,9 @@ constexpr float near_middle = -0.5f, near_width = 1.5f;
 constexpr float near_gradient_width = 0.75f;
 
 template <class T> CROSSENT_INLINE pack<T> square_of(pack<T> d, pack<T> d_lo) { return fma(d, d, d * (d_lo + d_lo)); }
-// The terms of a class, from s (times of_s) and t, d as d + d_lo, and its polynomials in d^2.
+// The terms of a class, from s (times of_s) and t, d as d + d_lo, and its polynomials in d^2. `linear` is t d where d is near 0.
 template <class T> struct class_sums {
-  pack<T> value, gradient;
+  pack<T> value, linear, gradient;
 };
 template <class T>
 CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d_lo, pack<T> of_s, pack<T> odd, pack<T> even) {
@@ -26,9 +26,9 @@ CROSSENT_INLINE class_sums<T> sums_of(pack<T> s, pack<T> t, pack<T> d, pack<T> d
   const pack<T> near_value = has_fma ? fma(t, w, t * fma(square, p, -w)) : t * w;
   const pack<T> far_value = fma(s, of_s, t * d_lo) + select(set1(-constants<T>::infinity) < d, fma(t, d, -t), zero);
   const pack<T> near_gradient = t * (fma(square, p, -d) - d_lo), far_gradient = fma(s, of_s, -t);
-  const pack<T> distance = absolute(d - set1<T>(near_middle));
+  const mask<T> is_near = absolute(d - set1<T>(near_middle)) < set1<T>(near_width);
   return {
-      select(distance < set1<T>(near_width), near_value, far_value),
+      select(is_near, near_value, far_value), select(is_near, t * d, zero),
       select(absolute(d) < set1<T>(near_gradient_width), near_gradient, far_gradient)};
 }
 
@@ -84,20 +84,15 @@ template <temperature how> struct forward_class {
 
   // t log(t/s) - t + s, and s - t; where d is near 0 as t d^2 P(d) and t (d^2 P(d) - d). Without FMA in double. A value of
   // 0 inf is NaN.
-  CROSSENT_INLINE_MEMBER pack<float> second(const distance& v, pack<float>& gradient) const {
+  CROSSENT_INLINE_MEMBER class_sums<float> second(const distance& v) const {
     const pack<float> square = square_of(v.d, v.d_lo);
     const pack<float> odd = polynomial(square, near_phi_star_odd), even = polynomial(square, near_phi_star_even);
-    if constexpr (has_fma) {
-      const class_sums<float> c = sums_of(v.s, v.t, v.d, v.d_lo, ratio, odd, even);
-      gradient = c.gradient;
-      return c.value;
-    }
+    if constexpr (has_fma) return sums_of(v.s, v.t, v.d, v.d_lo, ratio, odd, even);
     const halves s = widen(v.s), t = widen(v.t), d = widen(v.d), d_lo = widen(v.d_lo), r = widen(ratio);
     const halves o = widen(odd), e = widen(even);
     const auto lower = sums_of(s.lower, t.lower, d.lower, d_lo.lower, r.lower, o.lower, e.lower);
     const auto upper = sums_of(s.upper, t.upper, d.upper, d_lo.upper, r.upper, o.upper, e.upper);
-    gradient = narrow({lower.gradient, upper.gradient});
-    return narrow({lower.value, upper.value});
+    return {narrow({lower.value, upper.value}), narrow({lower.linear, upper.linear}), narrow({lower.gradient, upper.gradient})};
   }
   // The value where `second` gives 0 inf, from the logits of s and t: infinity where the student masks what the teacher does
   // not; of logits so far apart that d overflows, what is left is the term of s.
@@ -161,7 +156,7 @@ struct forward_gradient_scale {
 
 void forward_kl_over_rows(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
                           const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy,
-                          double* value) {
+                          double* value, double* inner) {
   const source s[] = {student, teacher, q ? *q : student};
   const auto make = [&](index row, index, auto o, auto out) {
     using of_row = forward_class<temperature::any>;
@@ -172,16 +167,17 @@ void forward_kl_over_rows(const source& student, const source& teacher, const so
     return [=](const pack<float>* x, index c, index n) {
       of_row::distance d;
       of_class.first(x[0] - of_class.student_reference, x[1] - of_class.teacher_reference, d);
-      pack<float> g, value = of_class.second(d, g);
+      const class_sums<float> terms = of_class.second(d);
+      pack<float> value = terms.value;
       if (any(value != value)) value = of_class.value_of_infinite(value, x[0], x[1], d);
-      const parts<float, 1> sum{{value}};
-      g = scale.complete(scale.times(g), d.t);
+      const parts<float, 2> sum{{value, terms.linear}};
+      pack<float> g = scale.complete(scale.times(terms.gradient), d.t);
       if (with_cross_entropy) g = g + of_cross_entropy(x[0], x[2], c, n, o);
       out.put(c, g);
       return sum;
     };
   };
-  sum_and_write_over_rows<float, 1>(s, to, begin, end, {value}, make);
+  sum_and_write_over_rows<float, 2>(s, to, begin, end, {value, inner}, make);
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ template <temperature how, bool writes> struct forward_kl_row {
   bool is_whole, with_cross_entropy;
 
   typename forward_class<how>::distance distance[group_packs];
-  pack<float> values[group_packs], gradient[group_packs];
+  pack<float> values[group_packs], linear[group_packs], gradient[group_packs];
   alignas(pack_bytes) float student_copy[group_floats], teacher_copy[group_floats];
 
   forward_kl_row(const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy, bool with_q,
@@ -50,28 +50,34 @@ template <temperature how, bool writes> struct forward_kl_row {
         is_whole(scale.is_whole()),
         with_cross_entropy(cross_entropy != nullptr) {}
 
-  // The sum of the values of n classes, as a group; leaves their gradient.
-  CROSSENT_INLINE_MEMBER doubles sum(const char* student, const char* teacher, index n) {
+  // Adds the values of n classes, as a group, and what is linear in their log-ratios; leaves their gradient.
+  CROSSENT_INLINE_MEMBER void sum(const char* student, const char* teacher, index n, doubles& value, doubles& inner) {
     const char* x = load_group(student, n, of_class.student_reference.r[0][0], student_copy);
     const char* y = load_group(teacher, n, of_class.teacher_reference.r[0][0], teacher_copy);
     const index packs = (n + pack<float>::lanes - 1) / pack<float>::lanes;
     for (index j = 0; j < packs; ++j)
       of_class.first(load<float>(x + j * pack_bytes), load<float>(y + j * pack_bytes), distance[j]);
     for (index j = 0; j < packs; ++j) {
-      pack<float> g;
-      values[j] = of_class.second(distance[j], g);
-      if constexpr (writes) gradient[j] = scale.times(g);
+      const class_sums<float> terms = of_class.second(distance[j]);
+      values[j] = terms.value;
+      linear[j] = terms.linear;
+      if constexpr (writes) gradient[j] = scale.times(terms.gradient);
     }
-    for (index j = packs; j < group_packs; ++j) values[j] = set1(0.0f);
+    for (index j = packs; j < group_packs; ++j) values[j] = linear[j] = set1(0.0f);
     if (writes && !is_whole)
       for (index j = 0; j < packs; ++j) gradient[j] = scale.complete(gradient[j], distance[j].t);
-    const auto total = [&] { return sum_of_group<float, group_packs>([&](index j) { return values[j]; }); };
-    const doubles sum = total();
-    if (!any(sum != sum)) return sum;
-    for (index j = 0; j < packs; ++j)
-      values[j] =
-          of_class.value_of_infinite(values[j], load<float>(x + j * pack_bytes), load<float>(y + j * pack_bytes), distance[j]);
-    return total();
+    const auto total = [](const pack<float>(&v)[group_packs]) CROSSENT_INLINE_LAMBDA {
+      return sum_of_group<float, group_packs>([&](index j) CROSSENT_INLINE_LAMBDA { return v[j]; });
+    };
+    inner = inner + total(linear);
+    doubles sum = total(values);
+    if (any(sum != sum)) {
+      for (index j = 0; j < packs; ++j)
+        values[j] = of_class.value_of_infinite(values[j], load<float>(x + j * pack_bytes), load<float>(y + j * pack_bytes),
+                                               distance[j]);
+      sum = total(values);
+    }
+    value = value + sum;
   }
 
   // Adds the gradient of the cross-entropy to that of the classes [begin, begin + n); q: their probabilities, or as `student`.
@@ -100,7 +106,7 @@ template <temperature how, bool writes> struct forward_kl_row {
 template <temperature how, bool writes>
 CROSSENT_ONCE void forward_kl_over_classes(const source& student, const source& teacher, const source* q, const sink& to,
                                            index begin, index end, const divergence_rows& p, const row_statistics& statistics,
-                                           const gradient_rows* cross_entropy, double* value) {
+                                           const gradient_rows* cross_entropy, double* value, double* inner) {
   const index blocks = block_count(student.classes);
   alignas(pack_bytes) float in[3][block_classes], out[block_classes];
   for (index i = 0; i < student.count; ++i) {
@@ -117,23 +123,25 @@ CROSSENT_ONCE void forward_kl_over_classes(const source& student, const source& 
       char* g = writes ? open_classes(to, i, r, out) : nullptr;
       if (to.stream && reinterpret_cast<std::uintptr_t>(g) % pack_bytes != 0) g = reinterpret_cast<char*>(out);
       const bool is_direct = g != reinterpret_cast<char*>(out);
-      doubles total = set1(0.0);
+      doubles total = set1(0.0), total_linear = set1(0.0);
       for (index c = 0; c < r.n; c += group_floats) {
         const index n = r.n - c < group_floats ? r.n - c : group_floats, at = c * size_of<float>;
-        total = total + row.sum(x + at, y + at, n);
+        row.sum(x + at, y + at, n, total, total_linear);
         if constexpr (writes) {
           row.add_cross_entropy(x + at, of_q + at, r.begin + c, n);
           row.store_gradient(g + at, n, to.stream && is_direct);
         }
       }
       value[i * blocks + b] = sum_lanes(total);
+      inner[i * blocks + b] = sum_lanes(total_linear);
       if (writes && !is_direct) convert_back(out, r.n, to.rows[i] + r.begin * to.class_stride, to);  // streams whole lines
     }
   }
 }
 
 void forward_kl(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy, double* value) {
+                const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy, double* value,
+                double* inner) {
   using t = temperature;
   const bool is_exact = is_power_of_two<float>(p.t), writes = to.rows != nullptr;
   const auto traverse = student.lanes_over_rows ? forward_kl_over_rows
@@ -141,7 +149,7 @@ void forward_kl(const source& student, const source& teacher, const source* q, c
                             ? is_exact ? forward_kl_over_classes<t::power_of_two, true> : forward_kl_over_classes<t::any, true>
                         : is_exact ? forward_kl_over_classes<t::power_of_two, false>
                                    : forward_kl_over_classes<t::any, false>;
-  traverse(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value);
+  traverse(student, teacher, q, to, begin, end, p, statistics, cross_entropy, value, inner);
 }
 
 }  // namespace

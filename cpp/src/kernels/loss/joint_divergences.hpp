@@ -37,13 +37,14 @@ CROSSENT_ONCE joint_terms terms_far_apart(pack<float> a) {
   return {(u - one) + a, (one - u) - ua, half * (fma(u, log_of_inverse, log_of_inverse) - ua)};
 }
 
-// Sums over each block: KL(t || s), KL(s || t), and their Jensen-Shannon divergence.
+// Sums over each block: KL(t || s), KL(s || t), their Jensen-Shannon divergence, and s - t (1 - u = a - (u - 1 + a)) of
+// classes whose logarithms are near each other.
 void joint_divergence_sums(const source& student, const source& teacher, index begin, index end, const divergence_rows& p,
-                           double* forward_kl, double* reverse_kl, double* js) {
-  sum_blocks<float, 3, terms::heavy>(
-      {student, teacher}, begin, end, {forward_kl, reverse_kl, js}, [&](index row, index, auto o) {
+                           double* forward_kl, double* reverse_kl, double* js, double* difference) {
+  sum_blocks<float, 4, terms::heavy>(
+      {student, teacher}, begin, end, {forward_kl, reverse_kl, js, difference}, [&](index row, index, auto o) {
         const pair_of_rows<float> pair(p, row, o);
-        return [=](const pack<float>(*x)[2], index n, parts<float, 3>* sums) CROSSENT_INLINE_WIDE {
+        return [=](const pack<float>(*x)[2], index n, parts<float, 4>* sums) CROSSENT_INLINE_WIDE {
           const pack<float> zero = set1(0.0f), near = set1(near_distance);
           pack<float> d[group_packs], d_lo[group_packs], larger[group_packs];
           for (index j = 0; j < n; ++j) pair.take_log_ratio(x[j], d[j], d_lo[j]);
@@ -66,6 +67,8 @@ void joint_divergence_sums(const source& student, const source& teacher, index b
             sums[j].v[0] = term_or_infinity(term(of_teacher), of_teacher, x[j][0]);
             sums[j].v[1] = term_or_infinity(term(of_student), of_student, x[j][1]);
             sums[j].v[2] = term(v.js);
+            const pack<float> apart = larger[j] * (a - v.of_larger);
+            sums[j].v[3] = select(is_far, zero, select(teacher_is_larger, -apart, apart));
           }
         };
       });
