@@ -36,8 +36,8 @@ struct statistics_call : shard_call {
 };
 
 struct predict_shard_function {
-  CROSSENT_ARGUMENTS(whole, subtree, target_logits, smoothed, probabilities, one_block, logits, start, block_counts, target,
-                     axis, temperature, ignore_index, top_k)
+  CROSSENT_ARGUMENTS(whole, subtree, target_logits, smoothed, probabilities, logits, start, block_counts, target, axis,
+                     temperature, ignore_index, top_k)
 
   static py::object run(const arguments& given) {
     statistics_call c(given[arg::whole], given[arg::axis], given[arg::target], given[arg::temperature],
@@ -45,7 +45,7 @@ struct predict_shard_function {
     const array x = c.read_shard(given[arg::logits], given[arg::start]);
     const index rows = c.row_count(), k = c.candidates();
     const merged_rows merged(given[arg::subtree], given[arg::target_logits],
-                             c.format(given[arg::smoothed], given[arg::probabilities]), rows, as_bool(given[arg::one_block]));
+                             c.format(given[arg::smoothed], given[arg::probabilities]), rows);
     const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * rows, index{2}}), top_logits({rows, k});
@@ -60,15 +60,15 @@ struct predict_shard_function {
 };
 
 struct row_statistics_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, subtree, target_logits, smoothed, probabilities, one_block, sums, ahead, top_classes, top_logits,
-                     target, axis, temperature, ignore_index, top_k)
+  CROSSENT_ARGUMENTS(whole, subtree, target_logits, smoothed, probabilities, sums, ahead, top_classes, top_logits, target, axis,
+                     temperature, ignore_index, top_k)
 
   static py::object run(const arguments& given) {
     statistics_call c(given[arg::whole], given[arg::axis], given[arg::target], given[arg::temperature],
                       given[arg::ignore_index], given[arg::top_k]);
     const index rows = c.row_count(), k = c.candidates();
     const merged_rows merged(given[arg::subtree], given[arg::target_logits],
-                             c.format(given[arg::smoothed], given[arg::probabilities]), rows, as_bool(given[arg::one_block]));
+                             c.format(given[arg::smoothed], given[arg::probabilities]), rows);
     const numbers sums = numbers_of("statistics", given[arg::sums], 4 * rows),
                   top_logits = numbers_of("statistics", given[arg::top_logits], k * rows);
     const integers ahead = integers_of(given[arg::ahead], c.has_target ? rows : 0),

@@ -52,8 +52,8 @@ struct merge_subtrees_function {
 };
 
 struct cross_entropy_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, subtree, target_logits, one_block, by_probabilities, logits, start, target, probabilities, axis,
-                     temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(whole, subtree, target_logits, by_probabilities, logits, start, target, probabilities, axis, temperature,
+                     weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     shard_call c(given[arg::whole], given[arg::axis]);
@@ -65,8 +65,7 @@ struct cross_entropy_of_shards_function {
     c.options.grad_output = broadcast_0d(out.upstream, c.rows);
     c.options.writes_to_caller = request.out != Py_None;
     const merged_rows rows(given[arg::subtree], given[arg::target_logits],
-                           format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options), c.row_count(),
-                           as_bool(given[arg::one_block]));
+                           format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options), c.row_count());
     c.run([&](const execution& e) {
       cross_entropy_of_shards(rows.whole, a.logits(), a.indices_of_targets(), a.probabilities_of_targets(), c.options, out.loss,
                               out.grad, e);
@@ -76,7 +75,7 @@ struct cross_entropy_of_shards_function {
 };
 
 struct divergence_subtrees_function {
-  CROSSENT_ARGUMENTS(whole, student, teacher, student_smoothed, student_probabilities, one_block, logits, teacher_logits, start,
+  CROSSENT_ARGUMENTS(whole, student, teacher, student_smoothed, student_probabilities, logits, teacher_logits, start,
                      block_counts, axis, temperature, divergence, beta)
 
   static py::object run(const arguments& given) {
@@ -84,11 +83,11 @@ struct divergence_subtrees_function {
     const array x = c.read_shard(given[arg::logits], given[arg::start]);
     const array t = c.floating("teacher_logits", given[arg::teacher_logits], x.shape());
     const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
-    const bool extended = float_type(x) == dtype::float64, one_block = as_bool(given[arg::one_block]);
+    const bool extended = float_type(x) == dtype::float64;
     const subtree_format of_student{
         extended, as_bool(given[arg::student_smoothed]), as_bool(given[arg::student_probabilities])};
-    const merged_rows student(given[arg::student], Py_None, of_student, c.row_count(), one_block),
-        teacher(given[arg::teacher], Py_None, {extended}, c.row_count(), one_block);
+    const merged_rows student(given[arg::student], Py_None, of_student, c.row_count()),
+        teacher(given[arg::teacher], Py_None, {extended}, c.row_count());
     const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * c.row_count(), index{2}});
@@ -101,8 +100,8 @@ struct divergence_subtrees_function {
 };
 
 struct distillation_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, student, teacher, subtree, target_logits, sums, one_block, by_probabilities, logits, teacher_logits,
-                     start, target, probabilities, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
+  CROSSENT_ARGUMENTS(whole, student, teacher, subtree, target_logits, sums, by_probabilities, logits, teacher_logits, start,
+                     target, probabilities, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
                      ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
 
   // subtree: of the cross-entropy, where there is one. That of the student has its numbers where both are at the temperature 1.
@@ -122,17 +121,16 @@ struct distillation_of_shards_function {
     c.options.writes_to_caller = request.out != Py_None;
 
     const bool with_cross_entropy = given[arg::subtree] != Py_None, are_one = divergence.temperature == 1 && with_cross_entropy;
-    const bool one_block = as_bool(given[arg::one_block]);
     const subtree_format plain{float_type(a.x) == dtype::float64},
         of_cross_entropy = format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options);
     const index count = c.row_count();
     const merged_rows student(given[are_one ? arg::subtree : arg::student], are_one ? given[arg::target_logits] : Py_None,
-                              are_one ? of_cross_entropy : plain, count, one_block),
-        teacher(given[arg::teacher], Py_None, plain, count, one_block);
+                              are_one ? of_cross_entropy : plain, count),
+        teacher(given[arg::teacher], Py_None, plain, count);
     shards_of_distillation shards{student.whole, teacher.whole, {}, nullptr};
     std::optional<merged_rows> third;
     if (with_cross_entropy && !are_one) {
-      third.emplace(given[arg::subtree], given[arg::target_logits], of_cross_entropy, count, one_block);
+      third.emplace(given[arg::subtree], given[arg::target_logits], of_cross_entropy, count);
       shards.cross_entropy = third->whole;
     }
     const numbers sums = numbers_of("states", given[arg::sums], 4 * count);
@@ -148,7 +146,7 @@ struct distillation_of_shards_function {
 // softmax, and log_softmax
 template <void (*f)(const whole_rows&, const view&, int, double, const mutable_view&, const execution&)>
 struct normaliser_of_shard_function {
-  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, one_block, logits, start, axis, temperature, out)
+  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, logits, start, axis, temperature, out)
 
   static py::object run(const arguments& given) {
     shard_call c(given[arg::whole], given[arg::axis]);
@@ -157,20 +155,20 @@ struct normaliser_of_shard_function {
     const result out = c.result_like("out", given[arg::out], x);
     const subtree_format format{
         float_type(x) == dtype::float64, as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
-    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count(), as_bool(given[arg::one_block]));
+    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count());
     c.run([&](const execution& e) { f(rows.whole, input(x), c.options.axis, temperature, output(out.written), e); });
     return out.returned;
   }
 };
 
 struct logsumexp_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, one_block, axis)
+  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, axis)
 
   static py::object run(const arguments& given) {
     shard_call c(given[arg::whole], given[arg::axis]);
     const subtree_format format{
         float_type(c.whole) == dtype::float64, as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
-    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count(), as_bool(given[arg::one_block]));
+    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count());
     const py::object out = new_array(arithmetic(c.whole), c.rows);
     const mutable_view to = output(c.created(out));
     c.run([&](const execution& e) { logsumexp_of_shards(rows.whole, to, e); });

@@ -86,12 +86,11 @@ struct merged_rows {
   numbers subtree, target_logits;
   whole_rows whole;
 
-  merged_rows(PyObject* given, PyObject* logits_of_targets, const subtree_format& format, index rows, bool one_block)
+  merged_rows(PyObject* given, PyObject* logits_of_targets, const subtree_format& format, index rows)
       : subtree(numbers_of("states", given, format.numbers() * rows)) {
     whole.format = format;
     whole.rows = rows;
     whole.subtree = subtree.data();
-    whole.one_block = one_block;
     if (logits_of_targets == Py_None) return;
     target_logits = numbers_of("states", logits_of_targets, rows);
     whole.target_logits = target_logits.data();

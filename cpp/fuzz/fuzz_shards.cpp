@@ -65,7 +65,7 @@ void check_shards(bytes& data) {
   });
   require(of_shards == ended, "another outcome of shards");
   if (!ended.empty()) return;
-  const whole_rows whole{format, b.rows, merged.data(), of_target.data(), b.classes <= block};
+  const whole_rows whole{format, b.rows, merged.data(), of_target.data()};
   b.options.shard.first = 0;
   cross_entropy_of_shards(whole, b.logits.in(), b.target.in(), {}, b.options, found.to(), {}, threads);
   require(found.entries() == wanted.entries(), "other bits of shards than of rows in one place");
@@ -85,7 +85,7 @@ void check_any_state(bytes& data) {
   const std::vector<double> of_target = drawn(std::vector<double>(static_cast<std::size_t>(b.rows)));
   std::vector<double> merged = states(format, b.rows);
   merge_subtrees(format, b.rows, b.options.temperature, first.data(), second.data(), merged.data());
-  const whole_rows whole{format, b.rows, merged.data(), of_target.data(), data.ConsumeBool()};
+  const whole_rows whole{format, b.rows, merged.data(), of_target.data()};
   const dtype type = arithmetic(b.type);
   floats loss(strided({b.rows}, item_size(type)), type), grad(strided({b.rows, b.classes}, item_size(b.type)), b.type);
   outcome([&] { cross_entropy_of_shards(whole, b.logits.in(), b.target.in(), {}, b.options, loss.to(), grad.to()); });

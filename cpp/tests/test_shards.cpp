@@ -58,7 +58,7 @@ template <class T> void check_shards(bool smoothed) {
     for (std::size_t i = 0; i < rows; ++i) target_logits[i] += of_shard[i];
   }
   for (int k = 1; k < 3; ++k) merge_subtrees(format, rows, 1, subtree[0].data(), subtree[k].data(), subtree[0].data());
-  const whole_rows whole{format, rows, subtree[0].data(), target_logits.data(), false};
+  const whole_rows whole{format, rows, subtree[0].data(), target_logits.data()};
   std::vector<T> loss(rows), grad(rows * classes);
   for (int k = 0; k < 3; ++k) {
     const columns<T> shard(begin[k + 1] - begin[k]);

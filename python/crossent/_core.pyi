@@ -164,55 +164,55 @@ def merge_subtrees(
     a: object, b: object, extended: object, smoothed: object, probabilities: object, temperature: object, /,
 ) -> Array: ...
 def cross_entropy_of_shards(
-    whole: object, subtree: object, target_logits: object, one_block: object, by_probabilities: object, logits: object,
+    whole: object, subtree: object, target_logits: object, by_probabilities: object, logits: object,
     start: object, target: object, probabilities: object, axis: object, temperature: object, weight: object,
     ignore_index: object, label_smoothing: object, z_loss: object, sample_weight: object, reduction: object,
     denominator: object, return_grad: object, grad_out: object, /,
 ) -> Loss | tuple[Loss, Array]: ...
 def cross_entropy_of_shards_backward(
-    grad_output: object, whole: object, subtree: object, target_logits: object, one_block: object,
+    grad_output: object, whole: object, subtree: object, target_logits: object,
     by_probabilities: object, logits: object, start: object, target: object, probabilities: object, axis: object,
     temperature: object, weight: object, ignore_index: object, label_smoothing: object, z_loss: object,
     sample_weight: object, reduction: object, denominator: object, out: object, /,
 ) -> Array: ...
 def divergence_subtrees(
     whole: object, student: object, teacher: object, student_smoothed: object, student_probabilities: object,
-    one_block: object, logits: object, teacher_logits: object, start: object, block_counts: object, axis: object,
+    logits: object, teacher_logits: object, start: object, block_counts: object, axis: object,
     temperature: object, divergence: object, beta: object, /,
 ) -> Array: ...
 def distillation_of_shards(
     whole: object, student: object, teacher: object, subtree: object, target_logits: object, sums: object,
-    one_block: object, by_probabilities: object, logits: object, teacher_logits: object, start: object, target: object,
+    by_probabilities: object, logits: object, teacher_logits: object, start: object, target: object,
     probabilities: object, axis: object, temperature: object, alpha: object, scale_by_temperature: object,
     divergence: object, beta: object, weight: object, ignore_index: object, label_smoothing: object, z_loss: object,
     sample_weight: object, reduction: object, denominator: object, return_grad: object, grad_out: object, /,
 ) -> Loss | tuple[Loss, Array]: ...
 def distillation_of_shards_backward(
     grad_output: object, whole: object, student: object, teacher: object, subtree: object, target_logits: object,
-    sums: object, one_block: object, by_probabilities: object, logits: object, teacher_logits: object, start: object,
+    sums: object, by_probabilities: object, logits: object, teacher_logits: object, start: object,
     target: object, probabilities: object, axis: object, temperature: object, alpha: object,
     scale_by_temperature: object, divergence: object, beta: object, weight: object, ignore_index: object,
     label_smoothing: object, z_loss: object, sample_weight: object, reduction: object, denominator: object,
     out: object, /,
 ) -> Array: ...
 def softmax_of_shard(
-    whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, logits: object,
+    whole: object, subtree: object, smoothed: object, probabilities: object, logits: object,
     start: object, axis: object, temperature: object, out: object, /,
 ) -> Array: ...
 def log_softmax_of_shard(
-    whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, logits: object,
+    whole: object, subtree: object, smoothed: object, probabilities: object, logits: object,
     start: object, axis: object, temperature: object, out: object, /,
 ) -> Array: ...
 def logsumexp_of_shards(
-    whole: object, subtree: object, smoothed: object, probabilities: object, one_block: object, axis: object, /,
+    whole: object, subtree: object, smoothed: object, probabilities: object, axis: object, /,
 ) -> Scalar | Array: ...
 def predict_shard(
-    whole: object, subtree: object, target_logits: object, smoothed: object, probabilities: object, one_block: object,
+    whole: object, subtree: object, target_logits: object, smoothed: object, probabilities: object,
     logits: object, start: object, block_counts: object, target: object, axis: object, temperature: object,
     ignore_index: object, top_k: object, /,
 ) -> tuple[Array, Array, Array, Array]: ...
 def row_statistics_of_shards(
-    whole: object, subtree: object, target_logits: object, smoothed: object, probabilities: object, one_block: object,
+    whole: object, subtree: object, target_logits: object, smoothed: object, probabilities: object,
     sums: object, ahead: object, top_classes: object, top_logits: object, target: object, axis: object,
     temperature: object, ignore_index: object, top_k: object, /,
 ) -> RowStatistics: ...

@@ -41,7 +41,6 @@ struct whole_rows {
   index rows = 0;
   const double* subtree = nullptr;
   const double* target_logits = nullptr;  // the sum of those of the shards
-  bool one_block = false;  // whether the rows are one, in one shard
 };
 // As cross_entropy. Either of the outputs may be absent; without grad.data the logits, the first class of the shard and the
 // probabilities are not read. grad: of the shard's logits.

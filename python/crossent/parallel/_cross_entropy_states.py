@@ -275,7 +275,7 @@ def _computed(
     axis = len(rows.shape) if shard is None else shard.axis
     logits, start = (None, 0) if shard is None else (shard.logits, shard.start)
     arguments = (
-        rows.whole(axis), *states.whole(), rows.one_block, rows.target == "probabilities", logits, start, indices,
+        rows.whole(axis), *states.whole(), rows.target == "probabilities", logits, start, indices,
         None if shard is None else probabilities, axis, rows.temperature, weight, rows.ignore_index,
         rows.label_smoothing, z_loss, sample_weight, reduction, denominator,
     )

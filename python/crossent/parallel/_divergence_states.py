@@ -56,7 +56,7 @@ def sums_of_shard(whole: Whole, how: Distillation, shard: Shard, teacher: object
         _, smoothed, probabilities = rows.format
         sums = _core.divergence_subtrees(
             rows.whole(shard.axis), whole.student.whole().numbers, whole.teacher.whole().numbers, smoothed,
-            probabilities, rows.one_block, shard.logits, teacher, shard.start, shard.block_counts, shard.axis,
+            probabilities, shard.logits, teacher, shard.start, shard.block_counts, shard.axis,
             how.temperature, how.divergence, how.beta,
         )
     return OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
@@ -119,7 +119,7 @@ def _call(
     subtree, target_logits = (None, None) if cross_entropy is None else cross_entropy
     z_loss, sample_weight, reduction, denominator = weighting
     return _core.distillation_of_shards(
-        rows.whole(axis), student, teacher_numbers, subtree, target_logits, sums, rows.one_block, by_probabilities,
+        rows.whole(axis), student, teacher_numbers, subtree, target_logits, sums, by_probabilities,
         logits, None if shard is None else teacher, start, indices, None if shard is None else probabilities, axis,
         how.temperature, how.alpha, how.scale_by_temperature, how.divergence, how.beta, options["weight"],
         options["ignore_index"], options["label_smoothing"], z_loss, sample_weight, reduction, denominator,

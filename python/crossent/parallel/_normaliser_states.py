@@ -145,7 +145,7 @@ def logsumexp(states: RowStates) -> Scalar | Array:
         raise ValueError(f"the temperature of the states is {rows.temperature}: expected 1")
     _, smoothed, probabilities = rows.format
     return _core.logsumexp_of_shards(
-        rows.whole(), states.whole().numbers, smoothed, probabilities, rows.one_block, len(rows.shape))
+        rows.whole(), states.whole().numbers, smoothed, probabilities, len(rows.shape))
 
 
 def _normalised(
@@ -156,5 +156,5 @@ def _normalised(
         return nothing(shard, out)
     _, smoothed, probabilities = rows.format
     return core(
-        rows.whole(shard.axis), states.whole().numbers, smoothed, probabilities, rows.one_block, shard.logits,
+        rows.whole(shard.axis), states.whole().numbers, smoothed, probabilities, shard.logits,
         shard.start, shard.axis, rows.temperature, out)

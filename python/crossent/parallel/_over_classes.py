@@ -172,7 +172,7 @@ def _check(
     """The arguments that are used when all states are known: by a call without logits, on rows of zeros."""
     indices, _ = split_target(target)
     _core.cross_entropy_of_shards(
-        rows.whole(), *rows.zeros(), rows.one_block, rows.target == "probabilities", None, 0, indices, None,
+        rows.whole(), *rows.zeros(), rows.target == "probabilities", None, 0, indices, None,
         len(rows.shape), rows.temperature, weight, rows.ignore_index, rows.label_smoothing, z_loss, sample_weight,
         reduction, denominator, False, None,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from .. import _core
-from ._merge_tree import BLOCK, Node, in_order, merge_siblings, root
+from ._merge_tree import Node, in_order, merge_siblings, root
 from ._messages import DAMAGED, pack, unpack
 
 if TYPE_CHECKING:
@@ -43,10 +43,6 @@ class Rows:
     @property
     def count(self) -> int:
         return math.prod(self.shape)
-
-    @property
-    def one_block(self) -> bool:
-        return self.n_classes <= BLOCK
 
     def whole(self, axis: int = -1) -> Array:
         """An array in the shape and dtype of the logits of all classes, of one number."""

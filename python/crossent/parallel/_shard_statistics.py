@@ -67,7 +67,7 @@ class ShardStatistics(Summed):
         if shard.ranges:
             _, smoothed, probabilities = rows.format
             sums, *others = _core.predict_shard(
-                rows.whole(shard.axis), *states.whole(), smoothed, probabilities, rows.one_block, shard.logits,
+                rows.whole(shard.axis), *states.whole(), smoothed, probabilities, shard.logits,
                 shard.start, shard.block_counts, target, shard.axis, rows.temperature, rows.ignore_index, top_k,
             )
         else:
@@ -102,7 +102,7 @@ class ShardStatistics(Summed):
         rows = self.rows
         _, smoothed, probabilities = rows.format
         return _core.row_statistics_of_shards(
-            rows.whole(), *states.whole(), smoothed, probabilities, rows.one_block, self.sums.total(), self.ahead,
+            rows.whole(), *states.whole(), smoothed, probabilities, self.sums.total(), self.ahead,
             self.classes, self.logits, target, len(rows.shape), rows.temperature, rows.ignore_index, self.top_k,
         )
 
