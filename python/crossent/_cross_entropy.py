@@ -74,7 +74,8 @@ def cross_entropy(
         probabilities:  loss = v * sum_c w[c] * ((1 - e) * q[c] + e / C) * -log p[c]
 
     ``z_loss`` adds ``v * z_loss * logsumexp(x / T)^2`` to the loss of each row that is not ignored, whatever ``w[y]``
-    is: it keeps the logits of a language model near log-probabilities.
+    is: it keeps the logits of a language model near log-probabilities. There logsumexp is the difference of the maximum
+    and the logarithm of a sum, and loss and gradient have the error of that logarithm, below 4 ULP of it.
 
     ``"mean"`` divides the sum of the losses by the sum of ``v * w[y]`` over the rows that are not ignored, also with
     smoothing: with class weights, and not by the number of rows. For probabilities it divides by the sum of ``v``

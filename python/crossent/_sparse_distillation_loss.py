@@ -83,8 +83,8 @@ def sparse_distillation_loss(
     else is in it: no target, and no factor ``T^2`` unless it is asked for.
 
     The formula for a row ``x`` with ``q = softmax(x / T)``, the row's weight ``v``, and the teacher's probabilities
-    ``p`` of the listed classes ``k``, which leave ``r = 1 - sum_k p[k]`` to the others; ``rho`` is the sum of their
-    ``q``, which is added up and not ``1 - sum_k q[k]``::
+    ``p`` of the listed classes ``k``, which leave ``r = 1 - sum_k p[k]`` to the others (known to 2^-57, and what is in
+    proportion to it no better); ``rho`` is the sum of their ``q``, which is added up and not ``1 - sum_k q[k]``::
 
         "bucket":       loss = v * (sum_k p[k] * log(p[k] / q[k])  +  r * log(r / rho))
         "zero":         loss = v *  sum_k p[k] * log(p[k] / q[k])

@@ -6,6 +6,7 @@ from findings import findings
 from inputs import BATCH, DTYPES, SHORT
 from measure import bar
 from pieces import PEERS_EVERY, REDUCED
+from searched import searched
 from summaries import Found, bar_of, number, of, result_dtype, table
 
 SHOWN = ("cross_entropy", "cross_entropy gradient", "cross_entropy smoothed gradient", "softmax", "log_softmax",
@@ -193,7 +194,7 @@ def render(pieces, mode, sizes, beside):
     elements = 10 * (sum(n for c, n in sizes.items() if c <= 128) // 5)
     what = "The rows are those of the tests." if mode == "short" else "A short version of it is in the tests."
     counts = ROWS.format(rows=rows_of(sizes), elements=f"{elements:,}")
-    page = [INTRODUCTION, findings(pieces, beside, list(describe(over_the_bar(pieces))), versions(beside)),
+    page = [INTRODUCTION, findings(pieces, beside, list(describe(over_the_bar(pieces))), versions(beside)), searched(),
             METHOD.format(what=what, commands=COMMANDS[mode]), textwrap.fill(counts, 120) + "\n",
             EVERY_OPERATION]
     page += [ours(pieces, dtype) for dtype in DTYPES]

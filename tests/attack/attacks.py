@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 from bounds import bar
-from records import Records
-from search import Search
+from records import Records, write_summary
+from search import Search, ordinary_error
 from targets import matching
 
 import crossent as xe
@@ -75,7 +75,7 @@ class Attack:
             print(f"{mark} {confirmed:10.4g} of {limit:g}  {name}  ({search.tried:,} rows, "
                   f"{self.seconds[name]:.0f} s){remark}", flush=True)
             self.records.add(name, error=search.worst, confirmed=confirmed, bar=limit, record=search.record,
-                             rows=search.tried, seconds=self.seconds[name])
+                             rows=search.tried, seconds=self.seconds[name], ordinary=ordinary_error(search.target, 0))
         self.records.save()
         return good
 
@@ -87,6 +87,8 @@ def main(given):
         return 0
     if not targets:
         raise SystemExit("no target has such a name")
+    if given.summary:
+        return write_summary(*given.summary, targets)
     print(f"level {xe.config()['isa']}, {len(targets)} targets")
     if given.replay:
         return replay(Records(given.replay), targets)

@@ -4,8 +4,10 @@ Numbers of rows are hexadecimal, so that they are the same bits again.
 """
 
 import json
+import math
 
 import numpy as np
+from bounds import bar
 
 import crossent as xe
 
@@ -45,12 +47,12 @@ class Records:
         return ({key: read(v) for key, v in at["rows"].items()}, {key: read(v) for key, v in at["shared"].items()},
                 at["layout"])
 
-    def add(self, name, *, error, confirmed, bar, record, rows, seconds):
+    def add(self, name, *, error, confirmed, bar, record, rows, seconds, ordinary):
         """Counts of this run are added; the row is kept if its error is the largest so far, of this build."""
         old = self.found.get(name, {"rows": 0, "seconds": 0.0})
         arrays, shared, layout = record
         self.found[name] = {
-            "error": error, "confirmed": confirmed, "bar": bar,
+            "error": error, "confirmed": confirmed, "bar": bar, "ordinary": ordinary,
             "rows": old["rows"] + rows, "seconds": round(old["seconds"] + seconds, 1),
             "at": {"rows": {key: written(v) for key, v in arrays.items()},
                    "shared": {key: written(v) for key, v in shared.items()}, "layout": layout}}
@@ -61,3 +63,23 @@ class Records:
             part = self.path.with_suffix(".part")
             part.write_text(json.dumps({"crossent": xe.config(), "targets": self.found}, indent=1))
             part.rename(self.path)
+
+
+def write_summary(folder, path, targets):
+    """What the LEVEL.json files of a folder come to: of each target its bar and its largest errors."""
+    records = {record.stem: Records(record).found for record in sorted(folder.glob("*.json"))}
+    found = {}
+    for name in (target.name for target in targets):
+        of_levels = {level: record[name] for level, record in records.items() if name in record}
+        found[name] = {"bar": bar(name), "ordinary": max(rounded(r["ordinary"]) for r in of_levels.values()),
+                       "search": {level: rounded(r["confirmed"]) for level, r in of_levels.items()}}
+    levels = {level: {key: round(sum(r[key] for r in record.values())) for key in ("rows", "seconds")}
+              for level, record in records.items()}
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(of_target)}" for name, of_target in found.items())
+    path.write_text(f'{{"levels": {json.dumps(levels)},\n "targets": {{\n{lines}\n}}}}\n')
+    return 0
+
+
+def rounded(error):
+    """Up, to three digits after the point."""
+    return math.ceil(error * 1000) / 1000

@@ -4,6 +4,7 @@
     python tests/attack/run.py --seconds 60 --targets "cross_entropy loss*float32" softmax
     python tests/attack/run.py --list
     python tests/attack/run.py --replay build/attack/avx512.json
+    python tests/attack/run.py --summary build/attack docs/explanation/search.json
 
 Exit status 1: an error above its bar (bounds.py), or one that mpmath does not confirm. With --json a run goes on from
 the rows that the file has, and adds to them; --replay calls the library with them again.
@@ -35,6 +36,8 @@ def arguments():
     parser.add_argument("--json", type=Path, help="goes on from this file, and writes to it")
     parser.add_argument("--list", action="store_true", help="the names of the targets")
     parser.add_argument("--replay", type=Path, metavar="JSON", help="the rows of this file once more")
+    parser.add_argument("--summary", type=Path, nargs=2, metavar=("FOLDER", "JSON"),
+                        help="what the LEVEL.json files of the folder come to, for the page on accuracy")
     return parser.parse_args()
 
 

@@ -9,6 +9,7 @@ import itertools
 import ml_dtypes
 import moves
 import numpy as np
+from starts import LOGITS, ORDINARY
 from targets import LAYOUTS
 
 PARENTS = 50
@@ -20,12 +21,12 @@ SHARE = {1: 1, 2: 1, 3: 1, 17: 2, 64: 3, 100: 3, 129: 2, 300: 1, 1024: 0.5, 1025
 
 
 class Climb:
-    def __init__(self, target, rng, classes, start=None):
+    def __init__(self, target, rng, classes, start=None, kinds_of_logits=LOGITS):
         """`start`: (rows, shared) that were bad before, to begin with."""
         self.target, self.rng, self.classes = target, rng, classes
         self.n = target.row_count(classes)
         self.layout = LAYOUTS[rng.integers(len(LAYOUTS))]
-        self.rows = target.draw_rows(rng, self.n, classes)
+        self.rows = target.draw_rows(rng, self.n, classes, kinds_of_logits)
         self.shared = target.draw_shared(rng, classes)
         if start:
             first, self.shared = start
@@ -90,6 +91,13 @@ class Climb:
     def found(self):
         """(rows, shared, layout) of the worst row."""
         return {name: array[:1].copy() for name, array in self.rows.items()}, self.shared, self.layout
+
+
+def ordinary_error(target, seed, batches=8):
+    """The largest error of rows of each number of classes as they are drawn, normal logits alone."""
+    rng = np.random.default_rng(seed)
+    return max(float(Climb(target, rng, classes, kinds_of_logits=ORDINARY).worst)
+               for classes in target.class_counts for _ in range(batches))
 
 
 class Search:

@@ -78,12 +78,15 @@ def constant_tail(rng, n, c, dtype):
     return x
 
 
+ORDINARY = (ordinary,)
 LOGITS = (ordinary, two_peaks, two_peaks, near_ties, confident, at_power_of_two, at_power_of_two, constant_tail)
 
 
-def logits(rng, n, c, dtype):
-    parts = [start(rng, m, c, dtype) for start, m in zip(LOGITS, shares(rng, n, len(LOGITS)), strict=True) if m]
+def logits(rng, n, c, dtype, starts=LOGITS):
+    parts = [start(rng, m, c, dtype) for start, m in zip(starts, shares(rng, n, len(starts)), strict=True) if m]
     x = np.concatenate(parts)
+    if starts == ORDINARY:
+        return x
     masked = rng.random((n, c)) < np.where(rng.random((n, 1)) < 0.1, rng.random((n, 1)), 0)
     masked[np.arange(n), x.argmax(axis=1)] = False
     x[masked] = -np.inf
@@ -148,10 +151,10 @@ def targets(rng, x):
     return np.where(kind < 0.6, order[:, -1], np.where(kind < 0.8, order[:, -min(2, c)], rng.integers(0, c, n)))
 
 
-def teacher(rng, x, dtype):
-    """Near the student, its rows in another order, or of its own."""
+def teacher(rng, x, dtype, starts):
+    """Near the student, or of its own."""
     near = x + rng.normal(0, loguniform(rng, 1e-6, 3, (len(x), 1)), x.shape)
-    return np.where(rng.random((len(x), 1)) < 0.6, near, logits(rng, *x.shape, dtype))
+    return np.where(rng.random((len(x), 1)) < 0.6, near, logits(rng, *x.shape, dtype, starts))
 
 
 def upstream(rng, n):
@@ -202,12 +205,12 @@ def consistent(rows, kinds):
 INDICES = ("index", "listed classes")
 
 
-def rows(rng, kinds, n, classes, dtype):
+def rows(rng, kinds, n, classes, dtype, starts=LOGITS):
     """{name: array} of n rows; `kinds` is {name: kind}."""
     found = {}
-    x = logits(rng, n, classes, dtype) if classes > 1 else None
+    x = logits(rng, n, classes, dtype, starts) if classes > 1 else None
     draw = {
-        "logits": lambda: x, "log_probs": lambda: log_softmax(x), "teacher": lambda: teacher(rng, x, dtype),
+        "logits": lambda: x, "log_probs": lambda: log_softmax(x), "teacher": lambda: teacher(rng, x, dtype, starts),
         "probabilities": lambda: probabilities(rng, x, dtype), "softmax": lambda: np.exp(log_softmax(x)),
         "index": lambda: targets(rng, x), "upstream": lambda: upstream(rng, n),
         "weight": lambda: rng.uniform(0.2, 3, n), "entries": lambda: entries(rng, n, classes),

@@ -60,8 +60,8 @@ class Target:
     def row_count(self, classes):
         return ENTRIES // 5 if classes == 1 else int(np.clip(ENTRIES // classes, 24, 1500))
 
-    def draw_rows(self, rng, n, classes):
-        return starts.rows(rng, self.kinds, n, classes, self.dtype)
+    def draw_rows(self, rng, n, classes, kinds_of_logits=starts.LOGITS):
+        return starts.rows(rng, self.kinds, n, classes, self.dtype, kinds_of_logits)
 
     def draw_shared(self, rng, classes):
         return {**starts.shared(rng, self.shared_names, classes, self.dtype), **self.function.fixed}
