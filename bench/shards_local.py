@@ -18,8 +18,7 @@ from rounds import seconds
 from crossent import cross_entropy, parallel
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
-CALLS = ("exact", "not exact")
-REDUCE: dict[str, Callable[..., Any]] = {"max": np.max, "sum": np.sum}
+CALL = "whole call"
 
 
 class UnansweredError(Exception):
@@ -36,25 +35,19 @@ class Rehearsed:
     done: int = 0
 
     def allgather(self, message: np.ndarray) -> Any:
-        return self._answer("allgather", message)
-
-    def allreduce(self, numbers: np.ndarray, op: str) -> Any:
-        return self._answer(op, numbers)
-
-    def _answer(self, name: str, message: np.ndarray) -> Any:
         if self.done == len(self.answers):
-            raise UnansweredError(name, message)
+            raise UnansweredError(message)
         self.done += 1
         return self.answers[self.done - 1]
 
 
-def next_message(call: Callable[[Any], Any], comm: Rehearsed) -> tuple[str, np.ndarray] | None:
-    """The collective at which the rank stops, and what it sends; None if it is through."""
+def next_message(call: Callable[[Any], Any], comm: Rehearsed) -> np.ndarray | None:
+    """What the rank sends at the collective at which it stops; None if it is through."""
     try:
         call(comm)
     except UnansweredError as stop:
-        name, message = stop.args
-        return name, message
+        message: np.ndarray = stop.args[0]
+        return message
     return None
 
 
@@ -62,11 +55,11 @@ def rehearse(call: Callable[[Any], Any], size: int) -> tuple[list[Any], int]:
     """The answers to all collectives of `call(comm)` on `size` ranks, and the bytes that all ranks send in them."""
     answers: list[Any] = []
     sent = 0
-    while first := next_message(call, Rehearsed(0, size, answers)):
+    while (first := next_message(call, Rehearsed(0, size, answers))) is not None:
         others = (next_message(call, Rehearsed(rank, size, answers)) for rank in range(1, size))
-        messages = [first[1], *(other[1] for other in others if other)]
+        messages = [first, *(other for other in others if other is not None)]
         sent += sum(message.nbytes for message in messages)
-        answers.append(messages if first[0] == "allgather" else REDUCE[first[0]](messages, axis=0))
+        answers.append(messages)
     return answers, sent
 
 
@@ -134,21 +127,21 @@ def steps(whole: Whole, own: Own, size: int) -> dict[str, Step]:
     }
 
 
-def collective_call(whole: Whole, own: Own, size: int, exact: bool) -> tuple[Step, int]:
+def collective_call(whole: Whole, own: Own, size: int) -> tuple[Step, int]:
     """The call of rank 0, loss and gradient, and the bytes that all ranks send."""
     x, out, start = own
-    options: dict[str, Any] = {"n_classes": whole.classes, "exact": exact}
+    n_classes = whole.classes
 
     def loss(comm: Rehearsed) -> Any:
         part, first = whole.shard(comm.rank, size)
-        return parallel.cross_entropy(part, whole.target, comm, start=first, **options)
+        return parallel.cross_entropy(part, whole.target, comm, start=first, n_classes=n_classes)
 
     answers, sent = rehearse(loss, size)
 
     def step() -> Any:
         comm = Rehearsed(0, size, answers)
         return parallel.cross_entropy(
-            x, whole.target, comm, start=start, return_grad=True, grad_out=out, **options)  # fmt: skip
+            x, whole.target, comm, start=start, n_classes=n_classes, return_grad=True, grad_out=out)  # fmt: skip
 
     return step, sent
 
@@ -163,10 +156,8 @@ def measure(rows: int, classes: int, sizes: Sequence[int], rounds: int) -> list[
     for size in sizes:
         own = whole.own(0, size)
         tasks |= {(size, name): step for name, step in steps(whole, own, size).items()}
-        for name in CALLS:
-            key = size, name
-            tasks[key], sent[key] = collective_call(whole, own, size, name == "exact")
-        value, gradient = tasks[size, "exact"]()
+        tasks[size, CALL], sent[size, CALL] = collective_call(whole, own, size)
+        value, gradient = tasks[size, CALL]()
         if value != loss or not np.array_equal(gradient, wanted[:, : gradient.shape[1]]):
             raise AssertionError(f"{size} ranks do not have the bits of one process")
     del wanted

@@ -1,10 +1,8 @@
-"""The pictures of README.md and of two pages in docs/explanation: python docs/figures.py
+"""The pictures of README.md and of a page in docs/explanation: python docs/figures.py
 
 overview.svg: milliseconds beside other libraries, from bench/results/zen4.json (`python bench/bench.py`), and error
 against confidence, from explanation/confidence.json (`python tests/accuracy/confidence.py`).
 explanation/accuracy.svg: the latter for loss and gradient.
-explanation/parallel-scale.svg: time of exact results over that of others, from explanation/parallel-scale.json
-(`python bench/shards_model.py --json ..`).
 
 Plain SVG, without dependencies: text is text, and colours follow the reader's light or dark scheme.
 """
@@ -15,7 +13,6 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 CONFIDENCE = json.loads((DOCS / "explanation" / "confidence.json").read_text())
-SCALE = json.loads((DOCS / "explanation" / "parallel-scale.json").read_text())
 THREADS = 2
 CELLS = {
     "grad-lm": ("1,024 &#215; 128,256", "cross-entropy"),
@@ -33,9 +30,6 @@ STYLES = {  # colour, dashes
     "SciPy": ("#a8794d", "1 3"),
     "scikit-learn": ("#e0930f", "9 3 2 3"),
     "NumPy": ("#7c8796", ""),
-    "shared memory": ("#7c8796", ""),
-    "25 GbE": ("#3b82f6", "7 3"),
-    "InfiniBand NDR": ("#12a67f", "2 3"),
 }
 STYLE = """<style>
 text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 12px; fill: #4b5563 }
@@ -138,24 +132,6 @@ def errors(left, top, width, height, quantity, names):
     return parts
 
 
-def ratios(left, top, width, height, classes):
-    """Lines of the time of exact results over that of others against the number of ranks."""
-    ranks = SCALE["ranks"]
-    x, y = log_scale(ranks[0], ranks[-1], left, left + width), log_scale(0.9, 9, top + height, top)
-    parts = []
-    for v in (1, 2, 4, 8):
-        parts += [line(left, y(v), left + width, y(v)), text(left - 8, y(v) + 4, v, "end")]
-    parts += [text(x(v), top + height + 18, f"{v:,}", "middle") for v in ranks[::3]]
-    parts.append(text(left + width / 2, top + height + 38, "ranks", "middle"))
-    parts.append(line(left, y(SCALE["limit"]), left + width, y(SCALE["limit"]), "bar"))
-    for one in SCALE["lines"]:
-        if one["classes"] == classes:
-            colour, dashes = STYLES[one["network"]]
-            points = " ".join(f"{x(size):.1f} {y(ratio):.1f}" for size, ratio in zip(ranks, one["ratios"], strict=True))
-            parts.append(f'<path d="M{points}" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>')
-    return parts
-
-
 def write(name, width, height, title, parts):
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
             f'role="img">\n<title>{title}</title>\n{STYLE}')
@@ -183,18 +159,6 @@ def accuracy():
     write("explanation/accuracy.svg", 990, 410, "Error of the float32 cross-entropy against confidence", parts)
 
 
-def parallel_scale():
-    title = f"Value and gradient of {SCALE['rows']:,} rows: time of exact results over that of others, a model"
-    networks = tuple(dict.fromkeys(one["network"] for one in SCALE["lines"]))
-    parts = [text(24, 34, title, "title"), *key(24, 60, networks, dots=False)]
-    for i, classes in enumerate(sorted({one["classes"] for one in SCALE["lines"]})):
-        left = 48 + 320 * i
-        parts += [text(left, 90, f"{classes:,} classes", "strong"), *ratios(left, 102, 262, 200, classes)]
-    name = "Time of exact results over that of others, by the number of ranks"
-    write("explanation/parallel-scale.svg", 990, 360, name, parts)
-
-
 if __name__ == "__main__":
     overview()
     accuracy()
-    parallel_scale()

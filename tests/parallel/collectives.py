@@ -17,10 +17,6 @@ class Recorded:
         self.sent.append(("allgather", array.nbytes))
         return [np.frombuffer(message, np.uint8) for message in self._comm.allgather(array.tobytes())]
 
-    def allreduce(self, array, op):
-        self.sent.append((op, array.nbytes))
-        return self._comm.allreduce(array, op)
-
 
 def messages_of_any_length(comm):
     comm = communicator(comm)
@@ -31,35 +27,6 @@ def messages_of_any_length(comm):
         lambda rank: bytes([rank]) * (1 << 20) if rank == comm.size - 1 else b"",
     ):
         assert comm.allgather(message(comm.rank)) == [message(rank) for rank in range(comm.size)]
-
-
-def reductions(comm):
-    comm = communicator(comm)
-    numbers = np.arange(-9.0, 9.0).reshape(3, 6).T  # in F order
-    by_rank = [np.where(numbers < 0, -1, 1) * (numbers**2 + rank) for rank in range(comm.size)]
-    for part in (np.s_[:], np.s_[::2], np.s_[:0], 0):
-        given = by_rank[comm.rank][part]
-        given.flags.writeable = False
-        kept = given.copy()
-        for op, reduce in (("sum", np.sum), ("max", np.max)):
-            wanted = reduce([array[part] for array in by_rank], axis=0)
-            reduced = comm.allreduce(given, op)
-            assert reduced.dtype == np.float64
-            np.testing.assert_array_equal(reduced, wanted, strict=True)
-            np.testing.assert_array_equal(given, kept, strict=True)
-
-
-def reductions_of_values_that_are_not_finite(comm):
-    comm = communicator(comm)
-    first, alone, size = comm.rank == 0, comm.size == 1, comm.size
-    nan = np.where(np.arange(size) == comm.rank, -np.nan, np.arange(size))  # each number is a NaN on another rank
-    nan[-1] = np.nan if first else np.inf
-    infinite = [np.inf if first else -np.inf, -np.inf, np.inf]
-    numbers = np.array([*nan, *infinite, -1.0 - comm.rank, -5e-324 if first else 0.0])
-    np.testing.assert_array_equal(comm.allreduce(numbers, "sum"), [
-        *[np.nan] * size, np.inf if alone else np.nan, -np.inf, np.inf, -size * (size + 1) / 2, -5e-324])
-    np.testing.assert_array_equal(comm.allreduce(numbers, "max"), [
-        *[np.nan] * size, np.inf, -np.inf, np.inf, -1.0, -5e-324 if alone else 0.0])
 
 
 # ---- exchange --------------------------------------------------------------------------------------------------------
@@ -150,8 +117,6 @@ def a_result_of_another_type(comm):
 
 CHECKS = (
     messages_of_any_length,
-    reductions,
-    reductions_of_values_that_are_not_finite,
     results_of_all_ranks,
     errors_of_every_class,
     errors_on_any_ranks,

@@ -3,9 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-import numpy as np
-
-REDUCE = {"sum": np.add.reduce, "max": np.maximum.reduce}
 GONE = object()
 
 
@@ -22,9 +19,6 @@ class ThreadCommunicator:
 
     def allgather(self, array):
         return self._exchange("allgather", array)
-
-    def allreduce(self, array, op):
-        return REDUCE[op](self._exchange(op, array))
 
     def leave(self):
         for queue in self._queues[self.rank]:

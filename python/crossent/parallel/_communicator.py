@@ -1,4 +1,4 @@
-"""Communicators: mpi4py, torch.distributed and NumPy arrays, behind the two collectives that this package uses.
+"""Communicators: mpi4py, torch.distributed and NumPy arrays, behind the one collective that this package uses.
 
 Neither mpi4py nor PyTorch is imported here: whoever passes one of their communicators has imported it.
 """
@@ -8,25 +8,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from traceback import TracebackException
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from .. import _numbers
 
-if TYPE_CHECKING:
-    from .._types import Array
-
-    _Op = Literal["sum", "max"]
-
-_EXPECTED = (
-    "an mpi4py communicator, a torch.distributed process group, or an object with allgather(array) and "
-    "allreduce(array, op)"
-)
+_EXPECTED = "an mpi4py communicator, a torch.distributed process group, or an object with allgather(array)"
 
 
 class Communicator(Protocol):
-    """What the collective functions use. Every rank calls the same method, with arguments of its own."""
+    """What the collective functions use."""
 
     @property
     def rank(self) -> int: ...
@@ -37,26 +29,19 @@ class Communicator(Protocol):
     def allgather(self, message: bytes) -> list[bytes]:
         """The messages of all ranks, in the order of the ranks; their lengths may differ."""
 
-    def allreduce(self, numbers: Array, op: _Op) -> Array:
-        """The sum or the maximum over the ranks of each number; `numbers` is of float64 and of one shape on all ranks.
-
-        A NaN of any rank is a NaN for all. The order of a sum is the library's, so its last bits are, too.
-        """
-
 
 def communicator(comm: Any) -> Communicator:
     """`comm` as a `Communicator`.
 
     An object of neither library has `allgather(array)`, which returns a sequence of the uint8 arrays of all ranks, of
-    different lengths, in the order of the ranks; `allreduce(array, op)`, which returns the sum of the float64 arrays of
-    all ranks if `op` is "sum" and their maximum, as `numpy.maximum`, if it is "max"; and integers `rank` and `size`.
+    different lengths, in the order of the ranks; and integers `rank` and `size`.
     """
     mpi, distributed = sys.modules.get("mpi4py.MPI"), sys.modules.get("torch.distributed")
     if mpi is not None and isinstance(comm, mpi.Comm):
         return _MPI(comm, mpi)
     if distributed is not None and distributed.is_available() and isinstance(comm, distributed.ProcessGroup):
         return _Torch(comm, distributed)
-    if callable(getattr(comm, "allgather", None)) and callable(getattr(comm, "allreduce", None)):
+    if callable(getattr(comm, "allgather", None)):
         return _Arrays(comm)
     raise TypeError(f"comm is {comm!r}: expected {_EXPECTED}")
 
@@ -77,12 +62,6 @@ class _MPI:
         gathered: list[bytes] = self._comm.allgather(message)
         return gathered
 
-    def allreduce(self, numbers: Array, op: _Op) -> Array:
-        sent = _ordered(numbers) if op == "max" else np.ascontiguousarray(numbers)
-        received = np.empty_like(sent)
-        self._comm.Allreduce(sent, received, self._mpi.MAX if op == "max" else self._mpi.SUM)
-        return _numbers_of(received) if op == "max" else received
-
 
 class _Torch:
     """A process group of torch.distributed whose backend takes tensors in main memory, as gloo does."""
@@ -96,13 +75,6 @@ class _Torch:
         gathered = [b""] * self.size
         self._distributed.all_gather_object(gathered, message, group=self._group)
         return gathered
-
-    def allreduce(self, numbers: Array, op: _Op) -> Array:
-        reduced = _ordered(numbers) if op == "max" else np.array(numbers, order="C")
-        operator = self._distributed.ReduceOp.MAX if op == "max" else self._distributed.ReduceOp.SUM
-        tensor = sys.modules["torch"].from_numpy(reduced)  # of the same memory
-        self._distributed.all_reduce(tensor, operator, group=self._group)
-        return _numbers_of(reduced) if op == "max" else reduced
 
 
 class _Arrays:
@@ -130,31 +102,6 @@ class _Arrays:
             if part.dtype != np.uint8:
                 raise TypeError(f"comm.allgather returned dtype {part.dtype} for rank {rank}: expected uint8")
         return [part.tobytes() for part in gathered]
-
-    def allreduce(self, numbers: Array, op: _Op) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):  # inf - inf is NaN, without a warning
-            reduced = np.asarray(self._comm.allreduce(numbers, op))
-        if reduced.dtype != np.float64 or reduced.shape != numbers.shape:
-            given = f"dtype {reduced.dtype} and shape {reduced.shape}"
-            raise TypeError(f"comm.allreduce returned {given}: expected float64 and {numbers.shape}, as it was given")
-        return reduced
-
-
-def _ordered(numbers: Array) -> Array:
-    """An int64 for each float64, in the order of the numbers, with NaN above all of them.
-
-    What the maximum of a NaN is, neither MPI nor gloo says.
-    """
-    return _reflected(np.where(np.isnan(numbers), np.nan, numbers).view(np.int64))
-
-
-def _numbers_of(ordered: Array) -> Array:
-    return _reflected(ordered).view(np.float64)
-
-
-def _reflected(integers: Array) -> Array:
-    """The bits of float64 as integers of the same order, and back: those of negative numbers are in the reverse one."""
-    return np.where(integers < 0, integers ^ np.int64(2**63 - 1), integers)
 
 
 # ---- Errors ----------------------------------------------------------------------------------------------------------

@@ -50,7 +50,6 @@ def kl_div_with_logits(
     *,
     start: int | None = None,
     n_classes: int | None = None,
-    exact: bool = True,
     axis: int | None = None,
     temperature: float = 1.0,
     divergence: Divergence = "forward",
@@ -67,14 +66,13 @@ def kl_div_with_logits(
     `crossent.parallel.cross_entropy`.
 
     There are two all-gathers, as the sums of a divergence need the normalisers of both whole rows: of the states of
-    both, and of 32 bytes a row for each branch; one more of a few bytes without `start` or `n_classes`. Without `exact`
-    there are one of some hundred bytes, and three all-reduces.
+    both, and of 32 bytes a row for each branch; one more of a few bytes without `start` or `n_classes`.
 
     Parameters
     ----------
     logits_shard, teacher_logits_shard : array_like, (N, C_shard, d1, ..., dk)
         The logits of the classes of this rank, of all rows. There may be no class.
-    comm, start, n_classes, exact
+    comm, start, n_classes
         As for `crossent.parallel.cross_entropy`.
     axis, temperature, divergence, beta, sample_weight, reduction, denominator
         As for `crossent.kl_div_with_logits`, the same on every rank.
@@ -109,15 +107,13 @@ def kl_div_with_logits(
     ...     rank, size = 0, 1
     ...     def allgather(self, array):
     ...         return [array]
-    ...     def allreduce(self, array, op):
-    ...         return array
     >>> print(f"{parallel.kl_div_with_logits([[0.0, 0.0]], [[0.0, 2.0]], Alone()):.6f}")
     0.327813
     """
     _check_reduction(reduction, ("none", "mean", "sum", "batchmean"))
     how = Distillation(temperature, divergence, beta, 1.0, False)
     result: Loss | tuple[Loss, Array] = _distilled(
-        logits_shard, teacher_logits_shard, None, comm, start, n_classes, exact, axis, how,
+        logits_shard, teacher_logits_shard, None, comm, start, n_classes, axis, how,
         {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}, (0.0, sample_weight, reduction, denominator),
         return_grad, grad_out)
     return result
@@ -151,7 +147,6 @@ def distillation_loss(
     *,
     start: int | None = None,
     n_classes: int | None = None,
-    exact: bool = True,
     axis: int | None = None,
     temperature: float = 1.0,
     alpha: float | None = None,
@@ -179,7 +174,7 @@ def distillation_loss(
         The logits of the classes of this rank, of all rows. There may be no class.
     target : array_like or None
         As for `crossent.parallel.cross_entropy`, or None for the divergence alone.
-    comm, start, n_classes, exact
+    comm, start, n_classes
         As for `crossent.parallel.cross_entropy`.
     axis, temperature, alpha, scale_by_temperature, divergence, beta
         As for `crossent.distillation_loss`, the same on every rank.
@@ -216,8 +211,6 @@ def distillation_loss(
     ...     rank, size = 0, 1
     ...     def allgather(self, array):
     ...         return [array]
-    ...     def allreduce(self, array, op):
-    ...         return array
     >>> loss = parallel.distillation_loss([[0.0, 0.0]], [[0.0, 2.0]], [1], Alone(), temperature=2.0)
     >>> print(f"{loss:.6f}")
     0.568462
@@ -228,14 +221,14 @@ def distillation_loss(
     if share == 0 and target is not None:
         of_target: Callable[..., Any] = cross_entropy  # one of its overloads would have to be chosen here
         result = of_target(
-            logits_shard, target, comm, start=start, n_classes=n_classes, exact=exact, axis=axis, weight=weight,
+            logits_shard, target, comm, start=start, n_classes=n_classes, axis=axis, weight=weight,
             ignore_index=ignore_index, label_smoothing=label_smoothing, z_loss=z_loss, sample_weight=sample_weight,
             reduction=reduction, denominator=denominator, return_grad=return_grad, grad_out=grad_out)
         return result
     how = Distillation(temperature, divergence, beta, share, bool(scale_by_temperature))
     options = {"weight": weight, "ignore_index": ignore_index, "label_smoothing": label_smoothing}
     result = _distilled(
-        logits_shard, teacher_logits_shard, target, comm, start, n_classes, exact, axis, how, options,
+        logits_shard, teacher_logits_shard, target, comm, start, n_classes, axis, how, options,
         (z_loss, sample_weight, reduction, denominator), return_grad, grad_out)
     return result
 
@@ -247,7 +240,7 @@ def _check_reduction(reduction: object, known: tuple[str, ...]) -> None:
 
 def _distilled(
     logits: object, teacher_logits: object, target: object, comm: Any, start: int | None, n_classes: int | None,
-    exact: bool, axis: int | None, how: Distillation, options: dict[str, Any], weighting: tuple[Any, ...],
+    axis: int | None, how: Distillation, options: dict[str, Any], weighting: tuple[Any, ...],
     return_grad: bool, grad_out: Array | None,
 ) -> Any:
     comm = communicator(comm)
@@ -275,13 +268,9 @@ def _distilled(
         return [*options_of(*weighting), *astuple(how), *options_of(*options.values())], states
 
     first, total = gather_places(comm, lambda: count_of_classes(logits, axis), start, n_classes)
-    whole = Whole.of(gather_states(comm, make, exact), how.alpha < 1)
-    if exact:
-        parts = gather_sums(comm, lambda: to_bytes(sums_of_shard(whole, how, shard, teacher.logits)))
-        sums = OrderedSums.merge(map(from_bytes, parts)).total()
-    else:
-        own = sums_of_shard(whole, how, shard, teacher.logits)
-        sums = comm.allreduce(own.sum(), "sum")
+    whole = Whole.of(gather_states(comm, make), how.alpha < 1)
+    parts = gather_sums(comm, lambda: to_bytes(sums_of_shard(whole, how, shard, teacher.logits)))
+    sums = OrderedSums.merge(map(from_bytes, parts)).total()
     if not return_grad:
         return computed(whole, how, sums, None, None, target, options, weighting, None)
     if not shard.ranges:

@@ -12,7 +12,6 @@ from ._row_states import RowStates
 class Shards(TypedDict, total=False):
     start: int | None
     n_classes: int | None
-    exact: bool
 
 class CrossEntropyReduced(CrossEntropy, Shards, Reduced): ...
 class CrossEntropyOfRows(CrossEntropy, Shards, EachRow): ...

@@ -65,10 +65,6 @@ class OrderedSums:
         """The sum of each column: (columns, 2)."""
         if self.start and self.stop > self.start:
             raise ValueError(f"the rows before {self.start} are in no part")
-        return self.sum()
-
-    def sum(self) -> Array:
-        """The sum of each column over these rows, wherever they begin."""
         return root(list(self._ranges()), _add_two) if len(self.nodes) else np.zeros(self.nodes.shape[1:])
 
     def _ranges(self) -> Iterator[Node[Array]]:

@@ -43,7 +43,6 @@ def cross_entropy(
     *,
     start: int | None = None,
     n_classes: int | None = None,
-    exact: bool = True,
     axis: int | None = None,
     temperature: float = 1.0,
     weight: ArrayLike | None = None,
@@ -60,15 +59,13 @@ def cross_entropy(
 
     Every rank calls it with the logits of its classes, of the same rows, and gets the loss and, with `return_grad`, the
     gradient with respect to its own logits. Where all shards begin at multiples of 1,024 classes, as those of
-    `shard_range` do, and `exact` is true, both have the bits of one process that has all classes, whatever the number
-    of ranks is. Otherwise they are as accurate.
+    `shard_range` do, both have the bits of one process that has all classes, whatever the number of ranks is. Otherwise
+    they are as accurate.
 
     The formula is that of `crossent.cross_entropy`, over all classes; so is the smoothing of the labels.
 
     There is one all-gather of the states (`partial` says how large they are), before which one of a few bytes, if
-    `start` or `n_classes` is not given; none for the gradient. Without `exact` there are instead one all-gather of some
-    hundred bytes and two all-reduces of a few numbers a row, whose size does not depend on the number of ranks. An
-    error on one rank is an error on every rank.
+    `start` or `n_classes` is not given; none for the gradient. An error on one rank is an error on every rank.
 
     Parameters
     ----------
@@ -79,14 +76,12 @@ def cross_entropy(
         classes of this rank, in the shape of `logits_shard`.
     comm : communicator
         Of mpi4py, a process group of torch.distributed, or an object with ``allgather(array)``,
-        ``allreduce(array, op)``, ``rank`` and ``size``.
+        ``rank`` and ``size``.
     start : int, optional
         The first class of this rank; on all ranks or on none. The default is that the classes of the ranks follow each
         other.
     n_classes : int, optional
         The number of all classes; on all ranks or on none.
-    exact : bool, default True
-        Whether the states of all ranks are gathered and put together in a fixed order.
     axis, temperature, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
         As for `crossent.cross_entropy`, the same on every rank.
     weight : array_like, (n_classes,), optional
@@ -122,8 +117,6 @@ def cross_entropy(
     ...     rank, size = 0, 1
     ...     def allgather(self, array):
     ...         return [array]
-    ...     def allreduce(self, array, op):
-    ...         return array
     >>> loss, grad = parallel.cross_entropy([[0.0, 0.0]], [1], Alone(), return_grad=True)
     >>> print(f"{loss:.6f}", grad)
     0.693147 [[ 0.5 -0.5]]
@@ -140,7 +133,7 @@ def cross_entropy(
         return options_of(z_loss, sample_weight, reduction, denominator), [states]
 
     first, total = gather_places(comm, lambda: count_of_classes(logits_shard, axis), start, n_classes)
-    (states,) = gather_states(comm, make, exact)
+    (states,) = gather_states(comm, make)
     if return_grad:
         return loss_and_gradient(
             states, target, shard, weight, z_loss, sample_weight, reduction, denominator, grad_out)

@@ -83,7 +83,7 @@ def over_rows(
         `binary_cross_entropy_with_logits` or `binary_cross_entropy`, whose elements count as rows.
     comm : communicator
         Of mpi4py, a process group of torch.distributed, or an object with ``allgather(array)``,
-        ``allreduce(array, op)``, ``rank`` and ``size``.
+        ``rank`` and ``size``.
     *arguments
         The arrays that `loss` takes, of the rows of this rank. There may be no rows.
     start : int, optional
@@ -127,8 +127,6 @@ def over_rows(
     ...     rank, size = 0, 1
     ...     def allgather(self, array):
     ...         return [array]
-    ...     def allreduce(self, array, op):
-    ...         return array
     >>> loss, grad = parallel.over_rows(xe.cross_entropy, Alone(), [[0.0, 0.0]], [1], return_grad=True)
     >>> print(f"{loss:.6f}", grad)
     0.693147 [[ 0.5 -0.5]]
@@ -217,8 +215,6 @@ def denominator(
     ...     rank, size = 0, 1
     ...     def allgather(self, array):
     ...         return [array]
-    ...     def allreduce(self, array, op):
-    ...         return array
     >>> parallel.denominator([2, 0, -100], Alone())
     2.0
     >>> parallel.denominator([2, 0, -100], Alone(), weight=[0.5, 1.0, 2.0])

@@ -133,9 +133,6 @@ class RowStates:
     def refuse_missing(self) -> None:
         refuse_missing_classes(self, self.rows.n_classes)
 
-    def without_numbers(self) -> RowStates:
-        return RowStates(self.rows, self.start, self.stop, self.exact, (), None)
-
     def merge_two(self, left: Array, right: Array) -> Array:
         return _core.merge_subtrees(left, right, *self.rows.format, self.rows.temperature)
 

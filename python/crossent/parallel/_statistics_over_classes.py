@@ -50,7 +50,7 @@ def row_statistics(
         The class indices of all rows, counted over all classes, the same on every rank.
     comm : communicator
         Of mpi4py, a process group of torch.distributed, or an object with ``allgather(array)``,
-        ``allreduce(array, op)``, ``rank`` and ``size``.
+        ``rank`` and ``size``.
     start : int, optional
         The first class of this rank; on all ranks or on none. The default is that the classes of the ranks follow each
         other.
@@ -87,8 +87,6 @@ def row_statistics(
     ...     rank, size = 0, 1
     ...     def allgather(self, array):
     ...         return [array]
-    ...     def allreduce(self, array, op):
-    ...         return array
     >>> s = parallel.row_statistics([[2.0, 1.0, 0.0], [0.0, 3.0, 3.0]], [1, 2], Alone(), top_k=2)
     >>> s.rank, s.argmax
     (array([1, 1]), array([0, 1]))
@@ -107,6 +105,6 @@ def row_statistics(
         return [top_k], [states_of(shard, target, temperature, None, ignore_index, 0.0)]
 
     first, total = gather_places(comm, lambda: count_of_classes(logits_shard, axis), start, n_classes)
-    (states,) = gather_states(comm, make, exact=True)
+    (states,) = gather_states(comm, make)
     parts = gather_sums(comm, lambda: ShardStatistics.of_shard(shard, states, target, top_k).to_bytes())
     return ShardStatistics.merge(*map(ShardStatistics.from_bytes, parts)).finish(states, target)
