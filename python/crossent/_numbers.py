@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -79,6 +80,16 @@ def top_k(value: object, classes: int) -> int:
     if not 0 <= k <= classes:
         raise ValueError(f"top_k is {k}: expected an integer in [0, {classes}], the number of classes")
     return k
+
+
+# The options of the losses that are numbers, by what they may be.
+OPTIONS: dict[str, Callable[[str, Any], Any]] = {
+    "temperature": positive,
+    "label_smoothing": fraction,
+    "z_loss": at_least_zero,
+    "beta": fraction,
+    "scale_by_temperature": lambda _, value: bool(value),
+}
 
 
 def refuse_fit(nll: float) -> NoReturn:

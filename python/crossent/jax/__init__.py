@@ -17,14 +17,37 @@ try:
 except ImportError as missing:
     raise ImportError("crossent.jax needs JAX: pip install 'crossent[jax]'") from missing
 
+import crossent
+
 from .. import _numbers
+from .._options import takes_options_of
 from . import _ways
 from ._arguments import Arguments
 from ._normalisers import log_softmax, softmax
 
 if TYPE_CHECKING:
-    from .._types import Divergence, Reduction, ReductionKL
+    from typing import Unpack
+
+    from .._binary_cross_entropy_with_logits import _Options as _BinaryCrossEntropy
+    from .._cross_entropy import _Options as _CrossEntropy
+    from .._distillation_loss import _Options as _Distillation
+    from .._kl_div_with_logits import _Options as _Divergence
+    from .._types import Reduction, ReductionKL
     from ._arguments import Arrays
+
+    class CrossEntropy(_CrossEntropy, total=False):
+        reduction: Reduction
+
+    class BinaryCrossEntropy(_BinaryCrossEntropy, total=False):
+        reduction: Reduction
+
+    class Divergence(_Divergence, total=False):
+        reduction: ReductionKL
+
+    class Distillation(_Distillation, total=False):
+        reduction: Reduction
+
+OF_NUMPY = ("return_grad", "grad_out")  # a gradient is JAX's own
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -79,19 +102,11 @@ def set_way(way: _ways.Way) -> None:
     _ways.chosen = way
 
 
+@takes_options_of(crossent.cross_entropy, *OF_NUMPY)
 def cross_entropy(
     logits: Arrays,
     target: Arrays,
-    *,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    weight: Arrays | None = None,
-    ignore_index: int | None = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    sample_weight: Arrays | None = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
+    **options: Unpack[CrossEntropy],
 ) -> jax.Array:
     """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
 
@@ -103,8 +118,8 @@ def cross_entropy(
         Float16, bfloat16, float32 or float64.
     target : array, (N,), (N, d1, ..., dk), or () or (1,) for logits (C,); or the shape of `logits`
         Of an integer dtype: class indices. Of a floating dtype: class probabilities.
-    axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
-        As for `crossent.cross_entropy`.
+    **options
+        As for `crossent.cross_entropy`, but for `return_grad` and `grad_out`.
 
     Returns
     -------
@@ -134,24 +149,16 @@ def cross_entropy(
     [[ 0.5 -0.5]
      [ 0.   0. ]]
     """
-    given = Arguments("cross_entropy", logits)
-    given.along(axis)
-    given.class_target(target, ignore_index)
-    given.class_weights(weight)
-    given.weights("sample_weight", sample_weight)
-    given.numbers(temperature=temperature, label_smoothing=label_smoothing, z_loss=z_loss)
-    return given.reduced(reduction, denominator)
+    given = Arguments("cross_entropy", logits, options)
+    given.class_target(target)
+    return given.loss()
 
 
+@takes_options_of(crossent.binary_cross_entropy_with_logits, *OF_NUMPY)
 def binary_cross_entropy_with_logits(
     logits: Arrays,
     target: Arrays,
-    *,
-    weight: Arrays | None = None,
-    pos_weight: Arrays | None = None,
-    label_smoothing: float = 0.0,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
+    **options: Unpack[BinaryCrossEntropy],
 ) -> jax.Array:
     """Cross-entropy of binary targets under the sigmoid of `logits`, in nats.
 
@@ -163,8 +170,8 @@ def binary_cross_entropy_with_logits(
         Float16, bfloat16, float32 or float64.
     target : array in the shape of `logits`
         In [0, 1]; of a dtype as `logits`, an integer dtype or bool.
-    weight, pos_weight, label_smoothing, reduction, denominator
-        As for `crossent.binary_cross_entropy_with_logits`.
+    **options
+        As for `crossent.binary_cross_entropy_with_logits`, but for `return_grad` and `grad_out`.
 
     Returns
     -------
@@ -189,25 +196,16 @@ def binary_cross_entropy_with_logits(
     >>> print(xj.binary_cross_entropy_with_logits(jnp.array([0.0, 17.0]), jnp.array([1, 1]), reduction="none"))
     [6.9314718e-01 4.1399378e-08]
     """
-    given = Arguments("binary_cross_entropy_with_logits", logits)
+    given = Arguments("binary_cross_entropy_with_logits", logits, options)
     given.binary_target(target)
-    given.weights("weight", weight)
-    given.weights("pos_weight", pos_weight)
-    given.numbers(label_smoothing=label_smoothing)
-    return given.reduced(reduction, denominator)
+    return given.loss()
 
 
+@takes_options_of(crossent.kl_div_with_logits, *OF_NUMPY)
 def kl_div_with_logits(
     logits: Arrays,
     teacher_logits: Arrays,
-    *,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    divergence: Divergence = "forward",
-    beta: float = 0.5,
-    sample_weight: Arrays | None = None,
-    reduction: ReductionKL = "batchmean",
-    denominator: float | None = None,
+    **options: Unpack[Divergence],
 ) -> jax.Array:
     """Divergence of the softmax of `logits` and that of `teacher_logits`, in nats.
 
@@ -219,8 +217,8 @@ def kl_div_with_logits(
         Float16, bfloat16, float32 or float64.
     teacher_logits : array in the shape of `logits`
         Any of the dtypes of `logits`.
-    axis, temperature, divergence, beta, sample_weight, reduction, denominator
-        As for `crossent.kl_div_with_logits`.
+    **options
+        As for `crossent.kl_div_with_logits`, but for `return_grad` and `grad_out`.
 
     Returns
     -------
@@ -245,32 +243,17 @@ def kl_div_with_logits(
     >>> print(f"{xj.kl_div_with_logits(jnp.array([[0.0, 0.0]]), jnp.array([[0.0, -jnp.inf]])):.6f}")
     0.693147
     """
-    given = Arguments("kl_div_with_logits", logits)
-    given.along(axis)
+    given = Arguments("kl_div_with_logits", logits, options)
     given.teacher(teacher_logits)
-    given.weights("sample_weight", sample_weight)
-    given.divergence(temperature, divergence, beta)
-    return given.reduced(reduction, denominator, with_batchmean=True)
+    return given.loss()
 
 
+@takes_options_of(crossent.distillation_loss, *OF_NUMPY)
 def distillation_loss(
     logits: Arrays,
     teacher_logits: Arrays,
     target: Arrays | None = None,
-    *,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    alpha: float | None = None,
-    scale_by_temperature: bool = True,
-    divergence: Divergence = "forward",
-    beta: float = 0.5,
-    weight: Arrays | None = None,
-    ignore_index: int | None = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    sample_weight: Arrays | None = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
+    **options: Unpack[Distillation],
 ) -> jax.Array:
     """Divergence from a teacher at a temperature and cross-entropy of the target, weighted and added, in nats.
 
@@ -284,10 +267,8 @@ def distillation_loss(
         Any of the dtypes of `logits`.
     target : array, optional
         As for `cross_entropy`.
-    axis, temperature, alpha, scale_by_temperature, divergence, beta
-        As for `crossent.distillation_loss`.
-    weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
-        As for `crossent.distillation_loss`.
+    **options
+        As for `crossent.distillation_loss`, but for `return_grad` and `grad_out`.
 
     Returns
     -------
@@ -313,14 +294,8 @@ def distillation_loss(
     >>> print(f"{xj.distillation_loss(student, teacher, jnp.array([0]), temperature=2.0):.5f}")
     0.40717
     """
-    given = Arguments("distillation_loss", logits)
-    given.along(axis)
+    given = Arguments("distillation_loss", logits, options)
     given.teacher(teacher_logits)
     if target is not None:
-        given.class_target(target, ignore_index)
-    given.class_weights(weight)
-    given.weights("sample_weight", sample_weight)
-    given.numbers(label_smoothing=label_smoothing, z_loss=z_loss)
-    given.shares(alpha, scale_by_temperature, ignore_index)
-    given.divergence(temperature, divergence, beta)
-    return given.reduced(reduction, denominator)
+        given.class_target(target)
+    return given.loss()

@@ -13,17 +13,22 @@ import numpy as np
 
 from .. import _dtypes, _numbers, _validate
 from .._dtypes import arithmetic, as_array, floating_dtype, like
+from .._options import refuse_options_of_target
 from .._positions import rows_of
 from . import _ways
 from ._derivatives import loss
 from ._ways import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from numpy.typing import ArrayLike
 
     Arrays: TypeAlias = ArrayLike | jax.Array
+
+
+WEIGHTS = ("weight", "pos_weight", "sample_weight")
 
 
 def floating(name: str, given: Any) -> jax.Array:
@@ -37,19 +42,21 @@ def floating(name: str, given: Any) -> jax.Array:
 
 
 class Arguments:
-    """The arguments of a loss: `arrays` in their order, and `options` as the function in NumPy takes them."""
+    """The arguments of a loss: `arrays` in their order, and `options` as the function in NumPy takes them.
 
-    def __init__(self, function: str, logits: Any) -> None:
-        self.function = function
+    `given`: all options, of which `loss` checks those that no array has asked for before.
+    """
+
+    def __init__(self, function: str, logits: Any, given: Mapping[str, Any]) -> None:
+        self.function, self.given = function, given
         self.x = floating("logits", logits)
         self.shape = self.rows = tuple(self.x.shape)
         self.dtype = np.dtype(self.x.dtype)
         self.arrays = {"logits": self.x}
         self.options: dict[str, Any] = {}
-
-    def along(self, axis: int | None) -> None:
-        self.options["axis"] = _validate.loss_axis("logits", self.shape, axis)
-        self.rows = rows_of(self.shape, self.options["axis"])
+        if "axis" in given:
+            self.options["axis"] = _validate.loss_axis("logits", self.shape, given["axis"])
+            self.rows = rows_of(self.shape, self.options["axis"])
 
     # ---- Arrays ----------------------------------------------------------------------------------------------------
 
@@ -59,7 +66,8 @@ class Arguments:
             _validate.refuse_shape("teacher_logits", z.shape, self.shape)
         self.arrays["teacher_logits"] = z
 
-    def class_target(self, given: Any, ignore_index: int | None) -> None:
+    def class_target(self, given: Any) -> None:
+        ignore_index = self.given["ignore_index"]
         self.options["ignore_index"] = _validate.ignored_class(ignore_index)
         y = self._not_wrapped(given)
         if y.dtype.kind in "iu":
@@ -91,8 +99,6 @@ class Arguments:
         self.arrays["target"] = y
 
     def class_weights(self, given: Any) -> None:
-        if given is None:
-            return
         w = floating("weight", given)
         classes = (self.shape[self.options["axis"]],)
         if w.shape != classes:
@@ -101,8 +107,6 @@ class Arguments:
 
     def weights(self, name: str, given: Any) -> None:
         """Of rows or elements: broadcast by the core."""
-        if given is None:
-            return
         w = floating(name, given)
         if w.shape != self.rows:
             _validate.spread(name, like(w), self.rows)
@@ -110,43 +114,43 @@ class Arguments:
 
     # ---- Options ---------------------------------------------------------------------------------------------------
 
-    def numbers(self, **given: float) -> None:
-        checks = {
-            "label_smoothing": _numbers.fraction,
-            "z_loss": _numbers.at_least_zero,
-            "temperature": _numbers.positive,
-        }
-        for name, value in given.items():
-            self.options[name] = checks[name](name, value)
+    def loss(self) -> jax.Array:
+        """The loss, after the checks of the options."""
+        for name, value in self.given.items():
+            if name in WEIGHTS and value is not None:
+                of_classes = name == "weight" and "axis" in self.options
+                self.class_weights(value) if of_classes else self.weights(name, value)
+            elif name in _numbers.OPTIONS:
+                self.options[name] = _numbers.OPTIONS[name](name, value)
+        if "divergence" in self.given:
+            self._divergence(self.given["divergence"])
+        if "alpha" in self.given:
+            self._shares(self.given["alpha"])
+        self._reduction(self.given["reduction"], self.given["denominator"])
+        x, *others = self.arrays.values()
+        return loss(_call(self.function, tuple(self.arrays), self.options, x.ndim, ("loss",)), x, tuple(others))
 
-    def shares(self, alpha: float | None, scale_by_temperature: bool, ignore_index: int | None) -> None:
+    def _divergence(self, divergence: str) -> None:
+        if divergence not in _ways.DIVERGENCES:
+            _numbers.refuse_name("divergence", divergence, _ways.DIVERGENCES)
+        self.options["divergence"] = divergence
+        if divergence == "js" and not 0 < self.options["beta"] < 1:
+            _numbers.refuse_beta(self.options["beta"])
+
+    def _shares(self, alpha: float | None) -> None:
         """Of the two terms of a distillation."""
         with_target = "target" in self.arrays
         share = (0.5 if with_target else 1.0) if alpha is None else _numbers.fraction("alpha", alpha)
-        self.options["alpha"], self.options["scale_by_temperature"] = share, bool(scale_by_temperature)
+        self.options["alpha"] = share
         if with_target:
             return
         if share != 1:
             _numbers.refuse_alpha(share)
-        # What would be ignored in silence.
-        given = {"weight": "weight" in self.arrays, "ignore_index": ignore_index != -100,
-                 "label_smoothing": self.options["label_smoothing"] != 0, "z_loss": self.options["z_loss"] != 0}
-        for name in (name for name, is_given in given.items() if is_given):
-            _validate.refuse_without_target(name)
+        refuse_options_of_target(self.given)
         self.options["ignore_index"] = -100
 
-    def divergence(self, temperature: float, divergence: str, beta: float) -> None:
-        self.options["temperature"] = _numbers.positive("temperature", temperature)
-        if divergence not in _ways.DIVERGENCES:
-            _numbers.refuse_name("divergence", divergence, _ways.DIVERGENCES)
-        self.options["divergence"] = divergence
-        self.options["beta"] = _numbers.fraction("beta", beta)
-        if divergence == "js" and not 0 < self.options["beta"] < 1:
-            _numbers.refuse_beta(self.options["beta"])
-
-    def reduced(self, reduction: str, denominator: float | None, with_batchmean: bool = False) -> jax.Array:
-        """The loss."""
-        known = (*_ways.REDUCTIONS, "batchmean") if with_batchmean else _ways.REDUCTIONS
+    def _reduction(self, reduction: str, denominator: float | None) -> None:
+        known = (*_ways.REDUCTIONS, "batchmean") if self.function == "kl_div_with_logits" else _ways.REDUCTIONS
         if reduction not in known:
             _numbers.refuse_name("reduction", reduction, known)
         if denominator is not None:
@@ -155,8 +159,6 @@ class Arguments:
             denominator = _numbers.positive("denominator", denominator)
         self.options["reduction"] = "mean" if reduction == "batchmean" else reduction
         self.options["denominator"] = denominator
-        x, *others = self.arrays.values()
-        return loss(_call(self.function, tuple(self.arrays), self.options, x.ndim, ("loss",)), x, tuple(others))
 
 
 def normaliser(function: str, x: Any, axis: int, temperature: float, dtype: Any) -> tuple[Call, jax.Array]:

@@ -1,0 +1,58 @@
+"""Options say what they are in one place, the signature of the loss in NumPy; other clients take theirs from there."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from . import _validate
+from ._distillation_loss import distillation_loss
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def defaults_of(loss: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a loss, in their order, with their defaults."""
+    parameters = inspect.signature(loss).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+_DEFAULTS = defaults_of(distillation_loss)
+
+
+def refuse_options_of_target(options: Mapping[str, Any]) -> None:
+    """Of a distillation without a target, which would ignore them in silence."""
+    for name in ("weight", "ignore_index", "label_smoothing", "z_loss"):
+        given, default = options[name], _DEFAULTS[name]
+        if given is not default and (np.ndim(given) > 0 or given != default):
+            _validate.refuse_without_target(name)
+
+
+def takes_options_of(loss: Callable[..., Any], *without: str) -> Callable[[F], F]:
+    """A decorator: the `**options` of a function are those of `loss`, but for some.
+
+    The function gets all of them, with the defaults of `loss`; its signature names them after its own arguments.
+    """
+    options = {name: default for name, default in defaults_of(loss).items() if name not in without}
+    of_loss = inspect.signature(loss).parameters
+
+    def decorate(function: F) -> F:
+        own = inspect.signature(function)
+        *arguments, _ = own.parameters.values()
+        known = {*options, *own.parameters}
+
+        @functools.wraps(function)
+        def call(*args: Any, **given: Any) -> Any:
+            for name in given.keys() - known:
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}")
+            return function(*args, **(options | given))
+
+        named = [*arguments, *(of_loss[name] for name in options)]
+        call.__signature__ = own.replace(parameters=named)  # type: ignore[attr-defined]
+        return call  # type: ignore[return-value]
+
+    return decorate
