@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,10 +16,19 @@ from ._distillation_loss import distillation_loss
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def defaults_of(loss: Callable[..., Any]) -> dict[str, Any]:
+OF_GRADIENT = ("return_grad", "grad_out")
+
+
+@functools.cache
+def defaults_of(loss: Callable[..., Any]) -> Mapping[str, Any]:
     """The options of a loss, in their order, with their defaults."""
     parameters = inspect.signature(loss).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return MappingProxyType({p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY})
+
+
+def for_core(loss: Callable[..., Any], options: Mapping[str, Any]) -> list[Any]:
+    """The options as the functions of the core take them, by position, but for those of the gradient."""
+    return [options.get(name, default) for name, default in defaults_of(loss).items() if name not in OF_GRADIENT]
 
 
 _DEFAULTS = defaults_of(distillation_loss)

@@ -35,15 +35,12 @@ def test_each_argument_is_passed_in_its_place(name, monkeypatch):
     assert function(**given) == tuple(given.values())
 
 
-def test_stubs_name_the_arguments_of_the_core():
+def test_stubs_have_the_functions_of_the_core():
     source = importlib.resources.files("crossent").joinpath("_core.pyi").read_text()
-    stubs = {node.name: node.args for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
-    assert set(stubs) == {name for name, value in vars(_core).items() if inspect.isbuiltin(value)}
-    for name, stub in stubs.items():
-        signature = inspect.signature(getattr(_core, name))
-        assert [argument.arg for argument in stub.posonlyargs] == list(signature.parameters), name
-        assert not stub.args and stub.vararg is None, f"{name} takes its arguments by position"
-        assert {p.kind for p in signature.parameters.values()} <= {inspect.Parameter.POSITIONAL_ONLY}, name
+    stubs = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    assert stubs == {name for name, value in vars(_core).items() if inspect.isbuiltin(value)}
+    kinds = {p.kind for name in stubs for p in inspect.signature(getattr(_core, name)).parameters.values()}
+    assert kinds == {inspect.Parameter.POSITIONAL_ONLY}
 
 
 @pytest.mark.parametrize("name", (*FUNCTIONS, *PROCESS))

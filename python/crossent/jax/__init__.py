@@ -20,7 +20,7 @@ except ImportError as missing:
 import crossent
 
 from .. import _numbers
-from .._options import takes_options_of
+from .._options import OF_GRADIENT, takes_options_of
 from . import _ways
 from ._arguments import Arguments
 from ._normalisers import log_softmax, softmax
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     class Distillation(_Distillation, total=False):
         reduction: Reduction
 
-OF_NUMPY = ("return_grad", "grad_out")  # a gradient is JAX's own
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -102,7 +101,7 @@ def set_way(way: _ways.Way) -> None:
     _ways.chosen = way
 
 
-@takes_options_of(crossent.cross_entropy, *OF_NUMPY)
+@takes_options_of(crossent.cross_entropy, *OF_GRADIENT)
 def cross_entropy(
     logits: Arrays,
     target: Arrays,
@@ -154,7 +153,7 @@ def cross_entropy(
     return given.loss()
 
 
-@takes_options_of(crossent.binary_cross_entropy_with_logits, *OF_NUMPY)
+@takes_options_of(crossent.binary_cross_entropy_with_logits, *OF_GRADIENT)
 def binary_cross_entropy_with_logits(
     logits: Arrays,
     target: Arrays,
@@ -201,7 +200,7 @@ def binary_cross_entropy_with_logits(
     return given.loss()
 
 
-@takes_options_of(crossent.kl_div_with_logits, *OF_NUMPY)
+@takes_options_of(crossent.kl_div_with_logits, *OF_GRADIENT)
 def kl_div_with_logits(
     logits: Arrays,
     teacher_logits: Arrays,
@@ -248,7 +247,7 @@ def kl_div_with_logits(
     return given.loss()
 
 
-@takes_options_of(crossent.distillation_loss, *OF_NUMPY)
+@takes_options_of(crossent.distillation_loss, *OF_GRADIENT)
 def distillation_loss(
     logits: Arrays,
     teacher_logits: Arrays,

@@ -7,29 +7,25 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .. import _core, _validate
-from ._shards import Shard, check_same, split_target, states_of
+from .._cross_entropy import cross_entropy
+from .._options import OF_GRADIENT, for_core, takes_options_of
+from ._row_states import KNOWN
+from ._shards import OF_LOSS, Shard, check_same, split_target, states_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Loss, Number, Reduction
+    from .._types import Array, Loss, Number
     from . import _options
     from ._row_states import RowStates
 
 
+@takes_options_of(cross_entropy, *OF_LOSS)
 def partial(
-    logits_shard: ArrayLike,
-    target: ArrayLike | None = None,
-    start: int = 0,
-    *,
-    n_classes: int,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    weight: ArrayLike | None = None,
-    ignore_index: int | None = -100,
-    label_smoothing: float = 0.0,
+    logits_shard: ArrayLike, target: ArrayLike | None = None, start: int = 0, *, n_classes: int, **options: Any
 ) -> RowStates:
     """What a shard of the classes comes to, for `finish` and `gradient`.
 
@@ -56,12 +52,9 @@ def partial(
         results have the bits of one process.
     n_classes : int
         The number of all classes.
-    axis : int, optional
-        The class axis. The default is 1, or 0 for 1-D logits.
-    temperature, ignore_index, label_smoothing
-        As for `crossent.cross_entropy`. Labels are smoothed over all classes.
-    weight : array_like, (n_classes,), optional
-        The weights of all classes.
+    **options
+        As for `crossent.cross_entropy`: `axis`, and what the states depend on. `weight` has those of all classes, over
+        which labels are smoothed.
 
     Returns
     -------
@@ -91,8 +84,7 @@ def partial(
     >>> print(f"{parallel.finish(states, target):.6f} {xe.cross_entropy(logits, target):.6f}")
     7.766939 7.766939
     """
-    shard = Shard.of("logits", logits_shard, axis, start, n_classes)
-    return states_of(shard, target, temperature, weight, ignore_index, label_smoothing)
+    return states_of(Shard.of("logits", logits_shard, options["axis"], start, n_classes), target, options)
 
 
 @overload
@@ -103,16 +95,8 @@ def finish(
 def finish(
     states: RowStates, target: ArrayLike | None = None, **options: Unpack[_options.FinishOfRows]
 ) -> Array: ...
-def finish(
-    states: RowStates,
-    target: ArrayLike | None = None,
-    *,
-    weight: ArrayLike | None = None,
-    z_loss: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
-) -> Loss:
+@takes_options_of(cross_entropy, "axis", *KNOWN, *OF_GRADIENT)
+def finish(states: RowStates, target: ArrayLike | None = None, **options: Any) -> Loss:
     """The cross-entropy of rows from the states of all classes.
 
     The formula is that of `crossent.cross_entropy`, which has the same bits if the states are `exact`.
@@ -123,10 +107,8 @@ def finish(
         Of all classes.
     target : array_like, optional
         The class indices that the states were made with; None where these were probabilities.
-    weight : array_like, (n_classes,), optional
-        The class weights that the states were made with.
-    z_loss, sample_weight, reduction, denominator
-        As for `crossent.cross_entropy`.
+    **options
+        As for `crossent.cross_entropy`; `weight` as the states were made with.
 
     Returns
     -------
@@ -150,23 +132,19 @@ def finish(
     >>> print(f"{parallel.finish(states, [1]):.6f}")
     0.693147
     """
-    return loss_of(states, target, weight, z_loss, sample_weight, reduction, denominator)
+    return loss_of(states, target, options)
 
 
+@takes_options_of(cross_entropy, *KNOWN, *OF_GRADIENT)
 def gradient(
     logits_shard: ArrayLike,
     states: RowStates,
     target: ArrayLike | None = None,
     start: int = 0,
     *,
-    axis: int | None = None,
-    weight: ArrayLike | None = None,
-    z_loss: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
     grad_output: ArrayLike | None = None,
     out: Array | None = None,
+    **options: Any,
 ) -> Array:
     """The gradient of the cross-entropy of rows with respect to the logits of a shard of the classes.
 
@@ -182,17 +160,13 @@ def gradient(
         What the states of this shard were made with.
     start : int, default 0
         The first class of the shard.
-    axis : int, optional
-        The class axis. The default is 1, or 0 for 1-D logits.
-    weight : array_like, (n_classes,), optional
-        The class weights that the states were made with.
-    z_loss, sample_weight, reduction, denominator
-        As for `crossent.cross_entropy`.
     grad_output : array_like, optional
         The gradient with respect to the loss: a number, or an array in the shape of the rows if `reduction` is
         ``"none"``. The default is ones.
     out : ndarray, optional
         Receives the result: the shape and dtype of the shard. May be `logits_shard` itself.
+    **options
+        As for `crossent.cross_entropy`; `weight` as the states were made with.
 
     Returns
     -------
@@ -214,13 +188,12 @@ def gradient(
     >>> print(parallel.gradient([[0.0, 0.0]], states, [1]))
     [[ 0.5 -0.5]]
     """
-    shard = shard_like(states, logits_shard, start, axis)
-    arguments = (weight, z_loss, sample_weight, reduction, denominator)
+    shard = shard_like(states, logits_shard, start, options["axis"])
     if grad_output is None:
-        return loss_and_gradient(states, target, shard, *arguments, out)[1]
+        return loss_and_gradient(states, target, shard, options, out)[1]
     if not shard.ranges:
         return nothing(shard, out)
-    grad: Array = _computed(states, target, shard, *arguments, grad_output, out)
+    grad: Array = _computed(states, target, shard, options, grad_output, out)
     return grad
 
 
@@ -233,23 +206,18 @@ def shard_like(states: RowStates, logits: object, start: object, axis: object) -
     return shard
 
 
-def loss_of(
-    states: RowStates, target: object, weight: object, z_loss: object, sample_weight: object, reduction: object,
-    denominator: object,
-) -> Loss:
+def loss_of(states: RowStates, target: object, options: Mapping[str, Any]) -> Loss:
     indices, _ = split_target(target)  # of probabilities, all that is needed is in the states
-    loss: Loss = _computed(states, indices, None, weight, z_loss, sample_weight, reduction, denominator)
+    loss: Loss = _computed(states, indices, None, options)
     return loss
 
 
 def loss_and_gradient(
-    states: RowStates, target: object, shard: Shard, weight: object, z_loss: object, sample_weight: object,
-    reduction: object, denominator: object, out: object,
+    states: RowStates, target: object, shard: Shard, options: Mapping[str, Any], out: object
 ) -> tuple[Loss, Array]:
-    arguments = (weight, z_loss, sample_weight, reduction, denominator)
     if not shard.ranges:
-        return loss_of(states, target, *arguments), nothing(shard, out)
-    loss, grad = _computed(states, target, shard, *arguments, None, out)
+        return loss_of(states, target, options), nothing(shard, out)
+    loss, grad = _computed(states, target, shard, options, None, out)
     return loss, grad
 
 
@@ -260,8 +228,8 @@ def nothing(shard: Shard, out: object) -> Array:
 
 
 def _computed(
-    states: RowStates, target: object, shard: Shard | None, weight: object, z_loss: object, sample_weight: object,
-    reduction: object, denominator: object, grad_output: object = None, out: object = None,
+    states: RowStates, target: object, shard: Shard | None, options: Mapping[str, Any], grad_output: object = None,
+    out: object = None,
 ) -> Any:
     """The loss; with a shard it and the gradient there; with an upstream gradient the gradient alone."""
     rows = states.rows
@@ -271,13 +239,12 @@ def _computed(
     if (rows.target == "indices") != (indices is not None) or (shard is not None and target is None):
         expected = "class indices" if rows.target == "indices" else "the probabilities of the shard"
         raise ValueError(f"target: expected {expected}, as the states were made with")
-    check_same(states, indices, weight)
+    check_same(states, indices, options["weight"])
     axis = len(rows.shape) if shard is None else shard.axis
     logits, start = (None, 0) if shard is None else (shard.logits, shard.start)
     arguments = (
         rows.whole(axis), *states.whole(), rows.target == "probabilities", logits, start, indices,
-        None if shard is None else probabilities, axis, rows.temperature, weight, rows.ignore_index,
-        rows.label_smoothing, z_loss, sample_weight, reduction, denominator,
+        None if shard is None else probabilities, *for_core(cross_entropy, {**options, **rows.options, "axis": axis}),
     )
     if grad_output is not None:
         return _core.cross_entropy_of_shards_backward(grad_output, *arguments, out)

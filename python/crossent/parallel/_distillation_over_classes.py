@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, overload
 
-from .. import _numbers, _validate
+import crossent
+
+from .. import _numbers
+from .._cross_entropy import cross_entropy as of_one_process
+from .._options import defaults_of, refuse_options_of_target, takes_options_of
 from ._communicator import communicator
 from ._cross_entropy_states import nothing
-from ._divergence_states import Distillation, Whole, check, computed, from_bytes, sums_of_shard, teacher_of, to_bytes
+from ._divergence_states import (
+    Whole,
+    check,
+    computed,
+    from_bytes,
+    share_of_divergence,
+    sums_of_shard,
+    teacher_of,
+    to_bytes,
+)
 from ._gathering import gather_places, gather_states, gather_sums
 from ._ordered_sums import OrderedSums
-from ._over_classes import check_gradient, count_of_classes, cross_entropy, options_of
+from ._over_classes import check_gradient, count_of_classes, cross_entropy, same_everywhere
 from ._shards import Shard, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Divergence, Loss, Number, Reduction, ReductionKL
+    from .._types import Array, Loss, Number
     from . import _options
     from ._row_states import RowStates
 
@@ -43,6 +55,7 @@ def kl_div_with_logits(
     logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, comm: Any,
     **options: Unpack[_options.DivergenceOfRowsGradient],
 ) -> tuple[Array, Array]: ...
+@takes_options_of(crossent.kl_div_with_logits)
 def kl_div_with_logits(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,
@@ -50,15 +63,7 @@ def kl_div_with_logits(
     *,
     start: int | None = None,
     n_classes: int | None = None,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    divergence: Divergence = "forward",
-    beta: float = 0.5,
-    sample_weight: ArrayLike | None = None,
-    reduction: ReductionKL = "batchmean",
-    denominator: float | None = None,
-    return_grad: bool = False,
-    grad_out: Array | None = None,
+    **options: Any,
 ) -> Loss | tuple[Loss, Array]:
     """Divergence of logits from a teacher's, of which each process has the same classes.
 
@@ -74,12 +79,9 @@ def kl_div_with_logits(
         The logits of the classes of this rank, of all rows. There may be no class.
     comm, start, n_classes
         As for `crossent.parallel.cross_entropy`.
-    axis, temperature, divergence, beta, sample_weight, reduction, denominator
-        As for `crossent.kl_div_with_logits`, the same on every rank.
-    return_grad : bool, default False
-        Whether the gradient with respect to `logits_shard` is returned too.
-    grad_out : ndarray, optional
-        Receives the gradient. Needs `return_grad`.
+    **options
+        As for `crossent.kl_div_with_logits`, the same on every rank; `return_grad` for the gradient with respect to
+        `logits_shard`, which `grad_out` receives.
 
     Returns
     -------
@@ -110,12 +112,11 @@ def kl_div_with_logits(
     >>> print(f"{parallel.kl_div_with_logits([[0.0, 0.0]], [[0.0, 2.0]], Alone()):.6f}")
     0.327813
     """
-    _check_reduction(reduction, ("none", "mean", "sum", "batchmean"))
-    how = Distillation(temperature, divergence, beta, 1.0, False)
+    _check_reduction(options["reduction"], ("none", "mean", "sum", "batchmean"))
+    alone = {"alpha": 1.0, "scale_by_temperature": False}
     result: Loss | tuple[Loss, Array] = _distilled(
-        logits_shard, teacher_logits_shard, None, comm, start, n_classes, axis, how,
-        {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}, (0.0, sample_weight, reduction, denominator),
-        return_grad, grad_out)
+        logits_shard, teacher_logits_shard, None, comm, start, n_classes,
+        {**defaults_of(crossent.distillation_loss), **options, **alone})
     return result
 
 
@@ -139,6 +140,7 @@ def distillation_loss(
     logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, target: ArrayLike | None, comm: Any,
     **options: Unpack[_options.DistillationOfRowsGradient],
 ) -> tuple[Array, Array]: ...
+@takes_options_of(crossent.distillation_loss)
 def distillation_loss(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,
@@ -147,21 +149,7 @@ def distillation_loss(
     *,
     start: int | None = None,
     n_classes: int | None = None,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    alpha: float | None = None,
-    scale_by_temperature: bool = True,
-    divergence: Divergence = "forward",
-    beta: float = 0.5,
-    weight: ArrayLike | None = None,
-    ignore_index: int | None = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
-    return_grad: bool = False,
-    grad_out: Array | None = None,
+    **options: Any,
 ) -> Loss | tuple[Loss, Array]:
     """Knowledge distillation of logits of which each process has some classes.
 
@@ -176,14 +164,9 @@ def distillation_loss(
         As for `crossent.parallel.cross_entropy`, or None for the divergence alone.
     comm, start, n_classes
         As for `crossent.parallel.cross_entropy`.
-    axis, temperature, alpha, scale_by_temperature, divergence, beta
-        As for `crossent.distillation_loss`, the same on every rank.
-    weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
-        As for `crossent.parallel.cross_entropy`, the same on every rank.
-    return_grad : bool, default False
-        Whether the gradient with respect to `logits_shard` is returned too.
-    grad_out : ndarray, optional
-        Receives the gradient. Needs `return_grad`.
+    **options
+        As for `crossent.distillation_loss`, the same on every rank, `weight` with those of all classes; `return_grad`
+        for the gradient with respect to `logits_shard`, which `grad_out` receives.
 
     Returns
     -------
@@ -215,21 +198,15 @@ def distillation_loss(
     >>> print(f"{loss:.6f}")
     0.568462
     """
-    _check_reduction(reduction, ("none", "mean", "sum"))
-    share = _numbers.fraction("alpha", alpha) if alpha is not None else 1.0 if target is None else 0.5
-    result: Loss | tuple[Loss, Array]
-    if share == 0 and target is not None:
+    _check_reduction(options["reduction"], ("none", "mean", "sum"))
+    options["alpha"] = share_of_divergence(options["alpha"], target)
+    if options["alpha"] == 0 and target is not None:
         of_target: Callable[..., Any] = cross_entropy  # one of its overloads would have to be chosen here
-        result = of_target(
-            logits_shard, target, comm, start=start, n_classes=n_classes, axis=axis, weight=weight,
-            ignore_index=ignore_index, label_smoothing=label_smoothing, z_loss=z_loss, sample_weight=sample_weight,
-            reduction=reduction, denominator=denominator, return_grad=return_grad, grad_out=grad_out)
+        alone = {name: options[name] for name in defaults_of(of_one_process) if name != "temperature"}
+        result: Loss | tuple[Loss, Array] = of_target(
+            logits_shard, target, comm, start=start, n_classes=n_classes, **alone)
         return result
-    how = Distillation(temperature, divergence, beta, share, bool(scale_by_temperature))
-    options = {"weight": weight, "ignore_index": ignore_index, "label_smoothing": label_smoothing}
-    result = _distilled(
-        logits_shard, teacher_logits_shard, target, comm, start, n_classes, axis, how, options,
-        (z_loss, sample_weight, reduction, denominator), return_grad, grad_out)
+    result = _distilled(logits_shard, teacher_logits_shard, target, comm, start, n_classes, options)
     return result
 
 
@@ -240,51 +217,36 @@ def _check_reduction(reduction: object, known: tuple[str, ...]) -> None:
 
 def _distilled(
     logits: object, teacher_logits: object, target: object, comm: Any, start: int | None, n_classes: int | None,
-    axis: int | None, how: Distillation, options: dict[str, Any], weighting: tuple[Any, ...],
-    return_grad: bool, grad_out: Array | None,
+    options: Mapping[str, Any],
 ) -> Any:
     comm = communicator(comm)
     shard: Shard
     teacher: Shard
+    has_cross_entropy, temperature = options["alpha"] < 1, options["temperature"]
 
     def make() -> tuple[Any, list[RowStates]]:
         nonlocal shard, teacher
         if target is None:
-            _refuse_without_target(how, options, weighting)
-        shard = Shard.of("logits", logits, axis, first, total)
+            if options["alpha"] != 1:
+                _numbers.refuse_alpha(options["alpha"])
+            refuse_options_of_target(options)
+        shard = Shard.of("logits", logits, options["axis"], first, total)
         teacher = shard._replace(logits=teacher_of(shard, teacher_logits))
-        plain = (None, how.temperature, None, -100, 0.0)
-        of_cross_entropy = (target, 1.0, *options.values())
-        states = [states_of(teacher, *plain)]
-        if how.alpha < 1:
-            if how.temperature != 1:
-                states.append(states_of(shard, *plain))
-            states.append(states_of(shard, *of_cross_entropy))
-        else:
-            states.append(states_of(shard, *plain))
-        third = states[-1].rows if how.alpha < 1 else None
-        check(states[1].rows, how, third, target, options, weighting)
-        check_gradient(shard, return_grad, grad_out)
-        return [*options_of(*weighting), *astuple(how), *options_of(*options.values())], states
+        plain = {**defaults_of(of_one_process), "temperature": temperature}
+        states = [states_of(teacher, None, plain)]
+        if not has_cross_entropy or temperature != 1:
+            states.append(states_of(shard, None, plain))
+        if has_cross_entropy:
+            states.append(states_of(shard, target, {**options, "temperature": 1.0}))
+        check(states[1].rows, options, states[-1].rows if has_cross_entropy else None, target)
+        check_gradient(shard, options)
+        return same_everywhere(options), states
 
-    first, total = gather_places(comm, lambda: count_of_classes(logits, axis), start, n_classes)
-    whole = Whole.of(gather_states(comm, make), how.alpha < 1)
-    parts = gather_sums(comm, lambda: to_bytes(sums_of_shard(whole, how, shard, teacher.logits)))
+    first, total = gather_places(comm, lambda: count_of_classes(logits, options["axis"]), start, n_classes)
+    whole = Whole.of(gather_states(comm, make), has_cross_entropy)
+    parts = gather_sums(comm, lambda: to_bytes(sums_of_shard(whole, options, shard, teacher.logits)))
     sums = OrderedSums.merge(map(from_bytes, parts)).total()
-    if not return_grad:
-        return computed(whole, how, sums, None, None, target, options, weighting, None)
-    if not shard.ranges:
-        return computed(whole, how, sums, None, None, target, options, weighting, None), nothing(shard, grad_out)
-    return computed(whole, how, sums, shard, teacher.logits, target, options, weighting, grad_out)
-
-
-def _refuse_without_target(how: Distillation, options: dict[str, Any], weighting: tuple[Any, ...]) -> None:
-    if how.alpha != 1:
-        _numbers.refuse_alpha(how.alpha)
-    given = {
-        "weight": options["weight"] is not None, "ignore_index": options["ignore_index"] != -100,
-        "label_smoothing": options["label_smoothing"] != 0, "z_loss": weighting[0] != 0,
-    }
-    for name, is_given in given.items():
-        if is_given:
-            _validate.refuse_without_target(name)
+    if options["return_grad"] and shard.ranges:
+        return computed(whole, options, sums, shard, teacher.logits, target, options["grad_out"])
+    loss = computed(whole, options, sums, None, None, target, None)
+    return (loss, nothing(shard, options["grad_out"])) if options["return_grad"] else loss

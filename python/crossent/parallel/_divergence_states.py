@@ -7,26 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core, _validate
+from .. import _core, _numbers, _validate
+from .._distillation_loss import distillation_loss
 from .._dtypes import arithmetic, converted, floating
+from .._options import for_core
 from ._messages import pack, unpack
 from ._ordered_sums import OrderedSums
 from ._row_states import Root, Rows, RowStates
 from ._shards import Shard, split_target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._types import Array
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """A divergence, and what is beside it; the same on all processes."""
-
-    temperature: float
-    divergence: str
-    beta: float
-    alpha: float
-    scale_by_temperature: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +41,11 @@ class Whole:
         return self.student.rows
 
 
-def sums_of_shard(whole: Whole, how: Distillation, shard: Shard, teacher: object) -> OrderedSums:
+def share_of_divergence(alpha: object, target: object) -> float:
+    return _numbers.fraction("alpha", alpha) if alpha is not None else 1.0 if target is None else 0.5
+
+
+def sums_of_shard(whole: Whole, options: Mapping[str, Any], shard: Shard, teacher: object) -> OrderedSums:
     """The sums of the divergence over the classes of a shard: of each row its value, then what its gradient needs."""
     rows = whole.rows
     sums = np.zeros((0, 2 * rows.count, 2))
@@ -57,7 +54,7 @@ def sums_of_shard(whole: Whole, how: Distillation, shard: Shard, teacher: object
         sums = _core.divergence_subtrees(
             rows.whole(shard.axis), whole.student.whole().numbers, whole.teacher.whole().numbers, smoothed,
             probabilities, shard.logits, teacher, shard.start, shard.block_counts, shard.axis,
-            how.temperature, how.divergence, how.beta,
+            *(options[name] for name in ("temperature", "divergence", "beta")),
         )
     return OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
 
@@ -81,47 +78,37 @@ def from_bytes(data: memoryview) -> OrderedSums:
 
 
 def computed(
-    whole: Whole, how: Distillation, sums: Array, shard: Shard | None, teacher: object, target: object,
-    options: dict[str, Any], weighting: tuple[Any, ...], grad_out: object,
+    whole: Whole, options: Mapping[str, Any], sums: Array, shard: Shard | None, teacher: object, target: object,
+    grad_out: object,
 ) -> Any:
-    """The loss, or with a shard it and the gradient there.
-
-    `sums`: over all classes. `options`: weight, ignore_index and label_smoothing; `weighting`: z_loss, sample_weight,
-    reduction and denominator.
-    """
+    """The loss, or with a shard it and the gradient there. `sums`: over all classes."""
     states = whole.cross_entropy
+    numbers = whole.student.whole().numbers, whole.teacher.whole().numbers
+    if states is None:
+        return _call(whole.rows, options, *numbers, None, False, sums, shard, teacher, target, grad_out)
+    by_probabilities = states.rows.target == "probabilities"
     return _call(
-        whole.rows, how, whole.student.whole().numbers, whole.teacher.whole().numbers,
-        None if states is None else states.whole(), states is not None and states.rows.target == "probabilities", sums,
-        shard, teacher, target, options, weighting, grad_out,
-    )
+        whole.rows, options, *numbers, states.whole(), by_probabilities, sums, shard, teacher, target, grad_out)
 
 
-def check(
-    rows: Rows, how: Distillation, cross_entropy: Rows | None, target: object, options: dict[str, Any],
-    weighting: tuple[Any, ...],
-) -> None:
+def check(rows: Rows, options: Mapping[str, Any], cross_entropy: Rows | None, target: object) -> None:
     """The arguments that are used when all sums are known: by a call without logits, on rows of zeros."""
     third = None if cross_entropy is None else cross_entropy.zeros()
     by_probabilities = cross_entropy is not None and cross_entropy.target == "probabilities"
     of_teacher = replace(rows, smoothed=False, target=None)
-    _call(rows, how, rows.zeros().numbers, of_teacher.zeros().numbers, third, by_probabilities,
-          np.zeros((2 * rows.count, 2)), None, None, target, options, weighting, None)
+    _call(rows, options, rows.zeros().numbers, of_teacher.zeros().numbers, third, by_probabilities,
+          np.zeros((2 * rows.count, 2)), None, None, target, None)
 
 
 def _call(
-    rows: Rows, how: Distillation, student: Array, teacher_numbers: Array, cross_entropy: Root | None,
-    by_probabilities: bool, sums: Array, shard: Shard | None, teacher: object, target: object, options: dict[str, Any],
-    weighting: tuple[Any, ...], grad_out: object,
+    rows: Rows, options: Mapping[str, Any], student: Array, teacher_numbers: Array, cross_entropy: Root | None,
+    by_probabilities: bool, sums: Array, shard: Shard | None, teacher: object, target: object, grad_out: object,
 ) -> Any:
     indices, probabilities = split_target(target)
     axis, logits, start = (len(rows.shape), None, 0) if shard is None else (shard.axis, shard.logits, shard.start)
     subtree, target_logits = (None, None) if cross_entropy is None else cross_entropy
-    z_loss, sample_weight, reduction, denominator = weighting
     return _core.distillation_of_shards(
         rows.whole(axis), student, teacher_numbers, subtree, target_logits, sums, by_probabilities,
-        logits, None if shard is None else teacher, start, indices, None if shard is None else probabilities, axis,
-        how.temperature, how.alpha, how.scale_by_temperature, how.divergence, how.beta, options["weight"],
-        options["ignore_index"], options["label_smoothing"], z_loss, sample_weight, reduction, denominator,
-        shard is not None, grad_out,
+        logits, None if shard is None else teacher, start, indices, None if shard is None else probabilities,
+        *for_core(distillation_loss, {**options, "axis": axis}), shard is not None, grad_out,
     )

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from .. import _numbers
+import crossent
+
+from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._cross_entropy_states import nothing, shard_like
-from ._divergence_states import Distillation, Whole, computed, sums_of_shard, teacher_of
+from ._divergence_states import Whole, computed, share_of_divergence, sums_of_shard, teacher_of
 from ._divergence_sums import DivergenceSums
-from ._row_states import refuse_missing_classes, refuse_other_rows
+from ._row_states import KNOWN, refuse_missing_classes, refuse_other_rows
 from ._shards import check_same, split_target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Divergence, Loss, Number, ReductionKL
+    from .._types import Array, Divergence, Loss, Number
     from . import _options
     from ._row_states import RowStates
+
+
+# Options that the states and the sums of a divergence have.
+OF_SUMS = (*KNOWN, "divergence", "beta")
 
 
 def partial_divergence(
@@ -86,9 +93,9 @@ def partial_divergence(
     >>> print(f"{loss:.6f} {xe.kl_div_with_logits(x, t):.6f}")
     0.953074 0.953074
     """
-    how = Distillation(_temperature(states, teacher_states), divergence, beta, 1.0, False)
+    options = {"temperature": _temperature(states, teacher_states), "divergence": divergence, "beta": beta}
     shard = shard_like(states, logits_shard, start, axis)
-    sums = sums_of_shard(Whole(states, teacher_states, None), how, shard, teacher_of(shard, teacher_logits_shard))
+    sums = sums_of_shard(Whole(states, teacher_states, None), options, shard, teacher_of(shard, teacher_logits_shard))
     return DivergenceSums(states.rows, divergence, float(beta), sums)
 
 
@@ -102,6 +109,7 @@ def finish_distillation(
     states: RowStates, teacher_states: RowStates, sums: DivergenceSums, target: ArrayLike | None = None,
     **options: Unpack[_options.FinishDistillationOfRows],
 ) -> Array: ...
+@takes_options_of(crossent.distillation_loss, "axis", *OF_SUMS, *OF_GRADIENT)
 def finish_distillation(
     states: RowStates,
     teacher_states: RowStates,
@@ -109,13 +117,7 @@ def finish_distillation(
     target: ArrayLike | None = None,
     *,
     cross_entropy_states: RowStates | None = None,
-    alpha: float | None = None,
-    scale_by_temperature: bool = True,
-    weight: ArrayLike | None = None,
-    z_loss: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    reduction: ReductionKL = "mean",
-    denominator: float | None = None,
+    **options: Any,
 ) -> Loss:
     """The distillation loss of rows, or their divergence alone, from the states of all classes.
 
@@ -132,10 +134,9 @@ def finish_distillation(
         As for `finish`. The default is the divergence alone.
     cross_entropy_states : RowStates, optional
         Of the student's logits with the target, at temperature 1. The default is `states`, if they are that.
-    alpha, scale_by_temperature
-        As for `crossent.distillation_loss`; `alpha` > 0.
-    weight, z_loss, sample_weight, reduction, denominator
-        As for `finish`; `reduction` may be ``"batchmean"``, another name of the mean.
+    **options
+        As for `crossent.distillation_loss`; `alpha` > 0, `weight` as the states were made with. `reduction` may be
+        ``"batchmean"``, another name of the mean.
 
     Returns
     -------
@@ -161,13 +162,12 @@ def finish_distillation(
     >>> print(f"{parallel.finish_distillation(states, of_teacher, sums, [1], alpha=0.5):.6f}")
     0.510480
     """
-    weighting = (z_loss, sample_weight, reduction, denominator)
-    whole, how, options = _prepared(
-        states, teacher_states, sums, target, cross_entropy_states, alpha, scale_by_temperature, weight)
-    loss: Loss = computed(whole, how, sums.sums.total(), None, None, target, options, weighting, None)
+    whole, options = _prepared(states, teacher_states, sums, target, cross_entropy_states, options)
+    loss: Loss = computed(whole, options, sums.sums.total(), None, None, target, None)
     return loss
 
 
+@takes_options_of(crossent.distillation_loss, *OF_SUMS, *OF_GRADIENT)
 def gradient_distillation(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,
@@ -177,16 +177,9 @@ def gradient_distillation(
     target: ArrayLike | None = None,
     start: int = 0,
     *,
-    axis: int | None = None,
     cross_entropy_states: RowStates | None = None,
-    alpha: float | None = None,
-    scale_by_temperature: bool = True,
-    weight: ArrayLike | None = None,
-    z_loss: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    reduction: ReductionKL = "mean",
-    denominator: float | None = None,
     out: Array | None = None,
+    **options: Any,
 ) -> Array:
     """The gradient of the distillation loss of rows with respect to the student's logits in a shard of the classes.
 
@@ -201,10 +194,8 @@ def gradient_distillation(
         As for `finish_distillation`; of class probabilities those of the shard.
     start : int, default 0
         The first class of the shard.
-    axis : int, optional
-        The class axis. The default is 1, or 0 for 1-D logits.
-    cross_entropy_states, alpha, scale_by_temperature, weight, z_loss, sample_weight, reduction, denominator
-        As for `finish_distillation`.
+    cross_entropy_states, **options
+        As for `finish_distillation`, and `axis`.
     out : ndarray, optional
         Receives the result: the shape and dtype of the shard. May be `logits_shard` itself.
 
@@ -230,14 +221,12 @@ def gradient_distillation(
     >>> print(parallel.gradient_distillation(student, teacher, states, of_teacher, sums).round(6))
     [[ 0.380797 -0.380797]]
     """
-    shard = shard_like(states, logits_shard, start, axis)
-    weighting = (z_loss, sample_weight, reduction, denominator)
-    whole, how, options = _prepared(
-        states, teacher_states, sums, target, cross_entropy_states, alpha, scale_by_temperature, weight)
+    shard = shard_like(states, logits_shard, start, options["axis"])
+    whole, options = _prepared(states, teacher_states, sums, target, cross_entropy_states, options)
     if not shard.ranges:
         return nothing(shard, out)
     teacher = teacher_of(shard, teacher_logits_shard)
-    _, grad = computed(whole, how, sums.sums.total(), shard, teacher, target, options, weighting, out)
+    _, grad = computed(whole, options, sums.sums.total(), shard, teacher, target, out)
     result: Array = grad
     return result
 
@@ -253,26 +242,29 @@ def _temperature(states: RowStates, teacher_states: RowStates) -> float:
 
 def _prepared(
     states: RowStates, teacher_states: RowStates, sums: DivergenceSums, target: object,
-    cross_entropy_states: RowStates | None, alpha: float | None, scale_by_temperature: bool, weight: object,
-) -> tuple[Whole, Distillation, dict[str, Any]]:
+    cross_entropy_states: RowStates | None, options: Mapping[str, Any],
+) -> tuple[Whole, dict[str, Any]]:
+    """The states that count, and all options of the loss."""
     refuse_missing_classes(sums, states.rows.n_classes)
     refuse_other_rows(states.rows, sums.rows)
-    share = _numbers.fraction("alpha", alpha) if alpha is not None else 1.0 if target is None else 0.5
+    share = share_of_divergence(options["alpha"], target)
     if share == 0 or (share != 1 and target is None):
         raise ValueError(f"alpha is {share}: expected a number in (0, 1], and 1 or None without a target")
     own = cross_entropy_states or (states if states.rows.temperature == 1 else None)
     third = own if share < 1 else None
     if share < 1 and (own is None or own.rows.target is None or own.rows.temperature != 1):
         raise ValueError("cross_entropy_states: expected the states of the logits with the target at temperature 1")
-    options = {"weight": weight, "ignore_index": -100, "label_smoothing": 0.0}
+    known = dict(defaults_of(crossent.distillation_loss))
     if third is not None:
-        check_same(third, split_target(target)[0], weight)
-        options |= {"ignore_index": third.rows.ignore_index, "label_smoothing": third.rows.label_smoothing}
+        check_same(third, split_target(target)[0], options["weight"])
+        known |= third.rows.options
     elif own is not None:
-        options["ignore_index"] = own.rows.ignore_index
+        known["ignore_index"] = own.rows.ignore_index
     for name, unused in (("teacher_states", teacher_states), *(() if states is third else (("states", states),))):
         if unused.rows.smoothed or unused.rows.target == "probabilities":
             raise ValueError(f"{name} were made with a target that is not used: expected states without one")
-    how = Distillation(
-        _temperature(states, teacher_states), sums.divergence, sums.beta, share, bool(scale_by_temperature))
-    return Whole(states, teacher_states, third), how, options
+    of_sums = {
+        "temperature": _temperature(states, teacher_states), "divergence": sums.divergence, "beta": sums.beta,
+        "alpha": share,
+    }
+    return Whole(states, teacher_states, third), {**known, **options, **of_sums}

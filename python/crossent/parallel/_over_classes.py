@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from .. import _core, _validate
+from .._cross_entropy import cross_entropy as of_one_process
+from .._options import OF_GRADIENT, for_core, takes_options_of
 from ._communicator import communicator
 from ._cross_entropy_states import loss_and_gradient, loss_of
 from ._gathering import gather_places, gather_states
-from ._shards import Shard, checksum, split_target, states_of
+from ._shards import OF_STATES, Shard, checksum, split_target, states_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Unpack
 
     from numpy.typing import ArrayLike
 
-    from .._types import Array, Loss, Number, Reduction
+    from .._types import Array, Loss, Number
     from . import _options
     from ._row_states import Rows, RowStates
 
@@ -36,6 +39,7 @@ def cross_entropy(
 def cross_entropy(
     logits_shard: ArrayLike, target: ArrayLike, comm: Any, **options: Unpack[_options.CrossEntropyOfRowsGradient]
 ) -> tuple[Array, Array]: ...
+@takes_options_of(of_one_process)
 def cross_entropy(
     logits_shard: ArrayLike,
     target: ArrayLike,
@@ -43,17 +47,7 @@ def cross_entropy(
     *,
     start: int | None = None,
     n_classes: int | None = None,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    weight: ArrayLike | None = None,
-    ignore_index: int | None = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    sample_weight: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
-    return_grad: bool = False,
-    grad_out: Array | None = None,
+    **options: Any,
 ) -> Loss | tuple[Loss, Array]:
     """Cross-entropy of logits of which each process has some classes.
 
@@ -82,14 +76,9 @@ def cross_entropy(
         other.
     n_classes : int, optional
         The number of all classes; on all ranks or on none.
-    axis, temperature, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
-        As for `crossent.cross_entropy`, the same on every rank.
-    weight : array_like, (n_classes,), optional
-        The weights of all classes, the same on every rank.
-    return_grad : bool, default False
-        Whether the gradient with respect to `logits_shard` is returned too.
-    grad_out : ndarray, optional
-        Receives the gradient, as for `crossent.cross_entropy`. Needs `return_grad`.
+    **options
+        As for `crossent.cross_entropy`, the same on every rank, `weight` with those of all classes; `return_grad` for
+        the gradient with respect to `logits_shard`, which `grad_out` receives.
 
     Returns
     -------
@@ -126,46 +115,44 @@ def cross_entropy(
 
     def make() -> tuple[Any, list[RowStates]]:
         nonlocal shard
-        shard = Shard.of("logits", logits_shard, axis, first, total)
-        states = states_of(shard, target, temperature, weight, ignore_index, label_smoothing)
-        _check(states.rows, target, weight, z_loss, sample_weight, reduction, denominator)
-        check_gradient(shard, return_grad, grad_out)
-        return options_of(z_loss, sample_weight, reduction, denominator), [states]
+        shard = Shard.of("logits", logits_shard, options["axis"], first, total)
+        states = states_of(shard, target, options)
+        _check(states.rows, target, options)
+        check_gradient(shard, options)
+        return same_everywhere(options, OF_STATES), [states]
 
-    first, total = gather_places(comm, lambda: count_of_classes(logits_shard, axis), start, n_classes)
+    first, total = gather_places(comm, lambda: count_of_classes(logits_shard, options["axis"]), start, n_classes)
     (states,) = gather_states(comm, make)
-    if return_grad:
-        return loss_and_gradient(
-            states, target, shard, weight, z_loss, sample_weight, reduction, denominator, grad_out)
-    return loss_of(states, target, weight, z_loss, sample_weight, reduction, denominator)
+    if options["return_grad"]:
+        return loss_and_gradient(states, target, shard, options, options["grad_out"])
+    return loss_of(states, target, options)
 
 
 def count_of_classes(logits: object, axis: Any) -> int:
     return int(Shard.of("logits", logits, axis, 0, 1 << 62).stop)
 
 
-def options_of(*options: Any) -> list[Any]:
-    """What must be the same on all ranks, as JSON has it: arrays by a checksum."""
-    return [x if x is None or isinstance(x, (str, int, float)) else checksum(None, x) for x in options]
+def same_everywhere(options: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any]:
+    """The options that must be the same on all ranks, as JSON has it, arrays by a checksum; `but` for some."""
+    return {
+        name: x if x is None or isinstance(x, (str, int, float)) else checksum(None, x)
+        for name, x in options.items() if name not in ("axis", *OF_GRADIENT, *but)
+    }
 
 
-def check_gradient(shard: Shard, return_grad: bool, grad_out: Array | None) -> None:
+def check_gradient(shard: Shard, options: Mapping[str, Any]) -> None:
+    grad_out, x = options["grad_out"], shard.logits
     if grad_out is None:
         return
-    if not return_grad:
+    if not options["return_grad"]:
         _validate.refuse_grad_out()
-    x = shard.logits
     _validate.output("grad_out", grad_out, x.shape, x.dtype, {"logits": x})
 
 
-def _check(
-    rows: Rows, target: object, weight: object, z_loss: object, sample_weight: object, reduction: object,
-    denominator: object,
-) -> None:
+def _check(rows: Rows, target: object, options: Mapping[str, Any]) -> None:
     """The arguments that are used when all states are known: by a call without logits, on rows of zeros."""
-    indices, _ = split_target(target)
+    axis = len(rows.shape)
     _core.cross_entropy_of_shards(
-        rows.whole(), *rows.zeros(), rows.target == "probabilities", None, 0, indices, None,
-        len(rows.shape), rows.temperature, weight, rows.ignore_index, rows.label_smoothing, z_loss, sample_weight,
-        reduction, denominator, False, None,
+        rows.whole(), *rows.zeros(), rows.target == "probabilities", None, 0, split_target(target)[0], None,
+        *for_core(of_one_process, {**options, **rows.options, "axis": axis}), False, None,
     )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ._merge_tree import Range
 
 
+KNOWN = ("temperature", "ignore_index", "label_smoothing")  # options of the loss that states have
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows that states are of, and what is asked of them: the same for the states of all shards."""
@@ -39,6 +42,11 @@ class Rows:
     def format(self) -> tuple[bool, bool, bool]:
         """Which numbers there are of a subtree, as the core takes it."""
         return self.dtype == "float64", self.smoothed, self.target == "probabilities"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the loss that states know."""
+        return {name: getattr(self, name) for name in KNOWN}
 
     @property
     def count(self) -> int:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import _core, _numbers
+from .._cross_entropy import cross_entropy
 from .._dtypes import arithmetic, as_array, converted, floating
+from .._options import defaults_of
 from .._validate import loss_axis
 from ._merge_tree import BLOCK, Node, subtrees
 from ._row_states import Rows, RowStates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._types import Array
 
 
@@ -115,9 +119,13 @@ def _axis(name: str, x: Array, axis: Any) -> int:
     return loss_axis(name, tuple(max(n, 1) for n in shape), axis)
 
 
-def states_of(
-    shard: Shard, target: object, temperature: object, weight: object, ignore_index: object, label_smoothing: object
-) -> RowStates:
+# What the states of a shard depend on, and what else the loss does.
+OF_STATES = ("temperature", "weight", "ignore_index", "label_smoothing")
+OF_LOSS = tuple(name for name in defaults_of(cross_entropy) if name not in ("axis", *OF_STATES))
+
+
+def states_of(shard: Shard, target: object, options: Mapping[str, Any]) -> RowStates:
+    temperature, weight, ignore_index, label_smoothing = (options[name] for name in OF_STATES)
     x, at = shard.logits, _numbers.positive("temperature", temperature)
     if at < 2.0**-32 and x.dtype != np.float64:
         raise ValueError(f"temperature is {at}: expected at least 2^-32 for logits of {x.dtype}")

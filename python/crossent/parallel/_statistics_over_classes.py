@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _numbers, _validate
+from .._cross_entropy import cross_entropy
+from .._options import defaults_of
 from ._communicator import communicator
 from ._gathering import gather_places, gather_states, gather_sums
 from ._over_classes import count_of_classes
@@ -95,6 +97,7 @@ def row_statistics(
     """
     comm = communicator(comm)
     shard: Shard
+    options = {**defaults_of(cross_entropy), "temperature": temperature, "ignore_index": ignore_index}
 
     def make() -> tuple[Any, list[RowStates]]:
         nonlocal shard, target, top_k
@@ -102,7 +105,7 @@ def row_statistics(
         top_k = _numbers.top_k(top_k, total)
         if target is not None:
             target = _validate.class_indices(target, shard.logits.shape, shard.rows)
-        return [top_k], [states_of(shard, target, temperature, None, ignore_index, 0.0)]
+        return [top_k], [states_of(shard, target, options)]
 
     first, total = gather_places(comm, lambda: count_of_classes(logits_shard, axis), start, n_classes)
     (states,) = gather_states(comm, make)
