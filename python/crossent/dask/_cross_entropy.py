@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import cross_entropy as of_array
+from .._options import takes_options_of
 from .._validate import loss_axis
 from ..parallel import RowSums
 from ..parallel._loss_calls import LossCall
@@ -21,22 +22,8 @@ if TYPE_CHECKING:
     from .._types import Array, Reduction, Scalar
 
 
-def cross_entropy(
-    logits: Any,
-    target: Any,
-    *,
-    axis: int | None = None,
-    temperature: float = 1.0,
-    weight: Any = None,
-    ignore_index: int | None = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    sample_weight: Any = None,
-    reduction: Reduction = "mean",
-    denominator: float | None = None,
-    return_grad: bool = False,
-    compute: bool = True,
-) -> Any:
+@takes_options_of(of_array, "grad_out")
+def cross_entropy(logits: Any, target: Any, *, compute: bool = True, **options: Any) -> Any:
     """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
 
     The formula and the meaning of each option are those of `crossent.cross_entropy`. A mean divides by the weights of
@@ -51,14 +38,10 @@ def cross_entropy(
         Float16, bfloat16 (of ml_dtypes), float32 or float64.
     target : dask.array.Array or array_like, (N,), (N, d1, ..., dk), or the shape of `logits`
         Of an integer dtype: class indices. Of a floating dtype: class probabilities.
-    sample_weight : dask.array.Array or array_like, optional
-        A weight per row.
-    axis, temperature, weight, ignore_index, label_smoothing, z_loss, reduction, denominator
-        As for `crossent.cross_entropy`.
-    return_grad : bool, default False
-        Whether the gradient is returned too. With ``reduction="none"`` it is that of the sum.
     compute : bool, default True
         Whether the loss is computed now. The gradient never is.
+    **options
+        As for `crossent.cross_entropy`, but for `grad_out`; `sample_weight` may be a Dask array.
 
     Returns
     -------
@@ -91,18 +74,15 @@ def cross_entropy(
     array([ 0.05960144, -0.05960144])
     """
     logits = lazy("logits", logits)
-    blocks = RowBlocks(logits, loss_axis("logits", logits.shape, axis), in_order=reduction != "none")
-    blocks.add_target(lazy("target", target), ignore_index)
+    sample_weight, reduction, denominator, return_grad = (
+        options.pop(name) for name in ("sample_weight", "reduction", "denominator", "return_grad"))
+    blocks = RowBlocks(logits, loss_axis("logits", logits.shape, options["axis"]), in_order=reduction != "none")
+    blocks.add_target(lazy("target", target), options["ignore_index"])
     if sample_weight is not None:
         blocks.add_weights(lazy("sample_weight", sample_weight))
-    options = {
-        "axis": blocks.axis,
-        "temperature": temperature,
-        "weight": None if weight is None else np.asarray(weight),
-        "ignore_index": ignore_index,
-        "label_smoothing": label_smoothing,
-        "z_loss": z_loss,
-    }
+    options["axis"] = blocks.axis
+    if options["weight"] is not None:
+        options["weight"] = np.asarray(options["weight"])
     sample = blocks.sample(of_array, reduction=reduction, denominator=denominator, return_grad=True, **options)
     if reduction == "none":
         loss, grad = _of_each_row(blocks, sample, options, return_grad, compute)

@@ -5,23 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from .. import row_statistics as of_array
+from .._options import takes_options_of
 from .._results import RowStatistics
 from .._validate import class_axis
 from ._arrays import computed, lazy
 from ._blocks import RowBlocks
 
 
-def row_statistics(
-    logits: Any,
-    target: Any = None,
-    *,
-    axis: int = -1,
-    ignore_index: int | None = -100,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    n_classes: int | None = None,
-    compute: bool = True,
-) -> RowStatistics:
+@takes_options_of(of_array)
+def row_statistics(logits: Any, target: Any = None, *, compute: bool = True, **options: Any) -> RowStatistics:
     """What the softmax of each row of logits says of its target, of its most likely classes and of all of them.
 
     The numbers are those of `crossent.row_statistics`, to the bit, however the arrays are chunked.
@@ -32,10 +24,10 @@ def row_statistics(
         Float16, bfloat16 (of ml_dtypes), float32 or float64.
     target : dask.array.Array or array_like, optional
         Class indices in the shape of `logits` without the class axis.
-    axis, ignore_index, temperature, top_k, n_classes
-        As for `crossent.row_statistics`.
     compute : bool, default True
         Whether the arrays are computed now.
+    **options
+        As for `crossent.row_statistics`.
 
     Returns
     -------
@@ -62,16 +54,10 @@ def row_statistics(
     (array([1, 1]), array([0, 1]))
     """
     logits = lazy("logits", logits)
-    blocks = RowBlocks(logits, class_axis("logits", logits.shape, axis))
+    blocks = RowBlocks(logits, class_axis("logits", logits.shape, options["axis"]))
     if target is not None:
         blocks.add_indices(lazy("target", target))
-    options: dict[str, Any] = {
-        "axis": blocks.axis,
-        "ignore_index": ignore_index,
-        "temperature": temperature,
-        "top_k": top_k,
-        "n_classes": n_classes,
-    }
+    options["axis"] = blocks.axis
     sample = blocks.sample(of_array, **options)
     found = blocks.call(of_array, options)
     last = len(blocks.rows)
