@@ -24,9 +24,16 @@ def doubles():
 
 
 W = torch.linspace(0.5, 2, C, dtype=torch.float64)
+V = torch.linspace(-0.5, 1.5, N, dtype=torch.float64)
 FUNCTIONS = {  # of logits and probabilities
     "indices": lambda x, q, r: xt.cross_entropy(x, T, W, label_smoothing=0.1, reduction=r),
     "probabilities": lambda x, q, r: xt.cross_entropy(x, q, W, label_smoothing=0.1, reduction=r),
+    "every option": lambda x, q, r: xt.cross_entropy(x, T, W, sample_weight=V, temperature=1.5, label_smoothing=0.1,
+                                                     z_loss=0.3, reduction=r),
+    "options of probabilities": lambda x, q, r: xt.cross_entropy(
+        x, q, W, sample_weight=V, z_loss=0.3, denominator=3.0 if r == "mean" else None, reduction=r),
+    "distillation with every option": lambda x, q, r: xt.distillation_loss(
+        x, q, T, W, sample_weight=V, temperature=2.0, label_smoothing=0.1, z_loss=0.3, reduction=r),
     "nll_loss": lambda x, q, r: xt.nll_loss(x, T, W, reduction=r),
     "binary": lambda x, q, r: xt.binary_cross_entropy(x.sigmoid(), q, reduction=r),
     "binary with logits": lambda x, q, r: xt.binary_cross_entropy_with_logits(x, q, pos_weight=W, reduction=r),
@@ -104,12 +111,12 @@ def test_a_third_derivative():
 
 
 OPERATORS = {
-    "cross_entropy": lambda x, q, t: (x, t, None, -100, 0.1),
-    "nll_loss": lambda x, q, t: (x, t, W.to(x.dtype), -100),
-    "binary_cross_entropy": lambda x, q, t: (x.detach().sigmoid().requires_grad_(), q, None),
-    "binary_cross_entropy_with_logits": lambda x, q, t: (x, q, None, W),
-    "kl_div": lambda x, q, t: (x, q, False),
-    "distillation_loss": lambda x, q, t: (x, q, t, None, -100, 0.0, 2.0, None, True, "js", 0.5),
+    "cross_entropy": lambda x, q, t: (x, t, None, V.to(x.dtype), 2.0, -100, 0.1, 0.3, None),
+    "nll_loss": lambda x, q, t: (x, t, W.to(x.dtype), None, -100, None),
+    "binary_cross_entropy": lambda x, q, t: (x.detach().sigmoid().requires_grad_(), q, None, None),
+    "binary_cross_entropy_with_logits": lambda x, q, t: (x, q, None, W, 0.1, None),
+    "kl_div": lambda x, q, t: (x, q, False, None),
+    "distillation_loss": lambda x, q, t: (x, q, t, None, None, 2.0, None, True, "js", 0.5, -100, 0.0, 0.3, None),
 }
 
 
@@ -140,7 +147,8 @@ STRIDED = {
 def test_opcheck_strides(name, reduction):
     x = STRIDED[name]().requires_grad_()
     target = torch.randint(C, (N, *x.shape[2:]))
-    torch.library.opcheck(torch.ops.crossent.cross_entropy.default, (x, target, None, -100, 0.0, reduction))
+    arguments = (x, target, None, None, 1.0, -100, 0.0, 0.0, None, reduction)
+    torch.library.opcheck(torch.ops.crossent.cross_entropy.default, arguments)
     torch.library.opcheck(torch.ops.crossent.log_softmax.default, (x, 1))
     torch.library.opcheck(torch.ops.crossent.softmax_backward.default, (x, x, 1))
 

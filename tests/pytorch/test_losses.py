@@ -1,5 +1,7 @@
 """Values and gradients are those of the core, to the bit, and mean what PyTorch's mean."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -25,11 +27,18 @@ def probabilities(dtype=torch.float32):
 CASES = {  # name: options of both, the other arguments of a call
     "cross_entropy": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C), "label_smoothing": 0.1}),
     "cross_entropy probabilities": lambda d: (logits(d), (probabilities(d),), {"label_smoothing": 0.1}),
-    "nll_loss": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C)}),
+    "cross_entropy of every option": lambda d: (logits(d), (TARGET,), {
+        "weight": torch.rand(C), "sample_weight": torch.rand(N), "temperature": 1.5, "label_smoothing": 0.1,
+        "z_loss": 0.3}),
+    "nll_loss": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C), "sample_weight": torch.rand(N)}),
     "binary_cross_entropy": lambda d: (logits(d).detach().sigmoid().requires_grad_(), (probabilities(d),), {}),
-    "binary_cross_entropy_with_logits": lambda d: (logits(d), (probabilities(d),), {"pos_weight": torch.rand(C)}),
+    "binary_cross_entropy_with_logits": lambda d: (logits(d), (probabilities(d),), {
+        "pos_weight": torch.rand(C), "label_smoothing": 0.1}),
     "kl_div": lambda d: (logits(d), (probabilities(d),), {}),
     "distillation_loss": lambda d: (logits(d), (logits(d).detach(), TARGET), {"temperature": 2.0, "alpha": 0.3}),
+    "distillation_loss of every option": lambda d: (logits(d), (logits(d).detach(), TARGET), {
+        "weight": torch.rand(C), "sample_weight": torch.rand(N), "temperature": 2.0, "alpha": 0.3, "z_loss": 0.3,
+        "divergence": "js", "beta": 0.2}),
 }
 
 
@@ -115,6 +124,20 @@ def test_modules(module, options, arguments):
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     x = logits().detach().sigmoid()
     torch.testing.assert_close(ours(x, *arguments), theirs(x, *arguments))
+
+
+def test_options_that_pytorch_has_not():
+    x, v = logits(), torch.rand(N)
+    options = {"temperature": 2.0, "z_loss": 0.1, "denominator": 3.0}
+    module = xt.CrossEntropyLoss(label_smoothing=0.1, **options)
+    assert module(x, TARGET, v) == xt.cross_entropy(x, TARGET, sample_weight=v, label_smoothing=0.1, **options)
+
+
+def test_every_option_is_there():
+    """Of the losses in NumPy, but for those that PyTorch says otherwise."""
+    for name in ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "distillation_loss"):
+        ours, theirs = (set(inspect.signature(getattr(library, name)).parameters) for library in (xt, xe))
+        assert theirs - ours <= {"logits", "log_probs", "axis", "return_grad", "grad_out"}
 
 
 def test_distillation_module():

@@ -24,6 +24,10 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
     *,
+    sample_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    z_loss: float = 0.0,
+    denominator: float | None = None,
     inplace: bool = False,
     recompute: bool = False,
 ) -> Tensor:
@@ -38,6 +42,8 @@ def cross_entropy(
         [0, 1], of any floating dtype, in the shape of `input`.
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As in PyTorch; `weight` is finite and >= 0.
+    sample_weight, temperature, z_loss, denominator
+        As in `crossent.cross_entropy`.
     inplace : bool, default False
         Whether the backward pass writes the gradient over `input`, which must not be needed after it.
     recompute : bool, default False
@@ -67,8 +73,8 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    options = (ignore_index, label_smoothing, reduction)
-    return _loss("cross_entropy", (input, target, weight), options, inplace, recompute)
+    options = (temperature, ignore_index, label_smoothing, z_loss, denominator, reduction)
+    return _loss("cross_entropy", (input, target, weight, sample_weight), options, inplace, recompute)
 
 
 def nll_loss(
@@ -79,14 +85,18 @@ def nll_loss(
     ignore_index: int = -100,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    sample_weight: Tensor | None = None,
+    denominator: float | None = None,
 ) -> Tensor:
     """`torch.nn.functional.nll_loss` on the CPU: `crossent.nll_loss` of log-probabilities.
 
-    `target` holds class indices. Dtypes, result and errors are those of `cross_entropy`.
+    `target` holds class indices. The last two options are those of `crossent.nll_loss`; dtypes, result and errors are
+    those of `cross_entropy`.
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    return _loss("nll_loss", (input, target, weight), (ignore_index, reduction))
+    return _loss("nll_loss", (input, target, weight, sample_weight), (ignore_index, denominator, reduction))
 
 
 def binary_cross_entropy(
@@ -96,6 +106,8 @@ def binary_cross_entropy(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
+    *,
+    denominator: float | None = None,
 ) -> Tensor:
     """`torch.nn.functional.binary_cross_entropy` on the CPU: `crossent.binary_cross_entropy` of probabilities.
 
@@ -103,7 +115,7 @@ def binary_cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    return _loss("binary_cross_entropy", (input, target, weight), (reduction,))
+    return _loss("binary_cross_entropy", (input, target, weight), (denominator, reduction))
 
 
 def binary_cross_entropy_with_logits(
@@ -115,18 +127,22 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
     *,
+    label_smoothing: float = 0.0,
+    denominator: float | None = None,
     inplace: bool = False,
     recompute: bool = False,
 ) -> Tensor:
     """`torch.nn.functional.binary_cross_entropy_with_logits` on the CPU: crossent's.
 
-    `target` holds probabilities in the shape of `input`. `inplace`, `recompute`, dtypes, result and errors are as in
+    `target` holds probabilities in the shape of `input`. `label_smoothing` and `denominator` are those of
+    `crossent.binary_cross_entropy_with_logits`; `inplace`, `recompute`, dtypes, result and errors are as in
     `cross_entropy`.
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
     tensors = (input, target, weight, pos_weight)
-    return _loss("binary_cross_entropy_with_logits", tensors, (reduction,), inplace, recompute)
+    options = (label_smoothing, denominator, reduction)
+    return _loss("binary_cross_entropy_with_logits", tensors, options, inplace, recompute)
 
 
 def kl_div(
@@ -136,6 +152,8 @@ def kl_div(
     reduce: bool | None = None,
     reduction: str = "mean",
     log_target: bool = False,
+    *,
+    denominator: float | None = None,
 ) -> Tensor:
     """`torch.nn.functional.kl_div` on the CPU: `crossent.kl_div` of log-probabilities.
 
@@ -146,7 +164,7 @@ def kl_div(
         reduction = _reduction(size_average, reduce)
     if input.shape != target.shape:
         input, target = torch.broadcast_tensors(input, target)
-    return _loss("kl_div", (input, target), (log_target, reduction))
+    return _loss("kl_div", (input, target), (log_target, denominator, reduction))
 
 
 def distillation_loss(
@@ -155,13 +173,16 @@ def distillation_loss(
     target: Tensor | None = None,
     weight: Tensor | None = None,
     *,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
+    sample_weight: Tensor | None = None,
     temperature: float = 1.0,
     alpha: float | None = None,
     scale_by_temperature: bool = True,
     divergence: str = "forward",
     beta: float = 0.5,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    denominator: float | None = None,
     reduction: str = "mean",
     inplace: bool = False,
     recompute: bool = False,
@@ -179,9 +200,11 @@ def distillation_loss(
     0.0
     """
     options = (
-        ignore_index, label_smoothing, temperature, alpha, scale_by_temperature, divergence, beta, reduction,
+        temperature, alpha, scale_by_temperature, divergence, beta, ignore_index, label_smoothing, z_loss, denominator,
+        reduction,
     )  # fmt: skip
-    return _loss("distillation_loss", (input, teacher_logits, target, weight), options, inplace, recompute)
+    tensors = (input, teacher_logits, target, weight, sample_weight)
+    return _loss("distillation_loss", tensors, options, inplace, recompute)
 
 
 def softmax(

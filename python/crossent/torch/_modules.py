@@ -16,20 +16,24 @@ from ._functional import (
     nll_loss,
 )
 
+# Options that the modules of PyTorch have not.
+MORE = ("temperature", "z_loss", "denominator", "inplace", "recompute")
+
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
-    """`cross_entropy` as a module: `torch.nn.CrossEntropyLoss` with its arguments, `inplace` and `recompute`.
+    """`cross_entropy` as a module: `torch.nn.CrossEntropyLoss` with its arguments and the other options.
 
     >>> import torch, crossent.torch as xt
     >>> float(xt.CrossEntropyLoss()(torch.tensor([[17.0, 0.0]]), torch.tensor([0])))
     4.139937459513021e-08
     """
 
-    def __init__(self, *arguments: Any, inplace: bool = False, recompute: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        more = {name: options.pop(name) for name in MORE if name in options}
         super().__init__(*arguments, **options)
-        self.inplace, self.recompute = inplace, recompute
+        self.options = more
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         return cross_entropy(
             input,
             target,
@@ -37,8 +41,8 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
-            inplace=self.inplace,
-            recompute=self.recompute,
+            sample_weight=sample_weight,
+            **self.options,
         )
 
 
