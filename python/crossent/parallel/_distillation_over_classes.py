@@ -11,18 +11,9 @@ from .._cross_entropy import cross_entropy as of_one_process
 from .._options import defaults_of, refuse_options_of_target, takes_options_of
 from ._communicator import communicator
 from ._cross_entropy_states import nothing
-from ._divergence_states import (
-    Whole,
-    check,
-    computed,
-    from_bytes,
-    share_of_divergence,
-    sums_of_shard,
-    teacher_of,
-    to_bytes,
-)
+from ._divergence_states import Whole, check, computed, share_of_divergence, teacher_of
+from ._divergence_sums import DivergenceSums
 from ._gathering import gather_places, gather_states, gather_sums
-from ._ordered_sums import OrderedSums
 from ._over_classes import check_gradient, count_of_classes, cross_entropy, same_everywhere
 from ._shards import Shard, states_of
 
@@ -244,8 +235,8 @@ def _distilled(
 
     first, total = gather_places(comm, lambda: count_of_classes(logits, options["axis"]), start, n_classes)
     whole = Whole.of(gather_states(comm, make), has_cross_entropy)
-    parts = gather_sums(comm, lambda: to_bytes(sums_of_shard(whole, options, shard, teacher.logits)))
-    sums = OrderedSums.merge(map(from_bytes, parts)).total()
+    parts = gather_sums(comm, lambda: DivergenceSums.of_shard(whole, options, shard, teacher.logits).to_bytes())
+    sums = DivergenceSums.merge(*map(DivergenceSums.from_bytes, parts)).sums.total()
     if options["return_grad"] and shard.ranges:
         return computed(whole, options, sums, shard, teacher.logits, target, options["grad_out"])
     loss = computed(whole, options, sums, None, None, target, None)

@@ -11,8 +11,6 @@ from .. import _core, _numbers, _validate
 from .._distillation_loss import distillation_loss
 from .._dtypes import arithmetic, converted, floating
 from .._options import for_core
-from ._messages import pack, unpack
-from ._ordered_sums import OrderedSums
 from ._row_states import Root, Rows, RowStates
 from ._shards import Shard, split_target
 
@@ -45,36 +43,11 @@ def share_of_divergence(alpha: object, target: object) -> float:
     return _numbers.fraction("alpha", alpha) if alpha is not None else 1.0 if target is None else 0.5
 
 
-def sums_of_shard(whole: Whole, options: Mapping[str, Any], shard: Shard, teacher: object) -> OrderedSums:
-    """The sums of the divergence over the classes of a shard: of each row its value, then what its gradient needs."""
-    rows = whole.rows
-    sums = np.zeros((0, 2 * rows.count, 2))
-    if shard.ranges:
-        _, smoothed, probabilities = rows.format
-        sums = _core.divergence_subtrees(
-            rows.whole(shard.axis), whole.student.whole().numbers, whole.teacher.whole().numbers, smoothed,
-            probabilities, shard.logits, teacher, shard.start, shard.block_counts, shard.axis,
-            *(options[name] for name in ("temperature", "divergence", "beta")),
-        )
-    return OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
-
-
 def teacher_of(shard: Shard, logits: object) -> Array:
     """The teacher's logits of a shard, of a dtype with the arithmetic of the student's."""
     given, wanted = floating("teacher_logits", logits), arithmetic(shard.logits.dtype)
     _validate.same_shape("teacher_logits", given, shard.logits.shape)
     return given if arithmetic(given.dtype) == wanted else converted(given, wanted)
-
-
-def to_bytes(sums: OrderedSums) -> bytes:
-    about = {"start": sums.start, "stop": sums.stop, "exact": sums.exact, "ends": sums.ends, "shape": sums.nodes.shape}
-    return pack(about, sums.nodes.astype("<f8", copy=False))
-
-
-def from_bytes(data: memoryview) -> OrderedSums:
-    about, numbers = unpack(data)
-    nodes = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(about["shape"])
-    return OrderedSums(about["start"], about["stop"], about["exact"], tuple(about["ends"]), nodes)
 
 
 def computed(

@@ -8,7 +8,7 @@ import crossent
 
 from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._cross_entropy_states import nothing, shard_like
-from ._divergence_states import Whole, computed, share_of_divergence, sums_of_shard, teacher_of
+from ._divergence_states import Whole, computed, share_of_divergence, teacher_of
 from ._divergence_sums import DivergenceSums
 from ._row_states import KNOWN, refuse_missing_classes, refuse_other_rows
 from ._shards import check_same, split_target
@@ -95,8 +95,8 @@ def partial_divergence(
     """
     options = {"temperature": _temperature(states, teacher_states), "divergence": divergence, "beta": beta}
     shard = shard_like(states, logits_shard, start, axis)
-    sums = sums_of_shard(Whole(states, teacher_states, None), options, shard, teacher_of(shard, teacher_logits_shard))
-    return DivergenceSums(states.rows, divergence, float(beta), sums)
+    teacher = teacher_of(shard, teacher_logits_shard)
+    return DivergenceSums.of_shard(Whole(states, teacher_states, None), options, shard, teacher)
 
 
 @overload

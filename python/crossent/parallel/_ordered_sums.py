@@ -6,7 +6,7 @@ One process adds the numbers of 1,024 rows, and these sums along the tree over t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .._types import Array
+    from ._messages import Received
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,18 @@ class OrderedSums:
         nodes = np.stack([node.value for node in merged]) if merged else ordered[0].nodes
         exact = all(part.exact for part in ordered)
         return cls(ordered[0].start, ordered[-1].stop, exact, tuple(node.end for node in merged), nodes)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a message says of them beside the nodes."""
+        return {"start": self.start, "stop": self.stop, "exact": self.exact, "ends": self.ends}
+
+    @classmethod
+    def received(cls, facts: dict[str, Any], arrays: Received, columns: int) -> Self:
+        start, stop, ends = facts["start"], facts["stop"], tuple(facts["ends"])
+        if (start, *ends)[-1] != stop:
+            raise ValueError
+        return cls(start, stop, facts["exact"], ends, arrays.array(len(ends), columns, 2))
 
     def total(self) -> Array:
         """The sum of each column: (columns, 2)."""

@@ -11,11 +11,14 @@ import numpy as np
 
 from .. import _core
 from ._merge_tree import Node, in_order, merge_siblings, root
-from ._messages import DAMAGED, pack, unpack
+from ._messages import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._types import Array
     from ._merge_tree import Range
+    from ._messages import Received
 
 
 KNOWN = ("temperature", "ignore_index", "label_smoothing")  # options of the loss that states have
@@ -65,7 +68,7 @@ class Rows:
 
 
 def rows_of(about: dict[str, Any]) -> Rows:
-    """From `asdict`, as JSON has it; one of `DAMAGED` if it is not."""
+    """From `asdict`, as JSON has it; ValueError, TypeError or KeyError if it is not."""
     rows = Rows(**about | {"shape": tuple(about["shape"])})
     if type(rows.smoothed) is not bool or not all(type(n) is int and n >= 0 for n in rows.shape):
         raise ValueError
@@ -87,7 +90,7 @@ class Root(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RowStates:
+class RowStates(Message):
     """What the classes from `start` to `stop` of some rows come to, from `partial`. It is pickled as any value.
 
     Attributes
@@ -128,10 +131,7 @@ class RowStates:
     @property
     def nbytes(self) -> int:
         """The number of bytes of the numbers, which are float64."""
-        arrays = [node.value for node in self.nodes]
-        if self.target_logits is not None:
-            arrays.append(self.target_logits)
-        return sum(x.nbytes for x in arrays)
+        return sum(x.nbytes for x in self._arrays)
 
     def whole(self) -> Root:
         """Of all classes; ValueError if some are missing."""
@@ -144,33 +144,25 @@ class RowStates:
     def merge_two(self, left: Array, right: Array) -> Array:
         return _core.merge_subtrees(left, right, *self.rows.format, self.rows.temperature)
 
-    def to_bytes(self) -> bytes:
-        """For another process, of any version of Python and NumPy."""
-        about = {
+    def _parts(self) -> tuple[dict[str, Any], Sequence[Array]]:
+        facts = {
             "rows": asdict(self.rows), "start": self.start, "stop": self.stop, "exact": self.exact,
             "nodes": [node[:2] for node in self.nodes], "target_logits": self.target_logits is not None,
         }
+        return facts, self._arrays
+
+    @property
+    def _arrays(self) -> list[Array]:
         arrays = [node.value for node in self.nodes]
-        if self.target_logits is not None:
-            arrays.append(self.target_logits)
-        return pack(about, *(x.astype("<f8", copy=False) for x in arrays))
+        return arrays if self.target_logits is None else [*arrays, self.target_logits]
 
     @classmethod
-    def from_bytes(cls, data: bytes | memoryview) -> Self:
-        """From the result of `to_bytes`; ValueError if it is not one."""
-        try:
-            about, numbers = unpack(data)
-            rows = rows_of(about["rows"])
-            shape = len(about["nodes"]), count_of_numbers(rows.format), rows.count
-            lines = shape[0] * shape[1]
-            received = np.frombuffer(numbers, "<f8").astype(np.float64)
-            arrays = received.reshape(lines + bool(about["target_logits"]), rows.count)
-            target_logits = arrays[lines] if about["target_logits"] else None
-            values = arrays[:lines].reshape(shape)
-            nodes = tuple(Node(begin, end, x) for (begin, end), x in zip(about["nodes"], values, strict=True))
-            return cls(rows, about["start"], about["stop"], about["exact"], nodes, target_logits)
-        except DAMAGED:
-            raise ValueError("data is not a result of RowStates.to_bytes: expected all of its bytes") from None
+    def _of_parts(cls, facts: Any, arrays: Received) -> Self:
+        rows, places = rows_of(facts["rows"]), [tuple(place) for place in facts["nodes"]]
+        numbers = arrays.array(len(places), count_of_numbers(rows.format), rows.count)
+        target_logits = arrays.array(rows.count) if facts["target_logits"] else None
+        nodes = tuple(Node(begin, end, x) for (begin, end), x in zip(places, numbers, strict=True))
+        return cls(rows, facts["start"], facts["stop"], facts["exact"], nodes, target_logits)
 
 
 def count_of_numbers(format: tuple[bool, bool, bool]) -> int:

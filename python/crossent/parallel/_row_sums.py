@@ -9,13 +9,14 @@ import numpy as np
 
 from .. import _core, _numbers
 from ._loss_calls import Blocks, LossCall
-from ._messages import DAMAGED, pack, unpack
-from ._ordered_sums import OrderedSums
+from ._messages import Message
+from ._ordered_sums import OrderedSums, Summed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .._types import Array, Number
+    from ._messages import Received
 
 REDUCTIONS = ("mean", "sum")
 
@@ -93,7 +94,7 @@ def row_sums_of(
 
 
 @dataclass(frozen=True, eq=False)
-class RowSums:
+class RowSums(Message, Summed):
     """The sums of a loss over the rows from `start` to `stop` of a batch, from `row_sums`. It is pickled as any value.
 
     Attributes
@@ -117,24 +118,12 @@ class RowSums:
     0.490415
     """
 
-    _sums: OrderedSums  # of the losses of each term, then of their weights
+    sums: OrderedSums  # of the losses of each term, then of their weights
     _shares: tuple[float, ...]
     _dtype: np.dtype[Any]
 
     def __repr__(self) -> str:
         return f"RowSums(start={self.start}, stop={self.stop}, exact={self.exact})"
-
-    @property
-    def start(self) -> int:
-        return self._sums.start
-
-    @property
-    def stop(self) -> int:
-        return self._sums.stop
-
-    @property
-    def exact(self) -> bool:
-        return self._sums.exact
 
     @staticmethod
     def merge(*sums: RowSums) -> RowSums:
@@ -142,13 +131,13 @@ class RowSums:
         for other in sums[1:]:
             if (other._shares, other._dtype) != (sums[0]._shares, sums[0]._dtype):
                 raise ValueError("the sums are of different losses, options or dtypes: expected those of one batch")
-        merged = OrderedSums.merge(part._sums for part in sums)
+        merged = OrderedSums.merge(part.sums for part in sums)
         return RowSums(merged, sums[0]._shares, sums[0]._dtype)
 
     @property
     def denominators(self) -> tuple[float, ...]:
         """What the mean over these rows divides by, of each term: one number, or two of `distillation_loss`."""
-        return denominators_of(self._sums.total()[len(self._shares) :])
+        return denominators_of(self.sums.total()[len(self._shares) :])
 
     def finish(self, *, reduction: str = "mean", denominator: float | None = None) -> Number:
         """The loss of all rows, as the loss function gives it for ``"mean"`` or ``"sum"`` and this `denominator`.
@@ -156,31 +145,18 @@ class RowSums:
         ValueError if `start` is not 0.
         """
         given = given_denominators(reduction, denominator, len(self._shares))
-        losses = self._sums.total()[: len(self._shares)]
+        losses = self.sums.total()[: len(self._shares)]
         return finished(losses, given or self.denominators, self._shares, self._dtype)
 
-    def to_bytes(self) -> bytes:
-        """For another process, of any version of Python and NumPy."""
-        sums = self._sums
-        described = {
-            "start": sums.start, "stop": sums.stop, "exact": sums.exact, "ends": sums.ends, "shares": self._shares,
-            "dtype": self._dtype.name,
-        }
-        return pack(described, sums.nodes.astype("<f8", copy=False))
+    def _parts(self) -> tuple[dict[str, Any], Sequence[Array]]:
+        return {**self.sums.facts, "shares": self._shares, "dtype": self._dtype.name}, [self.sums.nodes]
 
     @classmethod
-    def from_bytes(cls, data: bytes | memoryview) -> Self:
-        """From the result of `to_bytes`; ValueError if it is not one."""
-        try:
-            described, numbers = unpack(data)
-            ends, shares = tuple(described["ends"]), tuple(described["shares"])
-            if (described["start"], *ends)[-1] != described["stop"] or described["dtype"] not in ("float32", "float64"):
-                raise ValueError
-            nodes = np.frombuffer(numbers, "<f8").astype(np.float64).reshape(len(ends), 2 * len(shares), 2)
-            sums = OrderedSums(described["start"], described["stop"], described["exact"], ends, nodes)
-            return cls(sums, shares, np.dtype(described["dtype"]))
-        except DAMAGED:
-            raise ValueError("data is not a result of RowSums.to_bytes: expected all of its bytes") from None
+    def _of_parts(cls, facts: Any, arrays: Received) -> Self:
+        shares, dtype = tuple(facts["shares"]), facts["dtype"]
+        if dtype not in ("float32", "float64"):
+            raise ValueError
+        return cls(OrderedSums.received(facts, arrays, 2 * len(shares)), shares, np.dtype(dtype))
 
 
 def checked_start(start: object) -> int:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .. import _core
 from ._merge_tree import in_order
-from ._messages import DAMAGED, pack, unpack
+from ._messages import Message
 from ._ordered_sums import OrderedSums, Summed
 from ._row_states import Rows, refuse_missing_classes, refuse_other_rows, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._results import RowStatistics
     from .._types import Array
+    from ._messages import Received
     from ._row_states import RowStates
     from ._shards import Shard
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ShardStatistics(Summed):
+class ShardStatistics(Message, Summed):
     """What the classes from `start` to `stop` say of some rows, from `partial_statistics`. It is pickled as any value.
 
     Attributes
@@ -106,38 +108,16 @@ class ShardStatistics(Summed):
             self.classes, self.logits, target, len(rows.shape), rows.temperature, rows.ignore_index, self.top_k,
         )
 
-    def to_bytes(self) -> bytes:
-        """For another process, of any version of Python and NumPy."""
-        sums = self.sums
-        about = {
-            "rows": asdict(self.rows), "top_k": self.top_k, "start": sums.start, "stop": sums.stop, "exact": sums.exact,
-            "ends": sums.ends,
-        }
-        arrays = (
-            sums.nodes.astype("<f8"), self.ahead.astype("<i8"), self.classes.astype("<i8"), self.logits.astype("<f8")
-        )
-        return pack(about, *arrays)
+    def _parts(self) -> tuple[dict[str, Any], Sequence[Array]]:
+        facts = {"rows": asdict(self.rows), "top_k": self.top_k, **self.sums.facts}
+        return facts, [self.sums.nodes, self.ahead, self.classes, self.logits]
 
     @classmethod
-    def from_bytes(cls, data: bytes | memoryview) -> Self:
-        """From the result of `to_bytes`; ValueError if it is not one."""
-        try:
-            about, numbers = unpack(data)
-            rows = rows_of(about["rows"])
-            count, ends, top_k = rows.count, tuple(about["ends"]), about["top_k"]
-            if type(top_k) is not int:
-                raise ValueError
-            candidates = count, max(1, top_k)
-            shapes = (len(ends), 2 * count, 2), (count if rows.target == "indices" else 0,), candidates, candidates
-            parts = np.split(np.frombuffer(numbers, "<i8"), np.cumsum([math.prod(shape) for shape in shapes]))
-            nodes, ahead, classes, logits = (x.reshape(shape) for x, shape in zip(parts[:4], shapes, strict=True))
-            if parts[4].size:
-                raise ValueError
-            sums = OrderedSums(about["start"], about["stop"], about["exact"], ends, _floating(nodes))
-            return cls(rows, top_k, sums, ahead.astype(np.int64), classes.astype(np.int64), _floating(logits))
-        except DAMAGED:
-            raise ValueError("data is not a result of ShardStatistics.to_bytes: expected all of its bytes") from None
-
-
-def _floating(bits: Array) -> Array:
-    return bits.view("<f8").astype(np.float64)
+    def _of_parts(cls, facts: Any, arrays: Received) -> Self:
+        rows, top_k = rows_of(facts["rows"]), facts["top_k"]
+        if type(top_k) is not int:
+            raise ValueError
+        sums = OrderedSums.received(facts, arrays, 2 * rows.count)
+        ahead = arrays.array(rows.count if rows.target == "indices" else 0, kind="i8")
+        candidates = rows.count, max(1, top_k)
+        return cls(rows, top_k, sums, ahead, arrays.array(*candidates, kind="i8"), arrays.array(*candidates))
