@@ -7,7 +7,7 @@ import operations
 
 import crossent as xe
 from crossent import parallel
-from crossent.parallel._loss_calls import LOSSES
+from crossent.parallel._row_sums import LOSSES
 
 FORMS = tuple(form for form in operations.FORMS if form.function in LOSSES)
 OF_ELEMENTS = (xe.binary_cross_entropy, xe.binary_cross_entropy_with_logits)

@@ -232,7 +232,7 @@ def test_an_error_while_the_losses_are_computed(monkeypatch):
             raise MemoryError("no memory")
         return computed(call, *_)
 
-    from crossent.parallel._loss_calls import LossCall
+    from crossent.parallel._row_sums import LossCall
     computed = LossCall.losses
     monkeypatch.setattr(LossCall, "losses", losses)
     results = outcomes(3, lambda comm: bad_call(comm, {"logits": np.zeros((1024, 4), np.float32)}))

@@ -12,9 +12,8 @@ from .. import cross_entropy as of_array
 from .._options import takes_options_of
 from .._validate import loss_axis
 from ..parallel import RowSums
-from ..parallel._loss_calls import LossCall
-from ..parallel._ordered_sums import OrderedSums
-from ..parallel._row_sums import denominators_of, given_denominators, sums_of
+from ..parallel._merge_tree import OrderedSums
+from ..parallel._row_sums import LossCall, denominators_of, given_denominators, sums_of
 from ._arrays import computed, lazy
 from ._blocks import RowBlocks
 

@@ -5,14 +5,12 @@ from ._distillation_over_classes import distillation_loss, kl_div_with_logits
 from ._divergence_steps import finish_distillation, gradient_distillation, partial_divergence
 from ._divergence_sums import DivergenceSums
 from ._normaliser_states import log_softmax, logsumexp, softmax
-from ._over_classes import cross_entropy
+from ._over_classes import cross_entropy, row_statistics
 from ._over_rows import denominator, over_rows
 from ._row_states import RowStates, merge
 from ._row_sums import RowSums, row_sums
-from ._shard_statistics import ShardStatistics
 from ._shards import shard_range
-from ._statistics_over_classes import row_statistics
-from ._statistics_states import finish_statistics, partial_statistics
+from ._statistics_states import ShardStatistics, finish_statistics, partial_statistics
 
 __all__ = [
     "DivergenceSums",

@@ -11,8 +11,7 @@ from .._cross_entropy import cross_entropy as of_one_process
 from .._options import defaults_of, refuse_options_of_target, takes_options_of
 from ._communicator import communicator
 from ._cross_entropy_states import nothing
-from ._divergence_states import Whole, check, computed, share_of_divergence, teacher_of
-from ._divergence_sums import DivergenceSums
+from ._divergence_sums import DivergenceSums, Whole, check, computed, share_of_divergence, teacher_of
 from ._gathering import gather_places, gather_states, gather_sums
 from ._over_classes import check_gradient, count_of_classes, cross_entropy, same_everywhere
 from ._shards import Shard, states_of

@@ -8,8 +8,7 @@ import crossent
 
 from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._cross_entropy_states import nothing, shard_like
-from ._divergence_states import Whole, computed, share_of_divergence, teacher_of
-from ._divergence_sums import DivergenceSums
+from ._divergence_sums import DivergenceSums, Whole, computed, share_of_divergence, teacher_of
 from ._row_states import KNOWN, refuse_missing_classes, refuse_other_rows
 from ._shards import check_same, split_target
 

@@ -10,10 +10,9 @@ import numpy as np
 from .._dtypes import FLOAT32, arithmetic, floating
 from .._nll_loss import nll_loss
 from ._communicator import communicator, exchange
-from ._loss_calls import Blocks, LossCall
+from ._merge_tree import OrderedSums
 from ._messages import pack, unpack
-from ._ordered_sums import OrderedSums
-from ._row_sums import RowSums, checked_start, denominators_of, given_denominators, sums_of
+from ._row_sums import Blocks, LossCall, RowSums, checked_start, denominators_of, given_denominators, sums_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
