@@ -12,7 +12,7 @@ import pytest
 
 import crossent as xe
 from crossent.evaluation import Calibration, calibrate, evaluate
-from crossent.evaluation._temperature_search import MOST_PASSES
+from crossent.evaluation._calibrate import MOST_PASSES
 
 SEARCH = 1e-7  # of log T, which `fit_temperature` promises for float64 logits
 ROUNDING = {np.float64: 5 * 2.0**-52}  # of a mean of the numbers of row_statistics: see test_evaluate.py

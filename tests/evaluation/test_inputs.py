@@ -175,7 +175,7 @@ SPARSE = """
 import os, resource, sys
 import numpy as np
 from crossent.evaluation._inputs import open_rows
-from crossent.evaluation._read_ahead import read_ahead
+from crossent.evaluation._rows import read_ahead
 kind, path = sys.argv[1:]
 options = {}
 if kind == "kld":

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from crossent.evaluation._read_ahead import read_ahead
+from crossent.evaluation._rows import read_ahead
 
 
 def threads():

@@ -12,9 +12,8 @@ from ..evaluation._compare_summary import summary
 from ..evaluation._evaluate import block_index
 from ..evaluation._llama import LlamaStatistics
 from ..evaluation._paired_statistics import Divergences
-from ._arrays import blocks_of, result
-from ._readings import Work, merge, plan
-from ._sources import Source
+from ._blocks import blocks_of, result
+from ._readings import Source, Work, merge, plan
 
 if TYPE_CHECKING:
     from .._types import Array

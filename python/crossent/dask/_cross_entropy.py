@@ -14,8 +14,7 @@ from .._validate import loss_axis
 from ..parallel import RowSums
 from ..parallel._merge_tree import OrderedSums
 from ..parallel._row_sums import LossCall, denominators_of, given_denominators, sums_of
-from ._arrays import computed, lazy
-from ._blocks import RowBlocks
+from ._blocks import RowBlocks, computed, lazy
 
 if TYPE_CHECKING:
     from .._types import Array, Reduction, Scalar

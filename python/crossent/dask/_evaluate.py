@@ -12,9 +12,8 @@ from .. import row_statistics
 from ..evaluation._calibration import check_bins
 from ..evaluation._evaluate import block_index, summary
 from ..evaluation._token_statistics import TokenStatistics
-from ._arrays import blocks_of, result
-from ._readings import Work, merge, plan
-from ._sources import Source
+from ._blocks import blocks_of, result
+from ._readings import Source, Work, merge, plan
 
 if TYPE_CHECKING:
     from .._types import Array

@@ -8,8 +8,7 @@ from .. import row_statistics as of_array
 from .._options import takes_options_of
 from .._results import RowStatistics
 from .._validate import class_axis
-from ._arrays import computed, lazy
-from ._blocks import RowBlocks
+from ._blocks import RowBlocks, computed, lazy
 
 
 @takes_options_of(of_array)

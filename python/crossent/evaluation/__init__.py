@@ -2,12 +2,11 @@
 
 from ._calibrate import calibrate
 from ._calibration import calibration_error
-from ._calibration_result import Calibration
 from ._compare import compare
 from ._comparison import Comparison
 from ._evaluate import evaluate
-from ._evaluation import Evaluation
 from ._llama import LlamaComparison
+from ._results import Calibration, Evaluation
 
 __all__ = [
     "Calibration",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from . import _terminal
 
 if TYPE_CHECKING:
-    from ._figures import Figures
     from ._replaced_file import ReplacedFile
+    from ._results import Figures
     from ._token_statistics import Reading
 
 Lines = Callable[[int, Any], Iterable[Sequence[Any]]]

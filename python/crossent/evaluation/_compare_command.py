@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import _command, _terminal
 
 if TYPE_CHECKING:
-    from ._figures import Figures
+    from ._results import Figures
     from ._rows import Rows
 
 CSV_COLUMNS = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import _command, _terminal
-from ._figures import number_text
+from ._results import number_text
 
 if TYPE_CHECKING:
     from .._results import RowStatistics

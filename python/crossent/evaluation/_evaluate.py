@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._calibration import Reliability, check_bins, reliability
-from ._evaluation import MEANS, Evaluation
 from ._inputs import open_rows, open_targets
-from ._sums import Blocks, Mean, errors_of, mean_of
+from ._means import Blocks, Mean, errors_of, mean_of
+from ._results import MEANS, Evaluation
 from ._token_statistics import TokenStatistics
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ import numpy as np
 from .._dtypes import as_array
 from .._types import Array
 from ._files import FileRows, dtype_of, open_file, resolve_shape
+from ._formats import NpzRows, open_hdf5, open_npy, open_safetensors
 from ._logits_file import MAGIC, LogProbRows
-from ._npy import NpzRows, open_npy
-from ._other_formats import open_hdf5, open_safetensors
 from ._rows import Rows, Shape, Shards, SlicedRows, as_floating, check_dtype, native, rows_of
 
 WITH_MEMBERS = (".npz", ".safetensors", ".h5", ".hdf5")

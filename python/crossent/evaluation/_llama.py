@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._divergences import Rows2D, divergence_of_llama
-from ._figures import Figures, Table
 from ._logits_file import LogProbRows
-from ._paired_statistics import PairedStatistics
-from ._quantiles import LEVELS, quantile
-from ._sums import mean_of
+from ._means import LEVELS, mean_of, quantile
+from ._paired_statistics import PairedStatistics, Rows2D, divergence_of_llama
+from ._results import Figures, Table
 
 if TYPE_CHECKING:
     from .._results import RowStatistics

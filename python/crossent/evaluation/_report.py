@@ -17,11 +17,10 @@ from ._replaced_file import ReplacedFile
 
 if TYPE_CHECKING:
     from .._types import Array
-    from ._calibration_result import Calibration
     from ._comparison import Bucket, Comparison
-    from ._evaluation import Evaluation
-    from ._figures import Table as Columns
     from ._paired_statistics import PairedStatistics, Side
+    from ._results import Calibration, Evaluation
+    from ._results import Table as Columns
     from ._token_statistics import TokenStatistics
 
 WORST = 20  # tokens

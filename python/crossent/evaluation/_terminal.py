@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .._types import Array
-    from ._figures import Figures
+    from ._results import Figures
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -12,7 +12,7 @@ import numpy as np
 from .. import row_statistics
 from .._results import RowStatistics
 from ._calibration import check_target
-from ._read_ahead import read_ahead
+from ._rows import read_ahead
 
 if TYPE_CHECKING:
     from .._types import Array

@@ -16,8 +16,7 @@ from .._dtypes import arithmetic, as_array, floating_dtype, like
 from .._options import refuse_options_of_target
 from .._positions import rows_of
 from . import _ways
-from ._derivatives import loss
-from ._ways import Call
+from ._ways import Call, loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

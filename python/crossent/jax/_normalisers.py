@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._axes import Axes as ClassAxes
 from .._dtypes import like
 from ._arguments import floating, normaliser
-from ._derivatives import normalised
+from ._ways import normalised
 
 if TYPE_CHECKING:
     import jax

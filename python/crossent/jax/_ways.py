@@ -1,6 +1,7 @@
 """The two ways from JAX to the core: through the foreign function interface of XLA, or through a call of Python.
 
-Both do the same: they look for operands by name, and run a call on each example of a batch that `jax.vmap` made.
+Both do the same: they look for operands by name, and run a call on each example of a batch that `jax.vmap` made. Then
+the rules by which JAX differentiates: in the first argument, once, by reverse mode.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._types import Array
+
 
 Way = Literal["ffi", "callback"]
 Arrays = tuple[jax.Array, ...]
@@ -209,3 +212,68 @@ batching.primitive_batchers[_call] = _add_examples
 mlir.register_lowering(_call, _refuse_platform)
 mlir.register_lowering(_call, _lower, platform="cpu")
 ad.primitive_jvps[_call] = _refuse_derivative
+
+
+# ---- Losses ----------------------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def loss(call: Call, x: jax.Array, others: Arrays) -> jax.Array:
+    return run(call.returning("loss"), (x, *others))[0]
+
+
+def _saves_gradient(call: Call, x: jax.Array) -> bool:
+    """Whether the gradient is computed with the loss and multiplied by the upstream one later.
+
+    Not in half precision, where a small gradient would be 0 before a loss scale multiplies it.
+    """
+    dtype = np.dtype(x.dtype)
+    return bool(call.option("reduction") != "none" and arithmetic(dtype) == dtype)
+
+
+def _loss_forward(call: Call, x: Any, others: Any) -> Any:
+    for name, other in zip(call.operands[1:], others, strict=True):
+        if other.perturbed:
+            raise TypeError(
+                f"{call.function} has no gradient with respect to {name}: expected jax.lax.stop_gradient({name})"
+            )
+    operands = (x.value, *(other.value for other in others))
+    if not _saves_gradient(call, x.value):
+        return run(call.returning("loss"), operands)[0], operands
+    value, gradient = run(call.returning("loss", "grad"), operands)
+    return value, (gradient,)
+
+
+def _loss_backward(call: Call, saved: Any, upstream: Any) -> Any:
+    first = saved[0]
+    if isinstance(upstream, SymbolicZero):
+        return jnp.zeros_like(first), None
+    if _saves_gradient(call, first):
+        return first * upstream, None
+    backward = Call(call.function, (*call.operands, "grad_output"), call.options, call.ndim, ("grad",), call.way)
+    return run(backward, (*saved, upstream))[0], None
+
+
+loss.defvjp(_loss_forward, _loss_backward, symbolic_zeros=True)
+
+# ---- Normalisers -----------------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def normalised(call: Call, x: jax.Array) -> jax.Array:
+    return run(call, (x,))[0]
+
+
+def _normalised_forward(call: Call, x: jax.Array) -> Any:
+    result = normalised(call, x)
+    return result, result
+
+
+def _normalised_backward(call: Call, result: jax.Array, upstream: jax.Array) -> Any:
+    backward = Call(
+        f"{call.function}_backward", ("grad_output", "result"), call.options, call.ndim, ("out",), call.way
+    )
+    return run(backward, (upstream, result))
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward)

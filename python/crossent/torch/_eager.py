@@ -15,8 +15,7 @@ from torch.compiler import is_compiling
 
 import crossent as xe
 
-from ._derivatives import for_target, through_log_softmax, through_softmax
-from ._losses import Loss
+from ._losses import Loss, for_target, through_log_softmax, through_softmax
 from ._operators import operator
 from ._tensors import array, limited, loss_tensor, tensor
 

@@ -1,8 +1,4 @@
-"""What each loss is: its arguments, its functions in the core, and the same loss in PyTorch's own functions.
-
-The core has the value and the gradient for the first argument. Every other derivative, that for the target and those of
-the second order, is one of PyTorch's functions.
-"""
+"""What each loss is: its arguments, its functions in the core, and the same loss in PyTorch's own functions."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import vjp
 
 import crossent
 
@@ -222,3 +219,38 @@ LOSSES = {
         Loss(crossent.distillation_loss, distillation_loss),
     )
 }
+
+
+def for_target(loss: Loss, grad: Tensor, arguments: Sequence[Any]) -> Tensor:
+    """The vector-Jacobian product of `loss` for its second argument."""
+    x, target, *others = arguments
+    return vjp_of(lambda y: loss.wide(x, y, *others), (target,), grad)[0]
+
+
+def second(loss: Loss, grad_grad: Tensor, grad: Tensor, arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
+    """The vector-Jacobian product of the gradient of `loss`: for the upstream gradient, the input and the target."""
+    x, target, *others = arguments
+    if target.is_floating_point():
+
+        def gradient(grad: Tensor, x: Tensor, target: Tensor) -> Tensor:
+            return vjp_of(lambda x: loss.wide(x, target, *others), (x,), grad)[0]
+
+        return vjp_of(gradient, (grad, x, target), grad_grad)
+
+    def gradient_of_indices(grad: Tensor, x: Tensor) -> Tensor:
+        return vjp_of(lambda x: loss.wide(x, target, *others), (x,), grad)[0]
+
+    return *vjp_of(gradient_of_indices, (grad, x), grad_grad), None
+
+
+def through_softmax(grad: Tensor, output: Tensor, dim: int) -> Tensor:
+    product = grad * output
+    return product - output * product.sum(dim, keepdim=True)
+
+
+def through_log_softmax(grad: Tensor, output: Tensor, dim: int) -> Tensor:
+    return grad - output.exp() * grad.sum(dim, keepdim=True)
+
+
+def vjp_of(function: Any, arguments: tuple[Tensor, ...], cotangent: Tensor) -> tuple[Tensor, ...]:
+    return vjp(function, *arguments)[1](cotangent)
