@@ -174,11 +174,14 @@ struct sparse_divergence {
     }
     loss_scale += size * share;
     loss = js ? (inner + other) / 2 : inner;
+    // A subnormal probability is rounded before it meets a log-ratio of up to 745.
+    const wide rounding = a.digits == 53 ? static_cast<wide>(0x1p-1015) : wide(0);
     for (std::size_t k = 0; k < row.found.size(); ++k) {
       const category& f = row.found[k];
       const wide least = f.of_class < 0 ? f.one_minus_q : row.rho, factor = share * f.q;
       values.push_back(f.q == 0 ? f.q : factor * (own[k] - inner));
       scales.push_back(f.q == 0 ? f.q : factor * in_wide::largest(in_wide::abs(own[k]), size, least));
+      if (scales.back() < rounding) scales.back() = rounding;
     }
   }
   void spread(const sparse_row& row, const call& a) {
