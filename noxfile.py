@@ -16,7 +16,7 @@ import sessions.libraries
 import sessions.machines
 import sessions.packages
 import sessions.reports  # noqa: F401  (each adds its own to those of nox)
-from sessions.steps import install, workflow
+from sessions.steps import install, wheel_of
 
 nox.options.sessions = ["lint", "ctest", "tests", "stubs", "exits", "docs"]
 
@@ -58,8 +58,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def ctest(session: nox.Session) -> None:
-    """The C++ tests at every ISA level, and the check of the symbols in the objects."""
-    workflow(session, "dev")
+    """The C++ tests at every ISA level, and the check of the symbols, of the build that the wheel is made from."""
+    _, build = wheel_of(session)
+    session.run(*("ctest", "--test-dir", build, "--label-exclude", "sweep", "--no-tests=error"),
+                *("--output-on-failure", "--parallel", "2"), external=True)
 
 
 @nox.session

@@ -1,13 +1,15 @@
-"""Run the test-suite once for each ISA level this machine can run: python tests/run_levels.py [pytest arguments].
+"""Run the tests at each ISA level of this machine: python tests/run_levels.py [pytest arguments].
 
-The level is chosen once per process, by CROSSENT_ISA. Two levels run side by side; what one prints is shown when it has
-ended. The exit status is 1 if any level fails. Unless arguments name tests, what no kernel has a part in runs at the
-best level only.
+The level is chosen once per process, by CROSSENT_ISA. The best level has all tests, in parts, the baseline, whose bits
+are its own, those in which a kernel has a part, and the levels between, which have the bits of the best one, the tests
+that compare bits. More parts run side by side than there are processors, as some tests sleep; what one prints is shown
+when it has ended. The exit status is 1 if any part fails. Arguments that name tests are run at every level.
 """
 
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import crossent
@@ -16,6 +18,7 @@ import crossent
 # every level.
 WITHOUT_KERNELS = (
     "tests/accuracy/test_reference.py",
+    "tests/attack/test_fast_oracle.py",
     "tests/contract/test_errors_buffers.py",
     "tests/contract/test_errors_of_sparse_teachers.py",
     "tests/contract/test_errors_positions.py",
@@ -44,22 +47,52 @@ WITHOUT_KERNELS = (
 )
 
 
+# Results of every loss, dtype and kind of rows, as hashes, and in every layout.
+BITS = (
+    "tests/contract/test_bits.py",
+    "tests/contract/test_bits_of_losses.py",
+    "tests/contract/test_edge_cases.py",
+    "tests/contract/test_edge_cases_infinite.py",
+    "tests/contract/test_edge_cases_of_losses.py",
+    "tests/contract/test_few_classes.py",
+    "tests/contract/test_layouts.py",
+    "tests/contract/test_layouts_of_losses.py",
+    "tests/contract/test_ties.py",
+    "tests/losses/test_every_loss.py",
+)
+
+# What takes about as long as each other, and as all other folders together.
+PARTS = ("tests/losses", "tests/faults", "tests/contract")
+
+
+def parts(level, best, last):
+    """The arguments of pytest of each part of the tests at a level, the longest first."""
+    if level not in (best, last):
+        return [list(BITS)]
+    ignored = [f"--ignore={path}" for path in WITHOUT_KERNELS] if level != best else []
+    others = [f"--ignore={path}" for path in PARTS]
+    return [*([path, *ignored] for path in PARTS), [*others, *ignored]]
+
+
 def run(level, arguments):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    if level != crossent.config()["isa"] and all(argument.startswith("-") for argument in arguments):
-        command += [f"--ignore={path}" for path in WITHOUT_KERNELS]
+    start = time.monotonic()
     done = subprocess.run(command, env={**os.environ, "CROSSENT_ISA": level}, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    print(f"== CROSSENT_ISA={level}\n{done.stdout}", flush=True)
+    shown = " ".join(a for a in arguments if not a.startswith("--ignore")) or "all other tests"
+    print(f"== CROSSENT_ISA={level} {shown}: {time.monotonic() - start:.0f} s\n{done.stdout}", flush=True)
     return done.returncode
 
 
 def main(arguments):
-    levels = crossent.config()["isa_levels"]
-    with ThreadPoolExecutor(2) as pool:
-        codes = list(pool.map(lambda level: run(level, arguments), levels))
-    failed = [level for level, code in zip(levels, codes, strict=True) if code]
-    print("failed: " + ", ".join(failed) if failed else "every level passed", flush=True)
+    levels, best = crossent.config()["isa_levels"], crossent.config()["isa"]
+    named = any(not argument.startswith("-") for argument in arguments)
+    tasks = [(level, [*part, *arguments]) for level in sorted(levels, key=lambda level: level != best)
+             for part in ([[]] if named else parts(level, best, "baseline"))]
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
+        codes = list(pool.map(lambda task: run(*task), tasks))
+    failed = [" ".join((level, *part)) for (level, part), code in zip(tasks, codes, strict=True) if code]
+    print("failed: " + "; ".join(failed) if failed else "every level passed", flush=True)
     return 1 if failed else 0
 
 

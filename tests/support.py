@@ -8,6 +8,8 @@ import sys
 import numpy as np
 
 DTYPES = (np.float32, np.float64)
+# Whole products of options, dtypes and kinds of rows; else a part in which each value meets others. `nox -s products`
+ALL = os.environ.get("CROSSENT_PRODUCTS") == "all"
 
 
 def bits(array):

@@ -93,11 +93,11 @@ class Climb:
         return {name: array[:1].copy() for name, array in self.rows.items()}, self.shared, self.layout
 
 
-def ordinary_error(target, seed, batches=8):
-    """The largest error of rows of each number of classes as they are drawn, normal logits alone."""
+def ordinary_error(target, seed, batches=2):
+    """The largest error of rows as they are drawn, of normal logits."""
     rng = np.random.default_rng(seed)
     return max(float(Climb(target, rng, classes, kinds_of_logits=ORDINARY).worst)
-               for classes in target.class_counts for _ in range(batches))
+               for classes in target.class_counts if classes in (1, 3, 64, 1025) for _ in range(batches))
 
 
 class Search:

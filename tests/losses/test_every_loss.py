@@ -14,13 +14,21 @@ import oracle.parts
 import pytest
 from operations.draws import CLASSES, ROWS
 from oracle.parts import arithmetic, gradient_limit
-from support import assert_same_bits, at_offset
+from support import ALL, assert_same_bits, at_offset
 
 LIMIT = 4
+
+
+def pairs_of(form, case):
+    """All pairs of dtypes for the first case of a form, some for each other one."""
+    k = list(form.cases).index(case)
+    return [pair for i, pair in enumerate(form.pairs) if ALL or k == 0 or (i + k) % 3 == 0]
+
+
 cases = pytest.mark.parametrize(
     ("form", "case", "pair"),
     [pytest.param(form, case, pair, id=f"{form.name}-{case}-{pair[0]}-{pair[1]}")
-     for form, case in operations.CASES for pair in form.pairs])
+     for form, case in operations.CASES for pair in pairs_of(form, case)])
 
 
 def upstream_of(rng, arrays, form, reduction):

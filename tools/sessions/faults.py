@@ -40,6 +40,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def products(session: nox.Session) -> None:
+    """All tests at every level, with whole products of options, dtypes and kinds of rows where `tests` has a part."""
+    session.install(".[evaluation,mpi,test]", "mpich>=5")
+    for level in isa_levels(session):
+        session.run("python", "-m", "pytest", *session.posargs,
+                    env={"CROSSENT_ISA": level, "CROSSENT_PRODUCTS": "all"})
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Fuzzers, threads, forks, leaks and properties in turn: `nox -s soak -- --hours 2`. Goes on where it stopped.
 

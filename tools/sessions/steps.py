@@ -8,16 +8,26 @@ import nox
 WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
 
 
-def install(session: nox.Session, extras: str, *others: str) -> None:
-    """The package with these extras, from a wheel that is built once for each Python."""
+def wheel_of(session: nox.Session) -> tuple[str, str]:
+    """The wheel for the Python of the session, which is built once with the C++ tests, and the folder of the build."""
     python = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True).strip()
+    build = f"build/{python}"
     if python not in WHEELS:
         folder = Path(session.create_tmp()).resolve() / "wheel"
         shutil.rmtree(folder, ignore_errors=True)
-        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+        settings = [f"build-dir={build}", "cmake.define.CROSSENT_TESTS=ON"]
+        if shutil.which("ccache"):  # a build for another Python compiles the kernels no second time
+            settings.append("cmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache")
+        session.run(*("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."),
+                    *(f"--config-settings={setting}" for setting in settings))
         (wheel,) = folder.iterdir()
         WHEELS[python] = str(wheel)
-    session.install(f"{WHEELS[python]}[{extras}]", *others)
+    return WHEELS[python], build
+
+
+def install(session: nox.Session, extras: str, *others: str) -> None:
+    """The package with these extras."""
+    session.install(f"{wheel_of(session)[0]}[{extras}]", *others)
 
 
 def pages(session: nox.Session, names: str) -> None:
