@@ -98,7 +98,7 @@ py::object compute_sums(call& c, const gradient_request& request, array x, const
         as_python(request.denominators).cast<std::pair<double, double>>();
   }
   const index count = rows.count();
-  const index size[] = {terms.count, (count + 1023) / 1024, 2};
+  const index size[] = {terms.count, block_count(count), 2};
   const loss_outputs out(c, request, x, {3, size}, options.reduction);
   if constexpr (std::is_same_v<Options, row_loss_options>) options.writes_to_caller = request.out != Py_None;
   c.run([&](const execution& e) { f(out.loss, out.grad, e); });

@@ -46,6 +46,7 @@ PYBIND11_MODULE(_core_of_the_process, m, pybind11::mod_gil_not_used()) {
   const std::string name = py::str(m.attr("__name__"));
   checks_name = name.substr(0, name.rfind('.')) + "._validate";
   m.attr("thread_limits") = py::handle(thread_limits);
+  m.attr("block_size") = crossent::block_size;
 }
 
 // Before Python 3.13 this runs in the interpreter that imports, where pybind11 would wait for ever for the GIL that a

@@ -23,7 +23,7 @@ struct sum_blocks_function {
   static py::object run(const arguments& given) {
     call c;
     const array x = numbers(c, "x", given[arg::x], 1);
-    const index n = x.size(0), size[] = {(n + 1023) / 1024, 2};
+    const index n = x.size(0), size[] = {block_count(n), 2};
     const py::object sums = new_array(dtype::float64, {2, size});
     double* const to = new_data(c, sums);
     c.run([&](const execution& e) { sum_blocks(data(x), n, to, e); });

@@ -71,7 +71,7 @@ inline numbers numbers_of(const char* name, PyObject* given, index count) {
 // The numbers of blocks of subtrees, which are those of so many classes.
 inline std::vector<index> counts_of(PyObject* given, index classes) {
   std::vector<index> counts;
-  index left = (classes + 1023) / 1024;
+  index left = block_count(classes);
   for (const py::handle count : as_python(given)) {
     counts.push_back(count.cast<index>());
     if (counts.back() < 1 || counts.back() > left) raise_changed("block_counts");

@@ -16,6 +16,10 @@ namespace crossent {
 
 using index = std::ptrdiff_t;
 
+// Classes, rows or elements whose terms are added by themselves, before the sums of such blocks are merged along a tree.
+constexpr index block_size = 1024;
+constexpr index block_count(index n) { return (n + block_size - 1) / block_size; }
+
 enum class dtype : std::uint8_t { float32, float64, float16, bfloat16 };
 enum class int_dtype : std::uint8_t { int8, int16, int32, int64, uint8, uint16, uint32, uint64 };
 // exp_mean: perplexity. block_sums, block_weights: of some rows of a larger batch, see "Rows of a larger batch".

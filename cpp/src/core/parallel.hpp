@@ -90,7 +90,7 @@ int threads_for(index work, const execution&);
 
 // The sum of n doubles, exact to a relative 2^-100 for terms of one sign, in an order that depends on n alone: what
 // reductions are made of. Blocks of 1024 numbers are summed by the kernels, and these sums by the tree of core/merge_tree.hpp.
-constexpr index summed_rows = 1024;
+constexpr index summed_rows = block_size;
 double_double<double> ordered_sum(const double* x, index n, const execution&);
 // The sums of the blocks, of which there are `summed_blocks_of(n)`.
 void sum_blocks(const double* x, index n, double_double<double>* sums, const execution&);

@@ -5,7 +5,7 @@
 
 namespace crossent {
 
-constexpr index block_classes = 1024;
+constexpr index block_classes = block_size;
 constexpr index batch_rows = 64;  // rows of a batch, at most
 constexpr index pack_rows = 16;  // arrays of rows are read in steps of up to this many
 constexpr index tile_classes = 128;  // classes of a tile that are held on the stack; a tile: as many rows as a pack has lanes
@@ -13,7 +13,6 @@ constexpr index batch_tiles = batch_rows / 8;  // tiles of a batch, at most
 constexpr index tile_bytes = block_classes * 64;
 constexpr int tiny_sums_exponent = 500;
 
-constexpr index block_count(index classes) { return (classes + block_classes - 1) / block_classes; }
 // Bytes from row to row of cached exponentials, with lanes over classes: in whole groups of eight packs of 64 bytes.
 constexpr index cached_row_bytes(index classes, index size) { return (classes * size + 511) / 512 * 512; }
 

@@ -6,7 +6,7 @@
 
 namespace crossent {
 
-constexpr index block_elements = 1024;
+constexpr index block_elements = block_size;
 
 // The elements of an array in C order; data == nullptr: none are given.
 struct element_array {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._messages import Received
 
 
-BLOCK = 1024
+BLOCK = _core.block_size
 
 T = TypeVar("T")
 
