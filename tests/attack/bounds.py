@@ -28,6 +28,7 @@ BARS = (
     ("hessian binary", 5),
     ("binary_cross_entropy gradient", 7),
     ("binary_cross_entropy loss", 5),
+    ("binary_cross_entropy_with_logits loss*t, smoothing", 5),
     # Two rows, each with its terms and their sum; of distillation also those of a loss.
     ("sparse_distillation_loss*gradient", 8),
     ("sparse_distillation_loss*loss*float64", 6),

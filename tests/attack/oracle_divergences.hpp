@@ -124,10 +124,14 @@ inline void divergence_gradient(const call& a, std::int64_t i, verdict& v) {
 inline real share_of_divergence(const call& a, std::int64_t i) {
   return real(a.alpha) * a.temperature * a.temperature * row_weight(a, i);
 }
+// A cross-entropy that does not count may be infinite.
+inline loss_in_log_p counted(loss_in_log_p of_target, real share) {
+  return share != 0 ? of_target : loss_in_log_p{};
+}
 inline void distillation_loss(const call& a, std::int64_t i, verdict& v) {
-  const loss_in_log_p of_target = cross_entropy_of(a, i, softmax_row(a.x + i * a.classes, a.classes, 1));
-  const divergence of_teacher(a, i);
   const real share = share_of_divergence(a, i), rest = 1 - real(a.alpha);
+  const loss_in_log_p of_target = counted(cross_entropy_of(a, i, softmax_row(a.x + i * a.classes, a.classes, 1)), rest);
+  const divergence of_teacher(a, i);
   const real exact = share * of_teacher.value + rest * of_target.value;
   const real scale = std::max({exact, share * of_teacher.terms, rest * of_target.scale});
   v.see_in_units(0, a.result[i], exact, std::max(spacing(a, scale), share * promised(a, 0) / 4));
@@ -138,7 +142,7 @@ inline void distillation_gradient(const call& a, std::int64_t i, verdict& v) {
   const divergence of_teacher(a, i);
   const real share = share_of_divergence(a, i), rest = 1 - real(a.alpha), factor = upstream(a, i);
   for (std::int64_t c = 0; c < a.classes; ++c) {
-    const loss_in_log_p first = of_teacher.entry(c), second = of_target.entry(c);
+    const loss_in_log_p first = of_teacher.entry(c), second = counted(of_target.entry(c), rest);
     v.see(c, a.result[i * a.classes + c], (share * first.value + rest * second.value) * factor,
           std::max(share * first.scale, rest * second.scale) * factor);
   }

@@ -71,7 +71,8 @@ def write_summary(folder, path, targets):
     found = {}
     for name in (target.name for target in targets):
         of_levels = {level: record[name] for level, record in records.items() if name in record}
-        found[name] = {"bar": bar(name), "ordinary": max(rounded(r["ordinary"]) for r in of_levels.values()),
+        ordinary = [r["ordinary"] for r in of_levels.values() if "ordinary" in r]  # of a level that had a turn since
+        found[name] = {"bar": bar(name), "ordinary": rounded(max(ordinary)),
                        "search": {level: rounded(r["confirmed"]) for level, r in of_levels.items()}}
     levels = {level: {key: round(sum(r[key] for r in record.values())) for key in ("rows", "seconds")}
               for level, record in records.items()}
