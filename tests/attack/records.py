@@ -72,7 +72,7 @@ def write_summary(folder, path, targets):
     for name in (target.name for target in targets):
         of_levels = {level: record[name] for level, record in records.items() if name in record}
         ordinary = [r["ordinary"] for r in of_levels.values() if "ordinary" in r]  # of a level that had a turn since
-        found[name] = {"bar": bar(name), "ordinary": rounded(max(ordinary)),
+        found[name] = {"bar": bar(name), "ordinary": rounded(max(ordinary)) if ordinary else None,
                        "search": {level: rounded(r["confirmed"]) for level, r in of_levels.items()}}
     levels = {level: {key: round(sum(r[key] for r in record.values())) for key in ("rows", "seconds")}
               for level, record in records.items()}
