@@ -125,9 +125,7 @@ inline real share_of_divergence(const call& a, std::int64_t i) {
   return real(a.alpha) * a.temperature * a.temperature * row_weight(a, i);
 }
 // A cross-entropy that does not count may be infinite.
-inline loss_in_log_p counted(loss_in_log_p of_target, real share) {
-  return share != 0 ? of_target : loss_in_log_p{};
-}
+inline loss_in_log_p counted(loss_in_log_p of_target, real share) { return share != 0 ? of_target : loss_in_log_p{}; }
 inline void distillation_loss(const call& a, std::int64_t i, verdict& v) {
   const real share = share_of_divergence(a, i), rest = 1 - real(a.alpha);
   const loss_in_log_p of_target = counted(cross_entropy_of(a, i, softmax_row(a.x + i * a.classes, a.classes, 1)), rest);

@@ -26,7 +26,9 @@ enum class int_dtype : std::uint8_t { int8, int16, int32, int64, uint8, uint16, 
 enum class reduction_kind : std::uint8_t { none, mean, sum, exp_mean, block_sums, block_weights };
 enum class divergence_kind : std::uint8_t { forward, reverse, js };
 
-[[gnu::always_inline]] constexpr index item_size(dtype type) { return type == dtype::float64 ? 8 : type == dtype::float32 ? 4 : 2; }
+[[gnu::always_inline]] constexpr index item_size(dtype type) {
+  return type == dtype::float64 ? 8 : type == dtype::float32 ? 4 : 2;
+}
 
 // A strided array; `data == nullptr` means "not given".
 struct view {
