@@ -15,7 +15,6 @@ from ._distillation_loss import distillation_loss
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 OF_GRADIENT = ("return_grad", "grad_out")
 
 
@@ -53,12 +52,12 @@ def takes_options_of(loss: Callable[..., Any], *without: str) -> Callable[[F], F
     def decorate(function: F) -> F:
         own = inspect.signature(function)
         *arguments, _ = own.parameters.values()
-        known = {*options, *own.parameters}
+        known = {*options, *(p.name for p in arguments)}
 
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
-            for name in given.keys() - known:
-                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}")
+            if unknown := given.keys() - known:
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {min(unknown)!r}")
             return function(*args, **(options | given))
 
         named = [*arguments, *(of_loss[name] for name in options)]

@@ -40,6 +40,12 @@ def test_bits_of_one_process(seed):
         assert all([name for name, _ in of_rank] == ["allgather"] * 2 for of_rank in sent)
 
 
+@pytest.mark.parametrize("name", ["options", "exact"])
+def test_an_option_that_there_is_not(name):
+    with pytest.raises(TypeError, match=rf"^cross_entropy\(\) got an unexpected keyword argument '{name}'$"):
+        parallel.cross_entropy(np.zeros((1, 2)), [0], None, **{name: True})
+
+
 def test_what_is_sent():
     """A branch is 4 numbers of float64, and a row has one more for its target."""
     rows, classes = 64, 8192
