@@ -46,7 +46,6 @@ WITHOUT_KERNELS = (
     "tests/typed",
 )
 
-
 # Results of every loss, dtype and kind of rows, as hashes, and in every layout.
 BITS = (
     "tests/contract/test_bits.py",
@@ -65,9 +64,9 @@ BITS = (
 PARTS = ("tests/losses", "tests/faults", "tests/contract")
 
 
-def parts(level, best, last):
+def parts(level, best):
     """The arguments of pytest of each part of the tests at a level, the longest first."""
-    if level not in (best, last):
+    if level not in (best, "baseline"):
         return [list(BITS)]
     ignored = [f"--ignore={path}" for path in WITHOUT_KERNELS] if level != best else []
     others = [f"--ignore={path}" for path in PARTS]
@@ -88,7 +87,7 @@ def main(arguments):
     levels, best = crossent.config()["isa_levels"], crossent.config()["isa"]
     named = any(not argument.startswith("-") for argument in arguments)
     tasks = [(level, [*part, *arguments]) for level in sorted(levels, key=lambda level: level != best)
-             for part in ([[]] if named else parts(level, best, "baseline"))]
+             for part in ([[]] if named else parts(level, best))]
     with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
         codes = list(pool.map(lambda task: run(*task), tasks))
     failed = [" ".join((level, *part)) for (level, part), code in zip(tasks, codes, strict=True) if code]

@@ -6,7 +6,7 @@ namespace crossent::fuzz {
 
 namespace {
 
-constexpr index block = 1024;
+constexpr index block = block_size;
 
 struct batch {
   index rows, classes, axes[2] = {0, 0}, strides[2] = {0, 0};

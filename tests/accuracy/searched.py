@@ -13,7 +13,7 @@ TEXT = """\
 ## Bound, search, ordinary rows
 
 The [bound](bounds.md) of each function in ULP, the largest error that a search found, and the largest on rows of normal
-logits, of standard deviation 0.05 to 20. Divergences: in units of what is promised of them, 1e-5 and 1e-12.
+logits, of standard deviation 0.05 to 20. Divergences: in units of the promised 1e-5 and 1e-12.
 "Options": any of weights, label smoothing, temperature, z-loss, means and upstream gradients. At the baseline, which
 has no fused multiply-add, bounds are 2 higher, those of gradients of weighted class probabilities 4. The search
 (`tests/attack`) changes the worst rows again and again, and confirms what it reports with 60 digits.

@@ -165,14 +165,14 @@ void run_parallel(index units, index unit_work, int threads, const execution& e,
 
 void sum_blocks(const double* x, index n, double_double<double>* sums, const execution& e) {
   const auto& k = kernels();
-  parallel_for(summed_blocks_of(n), summed_rows, threads_for(n, e), e, [&](index begin, index end, int) {
+  parallel_for(block_count(n), summed_rows, threads_for(n, e), e, [&](index begin, index end, int) {
     for (index b = begin; b < end; ++b)
       k.sum(std::min(summed_rows, n - b * summed_rows), x + b * summed_rows, &sums[b].hi, &sums[b].lo);
   });
 }
 
 double_double<double> ordered_sum(const double* x, index n, const execution& e) {
-  const index blocks = summed_blocks_of(n);
+  const index blocks = block_count(n);
   std::vector<double_double<double>> sums(static_cast<std::size_t>(blocks));
   sum_blocks(x, n, sums.data(), e);
   return sum_levels(blocks, sums.data());

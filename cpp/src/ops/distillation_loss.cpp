@@ -44,7 +44,7 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   if (options.reduction == reduction_kind::block_weights) {
     y.sum_blocks_of_weights(false, blocks, e);
     // NOLINTNEXTLINE(clang-analyzer-core.NullPointerArithm): there is a loss, in which they are
-    if (with_cross_entropy) y.sum_blocks_of_weights(true, blocks + summed_blocks_of(rows), e);
+    if (with_cross_entropy) y.sum_blocks_of_weights(true, blocks + block_count(rows), e);
     return;
   }
   const double denominators[] = {y.divergence_denominator(e), y.denominator(e)};
@@ -87,7 +87,7 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   }
   if (options.reduction == reduction_kind::block_sums) {
     sum_blocks(of_divergence, rows, blocks, e);
-    if (with_cross_entropy) sum_blocks(of_cross_entropy, rows, blocks + summed_blocks_of(rows), e);
+    if (with_cross_entropy) sum_blocks(of_cross_entropy, rows, blocks + block_count(rows), e);
     return;
   }
   double_double<double> sums[2] = {ordered_sum(of_divergence, rows, e), {}};

@@ -75,11 +75,9 @@ class two_pass_divergence : public divergence_term {
   void complete(row_batch& batch, divergence_state& s) const override {
     const bool has_common_error = plan_.type == dtype::float32 && options_.kind == divergence_kind::reverse;
     for (index i = 0; i < batch.count; ++i) {
-      double divergence = rounded(value(batch, s, i));
-      if (has_common_error) {
-        const double sum = divergence;
-        divergence = without_common_error(sum, 1, [&] { return sum - rounded(inner(batch, s, i)); });
-      }
+      const double sum = rounded(value(batch, s, i));
+      const auto error = [&] { return sum - rounded(inner(batch, s, i)); };
+      const double divergence = has_common_error ? without_common_error(sum, 1, error) : sum;
       s.loss[i] = s.row_weight[i] == 0 ? 0 : s.row_weight[i] * at_temperature(divergence, options_.temperature);
     }
   }

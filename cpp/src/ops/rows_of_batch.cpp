@@ -23,9 +23,9 @@ void store_sum(number sum, double* sums, index i) {
 
 void sum_blocks(const double* x, index n, double* sums, const execution& e) {
   const default_environment environment;
-  std::vector<number> blocks(static_cast<std::size_t>(summed_blocks_of(n)));
+  std::vector<number> blocks(static_cast<std::size_t>(block_count(n)));
   sum_blocks(x, n, blocks.data(), e);
-  for (index b = 0; b < summed_blocks_of(n); ++b) store_sum(blocks[static_cast<std::size_t>(b)], sums, b);
+  for (index b = 0; b < block_count(n); ++b) store_sum(blocks[static_cast<std::size_t>(b)], sums, b);
 }
 
 void merge_sums(const double* sums, index n, index columns, double* merged) {

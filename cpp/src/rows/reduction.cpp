@@ -36,7 +36,7 @@ void reduce(const double* losses, index rows, reduction_kind how, double denomin
 
 row_losses::row_losses(index rows, index numbers, bool by_blocks)
     : rows_(rows), by_blocks_(by_blocks), all_(numbers > 0 && !by_blocks ? new_row_buffer(numbers) : nullptr) {
-  if (by_blocks) sums_.resize(static_cast<std::size_t>(summed_blocks_of(rows)));
+  if (by_blocks) sums_.resize(static_cast<std::size_t>(block_count(rows)));
 }
 
 void row_losses::start(int workers) {

@@ -17,7 +17,6 @@ from ._results import number_text
 from ._token_statistics import Reading, result_dtype
 
 if TYPE_CHECKING:
-    from .._types import Array
     from ._rows import Rows
 
 

@@ -43,7 +43,7 @@ def floating(name: str, given: Any) -> jax.Array:
 class Arguments:
     """The arguments of a loss: `arrays` in their order, and `options` as the function in NumPy takes them.
 
-    `given`: all options, of which `loss` checks those that no array has asked for before.
+    `given`: all options; `loss` checks those that the arrays did not need.
     """
 
     def __init__(self, function: str, logits: Any, given: Mapping[str, Any]) -> None:

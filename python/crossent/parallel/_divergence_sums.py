@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from .._types import Array
     from ._messages import Received
-    from ._shards import Shard
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +59,11 @@ def computed(
 ) -> Any:
     """The loss, or with a shard it and the gradient there. `sums`: over all classes."""
     states = whole.cross_entropy
-    numbers = whole.student.whole().numbers, whole.teacher.whole().numbers
-    if states is None:
-        return _call(whole.rows, options, *numbers, None, False, sums, shard, teacher, target, grad_out)
-    by_probabilities = states.rows.target == "probabilities"
     return _call(
-        whole.rows, options, *numbers, states.whole(), by_probabilities, sums, shard, teacher, target, grad_out)
+        whole.rows, options, whole.student.whole().numbers, whole.teacher.whole().numbers,
+        None if states is None else states.whole(), states is not None and states.rows.target == "probabilities", sums,
+        shard, teacher, target, grad_out,
+    )
 
 
 def check(rows: Rows, options: Mapping[str, Any], cross_entropy: Rows | None, target: object) -> None:

@@ -134,7 +134,7 @@ class OrderedSums:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a message says of them beside the nodes."""
+        """What a message holds beside the nodes."""
         return {"start": self.start, "stop": self.stop, "exact": self.exact, "ends": self.ends}
 
     @classmethod
@@ -173,7 +173,7 @@ class Summed:
 
 
 def _added(sums: Array) -> Array:
-    """The sums of some nodes, (nodes, columns, 2), of which none is missing."""
+    """The sums of adjacent nodes, (nodes, columns, 2)."""
     return _core.merge_sums(np.require(sums, requirements=["C", "A"]))  # those of a message may lie at any address
 
 

@@ -190,14 +190,8 @@ def row_statistics(
         The logits of the classes of this rank, of all rows. There may be no class. Padding is left out by the caller.
     target : array_like or None
         The class indices of all rows, counted over all classes, the same on every rank.
-    comm : communicator
-        Of mpi4py, a process group of torch.distributed, or an object with ``allgather(array)``,
-        ``rank`` and ``size``.
-    start : int, optional
-        The first class of this rank; on all ranks or on none. The default is that the classes of the ranks follow each
-        other.
-    n_classes : int, optional
-        The number of all classes; on all ranks or on none.
+    comm, start, n_classes
+        As for `cross_entropy`.
     axis : int, default -1
         The class axis.
     ignore_index, temperature

@@ -29,7 +29,7 @@ def schema_type(annotation: str) -> str:
 
 
 class Loss:
-    """A loss by its function in NumPy: tensors first, in their order, then options, of which `reduction` is the last.
+    """A loss by its function in NumPy: tensors first, in their order, then options, `reduction` last.
 
     `reference`: the same of PyTorch's functions, by the names of the arguments; `of_rows`: whether there is one value
     per row of classes, or one per element.
@@ -126,8 +126,8 @@ def binary_cross_entropy_with_logits(
 
 def kl_div(input: Tensor, target: Tensor, log_target: bool, denominator: float | None, reduction: str) -> Tensor:
     losses = _kl_div(input, target.to(input.dtype), reduction="none", log_target=log_target)
-    rows = input.shape[0] if input.ndim and reduction == "batchmean" else 1
-    return _reduced(losses, rows if reduction == "batchmean" else losses.numel(), denominator, reduction)
+    divisor = input.shape[0] if input.ndim and reduction == "batchmean" else losses.numel()
+    return _reduced(losses, divisor, denominator, reduction)
 
 
 def distillation_loss(

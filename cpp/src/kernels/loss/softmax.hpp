@@ -106,7 +106,7 @@ CROSSENT_INLINE void write_gradient_of(const source (&s)[arrays], const sink& to
     const auto counts = [&](const double* v) { return static_cast<T>(v[i]) != 0; };
     rows[i] = counts(p.factor) || (with_beta && counts(p.beta)) || (arrays == 2 && counts(p.gamma)) ? s[0].rows[i] : nullptr;
   }
-  source counting[arrays] = {};
+  source counting[arrays] = {};  // without a constructor, which would be a function of all levels
   for (int k = 0; k < arrays; ++k) counting[k] = s[k];
   counting[0].rows = rows;
   // Without weights in a loop of its own, but where packs are four registers and compilers would take long over it.
