@@ -97,7 +97,7 @@ def ordinary_error(target, seed, batches=2):
     """The largest error of rows as they are drawn, of normal logits."""
     rng = np.random.default_rng(seed)
     return max(float(Climb(target, rng, classes, kinds_of_logits=ORDINARY).worst)
-               for classes in target.class_counts if classes in (1, 3, 64, 1025) for _ in range(batches))
+               for classes in target.function.classes or (3, 64, 1025) for _ in range(batches))
 
 
 class Search:
@@ -114,7 +114,7 @@ class Search:
             classes = rows["x" if "x" in rows else "q"].shape[1]
             self.climb = Climb(self.target, self.rng, classes, (rows, shared))
         else:
-            counts = [c for c in self.target.class_counts if self.climbs or c in FIRST]
+            counts = [c for c in self.target.class_counts if self.climbs or c in FIRST] or self.target.class_counts
             share = np.array([SHARE[c] for c in counts])
             self.climb = Climb(self.target, self.rng, int(self.rng.choice(counts, p=share / share.sum())))
         self.climbs += 1
