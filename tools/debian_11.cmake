@@ -1,7 +1,7 @@
 # Builds against the C library 2.31 and the C++ library of Debian 11, so that the wheel runs on older systems than this one:
 #
 #   python tools/debian_11.py ROOT
-#   nox -s wheel -- ROOT
+#   nox -s release -- ROOT
 #
 # For x86-64, and for any Python but Debian's own, half of whose headers are in a folder that is then ROOT's. The compiler is
 # this machine's. Nothing of ROOT, which the environment variable CROSSENT_ROOT names, is run.

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="of the extra demo: the sessions tests and boosting have it")
-pytest.importorskip("sklearn", reason="of the extra demo: the sessions tests and boosting have it")
-rich_console = pytest.importorskip("rich.console", reason="of the extra demo: the sessions tests and boosting have it")
+pytest.importorskip("matplotlib", reason="of the extra demo: the sessions tests and adapters have it")
+pytest.importorskip("sklearn", reason="of the extra demo: the sessions tests and adapters have it")
+rich_console = pytest.importorskip("rich.console", reason="of the extra demo: the sessions tests and adapters have it")
 
 from crossent._demo import boosting, figures, report  # noqa: E402
 
@@ -23,7 +23,7 @@ def printed(result):
 
 @pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
 def test_students_of_a_teacher(library, monkeypatch, tmp_path):
-    module = pytest.importorskip(library, reason="an optional library: the session boosting has it")
+    module = pytest.importorskip(library, reason="an optional library: the session adapters has it")
     monkeypatch.setattr(boosting, "LIBRARIES", {library: library})
     steps = []
     result = boosting.run(lambda: steps.append(None), RUNS)

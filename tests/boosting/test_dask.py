@@ -7,8 +7,8 @@ from boosting.data import some_data
 import crossent as xe
 from crossent import boosting
 
-da = pytest.importorskip("dask.array", reason="an optional library: the session boosting has it")
-distributed = pytest.importorskip("distributed", reason="an optional library: the session boosting has it")
+da = pytest.importorskip("dask.array", reason="an optional library: the session adapters has it")
+distributed = pytest.importorskip("distributed", reason="an optional library: the session adapters has it")
 pytestmark = pytest.mark.filterwarnings("default")  # those of Dask and its dependencies are not ours
 
 
@@ -25,7 +25,7 @@ def collections(classes):
 
 
 def test_xgboost(client):
-    xgb = pytest.importorskip("xgboost", reason="an optional library: the session boosting has it")
+    xgb = pytest.importorskip("xgboost", reason="an optional library: the session adapters has it")
     from xgboost import dask as xgb_dask
     x, y, x_parts, y_parts = collections(3)
     data = xgb_dask.DaskDMatrix(client, x_parts, y_parts)
@@ -38,7 +38,7 @@ def test_xgboost(client):
 
 
 def test_lightgbm(client):
-    lgb = pytest.importorskip("lightgbm", reason="an optional library: the session boosting has it")
+    lgb = pytest.importorskip("lightgbm", reason="an optional library: the session adapters has it")
     x, y, x_parts, y_parts = collections(3)
     model = lgb.DaskLGBMClassifier(client=client, n_estimators=10, num_leaves=7, verbosity=-1,
                                    objective=boosting.Softmax(3).lightgbm_sklearn)

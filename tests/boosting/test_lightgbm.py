@@ -6,7 +6,7 @@ from boosting.data import assert_same_trees, lightgbm_trees, objective_of, some_
 
 from crossent import boosting
 
-lgb = pytest.importorskip("lightgbm", reason="an optional library: the session boosting has it")
+lgb = pytest.importorskip("lightgbm", reason="an optional library: the session adapters has it")
 ROUNDS = 8
 COMMON = {"num_threads": 1, "num_leaves": 15, "verbosity": -1, "deterministic": True, "force_row_wise": True,
           "boost_from_average": False}

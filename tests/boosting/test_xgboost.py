@@ -6,7 +6,7 @@ from boosting.data import assert_same_trees, objective_of, some_data, xgboost_tr
 
 from crossent import boosting
 
-xgb = pytest.importorskip("xgboost", reason="an optional library: the session boosting has it")
+xgb = pytest.importorskip("xgboost", reason="an optional library: the session adapters has it")
 ROUNDS = 8
 COMMON = {"nthread": 1, "max_depth": 4, "disable_default_eval_metric": True}
 

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-pytest.importorskip("dask.array", reason="an optional library: the session `dask` has it")
+pytest.importorskip("dask.array", reason="an optional library: the session adapters has it")
 
 import dask
 import dask.array as da

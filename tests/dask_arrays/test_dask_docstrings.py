@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-pytest.importorskip("distributed", reason="an optional library: the session `dask` has it")
+pytest.importorskip("distributed", reason="an optional library: the session adapters has it")
 
 import crossent.dask as xd
 

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-pytest.importorskip("distributed", reason="an optional library: the session `dask` has it")
+pytest.importorskip("distributed", reason="an optional library: the session adapters has it")
 
 import dask
 import dask.array as da

@@ -289,7 +289,7 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path, name):
 
 @pytest.mark.parametrize("rows", [0, 5, 10, 12])
 def test_chunks_that_were_never_written(tmp_path, rows):
-    h5py = pytest.importorskip("h5py", reason="an optional library: the session evaluation has it")
+    h5py = pytest.importorskip("h5py", reason="an optional library: the session adapters has it")
     x = draw((12, 7))
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("x", x.shape, x.dtype, chunks=(5, 5))[:rows] = x[:rows]

@@ -54,7 +54,7 @@ def test_bad_input(files):
 
 def test_interrupted(files, tmp_path, monkeypatch, capsys):
     """Ctrl-C is pressed in the third pass."""
-    pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
+    pytest.importorskip("matplotlib", reason="an optional library: the session adapters has it")
     (tmp_path / "out.html").write_text("old")
     before = sorted(os.listdir())
     reads = []

@@ -252,5 +252,5 @@ def test_table_without_rich(files):
 
 
 def test_table_by_rich(files):
-    pytest.importorskip("rich", reason="the extra [evaluation] is not installed: the session evaluation has it")
+    pytest.importorskip("rich", reason="an optional library: the session adapters has it")
     assert "│" in table_in_a_terminal(MAIN)

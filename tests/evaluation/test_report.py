@@ -11,7 +11,7 @@ import crossent as xe
 from crossent import _cli
 from crossent.evaluation import _token_statistics, calibrate, compare, evaluate
 
-pytest.importorskip("matplotlib", reason="the extra [evaluation] is not installed: the session evaluation has it")
+pytest.importorskip("matplotlib", reason="an optional library: the session adapters has it")
 
 
 def save(logits, target):

@@ -1,4 +1,4 @@
-"""The tests of crossent.jax run where JAX is installed. The session `jax` installs it and builds the module for XLA.
+"""The tests of crossent.jax run where JAX is installed. The session adapter(jax) builds the module for XLA.
 
 CROSSENT_JAX=long takes every dtype, option and reduction instead of some; CROSSENT_JAX_WAYS names the ways that there
 must be.

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has it")
+pytest.importorskip("jax", reason="an optional library: the session adapters has it")
 
 import crossent.jax as xj
 

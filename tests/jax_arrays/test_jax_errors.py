@@ -7,7 +7,7 @@ import operations
 import pytest
 from support import run_python
 
-jax = pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has it")
+jax = pytest.importorskip("jax", reason="an optional library: the session adapters has it")
 import jax.numpy as jnp  # noqa: E402
 
 import crossent as xe  # noqa: E402

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support import assert_same_bits, run_python
 
-jax = pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has it")
+jax = pytest.importorskip("jax", reason="an optional library: the session adapters has it")
 
 import crossent as xe  # noqa: E402
 import crossent.jax as xj  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 from operations.functions import FLOATS
 from support import assert_same_bits
 
-jax = pytest.importorskip("jax", reason="JAX is not installed: the session `jax` has it")
+jax = pytest.importorskip("jax", reason="an optional library: the session adapters has it")
 import jax.numpy as jnp  # noqa: E402
 
 import crossent as xe  # noqa: E402

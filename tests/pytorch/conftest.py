@@ -1,4 +1,4 @@
-"""crossent.torch is tested where PyTorch is installed: a short form everywhere, the long one in `nox -s torch`."""
+"""crossent.torch is tested where PyTorch is installed: a short form everywhere, the long one by `adapter(torch)`."""
 
 import pytest
 

@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 
 import crossent.torch as xt  # noqa: E402
 
-LONG = os.environ.get("CROSSENT_TORCH") == "long"  # `nox -s torch`
+LONG = os.environ.get("CROSSENT_TORCH") == "long"  # `nox -s 'adapter(torch)'`
 BATCH, LENGTH, VOCABULARY, WIDTH = 3, 8, 50, 16
 
 

@@ -11,7 +11,7 @@ from torch.func import grad, hessian, jacrev, vmap  # noqa: E402
 
 import crossent.torch as xt  # noqa: E402
 
-LONG = os.environ.get("CROSSENT_TORCH") == "long"  # `nox -s torch`
+LONG = os.environ.get("CROSSENT_TORCH") == "long"  # `nox -s 'adapter(torch)'`
 N, C = 4, 5
 T = torch.tensor([0, 1, 4, -100])
 

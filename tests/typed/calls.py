@@ -1,7 +1,7 @@
 """Calls as users write them, and the types of their results.
 
-Type checkers read it in the session `lint`: with a wrong type here, or a call that should not pass and does, they fail.
-`test_typed_calls.py` runs it, and holds the results against the types.
+Type checkers read it (sessions lint and types): with a wrong type here, or a call that should not pass and does, they
+fail. `test_typed_calls.py` runs it, and holds the results against the types.
 """
 
 from typing import Any, Literal, assert_type

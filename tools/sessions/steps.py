@@ -1,9 +1,16 @@
 """What several sessions do."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nox
+
+
+def one_of(*jobs: Callable[[nox.Session], None]) -> Callable:
+    """Makes a session of several: `nox -s 'NAME(JOB)'` runs one of these functions, `nox -s NAME` all."""
+    return nox.parametrize("job", [nox.param(job, id=job.__name__) for job in jobs])
+
 
 WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
 

@@ -1,11 +1,10 @@
-"""What looks for crashes, races and leaks, for minutes or hours, and what no test reaches."""
+"""What takes minutes or hours: whole products of options, random calls, sanitizers."""
 
 import shutil
-from pathlib import Path
 
 import nox
 
-from sessions.steps import isa_levels, workflow
+from sessions.steps import isa_levels, one_of, workflow
 
 SANITIZED = (
     "build-dir=build/asan_python",
@@ -23,7 +22,17 @@ NOT_SANITIZED = (  # They measure or limit memory, replace malloc, or have small
 )
 
 
-@nox.session
+# ---- Long forms of the tests -----------------------------------------------------------------------------------------
+
+
+def products(session: nox.Session) -> None:
+    """All tests at every level, with whole products of options, dtypes and kinds of rows where `tests` has a part."""
+    session.install(".[evaluation,mpi,test]", "mpich>=5")
+    for level in isa_levels(session):
+        session.run("python", "-m", "pytest", *session.posargs,
+                    env={"CROSSENT_ISA": level, "CROSSENT_PRODUCTS": "all"})
+
+
 def faults(session: nox.Session) -> None:
     """The long forms of tests/faults, 300,000 random calls at every level, as many damaged files, Ctrl-C.
 
@@ -39,13 +48,30 @@ def faults(session: nox.Session) -> None:
     session.run("python", "tests/faults/fuzz_files.py", "--count", "300000")
 
 
+def large(session: nox.Session) -> None:
+    """Arrays of more than 2^31 elements: needs about 6 GB."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "tests/large/more_than_32_bits.py", *session.posargs)
+
+
+def sweep(session: nox.Session) -> None:
+    """Every float through the elementary functions, at every ISA level: many minutes."""
+    session.run("cmake", "--preset", "release", external=True)
+    session.run("cmake", "--build", "--preset", "release", external=True)
+    session.run("ctest", "--test-dir", "build/release", "-L", "sweep", "--no-tests=error", "-V", external=True)
+
+
+def plants(session: nox.Session) -> None:
+    """Whether the tests find 40 planted faults: an hour and a half. What follows `--` goes to tests/plants/run.py."""
+    session.install(".[boosting,dask,evaluation,jax,sklearn,test,torch]", "pybind11>=3", "scikit-build-core")
+    session.run("python", "tests/plants/run.py", *session.posargs)
+
+
 @nox.session
-def products(session: nox.Session) -> None:
-    """All tests at every level, with whole products of options, dtypes and kinds of rows where `tests` has a part."""
-    session.install(".[evaluation,mpi,test]", "mpich>=5")
-    for level in isa_levels(session):
-        session.run("python", "-m", "pytest", *session.posargs,
-                    env={"CROSSENT_ISA": level, "CROSSENT_PRODUCTS": "all"})
+@one_of(products, faults, large, sweep, plants)
+def long(session: nox.Session, job) -> None:
+    """Long forms of the tests: products of all options, random calls, large arrays, every float, planted faults."""
+    job(session)
 
 
 @nox.session
@@ -63,20 +89,14 @@ def soak(session: nox.Session) -> None:
     session.run("python", "tests/soak/run.py", *session.posargs)
 
 
-@nox.session
-def large(session: nox.Session) -> None:
-    """Arrays of more than 2^31 elements: needs about 6 GB."""
-    session.install(".[test]")
-    session.run("python", "-m", "pytest", "tests/large/more_than_32_bits.py", *session.posargs)
+# ---- Sanitizers ------------------------------------------------------------------------------------------------------
 
 
-@nox.session
 def asan(session: nox.Session) -> None:
     """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
     workflow(session, "asan")
 
 
-@nox.session
 def asan_python(session: nox.Session) -> None:
     """The package under both sanitizers: random calls at every level, then the tests. Hours; goes on where it stopped.
 
@@ -106,13 +126,11 @@ def asan_python(session: nox.Session) -> None:
                 env=env)
 
 
-@nox.session
 def tsan(session: nox.Session) -> None:
     """The C++ tests under ThreadSanitizer, by Clang 19 and without OpenMP."""
     workflow(session, "tsan")
 
 
-@nox.session
 def valgrind(session: nox.Session) -> None:
     """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. Half an hour each.
 
@@ -135,38 +153,7 @@ def valgrind(session: nox.Session) -> None:
 
 
 @nox.session
-def coverage(session: nox.Session) -> None:
-    """Lines and branches that the tests reach, in build/coverage: of the C++ code at one level, of the package.
-
-    By ctest, random calls, and most of the Python tests, as in `asan_python`. What follows `--` goes to pytest.
-    """
-    folder = Path("build/coverage")
-    counted = {
-        "build-dir": f"{folder}/core",
-        "cmake.build-type": "RelWithDebInfo",
-        "cmake.define.CMAKE_CXX_FLAGS": "--coverage -fprofile-update=atomic",
-        "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO": "-O1",
-        "cmake.define.CROSSENT_TESTS": "ON",
-        "install.strip": "false",
-    }
-    session.env["CXX"] = "g++"  # the compiler that gcov belongs to
-    settings = (f"--config-settings={name}={value}" for name, value in counted.items())
-    session.install(".[dask,demo,evaluation,evaluation-files,test]", "coverage>=7.10", "gcovr>=8", *settings)
-    levels = isa_levels(session)
-    level = "avx2" if "avx2" in levels else levels[-1]
-    session.run("ctest", "--test-dir", f"{folder}/core", "-R", f"kernels.{level}", "--no-tests=error", external=True)
-    env = {"CROSSENT_ISA": level, "COVERAGE_FILE": f"{folder.resolve()}/python", "COVERAGE_RCFILE": "pyproject.toml"}
-    ignored = (f"--ignore={name}" for name in NOT_SANITIZED)
-    session.run("python", "tests/faults/fuzz.py", "--calls", "20000", "--seed", "1", "--jobs", "2", env=env)
-    # Counts are files, too, which these tests leave no room for.
-    session.run("coverage", "run", "-m", "pytest", "-k", "not full_disk", *ignored, *session.posargs, env=env)
-    session.run("coverage", "combine", env=env)
-    session.run("coverage", "html", "-d", f"{folder}/python-pages", env=env)
-    session.run("coverage", "report", "--skip-covered", env=env)
-    others = (f"--gcov-exclude-directory=.*/crossent_kernels_{other}" for other in levels if other != level)
-    session.run(
-        *("gcovr", "--filter", "cpp/(bindings|include|src)/", "--exclude-throw-branches", *others),
-        "--gcov-ignore-parse-errors=suspicious_hits.warn_once_per_file",  # of loops that are entered billions of times
-        *("--merge-mode-functions=separate", "--html-nested", f"{folder}/core.html", "--txt", "--print-summary"),
-        f"{folder}/core",
-    )
+@one_of(asan, asan_python, tsan, valgrind)
+def sanitizer(session: nox.Session, job) -> None:
+    """The C++ tests under a sanitizer or memcheck; the package under two of them."""
+    job(session)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nox
 
-from sessions.steps import for_bindings, workflow
+from sessions.steps import for_bindings, one_of, workflow
 
 NOT_EMULATED = (
     # Times, memory and stacks of an emulator; processes that it does not emulate.
@@ -28,7 +28,7 @@ def build_and_test(session: nox.Session, compiler: str, preset: str, *definition
     """As `workflow`, with another compiler, which may be a list, and in a build folder of the session's own."""
     if shutil.which(compiler.split(";")[0]) is None:
         session.error(f"{compiler} is not installed")
-    folder = f"build/{session.name}"
+    folder = f"build/{Path(compiler.split(';')[-1]).stem}-{preset}"
     session.run(
         "cmake", "--preset", preset, "-B", folder, f"-DCMAKE_CXX_COMPILER={compiler}", *definitions, external=True
     )
@@ -45,19 +45,16 @@ def strict_build(session: nox.Session, compiler: str) -> None:
     build_and_test(session, compiler, "release", "-DCROSSENT_WERROR=ON", *for_bindings(session))
 
 
-@nox.session
-def gcc_werror(session: nox.Session) -> None:
+def gcc(session: nox.Session) -> None:
     """Everything with GCC, warnings as errors."""
     strict_build(session, "g++")
 
 
-@nox.session
 def clang(session: nox.Session) -> None:
     """Everything with Clang 19, warnings as errors."""
     strict_build(session, "clang++-19")
 
 
-@nox.session
 def no_openmp(session: nox.Session) -> None:
     """The C++ and the Python tests of a build without OpenMP."""
     workflow(session, "no-openmp")
@@ -65,13 +62,11 @@ def no_openmp(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
-@nox.session
 def aarch64(session: nox.Session) -> None:
     """The C++ tests compiled for 64-bit Arm and run by qemu-user. Debian: g++-aarch64-linux-gnu, qemu-user."""
     workflow(session, "aarch64")
 
 
-@nox.session
 def musl(session: nox.Session) -> None:
     """The C++ tests on the C library of Alpine, whose threads have small stacks, by the compiler of ziglang.
 
@@ -82,8 +77,6 @@ def musl(session: nox.Session) -> None:
     build_and_test(session, compiler, "release", "-DCROSSENT_OPENMP=OFF")
 
 
-@nox.session
-@nox.parametrize("processor", ["Nehalem", "Haswell"])
 def emulated(session: nox.Session, processor: str) -> None:
     """The Python tests on processors without AVX, and without AVX-512, by qemu-user. Hours; goes on where it stopped.
 
@@ -100,7 +93,16 @@ def emulated(session: nox.Session, processor: str) -> None:
                 *session.posargs, env={"CROSSENT_EXAMPLES": "5"})  # of each property
 
 
-@nox.session
+def nehalem(session: nox.Session) -> None:
+    """`emulated` without AVX."""
+    emulated(session, "Nehalem")
+
+
+def haswell(session: nox.Session) -> None:
+    """`emulated` without AVX-512."""
+    emulated(session, "Haswell")
+
+
 def free_threaded(session: nox.Session) -> None:
     """The tests of threads on a Python without the GIL: `nox -s free_threaded -- python3.13t`.
 
@@ -115,3 +117,10 @@ def free_threaded(session: nox.Session) -> None:
     session.run(python, "-c", "import crossent, sys; sys.exit(sys._is_gil_enabled())", external=True)
     session.run(python, "tests/soak/calls_at_once.py", "--seconds", "60", external=True)
     session.run(python, "-m", "pytest", *THREAD_TESTS, *session.posargs[1:], external=True)
+
+
+@nox.session
+@one_of(gcc, clang, no_openmp, aarch64, musl, nehalem, haswell, free_threaded)
+def platform(session: nox.Session, job) -> None:
+    """The tests with another compiler, C library, processor or Python."""
+    job(session)
