@@ -1,8 +1,8 @@
 """Run the tests at each ISA level of this machine: python tests/run_levels.py [pytest arguments].
 
-The level is chosen once per process, by CROSSENT_ISA. The best level has all tests, in parts, the baseline, whose bits
-are its own, those in which a kernel has a part, and the levels between, which have the bits of the best one, the tests
-that compare bits. More parts run side by side than there are processors, as some tests sleep; what one prints is shown
+The level is chosen once per process, by CROSSENT_ISA. The best level has all tests, in parts; the levels between, which
+have its bits, the tests that compare bits; the baseline, whose bits are its own, these and those of accuracy. All tests
+at every level: `nox -s 'long(products)'`. More parts run side by side than there are processors, as some tests sleep; what one prints is shown
 when it has ended. The exit status is 1 if any part fails. Arguments that name tests are run at every level.
 """
 
@@ -14,36 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import crossent
 
-# Errors and memory; files and commands; threads and the ends of processes; formulas in mpmath. Accuracy and bits have
-# every level.
-WITHOUT_KERNELS = (
-    "tests/accuracy/test_reference.py",
-    "tests/attack/test_fast_oracle.py",
-    "tests/contract/test_errors_buffers.py",
-    "tests/contract/test_errors_of_sparse_teachers.py",
-    "tests/contract/test_errors_positions.py",
-    "tests/contract/test_errors_types.py",
-    "tests/contract/test_errors_values.py",
-    "tests/contract/test_helpers.py",
-    "tests/contract/test_memory.py",
-    "tests/contract/test_package.py",
-    "tests/contract/test_signatures.py",
-    "tests/contract/test_threads.py",
-    "tests/evaluation",
-    "tests/faults/test_allocation.py",
-    "tests/faults/test_changed_arguments.py",
-    "tests/faults/test_changed_by_threads.py",
-    "tests/faults/test_exit.py",
-    "tests/faults/test_interrupt.py",
-    "tests/faults/test_private.py",
-    "tests/oracle",
-    "tests/parallel/test_communicator.py",
-    "tests/parallel/test_damaged_messages.py",
-    "tests/parallel/test_ordered_sums.py",
-    "tests/parallel/test_row_sums.py",  # sums of losses, which other tests have at every level
-    "tests/parallel/test_rows_over_ranks.py",
-    "tests/soak",
-    "tests/typed",
+# What the bits of the baseline are worth: `if constexpr (!has_fma)` has other arithmetic there.
+ACCURACY = (
+    "tests/accuracy",
+    "tests/attack/test_attack.py",
+    "tests/faults/test_fuzz.py",
+    "tests/losses/test_divergence.py",
+    "tests/losses/test_tiny_temperatures.py",
 )
 
 # Results of every loss, dtype and kind of rows, as hashes, and in every layout.
@@ -66,11 +43,9 @@ PARTS = ("tests/losses", "tests/faults", "tests/contract")
 
 def parts(level, best):
     """The arguments of pytest of each part of the tests at a level, the longest first."""
-    if level not in (best, "baseline"):
-        return [list(BITS)]
-    ignored = [f"--ignore={path}" for path in WITHOUT_KERNELS] if level != best else []
-    others = [f"--ignore={path}" for path in PARTS]
-    return [*([path, *ignored] for path in PARTS), [*others, *ignored]]
+    if level == best:
+        return [*([path] for path in PARTS), [f"--ignore={path}" for path in PARTS]]
+    return [list(BITS), list(ACCURACY)] if level == "baseline" else [list(BITS)]
 
 
 def run(level, arguments):

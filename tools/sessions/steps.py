@@ -1,5 +1,6 @@
 """What several sessions do."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ def one_of(*jobs: Callable[[nox.Session], None]) -> Callable:
     return nox.parametrize("job", [nox.param(job, id=job.__name__) for job in jobs])
 
 
+# Of one name for all: each Python has a name of its own for the same one, and ccache takes it for another then.
+COMPILER = os.environ.get("CXX", "c++")
 WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
 
 
@@ -26,7 +29,7 @@ def wheel_of(session: nox.Session) -> tuple[str, str]:
         if shutil.which("ccache"):  # a build for another Python compiles the kernels no second time
             settings.append("cmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache")
         session.run(*("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."),
-                    *(f"--config-settings={setting}" for setting in settings))
+                    *(f"--config-settings={setting}" for setting in settings), env={"CXX": COMPILER})
         (wheel,) = folder.iterdir()
         WHEELS[python] = str(wheel)
     return WHEELS[python], build
