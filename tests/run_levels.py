@@ -1,9 +1,10 @@
 """Run the tests at each ISA level of this machine: python tests/run_levels.py [pytest arguments].
 
-The level is chosen once per process, by CROSSENT_ISA. The best level has all tests, in parts; the levels between, which
-have its bits, the tests that compare bits; the baseline, whose bits are its own, these and those of accuracy. All tests
-at every level: `nox -s 'long(products)'`. More parts run side by side than there are processors, as some tests sleep; what one prints is shown
-when it has ended. The exit status is 1 if any part fails. Arguments that name tests are run at every level.
+The level is chosen once per process, by CROSSENT_ISA. The best level has all tests, in parts; the levels between,
+which have its bits, the tests that compare bits; the baseline, whose bits are its own, these and those of accuracy.
+All tests at every level: `nox -s 'long(products)'`. More parts run side by side than there are processors, as some
+tests sleep; what one prints is shown when it has ended. The exit status is 1 if any part fails. Arguments that name
+tests are run at every level.
 """
 
 import os

@@ -13,7 +13,7 @@ def one_of(*jobs: Callable[[nox.Session], None]) -> Callable:
     return nox.parametrize("job", [nox.param(job, id=job.__name__) for job in jobs])
 
 
-# Of one name for all: each Python has a name of its own for the same one, and ccache takes it for another then.
+# One name for all: each Python has a name of its own for the same one, and ccache takes it for another then.
 COMPILER = os.environ.get("CXX", "c++")
 WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
 
