@@ -1,4 +1,4 @@
-"""The jobs of this project. `nox` runs the default ones, `nox -l` lists all, `nox -s asan` runs one.
+"""The jobs of this project. `nox` runs the default ones, `nox -l` lists all, `nox -s docs` runs one.
 
 The default ones are here, which CI runs; the others are in tools/sessions.
 """

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import crossent
 
-# What the bits of the baseline are worth: `if constexpr (!has_fma)` has other arithmetic there.
+# Accuracy of the baseline, which has arithmetic of its own: `if constexpr (!has_fma)`.
 ACCURACY = (
     "tests/accuracy",
     "tests/attack/test_attack.py",

@@ -1,8 +1,10 @@
-"""Whether the tests find the faults of planted.py: python tests/plants/run.py [--json FILE] [NAME ...]
+"""Whether the tests find the faults of planted.py: python tests/plants/run.py [--search SECONDS] [NAME ...]
 
 Each is put into a copy of the tracked files in build/plants, from which the package is built. The tests that are named
 beside it run first, then all, at the best level of this machine, up to the first that fails. Exit status 1: one that
 none found. Adapters have to be installed with what they adapt: `nox -s 'long(plants)'`. An hour and a half.
+
+With --search, the search of tests/attack in place of the tests, for the faults that it is to find.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from planted import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "plants"
-SOURCE, BUILD = FOLDER / "source", FOLDER / "core"
+SOURCE, BUILD, CLEAN = FOLDER / "source", FOLDER / "core", FOLDER / "clean"
 
 
 def copy_sources():
@@ -51,8 +53,22 @@ def first_failure(library, tests):
     return failed[1]
 
 
-def plant(fault, clean):
-    """(the test that finds it or None, seconds)"""
+def by_tests(fault, library):
+    return first_failure(library, fault.tests.split()) or first_failure(library, [])
+
+
+def by_search(fault, library, seconds):
+    """The target with an error above its bar in bounds.py, or None."""
+    path = FOLDER / "found.json"
+    path.unlink(missing_ok=True)  # or the search goes on from there
+    subprocess.run([sys.executable, str(ROOT / "tests/attack/run.py"), "--seconds", str(seconds), "--json", str(path),
+                    "--targets", *fault.targets], env={**os.environ, "PYTHONPATH": str(library)}, check=False)
+    found = json.loads(path.read_text())["targets"]
+    return next((name for name, of_target in found.items() if of_target["confirmed"] > of_target["bar"]), None)
+
+
+def library_with(fault):
+    """The package with the fault, as `build`. One of Python code needs no compiler."""
     file = SOURCE / fault.file
     text = file.read_text()
     if text.count(fault.text) != 1:
@@ -62,29 +78,31 @@ def plant(fault, clean):
         file.write_text(text.replace(fault.text, fault.wrong))
         if fault.file.startswith("python/"):
             shutil.rmtree(library, ignore_errors=True)
-            shutil.copytree(clean, library)
+            shutil.copytree(CLEAN, library)
             shutil.copy(file, library / Path(fault.file).relative_to("python"))
         else:
             build(library)
     finally:
         file.write_text(text)
-    start = time.monotonic()
-    found = first_failure(library, fault.tests.split()) or first_failure(library, [])
-    return found, time.monotonic() - start
+    return library
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a part of its name")
-    parser.add_argument("--json", type=Path, help="where to write {name: the test that found it}")
+    parser.add_argument("--search", type=float, metavar="SECONDS", help="of the search for each")
+    parser.add_argument("--json", type=Path, help="where to write {name: what found it}")
     given = parser.parse_args()
     chosen = [f for f in FAULTS if not given.names or any(name in f.name for name in given.names)]
+    if given.search:
+        chosen = [fault for fault in chosen if fault.targets]
     copy_sources()
-    build(FOLDER / "clean")
+    build(CLEAN)
     found = {}
     for fault in chosen:
-        found[fault.name], seconds = plant(fault, FOLDER / "clean")
-        print(f"{fault.name}: {found[fault.name] or 'NOT FOUND'} ({seconds:.0f} s)", flush=True)
+        library, start = library_with(fault), time.monotonic()
+        found[fault.name] = by_search(fault, library, given.search) if given.search else by_tests(fault, library)
+        print(f"{fault.name}: {found[fault.name] or 'NOT FOUND'} ({time.monotonic() - start:.0f} s)", flush=True)
         if given.json:
             given.json.write_text(json.dumps(found, indent=1) + "\n")
     missed = [name for name, test in found.items() if test is None]

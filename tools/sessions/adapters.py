@@ -79,7 +79,6 @@ def parallel(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/processes", *session.posargs)
 
 
-
 def peers(session: nox.Session) -> None:
     """100,000 random calls compared with PyTorch, JAX, optax, SciPy and scikit-learn; their known defects. Minutes."""
     session.install(".[test]", "-r", "tests/peers/requirements.txt")

@@ -100,7 +100,7 @@ def asan(session: nox.Session) -> None:
 def asan_python(session: nox.Session) -> None:
     """The package under both sanitizers: random calls at every level, then the tests. Hours; goes on where it stopped.
 
-    What follows `--` goes to tests/by_parts.py: `nox -s asan_python -- --minutes 30`.
+    What follows `--` goes to tests/by_parts.py: `nox -s 'sanitizer(asan_python)' -- --minutes 30`.
     """
     session.env["CXX"] = "g++"  # the compiler whose runtime libraries are loaded below
     session.install(".[evaluation,evaluation-files,test]", *(f"--config-settings={setting}" for setting in SANITIZED))
@@ -134,8 +134,8 @@ def tsan(session: nox.Session) -> None:
 def valgrind(session: nox.Session) -> None:
     """The C++ tests under memcheck, which knows no AVX-512: at the other two levels. Half an hour each.
 
-    What follows `--` goes to the tests: `nox -s valgrind -- --source-file=*test_half.cpp`. Some are left out: memcheck
-    has no rounding modes and no flushing to zero, and its long doubles, which doubles are measured by, are doubles.
+    What follows `--` goes to the tests: `-- --source-file=*test_half.cpp`. Some are left out: memcheck has no rounding
+    modes and no flushing to zero, and its long doubles, which doubles are measured by, are doubles.
     """
     session.run("cmake", "--preset", "no-openmp", external=True)
     session.run("cmake", "--build", "--preset", "no-openmp", external=True)

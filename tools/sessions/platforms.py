@@ -25,7 +25,7 @@ THREAD_TESTS = (
 
 
 def build_and_test(session: nox.Session, compiler: str, preset: str, *definitions: str) -> None:
-    """As `workflow`, with another compiler, which may be a list, and in a build folder of the session's own."""
+    """As `workflow`, with another compiler, which may be a list, and in a build folder of its own."""
     if shutil.which(compiler.split(";")[0]) is None:
         session.error(f"{compiler} is not installed")
     folder = f"build/{Path(compiler.split(';')[-1]).stem}-{preset}"
@@ -80,8 +80,8 @@ def musl(session: nox.Session) -> None:
 def emulated(session: nox.Session, processor: str) -> None:
     """The Python tests on processors without AVX, and without AVX-512, by qemu-user. Hours; goes on where it stopped.
 
-    What follows `--` goes to tests/by_parts.py: `nox -s emulated -- --minutes 30`. Scripts that tests start as
-    processes run on the machine's own processor.
+    What follows `--` goes to tests/by_parts.py: `-- --minutes 30`. Scripts that tests start as processes
+    run on the machine's own processor.
     """
     session.install(".[test]")
     under = f"qemu-x86_64 -cpu {processor}"
@@ -104,7 +104,7 @@ def haswell(session: nox.Session) -> None:
 
 
 def free_threaded(session: nox.Session) -> None:
-    """The tests of threads on a Python without the GIL: `nox -s free_threaded -- python3.13t`.
+    """The tests of threads on a Python without the GIL: `nox -s 'platform(free_threaded)' -- python3.13t`.
 
     Debian has none: `./configure --disable-gil` in `apt-get source python3.13`.
     """

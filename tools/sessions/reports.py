@@ -22,11 +22,11 @@ def attack(session: nox.Session) -> None:
         session.run(*("python", "tests/attack/run.py", "--seconds", "3600", "--level", level),
                     *("--json", f"build/attack/{level}.json"), *session.posargs)
     session.install("pybind11>=3", "scikit-build-core")
-    session.run("python", "tests/attack/plants.py")
+    session.run("python", "tests/plants/run.py", "--search", "60")
 
 
 def bench(session: nox.Session) -> None:
-    """The benchmark table, all peers included; what follows `--` goes to bench/bench.py (`nox -s bench -- --quick`)."""
+    """The benchmark table, all peers included; what follows `--` goes to bench/bench.py (`-- --quick`)."""
     session.install(".", "-r", "bench/requirements.txt")
     session.run("python", "bench/bench.py", *session.posargs)
 
@@ -80,11 +80,10 @@ def coverage(session: nox.Session) -> None:
     )
 
 
-
 def tidy(session: nox.Session) -> None:
     """clang-tidy over the C++ code, the kernels at one level: by .clang-tidy. Five minutes.
 
-    What follows `--` are regular expressions of files: `nox -s tidy -- cpp/src/ops`.
+    What follows `--` are regular expressions of files: `nox -s 'report(tidy)' -- cpp/src/ops`.
     """
     session.install(CLANG_TIDY)
     session.run(
@@ -99,7 +98,6 @@ def tidy(session: nox.Session) -> None:
     kept = [command for command, level in zip(commands, levels, strict=True) if level in ("", "avx2", "neon")]
     database.write_text(json.dumps(kept))
     session.run("run-clang-tidy.py", "-quiet", "-p", "build/tidy", *(session.posargs or ["/cpp/"]))
-
 
 
 @nox.session

@@ -92,7 +92,7 @@ int threads_for(index work, const execution&);
 // reductions are made of. Blocks of 1024 numbers are summed by the kernels, and these sums by the tree of core/merge_tree.hpp.
 constexpr index summed_rows = block_size;
 double_double<double> ordered_sum(const double* x, index n, const execution&);
-// The sums of the blocks, of which there are `block_count(n)`.
+// The sums of all `block_count(n)` blocks.
 void sum_blocks(const double* x, index n, double_double<double>* sums, const execution&);
 
 }  // namespace crossent
