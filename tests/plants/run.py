@@ -25,12 +25,17 @@ SOURCE, BUILD, CLEAN = FOLDER / "source", FOLDER / "core", FOLDER / "clean"
 
 
 def copy_sources():
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in names.strip("\0").split("\0"):
+    """A file that is the same keeps its time, so that it is compiled again only if a fault was in it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = set(listed.strip("\0").split("\0"))
+    for old in [path for path in SOURCE.rglob("*") if path.is_file()]:
+        if str(old.relative_to(SOURCE)) not in names:
+            old.unlink()
+    for name in names:
         to = SOURCE / name
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, to)
+        if not to.exists() or to.read_bytes() != (ROOT / name).read_bytes():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, to)
 
 
 def build(library):
