@@ -6,7 +6,7 @@
 namespace crossent::python {
 namespace {
 
-array numbers(call& c, const char* name, PyObject* given, int ndim) {
+array numbers_in(call& c, const char* name, PyObject* given, int ndim) {
   const array x = c.floating(name, given);
   if (x.ndim() != ndim || float_type(x) != dtype::float64 || !x.has(numpy::NPY_ARRAY_C_CONTIGUOUS_) ||
       !x.has(numpy::NPY_ARRAY_ALIGNED_) || (ndim > 1 && x.size(ndim - 1) != 2))
@@ -22,7 +22,7 @@ struct sum_blocks_function {
 
   static py::object run(const arguments& given) {
     call c;
-    const array x = numbers(c, "x", given[arg::x], 1);
+    const array x = numbers_in(c, "x", given[arg::x], 1);
     const index n = x.size(0), size[] = {block_count(n), 2};
     const py::object sums = new_array(dtype::float64, {2, size});
     double* const to = new_data(c, sums);
@@ -36,7 +36,7 @@ struct merge_sums_function {
 
   static py::object run(const arguments& given) {
     call c;
-    const array sums = numbers(c, "sums", given[arg::sums], 3);
+    const array sums = numbers_in(c, "sums", given[arg::sums], 3);
     if (sums.size(0) == 0) throw py::value_error("sums: expected some");
     const index size[] = {sums.size(1), 2};
     const py::object merged = new_array(dtype::float64, {2, size});
@@ -51,9 +51,9 @@ struct loss_of_sums_function {
 
   static py::object run(const arguments& given) {
     call c;
-    const array sums = numbers(c, "sums", given[arg::sums], 2),
-                denominators = numbers(c, "denominators", given[arg::denominators], 1),
-                shares = numbers(c, "shares", given[arg::shares], 1);
+    const array sums = numbers_in(c, "sums", given[arg::sums], 2),
+                denominators = numbers_in(c, "denominators", given[arg::denominators], 1),
+                shares = numbers_in(c, "shares", given[arg::shares], 1);
     loss_terms terms;
     terms.count = static_cast<int>(sums.size(0));
     if (terms.count < 1 || terms.count > 2 || denominators.size(0) != terms.count || shares.size(0) != terms.count)
