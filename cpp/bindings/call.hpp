@@ -15,6 +15,15 @@
 #include "arrays.hpp"
 #include "interpreter.hpp"
 
+// The positional arguments of a function, written once: an enumerator for each, arg::count, and their names in the same order.
+#define CROSSENT_ARGUMENTS(...)  \
+  struct arg {                   \
+    enum { __VA_ARGS__, count }; \
+  };                             \
+  static std::string names() { return #__VA_ARGS__; }
+#define CROSSENT_NO_ARGUMENTS \
+  static std::string names() { return {}; }
+
 namespace crossent::python {
 
 // The positional arguments of a function of the module.
@@ -25,7 +34,7 @@ class arguments {
     if (i >= count_) throw py::type_error("an argument of a core function is missing");
     return given_[i];
   }
-  arguments without_first() const { return {given_ + 1, count_ - 1}; }
+  arguments without_first(int n = 1) const { return {given_ + n, count_ - n}; }
 
  private:
   PyObject* const* given_;

@@ -160,14 +160,10 @@ template <class Loss> struct sums {
   }
 };
 
-template <class Loss> std::string argument_names(const forward<Loss>&) {
-  return std::string(Loss::names) + ", return_grad, grad_out";
-}
+template <class Loss> std::string argument_names(const forward<Loss>&) { return Loss::names() + ", return_grad, grad_out"; }
 template <class Loss> std::string argument_names(const sums<Loss>&) {
   return "denominators, " + argument_names(forward<Loss>{});
 }
-template <class Loss> std::string argument_names(const backward<Loss>&) {
-  return std::string("grad_output, ") + Loss::names + ", out";
-}
+template <class Loss> std::string argument_names(const backward<Loss>&) { return "grad_output, " + Loss::names() + ", out"; }
 
 }  // namespace crossent::python

@@ -5,14 +5,6 @@
 
 #include "call.hpp"
 
-// The positional arguments of a function, written once: an enumerator for each, arg::count, and their names in the same order.
-#define CROSSENT_ARGUMENTS(...)  \
-  struct arg {                   \
-    enum { __VA_ARGS__, count }; \
-  };                             \
-  static constexpr const char* names = #__VA_ARGS__;
-#define CROSSENT_NO_ARGUMENTS static constexpr const char* names = "";
-
 namespace crossent::python {
 
 using function = py::object (*)(const arguments&);
@@ -21,7 +13,7 @@ using function = py::object (*)(const arguments&);
 PyObject* invoke(function f, const arguments& given) noexcept;
 
 // The names of a function's arguments, in their order.
-template <class Function> std::string argument_names(const Function&) { return Function::names; }
+template <class Function> std::string argument_names(const Function&) { return Function::names(); }
 
 // The entry of `Function` in the table of its file: Function::run(arguments) returns the result; inspect.signature() finds the
 // names of the arguments. pybind11 is bypassed: its conversion of arguments takes longer than the

@@ -11,7 +11,7 @@ namespace crossent {
 // The arrays of a subtree of `rows` rows, which lie at `at` one after the other.
 subtree_rows subtree_at(double* at, index rows, const subtree_format&);
 // The same from row `first` on.
-subtree_rows from_row(const subtree_rows&, index first);
+subtree_rows from_row(subtree_rows, index first);
 
 // What all shards have come to, in place of sums over the classes.
 class merged_shards {
