@@ -47,18 +47,10 @@ subtree_rows from_row(subtree_rows s, index first) {
 merged_shards::merged_shards(const whole_rows& whole, double temperature)
     : whole_(whole),
       subtree_(subtree_at(const_cast<double*>(whole.subtree), whole.rows, whole.format)),
-      kernel_(kernels(whole.format.extended ? dtype::float64 : dtype::float32)),
+      kernel_(kernels(arithmetic())),
       t_(kernel_.inverse_temperature_of(temperature)) {}
 
-row_plan merged_shards::plan(index classes) const {
-  row_plan plan;
-  plan.type = whole_.format.extended ? dtype::float64 : dtype::float32;
-  plan.rows = whole_.rows;
-  plan.classes = classes;
-  return plan;
-}
-
-void merged_shards::load(index first, index count, row_statistics& out) const {
+void merged_shards::load(index first, index count, int, row_statistics& out) const {
   kernel_.statistics_of_subtrees(count, t_, from_row(subtree_, first), out);
 }
 
@@ -88,23 +80,13 @@ merged_distillation::merged_distillation(const shards_of_distillation& shards, d
   if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy, 1.0);
 }
 
-void run_merged(row_plan& plan, row_steps& steps, const execution& e) {
-  constexpr int most_inputs = 3;
-  plan.with_sums = false;
-  for (row_input& input : plan.inputs) input.with_statistics = false;
-  if (plan.writes()) return run_rows(plan, steps, e);
-  for_each_row_chunk(plan.rows, e, [&](index first, index count) {
-    row_batch batch;
-    batch.plan = &plan;
-    batch.first = first;
-    batch.count = count;
-    batch.in.reset(new input_rows[most_inputs]);
-    batch.state = steps.new_state();
-    steps.load(batch);
-    steps.prepare_sums(batch);
-    steps.finish(batch);
-    steps.complete(batch);
-  });
+row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
+                                double temperature, index whole_classes, const mutable_view& out) {
+  if (out.data == nullptr) return {merged, rows.arithmetic(), rows.rows(), whole_classes};
+  row_description d(logits, axis, temperature, out);
+  d.known = &merged;
+  d.are_sums_known = true;
+  return d;
 }
 
 }  // namespace crossent

@@ -4,6 +4,7 @@
 
 #include "core/number.hpp"
 #include "core/streaming.hpp"
+#include "rows/row_chunks.hpp"
 
 namespace crossent {
 namespace {
@@ -41,10 +42,12 @@ struct tile_memory {
   char* of(int worker) const { return memory.data() == nullptr ? nullptr : memory.data() + worker * tile_bytes; }
 };
 
+int known_inputs(const row_plan& plan) { return plan.known != nullptr ? plan.known->inputs() : 0; }
+
 void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, index rows) {
   batch.plan = &plan;
   batch.blocks = plan.blocks();
-  batch.in.reset(new input_rows[plan.inputs.size()]);
+  batch.in.reset(new input_rows[std::max(plan.inputs.size(), static_cast<std::size_t>(known_inputs(plan)))]);
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
     if (plan.inputs[k].with_statistics) batch.in[k].reserve_blocks(rows * batch.blocks + pack_rows);
   batch.state = steps.new_state();
@@ -85,42 +88,60 @@ void take_statistics(const row_plan& plan, row_batch& batch, index begin, index 
   });
 }
 
-void merge_blocks(const row_plan& plan, row_batch& batch) {
+// The statistics of the rows, from those of their blocks, or as they are known.
+void finish_statistics(const row_plan& plan, row_batch& batch) {
+  for (int k = 0; k < known_inputs(plan); ++k) plan.known->load(batch.first, batch.count, k, batch.in[k].statistics);
   for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
     plan.kernel().merge_blocks(batch.count, batch.blocks, t, batch.in[k].statistics_of_blocks(), batch.in[k].statistics);
   });
 }
 
-void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads, const execution& e) {
+void run_batches(const row_plan& plan, row_steps& steps, row_losses* losses, index rows, int threads, const execution& e) {
   const tile_memory tiles(plan, threads);
   const std::unique_ptr<row_batch[]> batches(new row_batch[static_cast<std::size_t>(threads)]);
   for (int i = 0; i < threads; ++i) reserve(plan, steps, batches[static_cast<std::size_t>(i)], rows);
   const bool asks_for_next = asks_for_next_batch(plan, threads);
   const auto run = [&](row_batch& batch, index first, index last) {
     for (; first < last; first += batch.count) {
-      first += steps.take(first, last - first, batch.worker);
+      if (plan.fused) first += steps.run_fused(first, last - first, batch.worker);
       if (first == last) break;
       start(plan, steps, batch, first, std::min(rows, last - first));
       take_statistics(plan, batch, 0, batch.blocks, tiles.of(batch.worker));
-      merge_blocks(plan, batch);
-      steps.prepare_sums(batch);
-      if (plan.with_sums) steps.sum(batch, 0, batch.blocks);
+      finish_statistics(plan, batch);
+      steps.prepare(batch);
+      if (plan.with_sums) steps.reduce(batch, 0, batch.blocks);
       steps.finish(batch);
       batch.asks_for_next = asks_for_next && first + batch.count < last;
       if (plan.writes()) steps.write(batch, 0, batch.blocks);
       steps.complete(batch);
     }
   };
-  const index unit = plan.by_summed_rows ? summed_rows : rows, units = (plan.rows + unit - 1) / unit;
+  if (plan.reduce_per_block) losses->start(threads);
+  const index unit = plan.reduce_per_block ? summed_rows : rows, units = (plan.rows + unit - 1) / unit;
   parallel_for(units, work_of(unit, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
     row_batch& batch = batches[static_cast<std::size_t>(worker)];
     batch.worker = worker;
-    const index step = plan.by_summed_rows ? 1 : end - begin;
+    const index step = plan.reduce_per_block ? 1 : end - begin;
     for (index u = begin; u < end; u += step) {
       run(batch, u * unit, std::min((u + step) * unit, plan.rows));
-      if (plan.by_summed_rows) steps.end_block(u, worker);
+      if (plan.reduce_per_block) losses->end_block(u, worker);
     }
     if (plan.stream) stream_fence();
+  });
+}
+
+// Rows of which no class is read.
+void run_known(const row_plan& plan, row_steps& steps, const execution& e) {
+  for_each_row_chunk(plan.rows, e, [&](index first, index count) {
+    row_batch batch;
+    reserve(plan, steps, batch, count);
+    batch.first = first;
+    batch.count = count;
+    steps.load(batch);
+    finish_statistics(plan, batch);
+    steps.prepare(batch);
+    steps.finish(batch);
+    steps.complete(batch);
   });
 }
 
@@ -158,12 +179,12 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
       take_statistics(plan, batch, begin, end, tiles.of(worker));
     });
     over_batches(rows * blocks, [&](row_batch& batch) {
-      merge_blocks(plan, batch);
-      steps.prepare_sums(batch);
+      finish_statistics(plan, batch);
+      steps.prepare(batch);
       if (!plan.with_sums) steps.finish(batch);
     });
     if (plan.with_sums) {
-      over_ranges([&](row_batch& batch, index begin, index end, int) { steps.sum(batch, begin, end); });
+      over_ranges([&](row_batch& batch, index begin, index end, int) { steps.reduce(batch, begin, end); });
       over_batches(rows * blocks, [&](row_batch& batch) { steps.finish(batch); });
     }
     if (plan.writes()) over_ranges([&](row_batch& batch, index begin, index end, int) { steps.write(batch, begin, end); });
@@ -219,18 +240,18 @@ void row_batch::store_entry(index row, index c, double value) {
   store_number(out[row] + c * plan->out.class_stride, plan->out.type, value);
 }
 
-void row_steps::sum(row_batch&, index, index) {}
+void row_steps::reduce(row_batch&, index, index) {}
 void row_steps::write(row_batch&, index, index) {}
 
-void run_rows(const row_plan& plan, row_steps& steps, const execution& e) {
+void run_rows(const row_plan& plan, row_steps& steps, const execution& e, row_losses* losses) {
   if (plan.rows == 0) return;
+  if (plan.inputs.empty()) return run_known(plan, steps, e);
   const int threads = threads_for(plan.rows * plan.classes, e);
   const index rows = choose_batch(plan, threads);
-  steps.start(threads);
   const bool are_few = threads > 1 && plan.rows < 4 * threads * rows && plan.blocks() >= 4;
-  if (plan.by_summed_rows) return run_batches(plan, steps, rows, threads, e);
-  if (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit) run_blocks(plan, steps, rows, threads, e);
-  else run_batches(plan, steps, rows, threads, e);
+  if (!plan.reduce_per_block && (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit))
+    run_blocks(plan, steps, rows, threads, e);
+  else run_batches(plan, steps, losses, rows, threads, e);
 }
 
 }  // namespace crossent
