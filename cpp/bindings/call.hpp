@@ -93,6 +93,16 @@ struct result {
   array written;
 };
 
+// What a call does in the core, as a reference to a function object.
+struct core_work {
+  void* object;
+  void (*f)(void* object, const execution&);
+
+  template <class F>
+  core_work(F&& work)   // NOLINT(bugprone-forwarding-reference-overload): implicit, of what lives as long as the call
+      : object(&work), f([](void* o, const execution& e) { (*static_cast<std::remove_reference_t<F>*>(o))(e); }) {}
+};
+
 class call {
  public:
   call() = default;
@@ -136,10 +146,8 @@ class call {
   // An array made for this call, of which no other code has a reference.
   array created(const py::object& x);
 
-  // Calls f(execution) without the GIL, once the arrays and their values are checked.
-  template <class F> void run(F&& f) {
-    run_erased([](void* context, const execution& how) { (*static_cast<std::remove_reference_t<F>*>(context))(how); }, &f);
-  }
+  // Calls work(execution) without the GIL, once the arrays and their values are checked.
+  void run(core_work work);
 
  private:
   struct named_input {
@@ -172,7 +180,6 @@ class call {
   // An output as this check of Python's returns it.
   array output_by(const char* check, const char* name, PyObject* out, PyObject* dtype, const shape& as);
   void confirm_arrays() const;
-  void run_erased(void (*f)(void*, const execution&), void* context);
 
   array_fields arrays_[most_arrays];   // those kept, then the one inspected last
   const char* names_[most_arrays];

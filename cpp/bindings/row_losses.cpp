@@ -33,9 +33,13 @@ void cross_entropy_function::read_options(row_call& c, const arguments& given) {
 py::object cross_entropy_function::run(const arguments& given, const gradient_request& request) {
   row_call c("logits", given[arg::logits], given[arg::axis]);
   read_ignore_index(given[arg::ignore_index], c.options);
-  const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+  const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
   read_options(c, given);
-  return c.compute_cross_entropy(target, request);
+  const row_outputs out(c, request, c.x);
+  c.run([&](const execution& e) {
+    cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
+  });
+  return out.returned();
 }
 
 distillation_loss_function::options distillation_loss_function::read_options(row_call& c, const arguments& given,
@@ -59,14 +63,15 @@ py::object distillation_loss_function::run(const arguments& given, const gradien
   const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
   read_ignore_index(given[arg::ignore_index], c.options);
   const bool with_target = given[arg::target] != Py_None;
-  const array target = with_target ? c.class_target(given[arg::target], c.x, c.rows, c.options) : array();
+  const row_target target{with_target ? c.class_target(given[arg::target], c.x, c.rows, c.options) : array()};
   const options how = read_options(c, given, common);
   if (!with_target) check_without_target(how.terms.alpha, given[arg::weight], c.options);
-  const bool by_index = with_target && target.is_integer();
-  return c.compute(request, c.x, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-    distillation_loss(input(c.x), input(teacher), by_index ? indices(target) : index_view{}, by_index ? view{} : input(target),
-                      how.terms, how.divergence, c.options, loss, grad, e);
+  const row_outputs out(c, request, c.x);
+  c.run([&](const execution& e) {
+    distillation_loss(input(c.x), input(teacher), target.classes(), target.probabilities(), how.terms, how.divergence,
+                      c.options, out.loss, out.grad, e);
   });
+  return out.returned();
 }
 
 namespace {
@@ -103,9 +108,13 @@ struct perplexity_function {
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
-    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
     c.options.reduction = reduction_kind::exp_mean;
-    return c.compute_cross_entropy(target, {nullptr, Py_False, Py_None});
+    const row_outputs out(c, {nullptr, Py_False, Py_None}, c.x);
+    c.run([&](const execution& e) {
+      cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
+    });
+    return out.returned();
   }
 };
 
@@ -115,14 +124,12 @@ struct fit_temperature_function {
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
-    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
     c.read_positive_sample_weight(given[arg::sample_weight]);   // or the loss might have no least value
     const auto [low, high] = check_in_python("bounds", given[arg::bounds]).cast<std::pair<double, double>>();
     temperature_fit fit;
     c.run([&, low = low, high = high](const execution& e) {
-      const bool by_index = target.is_integer();
-      fit = fit_temperature(input(c.x), by_index ? indices(target) : index_view{}, by_index ? view{} : input(target), c.options,
-                            low, high, e);
+      fit = fit_temperature(input(c.x), target.classes(), target.probabilities(), c.options, low, high, e);
     });
     if (!std::isfinite(fit.nll_before)) raise_from_python("refuse_fit", fit.nll_before);
     constexpr const char* bounds[] = {"lower", nullptr, "upper"};
@@ -161,9 +168,9 @@ struct nll_loss_function {
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    return c.compute(request, c.x, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      nll_loss(input(c.x), indices(target), c.options, loss, grad, e);
-    });
+    const row_outputs out(c, request, c.x);
+    c.run([&](const execution& e) { nll_loss(input(c.x), indices(target), c.options, out.loss, out.grad, e); });
+    return out.returned();
   }
 };
 
@@ -176,9 +183,11 @@ struct kl_div_with_logits_function {
     const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], with_batchmean, c.options);
-    return c.compute(request, c.x, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      kl_div_with_logits(input(c.x), input(teacher), divergence, c.options, loss, grad, e);
+    const row_outputs out(c, request, c.x);
+    c.run([&](const execution& e) {
+      kl_div_with_logits(input(c.x), input(teacher), divergence, c.options, out.loss, out.grad, e);
     });
+    return out.returned();
   }
 };
 
@@ -225,9 +234,12 @@ struct sparse_distillation_loss_function {
     teacher.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    return c.compute(request, c.x, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      sparse_distillation_loss(input(c.x), indices(classes), input(values), teacher, divergence, c.options, loss, grad, e);
+    const row_outputs out(c, request, c.x);
+    c.run([&](const execution& e) {
+      sparse_distillation_loss(input(c.x), indices(classes), input(values), teacher, divergence, c.options, out.loss, out.grad,
+                               e);
     });
+    return out.returned();
   }
 };
 

@@ -21,23 +21,24 @@ struct row_call : call {
     if (const array v = row_weights(weight, x, rows))
       options.sample_weight = broadcast_0d(input(within("sample_weight", v, 0, largest(x))), rows);
   }
+};
 
-  // Runs f(loss, grad, execution) and returns the result for Python.
-  // logits: whose dtype and, where there is a gradient, shape and memory order the outputs have.
-  template <class F> py::object compute(const gradient_request& request, array logits, F f) {
-    if (request.denominators != nullptr) return compute_sums(*this, request, logits, rows, terms, options, f);
-    const loss_outputs out(*this, request, logits, rows, options.reduction);
-    options.grad_output = broadcast_0d(out.upstream, rows);
-    options.writes_to_caller = request.out != Py_None;
-    run([&](const execution& e) { f(out.loss, out.grad, e); });
-    return out.returned();
-  }
-  // target: class indices or probabilities
-  py::object compute_cross_entropy(array target, const gradient_request& request) {
-    return compute(request, x, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      if (target.is_integer()) cross_entropy(input(x), indices(target), options, loss, grad, e);
-      else cross_entropy(input(x), input(target), options, loss, grad, e);
-    });
+// Class indices, class probabilities or, where there is no array, neither.
+struct row_target {
+  array y;
+
+  bool are_indices() const { return y && y.is_integer(); }
+  index_view classes() const { return are_indices() ? indices(y) : index_view{}; }
+  view probabilities() const { return are_indices() ? view{} : input(y); }
+};
+
+// The outputs of a loss of rows. The options of the call are complete with them.
+struct row_outputs : loss_outputs {
+  // logits: whose dtype, shape and memory order the gradient has.
+  row_outputs(row_call& c, const gradient_request& request, array logits)
+      : loss_outputs(c, request, logits, c.rows, c.options, c.terms) {
+    c.options.grad_output = broadcast_0d(upstream, c.rows);
+    c.options.writes_to_caller = request.out != Py_None;
   }
 };
 

@@ -39,7 +39,7 @@ states::states(const shard_call& c, PyObject* given) {
   whole.target_logits = target_logits.data();
 }
 
-void states::confirm(const shard_call& c, const shard_target& target) const {
+void states::confirm(const shard_call& c, const row_target& target) const {
   const subtree_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
   if (wanted.smoothed != whole.format.smoothed) raise_changed("states");
   if (target.y && target.are_indices() == whole.format.probabilities) raise_changed("target");
@@ -56,7 +56,7 @@ struct shard_subtrees_function {
     c.read_weight(given[arg::weight]);
     c.options.temperature = number(positive, "temperature", given[arg::temperature]);
     c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
-    const shard_target target(c, given[arg::target]);
+    const row_target target = c.read_target(given[arg::target]);
     const std::vector<index> block_counts = c.block_counts();
     const auto subtrees = static_cast<index>(block_counts.size());
     const bool by_index = target.are_indices();
@@ -105,14 +105,16 @@ struct cross_entropy_of_shards_function : on_shards<cross_entropy_function> {
     const arguments loss = of_loss(given);
     shard_call c(given[arg::place], loss[of::axis], loss[of::logits]);
     read_ignore_index(loss[of::ignore_index], c.options);
-    const shard_target target(c, loss[of::target]);
+    const row_target target = c.read_target(loss[of::target]);
     cross_entropy_function::read_options(c, loss);
     const states merged(c, given[arg::states]);
     merged.confirm(c, target);
-    return c.compute(request, c.here, [&](const mutable_view& to_loss, const mutable_view& to_grad, const execution& e) {
-      cross_entropy_of_shards(merged.whole, c.logits(), target.classes(), target.probabilities(), c.options, to_loss, to_grad,
+    const row_outputs out(c, request, c.here);
+    c.run([&](const execution& e) {
+      cross_entropy_of_shards(merged.whole, c.logits(), target.classes(), target.probabilities(), c.options, out.loss, out.grad,
                               e);
     });
+    return out.returned();
   }
 };
 
@@ -147,7 +149,7 @@ struct states_of_distillation {
 
   states_of_distillation(const shard_call& c, PyObject* given, double temperature)
       : states_of_distillation(c, items_of(given), temperature) {}
-  void confirm(const shard_call& c, const shard_target& target) const {
+  void confirm(const shard_call& c, const row_target& target) const {
     if (are_one || cross_entropy) (are_one ? student : *cross_entropy).confirm(c, target);
   }
   shards_of_distillation shards() const {
@@ -171,14 +173,16 @@ struct distillation_of_shards_function : on_shards<distillation_loss_function> {
     const bool has_teacher = loss[of::teacher_logits] != Py_None;
     const array t = has_teacher ? c.floating("teacher_logits", loss[of::teacher_logits], c.here.shape()) : array();
     read_ignore_index(loss[of::ignore_index], c.options);
-    const shard_target target(c, loss[of::target]);
+    const row_target target = c.read_target(loss[of::target]);
     const distillation_loss_function::options how = distillation_loss_function::read_options(c, loss, with_batchmean);
     const states_of_distillation merged(c, given[arg::states], how.divergence.temperature);
     merged.confirm(c, target);
-    return c.compute(request, c.here, [&](const mutable_view& to_loss, const mutable_view& to_grad, const execution& e) {
+    const row_outputs out(c, request, c.here);
+    c.run([&](const execution& e) {
       distillation_of_shards(merged.shards(), c.logits(), input(t), target.classes(), target.probabilities(), how.terms,
-                             how.divergence, c.options, to_loss, to_grad, e);
+                             how.divergence, c.options, out.loss, out.grad, e);
     });
+    return out.returned();
   }
 };
 

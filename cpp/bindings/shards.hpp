@@ -41,22 +41,13 @@ struct shard_call : row_call {
   }
 
   index row_count() const { return shape(rows).count(); }
+  // The classes of all rows, or the probabilities of the shard; once ignore_index has been read.
+  row_target read_target(PyObject* given) { return {given != Py_None ? class_target(given, here, rows, options) : array()}; }
   view logits() const { return here.object() != x.object() ? input(here) : view{}; }
   std::vector<index> block_counts() const;
 
  private:
   void read_logits(PyObject* given);
-};
-
-// The classes of all rows, or the probabilities of the shard; `ignore_index` has been read.
-struct shard_target {
-  array y;
-
-  shard_target(shard_call& c, PyObject* given)
-      : y(given != Py_None ? c.class_target(given, c.here, c.rows, c.options) : array()) {}
-  bool are_indices() const { return y && y.is_integer(); }
-  index_view classes() const { return are_indices() ? indices(y) : index_view{}; }
-  view probabilities() const { return are_indices() ? view{} : input(y); }
 };
 
 // What all classes of some rows come to: the columns of a subtree, of each row the logit of its target, and what they depend on.
@@ -69,7 +60,7 @@ struct states {
 
   states(const shard_call& c, PyObject* given);
   // That they were made with such a target and the options of this call.
-  void confirm(const shard_call& c, const shard_target& target) const;
+  void confirm(const shard_call& c, const row_target& target) const;
 };
 
 // A loss on rows in shards: the states of all classes and the place of a shard come before the arguments of the loss on rows in

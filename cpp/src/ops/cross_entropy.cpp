@@ -52,8 +52,10 @@ double exp_mean(const double* losses, index rows, double denominator, const exec
   return kernels().exp_quotient(hi, (sum.hi - hi) + (sum.lo + errors), denominator);
 }
 
-void compute(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
-             const mutable_view& loss, const mutable_view& grad, const execution& e) {
+}  // namespace
+
+void cross_entropy(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
+                   const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
   row_description d(logits, options.axis, options.temperature, grad);
   const index rows = d.rows;
@@ -84,18 +86,6 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   if (exponential) store_number(loss.data, loss.type, exp_mean(losses.all(), rows, denominator, e));
   else if (is_sum) store_number(loss.data, loss.type, reduced(losses.sum(e), options.reduction, denominator));
   else reduce(losses.all(), rows, options.reduction, denominator, loss, e);
-}
-
-}  // namespace
-
-void cross_entropy(const view& logits, const index_view& target, const row_loss_options& options, const mutable_view& loss,
-                   const mutable_view& grad, const execution& e) {
-  compute(logits, target, {}, options, loss, grad, e);
-}
-
-void cross_entropy(const view& logits, const view& target, const row_loss_options& options, const mutable_view& loss,
-                   const mutable_view& grad, const execution& e) {
-  compute(logits, {}, target, options, loss, grad, e);
 }
 
 void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const index_view& indices, const view& probabilities,

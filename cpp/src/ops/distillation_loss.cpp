@@ -105,9 +105,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
                        const distillation_options& how, const divergence_options& divergence, const row_loss_options& options,
                        const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  if (how.alpha == 0)
-    return indices.data != nullptr ? cross_entropy(logits, indices, options, loss, grad, e)
-                                   : cross_entropy(logits, probabilities, options, loss, grad, e);
+  if (how.alpha == 0) return cross_entropy(logits, indices, probabilities, options, loss, grad, e);
   compute(logits, teacher_logits, indices, probabilities, how, divergence, options, nullptr, loss, grad, e);
 }
 
