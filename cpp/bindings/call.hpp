@@ -95,12 +95,12 @@ struct result {
 
 // What a call does in the core, as a reference to a function object.
 struct core_work {
-  void* object;
-  void (*f)(void* object, const execution&);
+  const void* object;
+  void (*f)(const void* object, const execution&);
 
   template <class F>
-  core_work(F&& work)   // NOLINT(bugprone-forwarding-reference-overload): implicit, of what lives as long as the call
-      : object(&work), f([](void* o, const execution& e) { (*static_cast<std::remove_reference_t<F>*>(o))(e); }) {}
+  core_work(const F& work)   // implicit
+      : object(&work), f([](const void* o, const execution& e) { (*static_cast<const F*>(o))(e); }) {}
 };
 
 class call {

@@ -74,61 +74,80 @@ void start(const row_plan& plan, row_steps& steps, row_batch& batch, index first
   steps.load(batch);
 }
 
-template <class F> void for_each_with_statistics(const row_plan& plan, F f) {
-  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k)
-    if (plan.input(k).with_statistics) f(k, plan.input(k).t);
-}
-
 void take_statistics(const row_plan& plan, row_batch& batch, index begin, index end, char* tile) {
-  for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
+  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k) {
+    if (!plan.input(k).with_statistics) continue;
     block_statistics to = batch.in[k].statistics_of_blocks();
     to.tile = tile;
     to.is_part = plan.is_part;
-    plan.kernel().statistics(batch.input(k), begin, end, t, to);
-  });
+    plan.kernel().statistics(batch.input(k), begin, end, plan.input(k).t, to);
+  }
 }
 
 // The statistics of the rows, from those of their blocks, or as they are known.
 void finish_statistics(const row_plan& plan, row_batch& batch) {
   for (int k = 0; k < known_inputs(plan); ++k) plan.known->load(batch.first, batch.count, k, batch.in[k].statistics);
-  for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
-    plan.kernel().merge_blocks(batch.count, batch.blocks, t, batch.in[k].statistics_of_blocks(), batch.in[k].statistics);
-  });
+  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k) {
+    if (!plan.input(k).with_statistics) continue;
+    input_rows& x = batch.in[k];
+    plan.kernel().merge_blocks(batch.count, batch.blocks, plan.input(k).t, x.statistics_of_blocks(), x.statistics);
+  }
 }
 
-void run_batches(const row_plan& plan, row_steps& steps, row_losses* losses, index rows, int threads, const execution& e) {
-  const tile_memory tiles(plan, threads);
-  const std::unique_ptr<row_batch[]> batches(new row_batch[static_cast<std::size_t>(threads)]);
-  for (int i = 0; i < threads; ++i) reserve(plan, steps, batches[static_cast<std::size_t>(i)], rows);
-  const bool asks_for_next = asks_for_next_batch(plan, threads);
-  const auto run = [&](row_batch& batch, index first, index last) {
-    for (; first < last; first += batch.count) {
-      if (plan.fused) first += steps.run_fused(first, last - first, batch.worker);
-      if (first == last) break;
-      start(plan, steps, batch, first, std::min(rows, last - first));
-      take_statistics(plan, batch, 0, batch.blocks, tiles.of(batch.worker));
-      finish_statistics(plan, batch);
-      steps.prepare(batch);
-      if (plan.with_sums) steps.reduce(batch, 0, batch.blocks);
-      steps.finish(batch);
-      batch.asks_for_next = asks_for_next && first + batch.count < last;
-      if (plan.writes()) steps.write(batch, 0, batch.blocks);
-      steps.complete(batch);
-    }
-  };
-  if (plan.reduce_per_block) losses->start(threads);
-  const index unit = plan.reduce_per_block ? summed_rows : rows, units = (plan.rows + unit - 1) / unit;
-  parallel_for(units, work_of(unit, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
-    row_batch& batch = batches[static_cast<std::size_t>(worker)];
+// Batches of rows, one after the other on each worker. A unit is a batch, or, where losses are reduced per block, the rows of one.
+class batch_walk {
+ public:
+  batch_walk(const row_plan& plan, row_steps& steps, row_losses* losses, index rows, int threads)
+      : plan_(plan),
+        steps_(steps),
+        losses_(losses),
+        rows_(rows),
+        unit_(plan.reduce_per_block ? summed_rows : rows),
+        asks_for_next_(asks_for_next_batch(plan, threads)),
+        tiles_(plan, threads),
+        batches_(new row_batch[static_cast<std::size_t>(threads)]) {
+    for (int i = 0; i < threads; ++i) reserve(plan, steps, batches_[static_cast<std::size_t>(i)], rows);
+    if (plan.reduce_per_block) losses->start(threads);
+  }
+  index units() const { return (plan_.rows + unit_ - 1) / unit_; }
+  index unit_work() const { return work_of(unit_, plan_.classes, plan_.cost); }
+
+  void operator()(index begin, index end, int worker) const {
+    row_batch& batch = batches_[static_cast<std::size_t>(worker)];
     batch.worker = worker;
-    const index step = plan.reduce_per_block ? 1 : end - begin;
+    const index step = plan_.reduce_per_block ? 1 : end - begin;
     for (index u = begin; u < end; u += step) {
-      run(batch, u * unit, std::min((u + step) * unit, plan.rows));
-      if (plan.reduce_per_block) losses->end_block(u, worker);
+      run(batch, u * unit_, std::min((u + step) * unit_, plan_.rows));
+      if (plan_.reduce_per_block) losses_->end_block(u, worker);
     }
-    if (plan.stream) stream_fence();
-  });
-}
+    if (plan_.stream) stream_fence();
+  }
+
+ private:
+  void run(row_batch& batch, index first, index last) const {
+    for (; first < last; first += batch.count) {
+      if (plan_.fused) first += steps_.run_fused(first, last - first, batch.worker);
+      if (first == last) break;
+      start(plan_, steps_, batch, first, std::min(rows_, last - first));
+      take_statistics(plan_, batch, 0, batch.blocks, tiles_.of(batch.worker));
+      finish_statistics(plan_, batch);
+      steps_.prepare(batch);
+      if (plan_.with_sums) steps_.reduce(batch, 0, batch.blocks);
+      steps_.finish(batch);
+      batch.asks_for_next = asks_for_next_ && first + batch.count < last;
+      if (plan_.writes()) steps_.write(batch, 0, batch.blocks);
+      steps_.complete(batch);
+    }
+  }
+
+  const row_plan& plan_;
+  row_steps& steps_;
+  row_losses* losses_;
+  index rows_, unit_;
+  bool asks_for_next_;
+  tile_memory tiles_;
+  std::unique_ptr<row_batch[]> batches_;   // of each worker
+};
 
 // Rows of which no class is read.
 void run_known(const row_plan& plan, row_steps& steps, const execution& e) {
@@ -250,8 +269,9 @@ void run_rows(const row_plan& plan, row_steps& steps, const execution& e, row_lo
   const index rows = choose_batch(plan, threads);
   const bool are_few = threads > 1 && plan.rows < 4 * threads * rows && plan.blocks() >= 4;
   if (!plan.reduce_per_block && (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit))
-    run_blocks(plan, steps, rows, threads, e);
-  else run_batches(plan, steps, losses, rows, threads, e);
+    return run_blocks(plan, steps, rows, threads, e);
+  batch_walk walk(plan, steps, losses, rows, threads);
+  parallel_for(walk.units(), walk.unit_work(), threads, e, walk);
 }
 
 }  // namespace crossent
