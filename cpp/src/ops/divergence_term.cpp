@@ -43,8 +43,7 @@ class two_pass_divergence : public divergence_term {
 
   void prepare(row_batch& batch, divergence_state& s) const override {
     divergence_term::prepare(batch, s);
-    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
-    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+    set_distributions(batch, s, {});
     if (merged != nullptr) return;
     const std::size_t count = static_cast<std::size_t>(batch.count * batch.blocks);
     s.value.assign(count, 0.0);
@@ -63,8 +62,7 @@ class two_pass_divergence : public divergence_term {
       s.rows.inner_lo[i] = (inner.hi - s.rows.inner[i]) + inner.lo;
     }
     if (!plan_.writes()) return;
-    set_distribution(batch, s, student_, plan_.type, gradient_scale(s), s.rows.student);
-    set_distribution(batch, s, teacher_, plan_.type, gradient_scale(s), s.rows.teacher);
+    set_distributions(batch, s, gradient_scale(s));
   }
 
   void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
@@ -222,6 +220,11 @@ void divergence_term::set_distribution(row_batch& batch, const divergence_state&
   p.reference = coefficient.from_max ? statistics.max : statistics.reference;
   if (options_.temperature < tiny_temperature) return;
   kernels(type).split_exponents(batch.count, p.factor, nullptr, p.exponent);
+}
+
+void divergence_term::set_distributions(row_batch& batch, divergence_state& s, const row_coefficient& scale) const {
+  set_distribution(batch, s, student_, plan_.type, scale, s.rows.student);
+  set_distribution(batch, s, teacher_, plan_.type, scale, s.rows.teacher);
 }
 
 row_coefficient divergence_term::gradient_scale(const divergence_state& s) const {

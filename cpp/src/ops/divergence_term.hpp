@@ -59,6 +59,8 @@ class divergence_term {
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
   void set_distribution(row_batch&, const divergence_state&, int input, dtype type, const row_coefficient&,
                         distribution_rows&) const;
+  // Of both rows, in the arithmetic of the plan.
+  void set_distributions(row_batch&, divergence_state&, const row_coefficient&) const;
   row_coefficient gradient_scale(const divergence_state&) const;
   // Over all classes.
   double_double<double> value(const row_batch&, const divergence_state&, index row) const;

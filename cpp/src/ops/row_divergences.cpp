@@ -18,8 +18,7 @@ class joint_divergences : public divergence_term {
 
   void prepare(row_batch& batch, divergence_state& s) const override {
     divergence_term::prepare(batch, s);
-    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
-    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+    set_distributions(batch, s, {});
     joint_state& j = joint(s);
     for (std::vector<double>* sums : {&j.value, &j.inner, &j.js, &j.difference})
       sums->assign(static_cast<std::size_t>(batch.count * batch.blocks), 0.0);
