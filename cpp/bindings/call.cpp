@@ -72,7 +72,7 @@ void call::confirm_arrays() const {
     if (!arrays_[i].is_unchanged()) raise_changed(names_[i]);
 }
 
-void call::run_erased(void (*f)(void*, const execution&), void* context) {
+void call::run(core_work work) {
   execution e = current_execution();
   confirm_arrays();
   const bounds* exceeded = nullptr;
@@ -85,7 +85,7 @@ void call::run_erased(void (*f)(void*, const execution&), void* context) {
       found = first_outside(input(bounds_[i].x), bounds_[i].low, bounds_[i].high, e);
       if (found.element >= 0) exceeded = &bounds_[i];
     }
-    if (exceeded == nullptr) f(context, e);
+    if (exceeded == nullptr) work.f(work.object, e);
   } catch (const interrupted_error&) {
     throw python_error();
   } catch (const outside_error& error) {

@@ -15,6 +15,15 @@
 #include "arrays.hpp"
 #include "interpreter.hpp"
 
+// The positional arguments of a function, written once: an enumerator for each, arg::count, and their names in the same order.
+#define CROSSENT_ARGUMENTS(...)  \
+  struct arg {                   \
+    enum { __VA_ARGS__, count }; \
+  };                             \
+  static std::string names() { return #__VA_ARGS__; }
+#define CROSSENT_NO_ARGUMENTS \
+  static std::string names() { return {}; }
+
 namespace crossent::python {
 
 // The positional arguments of a function of the module.
@@ -25,7 +34,7 @@ class arguments {
     if (i >= count_) throw py::type_error("an argument of a core function is missing");
     return given_[i];
   }
-  arguments without_first() const { return {given_ + 1, count_ - 1}; }
+  arguments without_first(int n = 1) const { return {given_ + n, count_ - n}; }
 
  private:
   PyObject* const* given_;
@@ -84,6 +93,16 @@ struct result {
   array written;
 };
 
+// What a call does in the core, as a reference to a function object.
+struct core_work {
+  const void* object;
+  void (*f)(const void* object, const execution&);
+
+  template <class F>
+  core_work(const F& work)   // implicit
+      : object(&work), f([](const void* o, const execution& e) { (*static_cast<const F*>(o))(e); }) {}
+};
+
 class call {
  public:
   call() = default;
@@ -127,10 +146,8 @@ class call {
   // An array made for this call, of which no other code has a reference.
   array created(const py::object& x);
 
-  // Calls f(execution) without the GIL, once the arrays and their values are checked.
-  template <class F> void run(F&& f) {
-    run_erased([](void* context, const execution& how) { (*static_cast<std::remove_reference_t<F>*>(context))(how); }, &f);
-  }
+  // Calls work(execution) without the GIL, once the arrays and their values are checked.
+  void run(core_work work);
 
  private:
   struct named_input {
@@ -163,7 +180,6 @@ class call {
   // An output as this check of Python's returns it.
   array output_by(const char* check, const char* name, PyObject* out, PyObject* dtype, const shape& as);
   void confirm_arrays() const;
-  void run_erased(void (*f)(void*, const execution&), void* context);
 
   array_fields arrays_[most_arrays];   // those kept, then the one inspected last
   const char* names_[most_arrays];

@@ -39,6 +39,11 @@ int axis_from(const py::object& checked, array x) {
   return axis;
 }
 
+// All classes of the rows of x, which may have some of them only.
+index class_count(array x, const row_loss_options& options) {
+  return options.shard.classes > 0 ? options.shard.classes : x.size(options.axis);
+}
+
 int ordinary_axis(array x, PyObject* axis) {
   if (!PyLong_CheckExact(axis)) return -1;
   int overflow;
@@ -167,7 +172,7 @@ array call::class_indices(PyObject* target, array x, const rows_of& rows, const 
   array y = inspect(target);
   if (is_integer(y) && y.shape() == rows) y = keep("target", y);
   else y = converted("target", check_in_python("class_indices", target, x.shape(), rows), is_integer, rows);
-  classes_ = {y, x.size(options.axis), &options};
+  classes_ = {y, class_count(x, options), &options};
   return y;
 }
 
@@ -180,7 +185,7 @@ array call::class_target(PyObject* target, array x, const rows_of& rows, const r
   const array y = converted("target", check_in_python("class_target", target, x.shape(), rows, ignored_class(options).ptr()),
                             is_floating_or_integer);
   if (!(y.shape() == (y.is_integer() ? shape(rows) : x.shape()))) raise_changed("target");
-  classes_ = {y, x.size(options.axis), &options};
+  classes_ = {y, class_count(x, options), &options};
   return y;
 }
 
@@ -197,7 +202,7 @@ array call::class_labels(PyObject* target, array x, const rows_of& rows, const r
     y = converted("target", made, is_floating_or_integer);
   }
   if (!(y.shape() == rows) && !(is_floating(y) && y.shape() == x.shape())) raise_changed("target");
-  classes_ = {y, x.size(options.axis), &options};
+  classes_ = {y, class_count(x, options), &options};
   return y;
 }
 

@@ -10,12 +10,7 @@ using element_loss = void (*)(const view&, const view&, const element_loss_optio
 py::object compute(call& c, element_loss f, array x, array target, element_loss_options& options,
                    const gradient_request& request) {
   const rows_of elements(x), rows(x, options.axis);
-  if (request.denominators != nullptr)
-    return compute_sums(c, request, x, elements, {}, options,
-                        [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-                          f(input(x), input(target), options, loss, grad, e);
-                        });
-  const loss_outputs out(c, request, x, rows, options.reduction);
+  const loss_outputs out(c, request, x, rows, options, {});
   options.grad_output = broadcast_0d(out.upstream, elements);
   index strides[max_axes] = {};
   if (options.axis >= 0 && out.upstream.ndim > 0) {  // of the rows: the same for every class

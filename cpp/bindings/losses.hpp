@@ -46,32 +46,49 @@ struct gradient_request {
   PyObject* denominators = nullptr;  // of the sums of blocks of rows: of the gradient; None: the weights are summed
 };
 
+// The sums of blocks of rows in place of a reduction, where these are wanted.
+template <class Options> bool read_block_sums(PyObject* denominators, Options& options) {
+  if (denominators == nullptr) return false;
+  options.reduction = reduction_kind::block_weights;
+  if (denominators == Py_None) return true;
+  options.reduction = reduction_kind::block_sums;
+  std::tie(options.denominators[0], options.denominators[1]) = as_python(denominators).cast<std::pair<double, double>>();
+  return true;
+}
+
 // The last arguments of a core function: the upstream gradient, and where the loss and the gradient go.
 class loss_outputs {
  public:
   view upstream;
   mutable_view loss, grad;
 
-  loss_outputs(call& c, const gradient_request& request, array x, const shape& loss_shape, reduction_kind reduction)
-      : type_(arithmetic(x)) {
-    const bool none = reduction == reduction_kind::none;
+  // rows: the shape of the losses. Of a sum of `terms`; may set the reduction of the options.
+  template <class Options>
+  loss_outputs(call& c, const gradient_request& request, array x, const shape& rows, Options& options, const loss_terms& terms)
+      : type_(arithmetic(x)), has_sums_(read_block_sums(request.denominators, options)), rows_(rows.count()), terms_(terms) {
+    const bool none = options.reduction == reduction_kind::none;
     if (request.grad_output != nullptr) {
-      upstream = c.upstream(request.grad_output, none ? loss_shape : shape{0, nullptr});
+      upstream = c.upstream(request.grad_output, none ? rows : shape{0, nullptr});
       grad = gradient(c, "out", request.out, x);
       return;
     }
     if (as_bool(request.return_grad)) grad = gradient(c, "grad_out", request.out, x);
     else if (request.out != Py_None) raise_from_python("refuse_grad_out");
-    if (request.denominators != nullptr) losses_ = new_array(dtype::float64, loss_shape);
-    else if (none) losses_ = new_array(type_, loss_shape);
+    const index sums[] = {terms.count, block_count(rows_), 2};
+    if (has_sums_) losses_ = new_array(dtype::float64, {3, sums});
+    else if (none) losses_ = new_array(type_, rows);
     loss = losses_ ? output(c.created(losses_)) : mutable_view{&reduced_, type_, 0, nullptr, nullptr};
   }
 
+  // The gradient, the loss, or both; of sums also the number of rows, the shares of the terms and the dtype of the loss.
   py::object returned() const {
     if (loss.data == nullptr) return grad_;
     py::object value = losses_ ? scalar_if_0d(losses_) : scalar(&reduced_, type_);
-    if (!grad_) return value;
-    return py::reinterpret_steal<py::object>(PyTuple_Pack(2, value.ptr(), grad_.ptr()));
+    if (grad_) value = py::reinterpret_steal<py::object>(PyTuple_Pack(2, value.ptr(), grad_.ptr()));
+    if (!has_sums_) return value;
+    py::tuple shares(terms_.count);
+    for (int k = 0; k < terms_.count; ++k) shares[static_cast<std::size_t>(k)] = terms_.share[k];
+    return py::make_tuple(value, rows_, shares, numpy_dtype(type_));
   }
 
  private:
@@ -82,30 +99,12 @@ class loss_outputs {
   }
 
   dtype type_;
+  bool has_sums_;
+  index rows_;
+  loss_terms terms_;
   double reduced_ = 0;  // or a float: the core writes it, as a conversion here would use the caller's rounding mode
   py::object losses_, grad_;
 };
-
-// Runs f(loss, grad, execution) for the sums of blocks of rows: (the sums, or these and the gradient), the number of rows, the
-// shares of the terms, the dtype of the loss.
-template <class Options, class F>
-py::object compute_sums(call& c, const gradient_request& request, array x, const shape& rows, const loss_terms& terms,
-                        Options& options, F f) {
-  options.reduction = reduction_kind::block_weights;
-  if (request.denominators != Py_None) {
-    options.reduction = reduction_kind::block_sums;
-    std::tie(options.denominators[0], options.denominators[1]) =
-        as_python(request.denominators).cast<std::pair<double, double>>();
-  }
-  const index count = rows.count();
-  const index size[] = {terms.count, block_count(count), 2};
-  const loss_outputs out(c, request, x, {3, size}, options.reduction);
-  if constexpr (std::is_same_v<Options, row_loss_options>) options.writes_to_caller = request.out != Py_None;
-  c.run([&](const execution& e) { f(out.loss, out.grad, e); });
-  py::tuple shares(terms.count);
-  for (int k = 0; k < terms.count; ++k) shares[static_cast<std::size_t>(k)] = terms.share[k];
-  return py::make_tuple(out.returned(), count, shares, numpy_dtype(arithmetic(x)));
-}
 
 // In the order of hessian_options::absolute.
 inline constexpr const char* hessians[] = {"diagonal", "absolute"};
@@ -160,14 +159,10 @@ template <class Loss> struct sums {
   }
 };
 
-template <class Loss> std::string argument_names(const forward<Loss>&) {
-  return std::string(Loss::names) + ", return_grad, grad_out";
-}
+template <class Loss> std::string argument_names(const forward<Loss>&) { return Loss::names() + ", return_grad, grad_out"; }
 template <class Loss> std::string argument_names(const sums<Loss>&) {
   return "denominators, " + argument_names(forward<Loss>{});
 }
-template <class Loss> std::string argument_names(const backward<Loss>&) {
-  return std::string("grad_output, ") + Loss::names + ", out";
-}
+template <class Loss> std::string argument_names(const backward<Loss>&) { return "grad_output, " + Loss::names() + ", out"; }
 
 }  // namespace crossent::python

@@ -11,26 +11,33 @@ bool is_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterSta
 constexpr char not_in_sub_interpreters[] =
     "crossent cannot be imported in a sub-interpreter: expected the main one of the process";
 
+// Of the C++ exception that is being handled.
+void set_python_exception() {
+  try {
+    throw;
+  } catch (const python_error&) {   // NOLINT(bugprone-empty-catch): Python has the exception
+  } catch (py::error_already_set& error) {   // from a call in pybind11
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::length_error&) {   // a vector would be larger than memory can be
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
+
 }  // namespace
 
 PyObject* invoke(function f, const arguments& given) noexcept {
-  return or_sleep([&]() -> PyObject* {
-    try {
-      return f(given).release().ptr();
-    } catch (const python_error&) {   // NOLINT(bugprone-empty-catch): Python has the exception
-    } catch (py::error_already_set& error) {   // from a call in pybind11
-      error.restore();
-    } catch (const py::builtin_exception& error) {
-      error.set_error();
-    } catch (const std::bad_alloc&) {
-      PyErr_NoMemory();
-    } catch (const std::length_error&) {   // a vector would be larger than memory can be
-      PyErr_NoMemory();
-    } catch (const std::exception& error) {
-      PyErr_SetString(PyExc_RuntimeError, error.what());
-    }
+  try {
+    return f(given).release().ptr();
+  } catch (...) {   // the end of the process, too
+    or_sleep(&set_python_exception);
     return nullptr;
-  });
+  }
 }
 
 }  // namespace crossent::python

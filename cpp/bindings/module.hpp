@@ -5,14 +5,6 @@
 
 #include "call.hpp"
 
-// The positional arguments of a function, written once: an enumerator for each, arg::count, and their names in the same order.
-#define CROSSENT_ARGUMENTS(...)  \
-  struct arg {                   \
-    enum { __VA_ARGS__, count }; \
-  };                             \
-  static constexpr const char* names = #__VA_ARGS__;
-#define CROSSENT_NO_ARGUMENTS static constexpr const char* names = "";
-
 namespace crossent::python {
 
 using function = py::object (*)(const arguments&);
@@ -21,18 +13,21 @@ using function = py::object (*)(const arguments&);
 PyObject* invoke(function f, const arguments& given) noexcept;
 
 // The names of a function's arguments, in their order.
-template <class Function> std::string argument_names(const Function&) { return Function::names; }
+template <class Function> std::string argument_names(const Function&) { return Function::names(); }
+
+template <class Function> PyObject* enter(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  return invoke(&Function::run, arguments(given, count));
+}
 
 // The entry of `Function` in the table of its file: Function::run(arguments) returns the result; inspect.signature() finds the
 // names of the arguments. pybind11 is bypassed: its conversion of arguments takes longer than the
 // checks in call.hpp.
 template <class Function> PyMethodDef method(const char* name) {
-  PyObject* (*entry)(PyObject*, PyObject* const*, Py_ssize_t) = [](PyObject*, PyObject* const* given, Py_ssize_t count) {
-    return invoke(&Function::run, arguments(given, count));
-  };
   const std::string names = argument_names(Function{});
   static const std::string text_signature = name + ('(' + names) + (names.empty() ? "" : ", /") + ")\n--\n\n";
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entry)), METH_FASTCALL, text_signature.c_str()};
+  return {
+      name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&enter<Function>)), METH_FASTCALL,
+      text_signature.c_str()};
 }
 
 extern PyMethodDef normalisers[], row_losses[], element_losses[], row_sums[], shards[], shard_statistics[], information[],

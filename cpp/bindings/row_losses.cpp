@@ -1,66 +1,80 @@
+#include "row_losses.hpp"
+
 #include <cmath>
 #include <utility>
 #include <vector>
 
-#include "losses.hpp"
 #include "module.hpp"
 #include "predictions.hpp"
 
 namespace crossent::python {
 namespace {
 
-struct row_call : call {
-  row_loss_options options;
-  loss_terms terms;
-  array x;
-  rows_of rows;
+// Without a target these options of its cross-entropy would be ignored in silence.
+void check_without_target(double alpha, PyObject* weight, const row_loss_options& options) {
+  if (alpha != 1) raise_from_python("refuse_alpha", alpha);
+  if (weight != Py_None) raise_from_python("refuse_without_target", "weight");
+  if (!options.has_ignore_index || options.ignore_index != -100) raise_from_python("refuse_without_target", "ignore_index");
+  if (options.label_smoothing != 0) raise_from_python("refuse_without_target", "label_smoothing");
+  if (options.z_loss != 0) raise_from_python("refuse_without_target", "z_loss");
+}
 
-  row_call(const char* name, PyObject* given, PyObject* axis)
-      : x(floating(name, given)), rows(x, options.axis = loss_axis(name, x, axis)) {}
+}  // namespace
 
-  void read_weight(PyObject* weight) { options.weight = input(class_weights(weight, x, rows, options.axis)); }
-  void read_sample_weight(PyObject* weight) { options.sample_weight = broadcast_0d(input(row_weights(weight, x, rows)), rows); }
-  // None of them is negative.
-  void read_positive_sample_weight(PyObject* weight) {
-    if (const array v = row_weights(weight, x, rows))
-      options.sample_weight = broadcast_0d(input(within("sample_weight", v, 0, largest(x))), rows);
-  }
+void cross_entropy_function::read_options(row_call& c, const arguments& given) {
+  c.read_weight(given[arg::weight]);
+  c.read_sample_weight(given[arg::sample_weight]);
+  c.options.temperature = number(positive, "temperature", given[arg::temperature]);
+  c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+  c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
+  read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
+}
 
-  // Runs f(loss, grad, execution) and returns the result for Python.
-  template <class F> py::object compute(const gradient_request& request, F f) {
-    if (request.denominators != nullptr) return compute_sums(*this, request, x, rows, terms, options, f);
-    const loss_outputs out(*this, request, x, rows, options.reduction);
-    options.grad_output = broadcast_0d(out.upstream, rows);
-    options.writes_to_caller = request.out != Py_None;
-    run([&](const execution& e) { f(out.loss, out.grad, e); });
-    return out.returned();
-  }
-  // target: class indices or probabilities
-  py::object compute_cross_entropy(array target, const gradient_request& request) {
-    return compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      if (target.is_integer()) cross_entropy(input(x), indices(target), options, loss, grad, e);
-      else cross_entropy(input(x), input(target), options, loss, grad, e);
-    });
-  }
-};
+py::object cross_entropy_function::run(const arguments& given, const gradient_request& request) {
+  row_call c("logits", given[arg::logits], given[arg::axis]);
+  read_ignore_index(given[arg::ignore_index], c.options);
+  const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
+  read_options(c, given);
+  const row_outputs out(c, request, c.x);
+  c.run([&](const execution& e) {
+    cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
+  });
+  return out.returned();
+}
 
-struct cross_entropy_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
-                     denominator)
+distillation_loss_function::options distillation_loss_function::read_options(row_call& c, const arguments& given,
+                                                                             reductions_known reductions) {
+  options how;
+  const bool with_target = given[arg::target] != Py_None;
+  c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+  c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
+  how.terms.alpha = given[arg::alpha] != Py_None ? number(fraction, "alpha", given[arg::alpha]) : with_target ? 0.5 : 1;
+  how.terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
+  how.divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+  c.terms = distillation_terms(how.terms, how.divergence.temperature);
+  c.read_weight(given[arg::weight]);
+  c.read_sample_weight(given[arg::sample_weight]);
+  read_reduction(given[arg::reduction], given[arg::denominator], reductions, c.options);
+  return how;
+}
 
-  static py::object run(const arguments& given, const gradient_request& request) {
-    row_call c("logits", given[arg::logits], given[arg::axis]);
-    read_ignore_index(given[arg::ignore_index], c.options);
-    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
-    c.read_weight(given[arg::weight]);
-    c.read_sample_weight(given[arg::sample_weight]);
-    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
-    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
-    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
-    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    return c.compute_cross_entropy(target, request);
-  }
-};
+py::object distillation_loss_function::run(const arguments& given, const gradient_request& request) {
+  row_call c("logits", given[arg::logits], given[arg::axis]);
+  const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
+  read_ignore_index(given[arg::ignore_index], c.options);
+  const bool with_target = given[arg::target] != Py_None;
+  const row_target target{with_target ? c.class_target(given[arg::target], c.x, c.rows, c.options) : array()};
+  const options how = read_options(c, given, common);
+  if (!with_target) check_without_target(how.terms.alpha, given[arg::weight], c.options);
+  const row_outputs out(c, request, c.x);
+  c.run([&](const execution& e) {
+    distillation_loss(input(c.x), input(teacher), target.classes(), target.probabilities(), how.terms, how.divergence,
+                      c.options, out.loss, out.grad, e);
+  });
+  return out.returned();
+}
+
+namespace {
 
 struct cross_entropy_gradient_hessian_function {
   CROSSENT_ARGUMENTS(logits, target, axis, weight, ignore_index, label_smoothing, sample_weight, hessian, hessian_scale,
@@ -94,9 +108,13 @@ struct perplexity_function {
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
-    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
     c.options.reduction = reduction_kind::exp_mean;
-    return c.compute_cross_entropy(target, {nullptr, Py_False, Py_None});
+    const row_outputs out(c, {nullptr, Py_False, Py_None}, c.x);
+    c.run([&](const execution& e) {
+      cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
+    });
+    return out.returned();
   }
 };
 
@@ -106,14 +124,12 @@ struct fit_temperature_function {
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
-    const array target = c.class_target(given[arg::target], c.x, c.rows, c.options);
+    const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
     c.read_positive_sample_weight(given[arg::sample_weight]);   // or the loss might have no least value
     const auto [low, high] = check_in_python("bounds", given[arg::bounds]).cast<std::pair<double, double>>();
     temperature_fit fit;
     c.run([&, low = low, high = high](const execution& e) {
-      const bool by_index = target.is_integer();
-      fit = fit_temperature(input(c.x), by_index ? indices(target) : index_view{}, by_index ? view{} : input(target), c.options,
-                            low, high, e);
+      fit = fit_temperature(input(c.x), target.classes(), target.probabilities(), c.options, low, high, e);
     });
     if (!std::isfinite(fit.nll_before)) raise_from_python("refuse_fit", fit.nll_before);
     constexpr const char* bounds[] = {"lower", nullptr, "upper"};
@@ -152,9 +168,9 @@ struct nll_loss_function {
     c.read_weight(given[arg::weight]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      nll_loss(input(c.x), indices(target), c.options, loss, grad, e);
-    });
+    const row_outputs out(c, request, c.x);
+    c.run([&](const execution& e) { nll_loss(input(c.x), indices(target), c.options, out.loss, out.grad, e); });
+    return out.returned();
   }
 };
 
@@ -167,9 +183,11 @@ struct kl_div_with_logits_function {
     const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], with_batchmean, c.options);
-    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      kl_div_with_logits(input(c.x), input(teacher), divergence, c.options, loss, grad, e);
+    const row_outputs out(c, request, c.x);
+    c.run([&](const execution& e) {
+      kl_div_with_logits(input(c.x), input(teacher), divergence, c.options, out.loss, out.grad, e);
     });
+    return out.returned();
   }
 };
 
@@ -184,45 +202,6 @@ struct row_divergences_function {
     const divergences_of_rows out{output(c.created(forward_kl)), output(c.created(reverse_kl)), output(c.created(js))};
     c.run([&](const execution& e) { row_divergences(input(c.x), input(teacher), c.options.axis, out, e); });
     return py::make_tuple(forward_kl, reverse_kl, js);
-  }
-};
-
-struct distillation_loss_function {
-  CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
-                     ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
-
-  static py::object run(const arguments& given, const gradient_request& request) {
-    row_call c("logits", given[arg::logits], given[arg::axis]);
-    const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
-    read_ignore_index(given[arg::ignore_index], c.options);
-    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
-    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
-    const bool with_target = given[arg::target] != Py_None;
-    const array target = with_target ? c.class_target(given[arg::target], c.x, c.rows, c.options) : array();
-    distillation_options terms;
-    terms.alpha = given[arg::alpha] != Py_None ? number(fraction, "alpha", given[arg::alpha]) : with_target ? 0.5 : 1;
-    if (!with_target) check_without_target(terms.alpha, given[arg::weight], c.options);
-    terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
-    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
-    c.terms = distillation_terms(terms, divergence.temperature);
-    c.read_weight(given[arg::weight]);
-    c.read_sample_weight(given[arg::sample_weight]);
-    read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    const bool by_index = with_target && target.is_integer();
-    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      distillation_loss(input(c.x), input(teacher), by_index ? indices(target) : index_view{},
-                        by_index ? view{} : input(target), terms, divergence, c.options, loss, grad, e);
-    });
-  }
-
- private:
-  // Without a target these options of its cross-entropy would be ignored in silence.
-  static void check_without_target(double alpha, PyObject* weight, const row_loss_options& options) {
-    if (alpha != 1) raise_from_python("refuse_alpha", alpha);
-    if (weight != Py_None) raise_from_python("refuse_without_target", "weight");
-    if (!options.has_ignore_index || options.ignore_index != -100) raise_from_python("refuse_without_target", "ignore_index");
-    if (options.label_smoothing != 0) raise_from_python("refuse_without_target", "label_smoothing");
-    if (options.z_loss != 0) raise_from_python("refuse_without_target", "z_loss");
   }
 };
 
@@ -255,9 +234,12 @@ struct sparse_distillation_loss_function {
     teacher.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
-    return c.compute(request, [&](const mutable_view& loss, const mutable_view& grad, const execution& e) {
-      sparse_distillation_loss(input(c.x), indices(classes), input(values), teacher, divergence, c.options, loss, grad, e);
+    const row_outputs out(c, request, c.x);
+    c.run([&](const execution& e) {
+      sparse_distillation_loss(input(c.x), indices(classes), input(values), teacher, divergence, c.options, out.loss, out.grad,
+                               e);
     });
+    return out.returned();
   }
 };
 

@@ -6,28 +6,77 @@
 #include "module.hpp"
 
 namespace crossent::python {
+
+void shard_call::read_logits(PyObject* given) {
+  here = floating("logits", given);
+  options.shard.first = as_python(of_place[place::arg::start]).cast<index>();
+  bool fits = here.ndim() == x.ndim() && here.type_number() == x.type_number() && options.shard.first >= 0 &&
+              here.size(options.axis) > 0 && options.shard.first <= options.shard.classes - here.size(options.axis);
+  for (int d = 0; fits && d < x.ndim(); ++d) fits = d == options.axis || here.size(d) == x.size(d);
+  if (!fits) raise_changed("logits");
+}
+
+std::vector<index> shard_call::block_counts() const {
+  std::vector<index> counts;
+  index left = block_count(here.size(options.axis));
+  for (const py::handle count : as_python(of_place[place::arg::block_counts])) {
+    counts.push_back(count.cast<index>());
+    if (counts.back() < 1 || counts.back() > left) raise_changed("block_counts");
+    left -= counts.back();
+  }
+  if (left != 0) raise_changed("block_counts");
+  return counts;
+}
+
+states::states(const shard_call& c, PyObject* given) {
+  const arguments items = items_of(given);
+  whole.format = {float_type(c.x) == dtype::float64, as_bool(items[arg::smoothed]), as_bool(items[arg::probabilities])};
+  whole.rows = c.row_count();
+  columns = numbers_of("states", items[arg::columns], whole.format.numbers() * whole.rows);
+  whole.subtree = columns.data();
+  if (items[arg::target_logits] == Py_None) return;
+  target_logits = numbers_of("states", items[arg::target_logits], whole.rows);
+  whole.target_logits = target_logits.data();
+}
+
+void states::confirm(const shard_call& c, const row_target& target) const {
+  const subtree_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
+  if (wanted.smoothed != whole.format.smoothed) raise_changed("states");
+  if (target.y && target.are_indices() == whole.format.probabilities) raise_changed("target");
+}
+
 namespace {
 
 struct shard_subtrees_function {
-  CROSSENT_ARGUMENTS(whole, logits, start, block_counts, target, probabilities, axis, temperature, weight, ignore_index,
-                     label_smoothing)
+  CROSSENT_ARGUMENTS(place, logits, target, axis, temperature, weight, ignore_index, label_smoothing)
 
   static py::object run(const arguments& given) {
-    shard_call c(given[arg::whole], given[arg::axis]);
-    const array x = c.read_shard(given[arg::logits], given[arg::start]);
-    c.read_options(given[arg::temperature], given[arg::weight], given[arg::ignore_index], given[arg::label_smoothing]);
-    const bool by_index = given[arg::target] != Py_None, by_probability = given[arg::probabilities] != Py_None;
-    const array y = by_index ? c.class_indices(given[arg::target], c.whole, c.rows, c.options) : array();
-    const array q = by_probability ? c.class_target(given[arg::probabilities], x, c.rows, c.options) : array();
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
+    shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    c.read_weight(given[arg::weight]);
+    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
+    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
+    const row_target target = c.read_target(given[arg::target]);
+    const std::vector<index> block_counts = c.block_counts();
     const auto subtrees = static_cast<index>(block_counts.size());
-    const subtree_format format = format_of(float_type(x), by_probability, c.options);
+    const bool by_index = target.are_indices();
+    const subtree_format format = format_of(float_type(c.x), target.y && !by_index, c.options);
     numbers out({subtrees, format.numbers(), c.row_count()}), target_logits(std::vector<index>{by_index ? c.row_count() : 0});
     c.run([&](const execution& e) {
-      shard_subtrees(input(x), by_index ? indices(y) : index_view{}, by_probability ? input(q) : view{}, c.options,
-                     block_counts.data(), subtrees, out.mutable_data(), by_index ? target_logits.mutable_data() : nullptr, e);
+      shard_subtrees(c.logits(), target.classes(), target.probabilities(), c.options, block_counts.data(), subtrees,
+                     out.mutable_data(), by_index ? target_logits.mutable_data() : nullptr, e);
     });
     return py::make_tuple(out, by_index ? py::object(target_logits) : py::none(), format.smoothed);
+  }
+};
+
+struct count_of_columns_function {
+  CROSSENT_ARGUMENTS(extended, smoothed, probabilities)
+
+  static py::object run(const arguments& given) {
+    const subtree_format format{
+        as_bool(given[arg::extended]), as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
+    return py::int_(format.numbers());
   }
 };
 
@@ -51,93 +100,87 @@ struct merge_subtrees_function {
   }
 };
 
-struct cross_entropy_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, subtree, target_logits, by_probabilities, logits, start, target, probabilities, axis, temperature,
-                     weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
-
+struct cross_entropy_of_shards_function : on_shards<cross_entropy_function> {
   static py::object run(const arguments& given, const gradient_request& request) {
-    shard_call c(given[arg::whole], given[arg::axis]);
-    c.read_options(given[arg::temperature], given[arg::weight], given[arg::ignore_index], given[arg::label_smoothing]);
-    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
-    c.read_weights_and_reduction(given[arg::sample_weight], given[arg::reduction], given[arg::denominator], common);
-    const shard_call::arrays a(c, given[arg::logits], given[arg::start], given[arg::target], given[arg::probabilities]);
-    const loss_outputs out(c, request, a.x, c.rows, c.options.reduction);
-    c.options.grad_output = broadcast_0d(out.upstream, c.rows);
-    c.options.writes_to_caller = request.out != Py_None;
-    const merged_rows rows(given[arg::subtree], given[arg::target_logits],
-                           format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options), c.row_count());
+    const arguments loss = of_loss(given);
+    shard_call c(given[arg::place], loss[of::axis], loss[of::logits]);
+    read_ignore_index(loss[of::ignore_index], c.options);
+    const row_target target = c.read_target(loss[of::target]);
+    cross_entropy_function::read_options(c, loss);
+    const states merged(c, given[arg::states]);
+    merged.confirm(c, target);
+    const row_outputs out(c, request, c.here);
     c.run([&](const execution& e) {
-      cross_entropy_of_shards(rows.whole, a.logits(), a.indices_of_targets(), a.probabilities_of_targets(), c.options, out.loss,
-                              out.grad, e);
+      cross_entropy_of_shards(merged.whole, c.logits(), target.classes(), target.probabilities(), c.options, out.loss, out.grad,
+                              e);
     });
     return out.returned();
   }
 };
 
 struct divergence_subtrees_function {
-  CROSSENT_ARGUMENTS(whole, student, teacher, student_smoothed, student_probabilities, logits, teacher_logits, start,
-                     block_counts, axis, temperature, divergence, beta)
+  CROSSENT_ARGUMENTS(student, teacher, place, logits, teacher_logits, axis, temperature, divergence, beta)
 
   static py::object run(const arguments& given) {
-    shard_call c(given[arg::whole], given[arg::axis]);
-    const array x = c.read_shard(given[arg::logits], given[arg::start]);
-    const array t = c.floating("teacher_logits", given[arg::teacher_logits], x.shape());
+    shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
+    const array t = c.floating("teacher_logits", given[arg::teacher_logits], c.here.shape());
     const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
-    const bool extended = float_type(x) == dtype::float64;
-    const subtree_format of_student{
-        extended, as_bool(given[arg::student_smoothed]), as_bool(given[arg::student_probabilities])};
-    const merged_rows student(given[arg::student], Py_None, of_student, c.row_count()),
-        teacher(given[arg::teacher], Py_None, {extended}, c.row_count());
-    const std::vector<index> block_counts = counts_of(given[arg::block_counts], x.size(c.options.axis));
+    const states student(c, given[arg::student]), teacher(c, given[arg::teacher]);
+    const std::vector<index> block_counts = c.block_counts();
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * c.row_count(), index{2}});
     c.run([&](const execution& e) {
-      divergence_subtrees(student.whole, teacher.whole, input(x), input(t), c.options.axis, divergence, block_counts.data(),
+      divergence_subtrees(student.whole, teacher.whole, c.logits(), input(t), c.options.axis, divergence, block_counts.data(),
                           subtrees, sums.mutable_data(), e);
     });
     return sums;
   }
 };
 
-struct distillation_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, student, teacher, subtree, target_logits, sums, by_probabilities, logits, teacher_logits, start,
-                     target, probabilities, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
-                     ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
+// The states of a distillation. Those of the cross-entropy, or None, are at the temperature 1; so may the student's be, and then
+// they count for both.
+struct states_of_distillation {
+  CROSSENT_ARGUMENTS(student, teacher, cross_entropy, sums)
 
-  // subtree: of the cross-entropy, where there is one. That of the student has its numbers where both are at the temperature 1.
+  bool are_one;
+  states student, teacher;
+  std::optional<states> cross_entropy;
+  numbers sums;
+
+  states_of_distillation(const shard_call& c, PyObject* given, double temperature)
+      : states_of_distillation(c, items_of(given), temperature) {}
+  void confirm(const shard_call& c, const row_target& target) const {
+    if (are_one || cross_entropy) (are_one ? student : *cross_entropy).confirm(c, target);
+  }
+  shards_of_distillation shards() const {
+    return {student.whole, teacher.whole, cross_entropy ? cross_entropy->whole : whole_rows{}, sums.data()};
+  }
+
+ private:
+  states_of_distillation(const shard_call& c, const arguments& given, double temperature)
+      : are_one(temperature == 1 && given[arg::cross_entropy] != Py_None),
+        student(c, given[are_one ? arg::cross_entropy : arg::student]),
+        teacher(c, given[arg::teacher]),
+        sums(numbers_of("states", given[arg::sums], 4 * c.row_count())) {
+    if (!are_one && given[arg::cross_entropy] != Py_None) cross_entropy.emplace(c, given[arg::cross_entropy]);
+  }
+};
+
+struct distillation_of_shards_function : on_shards<distillation_loss_function> {
   static py::object run(const arguments& given, const gradient_request& request) {
-    shard_call c(given[arg::whole], given[arg::axis]);
-    c.read_options(Py_None, given[arg::weight], given[arg::ignore_index], given[arg::label_smoothing]);
-    c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
-    distillation_options terms;
-    terms.alpha = number(fraction, "alpha", given[arg::alpha]);
-    terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
-    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
-    c.read_weights_and_reduction(given[arg::sample_weight], given[arg::reduction], given[arg::denominator], with_batchmean);
-    const shard_call::arrays a(c, given[arg::logits], given[arg::start], given[arg::target], given[arg::probabilities]);
-    const array t = a.with_gradient ? c.floating("teacher_logits", given[arg::teacher_logits], a.x.shape()) : array();
-    const loss_outputs out(c, request, a.x, c.rows, c.options.reduction);
-    c.options.grad_output = broadcast_0d(out.upstream, c.rows);
-    c.options.writes_to_caller = request.out != Py_None;
-
-    const bool with_cross_entropy = given[arg::subtree] != Py_None, are_one = divergence.temperature == 1 && with_cross_entropy;
-    const subtree_format plain{float_type(a.x) == dtype::float64},
-        of_cross_entropy = format_of(float_type(a.x), as_bool(given[arg::by_probabilities]), c.options);
-    const index count = c.row_count();
-    const merged_rows student(given[are_one ? arg::subtree : arg::student], are_one ? given[arg::target_logits] : Py_None,
-                              are_one ? of_cross_entropy : plain, count),
-        teacher(given[arg::teacher], Py_None, plain, count);
-    shards_of_distillation shards{student.whole, teacher.whole, {}, nullptr};
-    std::optional<merged_rows> third;
-    if (with_cross_entropy && !are_one) {
-      third.emplace(given[arg::subtree], given[arg::target_logits], of_cross_entropy, count);
-      shards.cross_entropy = third->whole;
-    }
-    const numbers sums = numbers_of("states", given[arg::sums], 4 * count);
-    shards.sums = sums.data();
+    const arguments loss = of_loss(given);
+    shard_call c(given[arg::place], loss[of::axis], loss[of::logits]);
+    const bool has_teacher = loss[of::teacher_logits] != Py_None;
+    const array t = has_teacher ? c.floating("teacher_logits", loss[of::teacher_logits], c.here.shape()) : array();
+    read_ignore_index(loss[of::ignore_index], c.options);
+    const row_target target = c.read_target(loss[of::target]);
+    const distillation_loss_function::options how = distillation_loss_function::read_options(c, loss, with_batchmean);
+    const states_of_distillation merged(c, given[arg::states], how.divergence.temperature);
+    merged.confirm(c, target);
+    const row_outputs out(c, request, c.here);
     c.run([&](const execution& e) {
-      distillation_of_shards(shards, a.logits(), a.with_gradient ? input(t) : view{}, a.indices_of_targets(),
-                             a.probabilities_of_targets(), terms, divergence, c.options, out.loss, out.grad, e);
+      distillation_of_shards(merged.shards(), c.logits(), input(t), target.classes(), target.probabilities(), how.terms,
+                             how.divergence, c.options, out.loss, out.grad, e);
     });
     return out.returned();
   }
@@ -146,32 +189,27 @@ struct distillation_of_shards_function {
 // softmax, and log_softmax
 template <void (*f)(const whole_rows&, const view&, int, double, const mutable_view&, const execution&)>
 struct normaliser_of_shard_function {
-  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, logits, start, axis, temperature, out)
+  CROSSENT_ARGUMENTS(states, place, logits, axis, temperature, out)
 
   static py::object run(const arguments& given) {
-    shard_call c(given[arg::whole], given[arg::axis]);
-    const array x = c.read_shard(given[arg::logits], given[arg::start]);
+    shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
     const double temperature = number(positive, "temperature", given[arg::temperature]);
-    const result out = c.result_like("out", given[arg::out], x);
-    const subtree_format format{
-        float_type(x) == dtype::float64, as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
-    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count());
-    c.run([&](const execution& e) { f(rows.whole, input(x), c.options.axis, temperature, output(out.written), e); });
+    const result out = c.result_like("out", given[arg::out], c.here);
+    const python::states merged(c, given[arg::states]);
+    c.run([&](const execution& e) { f(merged.whole, c.logits(), c.options.axis, temperature, output(out.written), e); });
     return out.returned;
   }
 };
 
 struct logsumexp_of_shards_function {
-  CROSSENT_ARGUMENTS(whole, subtree, smoothed, probabilities, axis)
+  CROSSENT_ARGUMENTS(states, place, axis)
 
   static py::object run(const arguments& given) {
-    shard_call c(given[arg::whole], given[arg::axis]);
-    const subtree_format format{
-        float_type(c.whole) == dtype::float64, as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
-    const merged_rows rows(given[arg::subtree], Py_None, format, c.row_count());
-    const py::object out = new_array(arithmetic(c.whole), c.rows);
+    shard_call c(given[arg::place], given[arg::axis]);
+    const python::states merged(c, given[arg::states]);
+    const py::object out = new_array(arithmetic(c.x), c.rows);
     const mutable_view to = output(c.created(out));
-    c.run([&](const execution& e) { logsumexp_of_shards(rows.whole, to, e); });
+    c.run([&](const execution& e) { logsumexp_of_shards(merged.whole, to, e); });
     return scalar_if_0d(out);
   }
 };
@@ -180,12 +218,12 @@ struct logsumexp_of_shards_function {
 
 PyMethodDef shards[] = {
     method<shard_subtrees_function>("shard_subtrees"),
+    method<count_of_columns_function>("count_of_columns"),
     method<merge_subtrees_function>("merge_subtrees"),
     method<forward<cross_entropy_of_shards_function>>("cross_entropy_of_shards"),
     method<backward<cross_entropy_of_shards_function>>("cross_entropy_of_shards_backward"),
     method<divergence_subtrees_function>("divergence_subtrees"),
     method<forward<distillation_of_shards_function>>("distillation_of_shards"),
-    method<backward<distillation_of_shards_function>>("distillation_of_shards_backward"),
     method<normaliser_of_shard_function<&softmax_of_shard>>("softmax_of_shard"),
     method<normaliser_of_shard_function<&log_softmax_of_shard>>("log_softmax_of_shard"),
     method<logsumexp_of_shards_function>("logsumexp_of_shards"),

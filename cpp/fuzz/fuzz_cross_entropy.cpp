@@ -45,8 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   const double t = some_temperature(data);
   const row_options drawn(data, s, a.inputs[0].type, a);
   check(data, a, [&](arrays& c, const execution& e) {
-    if (function == 0) return cross_entropy(c.in(0), c.index_in(0), drawn.of(c, t), c.out(0), c.out(1), e);
-    if (function == 1) return cross_entropy(c.in(0), c.in(1), drawn.of(c, t), c.out(0), c.out(1), e);
+    if (function == 0) return cross_entropy(c.in(0), c.index_in(0), {}, drawn.of(c, t), c.out(0), c.out(1), e);
+    if (function == 1) return cross_entropy(c.in(0), {}, c.in(1), drawn.of(c, t), c.out(0), c.out(1), e);
     nll_loss(c.in(0), c.index_in(0), drawn.of(c), c.out(0), c.out(1), e);
   });
   return 0;

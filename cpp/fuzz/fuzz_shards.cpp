@@ -46,7 +46,7 @@ void check_shards(bytes& data) {
   const dtype type = arithmetic(b.type);
   floats wanted(strided({b.rows}, item_size(type)), type), found = wanted.contiguous();
   const std::string ended =
-      outcome([&] { cross_entropy(b.logits.in(), b.target.in(), b.options, wanted.to(), {}, execution{1}); });
+      outcome([&] { cross_entropy(b.logits.in(), b.target.in(), {}, b.options, wanted.to(), {}, execution{1}); });
   b.options.shard.classes = b.classes;
   const subtree_format format = format_of(b.type, false, b.options);
   std::vector<double> merged = states(format, b.rows), second = merged;

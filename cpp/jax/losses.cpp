@@ -98,10 +98,11 @@ void cross_entropy(const call& c) {
   r.read_cross_entropy();
   r.shared.temperature = c.attribute<double>("temperature");
   const array target = r.target();
+  const bool by_index = target.is_integer();
   r.run(1, &target,
         [&](index i, const row_loss_options& options, const mutable_view& loss, const mutable_view& grad, const execution& e) {
-          if (target.is_integer()) crossent::cross_entropy(r.x.at(i), target.indices_at(i), options, loss, grad, e);
-          else crossent::cross_entropy(r.x.at(i), target.at(i), options, loss, grad, e);
+          crossent::cross_entropy(r.x.at(i), by_index ? target.indices_at(i) : index_view{}, by_index ? view{} : target.at(i),
+                                  options, loss, grad, e);
         });
 }
 

@@ -61,11 +61,11 @@ result<T> compute(const std::vector<T>& x, index rows, index classes, index row_
   row_loss_options options;
   options.axis = 1;
   options.label_smoothing = smoothing;
-  cross_entropy(v, targets, options, {&res.value, type, 0, nullptr, nullptr}, to, e);
+  cross_entropy(v, targets, {}, options, {&res.value, type, 0, nullptr, nullptr}, to, e);
   res.grad = gather();
   options.reduction = reduction_kind::none;
   res.losses.resize(static_cast<std::size_t>(rows));
-  cross_entropy(v, targets, options, {res.losses.data(), type, 1, shape, item_stride}, {}, e);
+  cross_entropy(v, targets, {}, options, {res.losses.data(), type, 1, shape, item_stride}, {}, e);
   softmax(v, 1, temperature, to, e);
   res.softmax = gather();
   log_softmax(v, 1, temperature, to, e);
@@ -113,7 +113,7 @@ TEST_CASE_TEMPLATE("the caller's floating-point environment does not reach a red
           T v[2] = {};
           const unsigned before = _mm_getcsr();
           _mm_setcsr(environment);
-          cross_entropy({x.data(), type, 2, shape, strides}, {y.data(), int_dtype::int64, 1, shape, y_strides}, options,
+          cross_entropy({x.data(), type, 2, shape, strides}, {y.data(), int_dtype::int64, 1, shape, y_strides}, {}, options,
                         {v, type, 0, nullptr, nullptr}, {});
           _mm_setcsr(before);
           return std::vector<T>(v, v + 1);
@@ -155,7 +155,7 @@ TEST_CASE("a target out of range is reported with its row and value, before anyt
   row_loss_options options;
   options.axis = 1;
   try {
-    cross_entropy({x, dtype::float32, 2, shape, strides}, {y, int_dtype::uint64, 1, shape, y_strides}, options, {},
+    cross_entropy({x, dtype::float32, 2, shape, strides}, {y, int_dtype::uint64, 1, shape, y_strides}, {}, options, {},
                   {grad, dtype::float32, 2, shape, strides});
     CHECK(false);
   } catch (const target_error& error) {

@@ -83,7 +83,7 @@ void distil(const problem& s, reduction_kind how, const mutable_view& loss, cons
 template <bool all>
 void soft_targets(const problem& s, reduction_kind how, const mutable_view& loss, const mutable_view& grad,
                   const execution& e) {
-  cross_entropy(s.x.in(), s.q.in(), options_of(s, how, all), loss, grad, e);
+  cross_entropy(s.x.in(), {}, s.q.in(), options_of(s, how, all), loss, grad, e);
 }
 
 const operation operations[] = {

@@ -44,7 +44,7 @@ template <class T> struct columns {
 template <class T> void check_shards(bool smoothed) {
   problem<T> p(smoothed);
   const columns<T> all(classes);
-  cross_entropy(all.in(p.x, 0), p.indices(), p.options, p.losses(p.loss), all.out(p.grad, 0));
+  cross_entropy(all.in(p.x, 0), p.indices(), {}, p.options, p.losses(p.loss), all.out(p.grad, 0));
 
   constexpr index begin[] = {0, 2048, 4096, classes}, blocks[] = {2, 2, 1};
   p.options.shard.classes = classes;

@@ -142,11 +142,9 @@ struct row_loss_options {
 //   grad  the shape of the first argument, d(sum of grad_output * loss)/d(first argument); may be an input of its shape
 // Arrays of different dtypes are converted as they are read, to the arithmetic dtype of the first: float64 for float64, else
 // float32.
-void cross_entropy(const view& logits, const index_view& target, const row_loss_options&, const mutable_view& loss,
-                   const mutable_view& grad, const execution& = {});
-// target: class probabilities in [0, 1], the shape of the logits
-void cross_entropy(const view& logits, const view& target, const row_loss_options&, const mutable_view& loss,
-                   const mutable_view& grad, const execution& = {});
+// indices, probabilities: one is given; probabilities are in [0, 1], of the shape of the logits
+void cross_entropy(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options&,
+                   const mutable_view& loss, const mutable_view& grad, const execution& = {});
 void nll_loss(const view& log_probs, const index_view& target, const row_loss_options&, const mutable_view& loss,
               const mutable_view& grad, const execution& = {});
 

@@ -16,9 +16,7 @@ struct subtree_format {
   bool smoothed = false;  // with label smoothing
   bool probabilities = false;  // with class probabilities
 
-  constexpr index numbers() const {
-    return 4 + (extended ? 2 : 0) + (smoothed || probabilities ? 1 : 0) + (smoothed ? 4 : 0) + (probabilities ? 7 : 0);
-  }
+  index numbers() const;
 };
 
 // Of the logits' dtype, and of temperature, label_smoothing, weight and shard.classes.

@@ -53,8 +53,7 @@ int cpu_quota() {
 // Chunks of [begin, end), which the threads take in turn until none is left or the time is over.
 struct wave {
   index begin, end, chunk;
-  void (*f)(void*, index, index, int);
-  void* context;
+  chunk_work f;
   std::atomic<index> next{begin};
   index rest = end;   // where the next wave begins
   std::atomic<bool> failed{false};
@@ -92,7 +91,7 @@ struct wave {
       for (;;) {
         const index first = next.fetch_add(chunk, std::memory_order_relaxed);
         if (first >= end) return;
-        f(context, first, std::min(first + chunk, end), worker);
+        f.f(f.object, first, std::min(first + chunk, end), worker);
         after_chunk();
       }
     } catch (...) {
@@ -143,19 +142,24 @@ int num_threads(int limit) {
 
 int threads_for(index work, const execution& e) { return work < serial_work ? 1 : num_threads(e.threads); }
 
-void run_parallel(index units, index unit_work, int threads, const execution& e, void (*f)(void*, index, index, int),
-                  void* context) {
+void parallel_for(index units, index unit_work, int threads, const execution& e, chunk_work work) {
   threads = static_cast<int>(std::min<index>(threads, units));
-  const index work = work_of(units, unit_work);
+  const index size = work_of(units, unit_work);
+  const bool is_asked = e.interrupted != nullptr && size >= serial_work;
+  if (threads <= 1 && !is_asked) {
+    if (units <= 0) return;
+    const default_environment environment;
+    return work.f(work.object, 0, units, 0);
+  }
   const index longest = std::max<index>(longest_unit / 4 / std::max<index>(unit_work, 1), 1);
-  const index chunk = std::clamp<index>(units / (32 * std::max(threads, 1)), 1, longest);
+  const index chunk = std::clamp<index>(units / (32 * threads), 1, longest);
   const auto run = [&](index begin, const patience* caller) {
-    wave w{begin, units, chunk, f, context};
-    w.run(threads - 1, work >= parallel_work, caller);
+    wave w{begin, units, chunk, work};
+    w.run(threads - 1, size >= parallel_work, caller);
     if (w.failed) std::rethrow_exception(w.error);
     return w.rest;
   };
-  if (e.interrupted == nullptr || work < serial_work) {
+  if (!is_asked) {
     run(0, nullptr);
     return;
   }

@@ -46,22 +46,23 @@ class patience {
   clock::time_point asked_;
 };
 
-// f(begin, end, worker) for chunks of [0, units), by at most `threads` workers (see threads_for). `unit_work`: the work of
+// A reference to a function object f(begin, end, worker), which lives as long as the call that takes it.
+struct chunk_work {
+  const void* object;
+  void (*f)(const void* object, index begin, index end, int worker);
+
+  template <class F>
+  chunk_work(const F& work)   // implicit
+      : object(&work),
+        f([](const void* o, index begin, index end, int worker) { (*static_cast<const F*>(o))(begin, end, worker); }) {}
+};
+
+// work(begin, end, worker) for chunks of [0, units), by at most `threads` workers (see threads_for). `unit_work`: the work of
 // a unit, to judge by. Throws interrupted_error.
-void run_parallel(index units, index unit_work, int threads, const execution&, void (*f)(void*, index, index, int),
-                  void* context);
+void parallel_for(index units, index unit_work, int threads, const execution&, chunk_work work);
 
 // Where the k-th of `parts` equal parts of n begins; n * parts may be more than an index holds.
 constexpr index share_of(index n, index k, index parts) { return n / parts * k + n % parts * k / parts; }
-
-template <class F> void parallel_for(index units, index unit_work, int threads, const execution& e, F&& f) {
-  run_parallel(
-      units, unit_work, threads, e,
-      [](void* context, index begin, index end, int worker) {
-        (*static_cast<std::remove_reference_t<F>*>(context))(begin, end, worker);
-      },
-      &f);
-}
 
 // f(unit, begin, end, slot) for all units in parallel, and in each for all of its blocks in order: as one run of blocks, or,
 // where a unit is longer than one may be, as several. A slot, one of at most `threads`, has one unit until it is done.

@@ -18,20 +18,11 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
  public:
   cross_entropy_operation(const cross_entropy_term& term, row_losses& losses, double* losses_lo)
       : term_(term), losses_(losses), losses_lo_(losses_lo) {}
-  const few_class_cross_entropy* few_classes = nullptr;   // where rows are taken at once
-  const merged_shards* merged = nullptr;                  // of rows that are in shards
+  const few_class_cross_entropy* few_classes = nullptr;   // where the plan may be fused
 
-  void start(int workers) override { losses_.start(workers); }
-  void end_block(index block, int worker) override { losses_.end_block(block, worker); }
-  index take(index first, index count, int worker) override {
-    return few_classes == nullptr ? 0 : few_classes->take(first, count, worker);
-  }
+  index run_fused(index first, index count, int worker) override { return few_classes->run(first, count, worker); }
   void load(row_batch& batch) override { term_.load(batch, state(batch), false); }
-  void prepare_sums(row_batch& batch) override {
-    if (merged != nullptr) merged->load(batch.first, batch.count, batch.in[0].statistics);
-    else term_.prepare_sums(batch, state(batch));
-  }
-  void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
+  void reduce(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {
     cross_entropy_state& s = state(batch);
     term_.finish(batch, s);
@@ -43,7 +34,7 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
     batch.write_softmax_gradient(term_.probabilities(batch, q), begin, end, state(batch).rows.gradient);
   }
   void complete(row_batch& batch) override {
-    if (!batch.plan->writes() || term_.writes_target()) return;
+    if (!batch.plan->writes() || batch.plan->writes_target) return;
     term_.for_each_entry(batch, state(batch), [&](index row, index c, double v) { batch.store_entry(row, c, v); });
   }
 
@@ -61,32 +52,34 @@ double exp_mean(const double* losses, index rows, double denominator, const exec
   return kernels().exp_quotient(hi, (sum.hi - hi) + (sum.lo + errors), denominator);
 }
 
-void compute(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
-             const mutable_view& loss, const mutable_view& grad, const execution& e) {
+}  // namespace
+
+void cross_entropy(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
+                   const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, options.temperature, grad);
-  const index rows = plan.rows;
-  const bool exponential = options.reduction == reduction_kind::exp_mean;
-  // Blocks of rows are units of work: there must be some for each thread.
-  const bool is_sum =
-      loss.data != nullptr && (options.reduction == reduction_kind::sum || options.reduction == reduction_kind::mean);
-  plan.by_summed_rows =
-      is_sum && plan.lanes_over_rows && plan.blocks() == 1 && rows >= 4 * summed_rows * num_threads(e.threads);
-  row_losses losses(rows, loss.data == nullptr ? 0 : exponential ? 2 * rows : rows, plan.by_summed_rows);
-  const targets y(indices, rows, options, plan.classes, plan.type, plan.writes(), e);
+  row_description d(logits, options.axis, options.temperature, grad);
+  const index rows = d.rows;
+  const targets y(indices, rows, options, d.classes, d.type, d.writes(), e);
   if (options.reduction == reduction_kind::block_weights)
     return y.sum_blocks_of_weights(true, static_cast<double_double<double>*>(loss.data), e);
+  const bool exponential = options.reduction == reduction_kind::exp_mean;
+  const bool is_sum =
+      loss.data != nullptr && (options.reduction == reduction_kind::sum || options.reduction == reduction_kind::mean);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities);
+  d.sums_losses = is_sum;
+  d.may_run_fused = probabilities.data == nullptr && few_class_cross_entropy::applies(options);
+  d.reuses_exponentials = true;
+  const row_plan plan = make_plan(d, e);
+
+  row_losses losses(rows, loss.data == nullptr ? 0 : exponential ? 2 * rows : rows, plan.reduce_per_block);
   double denominator = plan.writes() ? y.denominator(e) : 1;
   const upstream coefficients(options.grad_output, plan.type, denominator);
-  cross_entropy_term term(plan, 0, y, coefficients, options, probabilities, 1.0, e);
+  cross_entropy_term term(plan, inputs, y, coefficients, options, 1.0, e);
   term.with_loss_lo = exponential;
-  plan.cache_exponentials = plan.may_cache_exponentials();
-  if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;   // single entries would fetch all lines again
-
-  cross_entropy_operation operation(term, losses, exponential ? losses.all() + rows : nullptr);
   const few_class_cross_entropy few_classes(plan, y, coefficients, losses);
-  if (probabilities.data == nullptr && few_class_cross_entropy::applies(plan, options)) operation.few_classes = &few_classes;
-  run_rows(plan, operation, e);
+  cross_entropy_operation operation(term, losses, exponential ? losses.all() + rows : nullptr);
+  operation.few_classes = &few_classes;
+  run_rows(plan, operation, e, &losses);
   multiply(grad, gradient_temperature(options.temperature, grad.type).scale, e);
   y.throw_if_bad();
   if (!plan.writes()) denominator = y.denominator(e);
@@ -95,35 +88,22 @@ void compute(const view& logits, const index_view& indices, const view& probabil
   else reduce(losses.all(), rows, options.reduction, denominator, loss, e);
 }
 
-}  // namespace
-
-void cross_entropy(const view& logits, const index_view& target, const row_loss_options& options, const mutable_view& loss,
-                   const mutable_view& grad, const execution& e) {
-  compute(logits, target, {}, options, loss, grad, e);
-}
-
-void cross_entropy(const view& logits, const view& target, const row_loss_options& options, const mutable_view& loss,
-                   const mutable_view& grad, const execution& e) {
-  compute(logits, {}, target, options, loss, grad, e);
-}
-
 void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const index_view& indices, const view& probabilities,
                              const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
                              const execution& e) {
   const default_environment environment;
   const merged_shards merged(whole, options.temperature);
-  row_plan plan =
-      grad.data != nullptr ? make_plan(logits, options.axis, options.temperature, grad) : merged.plan(options.shard.classes);
-  row_losses losses(plan.rows, loss.data != nullptr ? plan.rows : 0, false);
-  const targets y(indices, plan.rows, options, options.shard.classes, plan.type, true, e);
+  row_description d = describe_merged(merged, merged, logits, options.axis, options.temperature, options.shard.classes, grad);
+  row_losses losses(d.rows, loss.data != nullptr ? d.rows : 0, false);
+  const targets y(indices, d.rows, options, options.shard.classes, d.type, true, e);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, grad.data != nullptr ? probabilities : view{});
+  const row_plan plan = make_plan(d, e);
   const double denominator = y.denominator(e);
   const upstream coefficients(options.grad_output, plan.type, denominator);
-  cross_entropy_term term(plan, 0, y, coefficients, options, grad.data != nullptr ? probabilities : view{}, 1.0, e);
+  cross_entropy_term term(plan, inputs, y, coefficients, options, 1.0, e);
   term.merged = &merged;
-  if (plan.lanes_over_rows && !term.writes_target()) plan.stream = false;
   cross_entropy_operation operation(term, losses, nullptr);
-  operation.merged = &merged;
-  run_merged(plan, operation, e);
+  run_rows(plan, operation, e);
   multiply(grad, gradient_temperature(options.temperature, grad.type).scale, e);
   y.throw_if_bad();
   reduce(losses.all(), plan.rows, options.reduction, denominator, loss, e);

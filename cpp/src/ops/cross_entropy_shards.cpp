@@ -28,8 +28,7 @@ class subtrees_of_shard : public row_operation<shard_batch> {
 
   // Also rows whose class has weight 0: a z-loss may be added to them.
   void load(row_batch& batch) override { term_.load(batch, state(batch), true); }
-  void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch)); }
-  void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
+  void reduce(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {
     cross_entropy_state& s = state(batch);
     term_.find_classes(batch, s);
@@ -60,11 +59,13 @@ subtree_format format_of(dtype logits, bool probabilities, const row_loss_option
 void shard_subtrees(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
                     const index* block_counts, index subtrees, double* out, double* target_logits, const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, options.temperature, {});
-  plan.is_part = plan.with_sums = true;
-  const targets y(indices, plan.rows, options, options.shard.classes, plan.type, false, e);
+  row_description d(logits, options.axis, options.temperature);
+  d.is_part = true;
+  const targets y(indices, d.rows, options, options.shard.classes, d.type, false, e);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities);
+  const row_plan plan = make_plan(d, e);
   const upstream none({}, plan.type, 1);
-  const cross_entropy_term term(plan, 0, y, none, options, probabilities, 1.0, e);
+  const cross_entropy_term term(plan, inputs, y, none, options, 1.0, e);
   const subtree_format format = format_of(logits.type, probabilities.data != nullptr, options, e);
   subtrees_of_shard operation(term, format, plan.rows, block_counts, subtrees, out, target_logits);
   run_rows(plan, operation, e);

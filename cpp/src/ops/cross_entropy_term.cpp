@@ -36,11 +36,18 @@ void put(double* hi, double* lo, index i, double_double<double> v) {
 
 }  // namespace
 
-cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets& y, const upstream& u,
-                                       const row_loss_options& options, const view& probabilities, double share,
-                                       const execution& e)
+cross_entropy_inputs cross_entropy_term::describe(row_description& d, int logits, const targets& y, const view& probabilities) {
+  const bool has_probabilities = probabilities.data != nullptr, is_of_target = !has_probabilities && !y.smoothed();
+  if (!is_of_target) d.with_sums = true;
+  d.entries = is_of_target ? single_entries::of_target : single_entries::any;
+  return {logits, has_probabilities ? d.read(probabilities, 1.0, false) : -1};
+}
+
+cross_entropy_term::cross_entropy_term(const row_plan& plan, const cross_entropy_inputs& inputs, const targets& y,
+                                       const upstream& u, const row_loss_options& options, double share, const execution& e)
     : plan_(plan),
-      logits_(logits),
+      logits_(inputs.logits),
+      probabilities_(inputs.probabilities),
       y_(y),
       upstream_(u),
       options_(options),
@@ -49,9 +56,7 @@ cross_entropy_term::cross_entropy_term(row_plan& plan, int logits, const targets
       first_class_(options.shard.first),
       whole_classes_(options.shard.classes > 0 ? options.shard.classes : plan.classes),
       inverse_(kernels(dtype::float64).inverse_temperature_of(options.temperature)) {
-  if (probabilities.data != nullptr) probabilities_ = plan.read(probabilities, options.axis, 1.0, false);
   if (!needs_argmax()) return;
-  plan.with_sums = true;
   if (smoothed_) sum_class_weights(e);
   if (options.weight.data != nullptr) pack_class_weights(e);
 }
@@ -84,15 +89,14 @@ void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool
   cross_entropy_rows& r = state.rows;
   y_.load(batch.first, batch.count, state.y(), r.class_weight, r.row_weight, all_rows);
   batch.skip_zero_weight_rows(r.row_weight);
+  if (plan_.with_sums) {
+    const index arrays = (probabilities_ >= 0 ? 5 : 0) + (smoothed_ ? 1 : 0);   // the one of smoothing first
+    state.sums.assign(static_cast<std::size_t>(batch.count * batch.blocks * arrays), 0.0);
+  }
   if (!plan_.writes()) return;
   upstream_.load(batch.first, batch.count, r.row_weight, r.upstream);
   if (share_ != 1)
     for (index i = 0; i < batch.count; ++i) r.upstream[i] *= share_;
-}
-
-void cross_entropy_term::prepare_sums(row_batch& batch, cross_entropy_state& state) const {
-  const index arrays = (probabilities_ >= 0 ? 5 : 0) + (smoothed_ ? 1 : 0);   // the one of smoothing first
-  state.sums.assign(static_cast<std::size_t>(batch.count * batch.blocks * arrays), 0.0);
 }
 
 probability_sums cross_entropy_term::sums_of_probabilities(row_batch& batch, cross_entropy_state& state) const {
@@ -254,7 +258,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   r.gradient.weight = weight_;
   r.gradient.with_beta = smoothed_ || weight_ != nullptr;
   r.gradient.with_gamma = r.probabilities;
-  r.gradient.with_target = writes_target();
+  r.gradient.with_target = plan_.writes_target;
   batch.scale_factors(x.statistics.exponent, r.gradient);
 }
 

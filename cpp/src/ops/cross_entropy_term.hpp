@@ -17,12 +17,18 @@ struct cross_entropy_state {
   index* y() { return rows.gradient.target; }
 };
 
+// The numbers of its inputs. probabilities: -1 where targets are indices.
+struct cross_entropy_inputs {
+  int logits, probabilities;
+};
+
 class cross_entropy_term {
  public:
-  // Adds the probabilities, where they are the target, to the inputs of the plan; `logits` is the number of the input.
+  // Adds the term to an operation that reads `logits`, and the probabilities, where they are the target.
+  static cross_entropy_inputs describe(row_description&, int logits, const targets&, const view& probabilities);
   // share: of the gradient. Of a shard the plan has the classes that are here, and `sum` and `put_subtree` give their part;
   // `finish` needs what all shards came to.
-  cross_entropy_term(row_plan&, int logits, const targets&, const upstream&, const row_loss_options&, const view& probabilities,
+  cross_entropy_term(const row_plan&, const cross_entropy_inputs&, const targets&, const upstream&, const row_loss_options&,
                      double share, const execution&);
 
   bool with_loss_lo = false;               // whether the rounding errors of losses are wanted
@@ -30,8 +36,9 @@ class cross_entropy_term {
 
   // all_rows: also those that no coefficient of this term reaches.
   void load(row_batch&, cross_entropy_state&, bool all_rows) const;
-  void prepare_sums(row_batch&, cross_entropy_state&) const;
   void sum(row_batch&, cross_entropy_state&, index begin, index end) const;
+  // The logits of the targets that are here.
+  void load_targets(row_batch&, cross_entropy_state&) const;
   // From the sums, of each row: target_gap_to_max, of class indices too, and the mass of its target, which is 1 for these.
   void target_gaps(row_batch&, cross_entropy_state&) const;
   // The class of the maximum among those that are here, where it is wanted, and the logits of the targets among them.
@@ -41,10 +48,6 @@ class cross_entropy_term {
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
   static constexpr double alone = 1 - 0x1p-12;   // the tail of a maximum that is
-  // Whether the entry of the target is written with the others, and none is left for `for_each_entry`.
-  bool writes_target() const {
-    return plan_.lanes_over_rows && plan_.classes <= block_classes && probabilities_ < 0 && !smoothed_;
-  }
   const row_statistics& statistics(const row_batch& batch) const { return batch.in[logits_].statistics; }
   // nullptr where targets are indices.
   const source* probabilities(const row_batch&, source& storage) const;
@@ -78,11 +81,10 @@ class cross_entropy_term {
   target_sums merge_probabilities(row_batch&, cross_entropy_state&, index row, index begin, index end) const;
   double probability_of(const row_batch&, index row, index c) const;
   void merge(row_batch&, cross_entropy_state&) const;
-  void load_targets(row_batch&, cross_entropy_state&) const;
   void leave_entries_of_others(cross_entropy_state&) const;
 
-  row_plan& plan_;
-  int logits_, probabilities_ = -1;
+  const row_plan& plan_;
+  int logits_, probabilities_;
   const targets& y_;
   const upstream& upstream_;
   const row_loss_options& options_;

@@ -8,6 +8,7 @@
 #include "core/number.hpp"
 #include "crossent/shards.hpp"
 #include "ops/distillation_operation.hpp"
+#include "ops/merged_shards.hpp"
 #include "rows/gradient_temperature.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
@@ -31,15 +32,15 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   const loss_terms terms = distillation_terms(how, t);
   const bool with_cross_entropy = terms.count > 1, reads = merged == nullptr || grad.data != nullptr;
 
-  row_plan plan = reads ? make_plan(logits, options.axis, t, grad) : merged->plan(options.shard.classes);
-  const auto read = [&](const view& x, double temperature, int unread) {
-    return reads ? plan.read(x, options.axis, temperature) : unread;
-  };
+  row_description d = merged != nullptr
+                          ? describe_merged(*merged, merged->student, logits, options.axis, t, options.shard.classes, grad)
+                          : row_description(logits, options.axis, t, grad);
+  const auto read = [&](const view& x, double temperature, int unread) { return reads ? d.read(x, temperature) : unread; };
   const int teacher = read(teacher_logits, t, 1);
-  const index rows = plan.rows, classes = merged != nullptr ? options.shard.classes : plan.classes;
+  const index rows = d.rows, classes = merged != nullptr ? options.shard.classes : d.classes;
   const row_buffer divergence_losses(loss.data ? new_row_buffer(rows) : nullptr);   // before anything that takes its time
   const row_buffer cross_entropy_losses(loss.data && with_cross_entropy ? new_row_buffer(rows) : nullptr);
-  const targets y(indices, rows, options, classes, plan.type, true, e);
+  const targets y(indices, rows, options, classes, d.type, true, e);
   double_double<double>* const blocks = static_cast<double_double<double>*>(loss.data);   // where sums of blocks are wanted
   if (options.reduction == reduction_kind::block_weights) {
     y.sum_blocks_of_weights(false, blocks, e);
@@ -47,6 +48,14 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
     if (with_cross_entropy) y.sum_blocks_of_weights(true, blocks + block_count(rows), e);
     return;
   }
+  d.cost = heavy;
+  d.with_sums = !(d.writes() && divergence_sums_while_writing(divergence.kind, d.type));
+  cross_entropy_inputs inputs{};
+  if (with_cross_entropy) {
+    inputs = cross_entropy_term::describe(d, t == 1 ? 0 : read(logits, 1.0, 2), y, reads ? probabilities : view{});
+    d.entries = single_entries::any;   // which have that of the divergence in them
+  }
+  const row_plan plan = make_plan(d, e);
   const double denominators[] = {y.divergence_denominator(e), y.denominator(e)};
   const upstream divergence_upstream(options.grad_output, plan.type, denominators[0]);
   const upstream cross_entropy_upstream(options.grad_output, plan.type, denominators[1]);
@@ -59,20 +68,15 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   op.cross_entropy_losses = cross_entropy_losses.get();
   op.y = &y;
   op.divergence_upstream = &divergence_upstream;
-  op.merged = merged;
   op.divergence = make_divergence_term(plan, 0, teacher, divergence, how.alpha, power);
   op.divergence->gradient_divisor = at.divisor;
   if (merged != nullptr) op.divergence->merged = &merged->sums;
-  if (!op.divergence->sums_while_writing() || !plan.writes()) plan.with_sums = true;
-  plan.cost = heavy;
   if (with_cross_entropy) {
-    const int cross_entropy_logits = t == 1 ? 0 : read(logits, 1.0, 2);
-    op.cross_entropy = std::make_unique<cross_entropy_term>(plan, cross_entropy_logits, y, cross_entropy_upstream, options,
-                                                            probabilities, terms.share[1] / gradient_scale, e);
+    op.cross_entropy = std::make_unique<cross_entropy_term>(plan, inputs, y, cross_entropy_upstream, options,
+                                                            terms.share[1] / gradient_scale, e);
     if (merged != nullptr) op.cross_entropy->merged = &merged->of_cross_entropy();
-    if (plan.lanes_over_rows) plan.stream = false;   // single entries would fetch all lines again
   }
-  merged != nullptr ? run_merged(plan, op, e) : run_rows(plan, op, e);
+  run_rows(plan, op, e);
   multiply(grad, gradient_scale, e);
   y.throw_if_bad();
   if (loss.data == nullptr) return;
@@ -101,9 +105,7 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
                        const distillation_options& how, const divergence_options& divergence, const row_loss_options& options,
                        const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  if (how.alpha == 0)
-    return indices.data != nullptr ? cross_entropy(logits, indices, options, loss, grad, e)
-                                   : cross_entropy(logits, probabilities, options, loss, grad, e);
+  if (how.alpha == 0) return cross_entropy(logits, indices, probabilities, options, loss, grad, e);
   compute(logits, teacher_logits, indices, probabilities, how, divergence, options, nullptr, loss, grad, e);
 }
 

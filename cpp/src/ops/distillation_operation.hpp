@@ -7,7 +7,6 @@
 
 #include "ops/cross_entropy_term.hpp"
 #include "ops/divergence_term.hpp"
-#include "ops/merged_shards.hpp"
 
 namespace crossent {
 
@@ -24,7 +23,6 @@ class distillation_operation : public row_operation<distillation_batch> {
   const upstream* divergence_upstream = nullptr;
   std::unique_ptr<divergence_term> divergence;
   std::unique_ptr<cross_entropy_term> cross_entropy;   // absent: the rows that are not ignored have the divergence alone
-  const merged_distillation* merged = nullptr;         // of rows that are in shards
 
   void load(row_batch& batch) override {
     auto [of_cross_entropy, of_divergence] = terms(batch);
@@ -40,13 +38,9 @@ class distillation_operation : public row_operation<distillation_batch> {
     of_divergence.divisor = divergence_upstream->divisor();
   }
 
-  void prepare_sums(row_batch& batch) override {
-    if (merged != nullptr) merged->load(batch);
-    divergence->prepare_sums(batch, state(batch).divergence);
-    if (cross_entropy) cross_entropy->prepare_sums(batch, state(batch).cross_entropy);
-  }
+  void prepare(row_batch& batch) override { divergence->prepare(batch, state(batch).divergence); }
 
-  void sum(row_batch& batch, index begin, index end) override {
+  void reduce(row_batch& batch, index begin, index end) override {
     divergence->sum(batch, state(batch).divergence, begin, end);
     if (cross_entropy) cross_entropy->sum(batch, state(batch).cross_entropy, begin, end);
   }

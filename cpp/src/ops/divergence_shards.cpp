@@ -10,15 +10,11 @@ struct divergence_batch : batch_state, divergence_state {};
 
 class sums_of_shard : public row_operation<divergence_batch> {
  public:
-  sums_of_shard(const divergence_term& term, const merged_shards& student, const merged_shards& teacher,
-                const index* block_counts, index subtrees, double* sums)
-      : term_(term), merged_{&student, &teacher}, block_counts_(block_counts), subtrees_(subtrees), sums_(sums) {}
+  sums_of_shard(const divergence_term& term, const index* block_counts, index subtrees, double* sums)
+      : term_(term), block_counts_(block_counts), subtrees_(subtrees), sums_(sums) {}
 
-  void prepare_sums(row_batch& batch) override {
-    for (int k = 0; k < 2; ++k) merged_[k]->load(batch.first, batch.count, batch.in[k].statistics);
-    term_.prepare_sums(batch, state(batch));
-  }
-  void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
+  void prepare(row_batch& batch) override { term_.prepare(batch, state(batch)); }
+  void reduce(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {
     const index rows = batch.plan->rows;
     for (index k = 0, begin = 0; k < subtrees_; begin += block_counts_[k++])
@@ -27,7 +23,6 @@ class sums_of_shard : public row_operation<divergence_batch> {
 
  private:
   const divergence_term& term_;
-  const merged_shards* merged_[2];
   const index* block_counts_;
   index subtrees_;
   double* sums_;
@@ -39,15 +34,16 @@ void divergence_subtrees(const whole_rows& student, const whole_rows& teacher, c
                          int axis, const divergence_options& options, const index* block_counts, index subtrees, double* sums,
                          const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, axis, options.temperature, {});
-  plan.read(teacher_logits, axis, options.temperature);
-  for (row_input& input : plan.inputs) input.with_statistics = false;
-  plan.with_sums = true;
-  plan.cost = heavy;
+  const merged_distillation merged({student, teacher, {}, nullptr}, options.temperature);
+  row_description d(logits, axis, options.temperature);
+  d.read(teacher_logits, options.temperature);
+  d.known = &merged;
+  d.with_sums = true;
+  d.cost = heavy;
+  const row_plan plan = make_plan(d, e);
   std::fill_n(sums, 4 * subtrees * plan.rows, 0.0);
-  const merged_shards of_student(student, options.temperature), of_teacher(teacher, options.temperature);
   const std::unique_ptr<divergence_term> term = make_divergence_term(plan, 0, 1, options, 1, 1);
-  sums_of_shard operation(*term, of_student, of_teacher, block_counts, subtrees, sums);
+  sums_of_shard operation(*term, block_counts, subtrees, sums);
   run_rows(plan, operation, e);
 }
 

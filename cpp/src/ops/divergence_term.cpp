@@ -41,10 +41,10 @@ class two_pass_divergence : public divergence_term {
  public:
   using divergence_term::divergence_term;
 
-  void prepare_sums(row_batch& batch, divergence_state& s) const override {
-    divergence_term::prepare_sums(batch, s);
-    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
-    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+  void prepare(row_batch& batch, divergence_state& s) const override {
+    divergence_term::prepare(batch, s);
+    set_distributions(batch, s, {});
+    if (merged != nullptr) return;
     const std::size_t count = static_cast<std::size_t>(batch.count * batch.blocks);
     s.value.assign(count, 0.0);
     s.inner.assign(count, 0.0);
@@ -62,8 +62,7 @@ class two_pass_divergence : public divergence_term {
       s.rows.inner_lo[i] = (inner.hi - s.rows.inner[i]) + inner.lo;
     }
     if (!plan_.writes()) return;
-    set_distribution(batch, s, student_, plan_.type, gradient_scale(s), s.rows.student);
-    set_distribution(batch, s, teacher_, plan_.type, gradient_scale(s), s.rows.teacher);
+    set_distributions(batch, s, gradient_scale(s));
   }
 
   void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
@@ -88,15 +87,13 @@ class forward_kl : public divergence_term {
  public:
   using divergence_term::divergence_term;
 
-  bool sums_while_writing() const override { return true; }
-
-  void prepare_sums(row_batch& batch, divergence_state& s) const override {
+  void prepare(row_batch& batch, divergence_state& s) const override {
     // Exponents added to the terms, so that few are subnormal: a constant, and an exponent that keeps the gradient's factor in
     // range.
     constexpr int bias = 64, least = -64, most = 16;
     // A difference below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
     constexpr double small = 0x1p-60;
-    divergence_term::prepare_sums(batch, s);
+    divergence_term::prepare(batch, s);
     divergence_rows& r = s.rows;
     const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
     s.value.resize(static_cast<std::size_t>(batch.count * batch.blocks));
@@ -157,14 +154,18 @@ class forward_kl : public divergence_term {
 
 }  // namespace
 
+bool divergence_sums_while_writing(divergence_kind kind, dtype arithmetic) {
+  return kind == divergence_kind::forward && kernels(arithmetic).forward_kl != nullptr;
+}
+
 std::unique_ptr<divergence_term> make_divergence_term(const row_plan& plan, int student, int teacher,
                                                       const divergence_options& options, double share, double power) {
-  if (options.kind == divergence_kind::forward && plan.kernel().forward_kl != nullptr)
+  if (divergence_sums_while_writing(options.kind, plan.type))
     return std::make_unique<forward_kl>(plan, student, teacher, options, share, power);
   return std::make_unique<two_pass_divergence>(plan, student, teacher, options, share, power);
 }
 
-void divergence_term::prepare_sums(row_batch& batch, divergence_state& s) const {
+void divergence_term::prepare(row_batch& batch, divergence_state& s) const {
   const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
   divergence_rows& r = s.rows;
   r.kind = options_.kind;
@@ -219,6 +220,11 @@ void divergence_term::set_distribution(row_batch& batch, const divergence_state&
   p.reference = coefficient.from_max ? statistics.max : statistics.reference;
   if (options_.temperature < tiny_temperature) return;
   kernels(type).split_exponents(batch.count, p.factor, nullptr, p.exponent);
+}
+
+void divergence_term::set_distributions(row_batch& batch, divergence_state& s, const row_coefficient& scale) const {
+  set_distribution(batch, s, student_, plan_.type, scale, s.rows.student);
+  set_distribution(batch, s, teacher_, plan_.type, scale, s.rows.teacher);
 }
 
 row_coefficient divergence_term::gradient_scale(const divergence_state& s) const {

@@ -43,14 +43,12 @@ class divergence_term {
   double gradient_divisor = 1;           // of gradient_temperature
 
   // With row weights, upstream gradients and divisor in the state.
-  virtual void prepare_sums(row_batch&, divergence_state&) const;
+  virtual void prepare(row_batch&, divergence_state&) const;
   virtual void sum(row_batch&, divergence_state&, index begin, index end) const = 0;
   virtual void finish(row_batch&, divergence_state&) const {}
   virtual void write(row_batch&, divergence_state&, const source* q, index begin, index end, const row_statistics&,
                      const gradient_rows* cross_entropy) const = 0;
   virtual void complete(row_batch&, divergence_state&) const = 0;
-  // Whether the gradient's traversal gives the sums too.
-  virtual bool sums_while_writing() const { return false; }
   // The gradient at one class of each row, in float64. All it reads is read here.
   void gradient_at(row_batch&, divergence_state&, const index* classes, double* out) const;
   // The sums over blocks begin .. end - 1 of each row of the batch: a column of each row's value, then one of what a gradient
@@ -61,6 +59,8 @@ class divergence_term {
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.
   void set_distribution(row_batch&, const divergence_state&, int input, dtype type, const row_coefficient&,
                         distribution_rows&) const;
+  // Of both rows, in the arithmetic of the plan.
+  void set_distributions(row_batch&, divergence_state&, const row_coefficient&) const;
   row_coefficient gradient_scale(const divergence_state&) const;
   // Over all classes.
   double_double<double> value(const row_batch&, const divergence_state&, index row) const;
@@ -73,6 +73,8 @@ class divergence_term {
   double share_, power_;
 };
 
+// Whether the sums come with the gradient, where there is one, in one traversal.
+bool divergence_sums_while_writing(divergence_kind, dtype arithmetic);
 // The one for the options and the dtype of the plan.
 std::unique_ptr<divergence_term> make_divergence_term(const row_plan&, int student, int teacher, const divergence_options&,
                                                       double share, double power);

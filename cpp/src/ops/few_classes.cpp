@@ -13,13 +13,12 @@ few_class_cross_entropy::few_class_cross_entropy(const row_plan& plan, const tar
                                                  const row_losses& losses)
     : plan_(plan), y_(y), upstream_(u), losses_(losses) {}
 
-bool few_class_cross_entropy::applies(const row_plan& plan, const row_loss_options& options) {
-  return plan.lanes_over_rows && plan.classes <= few_classes_of(plan.type) && options.weight.data == nullptr &&
-         options.sample_weight.data == nullptr && !(options.label_smoothing > 0) && !(options.z_loss > 0) &&
-         options.temperature == 1 && options.reduction != reduction_kind::exp_mean;
+bool few_class_cross_entropy::applies(const row_loss_options& options) {
+  return options.weight.data == nullptr && options.sample_weight.data == nullptr && !(options.label_smoothing > 0) &&
+         !(options.z_loss > 0) && options.temperature == 1 && options.reduction != reduction_kind::exp_mean;
 }
 
-index few_class_cross_entropy::take(index first, index count, int worker) const {
+index few_class_cross_entropy::run(index first, index count, int worker) const {
   const row_array& x = plan_.input(0).array;
   index classes[step_rows];
   double g[step_rows];

@@ -10,10 +10,10 @@ namespace crossent {
 class few_class_cross_entropy {
  public:
   few_class_cross_entropy(const row_plan&, const targets&, const upstream&, const row_losses&);
-  // Whether it has the rows of such a call.
-  static bool applies(const row_plan&, const row_loss_options&);
+  // Whether it has rows with such options, of few classes with indices as targets.
+  static bool applies(const row_loss_options&);
   // How many of `count` rows from `first` on are done.
-  index take(index first, index count, int worker) const;
+  index run(index first, index count, int worker) const;
 
  private:
   const row_plan& plan_;

@@ -30,14 +30,13 @@ class moments_operation : public row_operation<moments_batch> {
   moments_operation(const cross_entropy_term& term, const row_plan& plan, double* numbers)
       : term_(term), plan_(plan), numbers_(numbers) {}
 
-  void load(row_batch& batch) override { term_.load(batch, state(batch).target, false); }
-  void prepare_sums(row_batch& batch) override {
+  void load(row_batch& batch) override {
     moments_batch& s = state(batch);
+    term_.load(batch, s.target, false);
     s.gaps.assign(static_cast<std::size_t>(batch.count * batch.blocks), 0.0);
     s.squares = s.gaps;
-    term_.prepare_sums(batch, s.target);
   }
-  void sum(row_batch& batch, index begin, index end) override {
+  void reduce(row_batch& batch, index begin, index end) override {
     moments_batch& s = state(batch);
     plan_.kernel().gap_moment_sums(batch.input(0), batch.in[0].statistics, begin, end, plan_.input(0).t, s.gaps.data(),
                                    s.squares.data());
@@ -78,12 +77,14 @@ class temperature_problem {
       : logits_(logits), indices_(indices), probabilities_(probabilities), options_(options), e_(e) {}
 
   moments at(double temperature) {
-    row_plan plan = make_plan(logits_, options_.axis, temperature, {});
-    plan.with_sums = true;
-    if (numbers_ == nullptr) numbers_ = new_row_buffer(4 * plan.rows);
-    const targets y(indices_, plan.rows, options_, plan.classes, plan.type, false, e_);
+    row_description d(logits_, options_.axis, temperature);
+    d.with_sums = true;
+    if (numbers_ == nullptr) numbers_ = new_row_buffer(4 * d.rows);
+    const targets y(indices_, d.rows, options_, d.classes, d.type, false, e_);
+    const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities_);
+    const row_plan plan = make_plan(d, e_);
     const upstream none({}, plan.type, 1);
-    const cross_entropy_term term(plan, 0, y, none, options_, probabilities_, 1.0, e_);
+    const cross_entropy_term term(plan, inputs, y, none, options_, 1.0, e_);
     moments_operation operation(term, plan, numbers_.get());
     run_rows(plan, operation, e_);
     y.throw_if_bad();

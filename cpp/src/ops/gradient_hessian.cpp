@@ -35,8 +35,7 @@ class gradient_hessian_operation : public row_operation<gradient_hessian_batch> 
     s.rows.hessian = &s.hessian;
     point_at_rows(out_, batch.first, batch.count, plan_.kernel().lanes, s.out, s.out_strides);
   }
-  void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch)); }
-  void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
+  void reduce(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch), begin, end); }
   void finish(row_batch& batch) override {
     gradient_hessian_batch& s = state(batch);
     term_.finish(batch, s);
@@ -59,7 +58,7 @@ class gradient_hessian_operation : public row_operation<gradient_hessian_batch> 
     if (options_.absolute) write_magnitude(batch, s, begin, end);
   }
   void complete(row_batch& batch) override {
-    if (term_.writes_target()) return;
+    if (plan_.writes_target) return;
     gradient_hessian_batch& s = state(batch);
     term_.for_each_entry(batch, s, [&](index row, index c, double v) {
       batch.store_entry(row, c, v);
@@ -139,13 +138,15 @@ class integral_labels {
 void compute(const view& logits, const index_view& indices, const view& probabilities, const hessian_options& hessian,
              const row_loss_options& options, const mutable_view& grad, const mutable_view& hess, const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, 1.0, grad);
+  row_description d(logits, options.axis, 1.0, grad);
   const row_array out(hess, options.axis);
-  const targets y(indices, plan.rows, options, plan.classes, plan.type, true, e);
+  const targets y(indices, d.rows, options, d.classes, d.type, true, e);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities);
+  d.reuses_exponentials = true;
+  d.rereads_output = hessian.absolute;
+  const row_plan plan = make_plan(d, e);
   const upstream coefficients({}, plan.type, 1.0);
-  const cross_entropy_term term(plan, 0, y, coefficients, options, probabilities, 1.0, e);
-  plan.cache_exponentials = plan.may_cache_exponentials();
-  if ((plan.lanes_over_rows && !term.writes_target()) || hessian.absolute) plan.stream = false;   // it is read again
+  const cross_entropy_term term(plan, inputs, y, coefficients, options, 1.0, e);
   gradient_hessian_operation operation(plan, term, hessian, out);
   run_rows(plan, operation, e);
   y.throw_if_bad();

@@ -63,8 +63,8 @@ class entropy_operation : public row_operation<entropy_batch> {
  public:
   explicit entropy_operation(const row_array& result) : result_(result) {}
 
-  void prepare_sums(row_batch& batch) override { state(batch).gap_sums.reserve(batch_rows, batch.blocks); }
-  void sum(row_batch& batch, index begin, index end) override {
+  void load(row_batch& batch) override { state(batch).gap_sums.reserve(batch_rows, batch.blocks); }
+  void reduce(row_batch& batch, index begin, index end) override {
     batch.plan->kernel().gap_sums_of_logits(batch.input(0), batch.in[0].statistics, begin, end, state(batch).gap_sums.out());
   }
   void finish(row_batch& batch) override {
@@ -101,10 +101,10 @@ void kl_div_rows(const view& log_probs, const view& target, bool log_target, int
 
 void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, axis, 1.0, {});
-  plan.with_sums = true;
+  row_description d(logits, axis, 1.0);
+  d.with_sums = true;
   entropy_operation operation(row_array(out, -1));
-  run_rows(plan, operation, e);
+  run_rows(make_plan(d, e), operation, e);
 }
 
 }  // namespace crossent

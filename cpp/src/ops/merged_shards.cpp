@@ -6,76 +6,51 @@
 namespace crossent {
 namespace {
 
-double* advanced(double* p, index n) { return p == nullptr ? nullptr : p + n; }
-
-gap_sums_of_rows from_row(const gap_sums_of_rows& s, index first) {
-  return {advanced(s.gap, first), advanced(s.gap_lo, first), advanced(s.mass, first), advanced(s.mass_lo, first)};
+// f(array, whether it is there) for the arrays of a subtree in the order in which they lie.
+template <class F> void for_each_column(subtree_rows& s, const subtree_format& format, F f) {
+  const auto each = [&](bool is_there, auto&... columns) { (f(columns, is_there), ...); };
+  const auto each_gap = [&](bool is_there, gap_sums_of_rows& g) { each(is_there, g.gap, g.gap_lo, g.mass, g.mass_lo); };
+  each(true, s.max, s.max_count, s.sum_all, s.sum_without_max);
+  each(format.extended, s.sum_all_lo, s.sum_without_max_lo);
+  each(format.smoothed || format.probabilities, s.argmax);
+  each_gap(format.smoothed, s.smoothing);
+  each_gap(format.probabilities, s.target);
+  each(format.probabilities, s.mass_without_max, s.mass_without_max_lo, s.argmax_probability);
 }
 
 }  // namespace
 
+index subtree_format::numbers() const {
+  subtree_rows none{};
+  index count = 0;
+  for_each_column(none, *this, [&](double*, bool is_there) { count += is_there; });
+  return count;
+}
+
 subtree_rows subtree_at(double* at, index rows, const subtree_format& format) {
-  const auto next = [&](bool wanted) {
-    double* const here = at;
-    if (!wanted) return static_cast<double*>(nullptr);
+  subtree_rows s{};
+  for_each_column(s, format, [&](double*& column, bool is_there) {
+    if (!is_there) return;
+    column = at;
     at += rows;
-    return here;
-  };
-  const auto next_gaps = [&](bool wanted) {
-    gap_sums_of_rows s;
-    s.gap = next(wanted);
-    s.gap_lo = next(wanted);
-    s.mass = next(wanted);
-    s.mass_lo = next(wanted);
-    return s;
-  };
-  subtree_rows s;
-  s.max = next(true);
-  s.max_count = next(true);
-  s.sum_all = next(true);
-  s.sum_without_max = next(true);
-  s.sum_all_lo = next(format.extended);
-  s.sum_without_max_lo = next(format.extended);
-  s.argmax = next(format.smoothed || format.probabilities);
-  s.smoothing = next_gaps(format.smoothed);
-  s.target = next_gaps(format.probabilities);
-  s.mass_without_max = next(format.probabilities);
-  s.mass_without_max_lo = next(format.probabilities);
-  s.argmax_probability = next(format.probabilities);
+  });
   return s;
 }
 
-subtree_rows from_row(const subtree_rows& s, index first) {
-  return {
-      s.max + first,
-      s.max_count + first,
-      s.sum_all + first,
-      s.sum_without_max + first,
-      advanced(s.sum_all_lo, first),
-      advanced(s.sum_without_max_lo, first),
-      advanced(s.argmax, first),
-      from_row(s.smoothing, first),
-      from_row(s.target, first),
-      advanced(s.mass_without_max, first),
-      advanced(s.mass_without_max_lo, first),
-      advanced(s.argmax_probability, first)};
+subtree_rows from_row(subtree_rows s, index first) {
+  for_each_column(s, {}, [&](double*& column, bool) {
+    if (column != nullptr) column += first;
+  });
+  return s;
 }
 
 merged_shards::merged_shards(const whole_rows& whole, double temperature)
     : whole_(whole),
       subtree_(subtree_at(const_cast<double*>(whole.subtree), whole.rows, whole.format)),
-      kernel_(kernels(whole.format.extended ? dtype::float64 : dtype::float32)),
+      kernel_(kernels(arithmetic())),
       t_(kernel_.inverse_temperature_of(temperature)) {}
 
-row_plan merged_shards::plan(index classes) const {
-  row_plan plan;
-  plan.type = whole_.format.extended ? dtype::float64 : dtype::float32;
-  plan.rows = whole_.rows;
-  plan.classes = classes;
-  return plan;
-}
-
-void merged_shards::load(index first, index count, row_statistics& out) const {
+void merged_shards::load(index first, index count, int, row_statistics& out) const {
   kernel_.statistics_of_subtrees(count, t_, from_row(subtree_, first), out);
 }
 
@@ -105,23 +80,13 @@ merged_distillation::merged_distillation(const shards_of_distillation& shards, d
   if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy, 1.0);
 }
 
-void run_merged(row_plan& plan, row_steps& steps, const execution& e) {
-  constexpr int most_inputs = 3;
-  plan.with_sums = false;
-  for (row_input& input : plan.inputs) input.with_statistics = false;
-  if (plan.writes()) return run_rows(plan, steps, e);
-  for_each_row_chunk(plan.rows, e, [&](index first, index count) {
-    row_batch batch;
-    batch.plan = &plan;
-    batch.first = first;
-    batch.count = count;
-    batch.in.reset(new input_rows[most_inputs]);
-    batch.state = steps.new_state();
-    steps.load(batch);
-    steps.prepare_sums(batch);
-    steps.finish(batch);
-    steps.complete(batch);
-  });
+row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
+                                double temperature, index whole_classes, const mutable_view& out) {
+  if (out.data == nullptr) return {merged, rows.arithmetic(), rows.rows(), whole_classes};
+  row_description d(logits, axis, temperature, out);
+  d.known = &merged;
+  d.are_sums_known = true;
+  return d;
 }
 
 }  // namespace crossent

@@ -11,16 +11,17 @@ namespace crossent {
 // The arrays of a subtree of `rows` rows, which lie at `at` one after the other.
 subtree_rows subtree_at(double* at, index rows, const subtree_format&);
 // The same from row `first` on.
-subtree_rows from_row(const subtree_rows&, index first);
+subtree_rows from_row(subtree_rows, index first);
 
 // What all shards have come to, in place of sums over the classes.
-class merged_shards {
+class merged_shards : public known_statistics {
  public:
   merged_shards(const whole_rows&, double temperature);
+  virtual ~merged_shards() = default;
   bool of_probabilities() const { return whole_.format.probabilities; }
-  // Of these rows, without inputs: all that is wanted of them has been merged.
-  row_plan plan(index classes) const;
-  void load(index first, index count, row_statistics&) const;
+  dtype arithmetic() const { return whole_.format.extended ? dtype::float64 : dtype::float32; }
+  index rows() const { return whole_.rows; }
+  void load(index first, index count, int input, row_statistics&) const override;
   // Target, argmax and gaps.
   void load(index first, index count, cross_entropy_rows&) const;
 
@@ -47,23 +48,23 @@ class merged_sums {
   index rows_;
 };
 
-struct merged_distillation {
+struct merged_distillation : known_statistics {
   merged_shards student, teacher;
   std::optional<merged_shards> cross_entropy;   // where its logits are not at the temperature of the divergence
   merged_sums sums;
 
   merged_distillation(const shards_of_distillation&, double temperature);
-  row_plan plan(index classes) const { return student.plan(classes); }
   const merged_shards& of_cross_entropy() const { return cross_entropy ? *cross_entropy : student; }
-  void load(row_batch& batch) const {
-    student.load(batch.first, batch.count, batch.in[0].statistics);
-    teacher.load(batch.first, batch.count, batch.in[1].statistics);
-    if (cross_entropy) cross_entropy->load(batch.first, batch.count, batch.in[2].statistics);
+  virtual ~merged_distillation() = default;
+  int inputs() const override { return cross_entropy ? 3 : 2; }
+  void load(index first, index count, int input, row_statistics& out) const override {
+    (input == 0 ? student : input == 1 ? teacher : *cross_entropy).load(first, count, 0, out);
   }
 };
 
-// The steps of an operation on rows that have been merged: of those with an output as of all rows, but without their own
-// statistics and sums; else of the numbers of the rows alone.
-void run_merged(row_plan&, row_steps&, const execution&);
+// The description of an operation on rows of which `merged` knows the statistics, and the steps the sums. logits: of a shard, where
+// something is written there; else nothing is read.
+row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
+                                double temperature, index whole_classes, const mutable_view& out);
 
 }  // namespace crossent

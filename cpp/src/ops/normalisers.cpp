@@ -68,28 +68,27 @@ class logsumexp_operation : public row_operation<value_batch> {
   row_array result_;
 };
 
-// An operation on rows that are in shards.
-template <class Operation> class of_shards : public Operation {
- public:
-  template <class... A>
-  of_shards(const whole_rows& whole, double temperature, A... arguments)
-      : Operation(arguments...), merged_(whole, temperature) {}
-  row_plan plan(index classes) const { return merged_.plan(classes); }
-  void prepare_sums(row_batch& batch) override { merged_.load(batch.first, batch.count, batch.in[0].statistics); }
-
- private:
-  merged_shards merged_;
-};
-
 void fill_rows(const row_array& to, double value, const execution& e) {
   double values[batch_rows];
   std::fill_n(values, batch_rows, value);
   for_each_row_chunk(to.rows.rows(), e, [&](index first, index count) { store_rows(to, first, count, values); });
 }
 
-void write_softmax(row_plan plan, softmax_operation& operation, const execution& e) {
-  plan.cache_exponentials = plan.may_cache_exponentials();
-  run_rows(plan, operation, e);
+void write_softmax(const row_values& upstream, const view& x, int axis, double temperature, const mutable_view& out,
+                   const execution& e) {
+  row_description d(x, axis, temperature, out);
+  d.reuses_exponentials = true;
+  softmax_operation operation;
+  operation.upstream = upstream;
+  run_rows(make_plan(d, e), operation, e);
+}
+
+// Of rows that are in shards.
+template <class Operation>
+void run_merged(Operation operation, const whole_rows& whole, const view& x, int axis, double temperature,
+                const mutable_view& out, const execution& e) {
+  const merged_shards merged(whole, temperature);
+  run_rows(make_plan(describe_merged(merged, merged, x, axis, temperature, 1, out), e), operation, e);
 }
 
 // out = f(grad, other, a sum over the row) in arithmetic of `type`, which needs no statistics.
@@ -138,52 +137,43 @@ void run_pairs(const view& grad, const view& other, int axis, dtype type, const 
 
 void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  softmax_operation operation;
-  write_softmax(make_plan(x, axis, temperature, out), operation, e);
+  write_softmax({}, x, axis, temperature, out, e);
 }
 
 void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
   const default_environment environment;
   log_softmax_operation operation;
-  run_rows(make_plan(x, axis, temperature, out), operation, e);
+  run_rows(make_plan({x, axis, temperature, out}, e), operation, e);
 }
 
 void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
   if (x.shape[axis] == 0) return fill_rows(row_array(out, -1), -__builtin_inf(), e);
   logsumexp_operation operation(row_array(out, -1));
-  run_rows(make_plan(x, axis, 1.0, {}), operation, e);
+  run_rows(make_plan({x, axis, 1.0}, e), operation, e);
 }
 
 void softmax_of_shard(const whole_rows& whole, const view& x, int axis, double temperature, const mutable_view& out,
                       const execution& e) {
   const default_environment environment;
-  of_shards<softmax_operation> operation(whole, temperature);
-  row_plan plan = make_plan(x, axis, temperature, out);
-  run_merged(plan, operation, e);
+  run_merged(softmax_operation(), whole, x, axis, temperature, out, e);
 }
 
 void log_softmax_of_shard(const whole_rows& whole, const view& x, int axis, double temperature, const mutable_view& out,
                           const execution& e) {
   const default_environment environment;
-  of_shards<log_softmax_operation> operation(whole, temperature);
-  row_plan plan = make_plan(x, axis, temperature, out);
-  run_merged(plan, operation, e);
+  run_merged(log_softmax_operation(), whole, x, axis, temperature, out, e);
 }
 
 void logsumexp_of_shards(const whole_rows& whole, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  of_shards<logsumexp_operation> operation(whole, 1.0, row_array(out, -1));
-  row_plan plan = operation.plan(1);
-  run_merged(plan, operation, e);
+  run_merged(logsumexp_operation(row_array(out, -1)), whole, {}, 0, 1.0, {}, e);
 }
 
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
   if (x.shape[axis] == 0) return;
-  softmax_operation operation;
-  operation.upstream = row_values(grad_output, arithmetic(x.type));
-  write_softmax(make_plan(x, axis, 1.0, out), operation, e);
+  write_softmax(row_values(grad_output, arithmetic(x.type)), x, axis, 1.0, out, e);
 }
 
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,

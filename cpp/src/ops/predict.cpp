@@ -36,17 +36,14 @@ class prediction_operation : public row_operation<prediction_batch> {
       : term_(term), temperature_(temperature), merged_(merged), out_(out) {}
 
   void load(row_batch& batch) override {
-    if (term_ != nullptr) term_->load(batch, state(batch).target, false);
-  }
-  void prepare_sums(row_batch& batch) override {
     prediction_batch& s = state(batch);
-    if (merged_ != nullptr) return merged_->statistics.load(batch.first, batch.count, batch.in[0].statistics);
+    if (term_ != nullptr) term_->load(batch, s.target, false);
+    if (merged_ != nullptr) return;
     s.reserve(batch);
     s.top_logits.resize(static_cast<std::size_t>(out_.k));
-    if (term_ == nullptr) return;
-    term_->target_gaps(batch, s.target);
+    if (term_ != nullptr) term_->load_targets(batch, s.target);
   }
-  void sum(row_batch& batch, index begin, index end) override {
+  void reduce(row_batch& batch, index begin, index end) override {
     prediction_batch& s = state(batch);
     s.prediction_state::sum(batch, s.target.rows.target, begin, end);
   }
@@ -122,15 +119,18 @@ class prediction_operation : public row_operation<prediction_batch> {
   const predictions& out_;
 };
 
-void compute(row_plan& plan, const index_view& target, const row_loss_options& options, const rows_of_shards* merged,
+void compute(row_description d, const index_view& target, const row_loss_options& options, const rows_of_shards* merged,
              const predictions& out, const execution& e) {
-  const index classes = merged != nullptr ? options.shard.classes : plan.classes;
-  const targets y(target, plan.rows, options, classes, plan.type, false, e);
+  const index classes = merged != nullptr ? options.shard.classes : d.classes;
+  const targets y(target, d.rows, options, classes, d.type, false, e);
+  d.with_sums = true;
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, {});
+  const row_plan plan = make_plan(d, e);
   const upstream none({}, plan.type, 1);
-  cross_entropy_term term(plan, 0, y, none, options, {}, 1.0, e);
+  cross_entropy_term term(plan, inputs, y, none, options, 1.0, e);
   if (merged != nullptr) term.merged = &merged->statistics;
   prediction_operation operation(target.data == nullptr ? nullptr : &term, options.temperature, merged, out);
-  merged != nullptr ? run_merged(plan, operation, e) : run_rows(plan, operation, e);
+  run_rows(plan, operation, e);
   y.throw_if_bad();
 }
 
@@ -139,17 +139,16 @@ void compute(row_plan& plan, const index_view& target, const row_loss_options& o
 void predict(const view& logits, const index_view& target, const row_loss_options& options, const predictions& out,
              const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, options.temperature, {});
-  plan.with_sums = true;
-  compute(plan, target, options, nullptr, out, e);
+  compute({logits, options.axis, options.temperature}, target, options, nullptr, out, e);
 }
 
 void predict_of_shards(const merged_predictions& given, const index_view& target, const row_loss_options& options,
                        const predictions& out, const execution& e) {
   const default_environment environment;
   const rows_of_shards merged(given, options.temperature);
-  row_plan plan = merged.statistics.plan(options.shard.classes);
-  compute(plan, target, options, &merged, out, e);
+  const row_description d =
+      describe_merged(merged.statistics, merged.statistics, {}, 0, options.temperature, options.shard.classes, {});
+  compute(d, target, options, &merged, out, e);
 }
 
 }  // namespace crossent

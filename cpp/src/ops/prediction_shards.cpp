@@ -16,23 +16,15 @@ class predictions_of_shard : public row_operation<shard_prediction_batch> {
  public:
   predictions_of_shard(const whole_rows& whole, const targets& y, const row_loss_options& options, const index* block_counts,
                        const shard_predictions& out)
-      : whole_(whole),
-        merged_(whole, options.temperature),
-        y_(y),
-        first_class_(options.shard.first),
-        block_counts_(block_counts),
-        out_(out) {}
+      : whole_(whole), y_(y), first_class_(options.shard.first), block_counts_(block_counts), out_(out) {}
 
   void load(row_batch& batch) override {
     shard_prediction_batch& s = state(batch);
     y_.load(batch.first, batch.count, s.y, s.class_weight, s.row_weight);
     batch.skip_zero_weight_rows(s.row_weight);
+    s.reserve(batch);
   }
-  void prepare_sums(row_batch& batch) override {
-    merged_.load(batch.first, batch.count, batch.in[0].statistics);
-    state(batch).reserve(batch);
-  }
-  void sum(row_batch& batch, index begin, index end) override {
+  void reduce(row_batch& batch, index begin, index end) override {
     alignas(64) double logits[batch_rows] = {};
     for (index i = 0; i < batch.count; ++i) logits[i] = target_logit(batch.first + i);
     state(batch).prediction_state::sum(batch, logits, begin, end);
@@ -62,7 +54,6 @@ class predictions_of_shard : public row_operation<shard_prediction_batch> {
   }
 
   const whole_rows& whole_;
-  merged_shards merged_;
   const targets& y_;
   index first_class_;
   const index* block_counts_;
@@ -74,9 +65,11 @@ class predictions_of_shard : public row_operation<shard_prediction_batch> {
 void predict_shard(const whole_rows& whole, const view& logits, const index_view& target, const row_loss_options& options,
                    const index* block_counts, const shard_predictions& out, const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, options.temperature, {});
-  plan.inputs[0].with_statistics = false;
-  plan.with_sums = true;
+  const merged_shards merged(whole, options.temperature);
+  row_description d(logits, options.axis, options.temperature);
+  d.known = &merged;
+  d.with_sums = true;
+  const row_plan plan = make_plan(d, e);
   const targets y(target, plan.rows, options, options.shard.classes, plan.type, false, e);
   std::fill_n(out.sums, 4 * out.subtrees * plan.rows, 0.0);  // of rows that are not read
   std::fill_n(out.top_classes, out.k * plan.rows, -1);

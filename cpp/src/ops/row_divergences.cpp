@@ -16,10 +16,9 @@ class joint_divergences : public divergence_term {
  public:
   using divergence_term::divergence_term;
 
-  void prepare_sums(row_batch& batch, divergence_state& s) const override {
-    divergence_term::prepare_sums(batch, s);
-    set_distribution(batch, s, student_, plan_.type, {}, s.rows.student);
-    set_distribution(batch, s, teacher_, plan_.type, {}, s.rows.teacher);
+  void prepare(row_batch& batch, divergence_state& s) const override {
+    divergence_term::prepare(batch, s);
+    set_distributions(batch, s, {});
     joint_state& j = joint(s);
     for (std::vector<double>* sums : {&j.value, &j.inner, &j.js, &j.difference})
       sums->assign(static_cast<std::size_t>(batch.count * batch.blocks), 0.0);
@@ -44,8 +43,8 @@ class joint_operation : public row_operation<joint_batch> {
   joint_operation(const joint_divergences& term, const divergences_of_rows& out)
       : term_(term), forward_kl_(out.forward_kl, -1), reverse_kl_(out.reverse_kl, -1), js_(out.js, -1) {}
 
-  void prepare_sums(row_batch& batch) override { term_.prepare_sums(batch, state(batch).divergences); }
-  void sum(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch).divergences, begin, end); }
+  void prepare(row_batch& batch) override { term_.prepare(batch, state(batch).divergences); }
+  void reduce(row_batch& batch, index begin, index end) override { term_.sum(batch, state(batch).divergences, begin, end); }
   void finish(row_batch& batch) override {
     const joint_state& s = state(batch).divergences;
     put(batch, s, s.value, 1, forward_kl_);
@@ -76,10 +75,10 @@ class joint_operation : public row_operation<joint_batch> {
 void row_divergences(const view& logits, const view& teacher_logits, int axis, const divergences_of_rows& out,
                      const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, axis, 1.0, {});
-  const int teacher = plan.read(teacher_logits, axis, 1.0);
+  row_description d(logits, axis, 1.0);
+  const int teacher = d.read(teacher_logits, 1.0);
   const divergence_options options;
-  if (plan.kernel().joint_divergence_sums == nullptr) {   // float64
+  if (kernels(d.type).joint_divergence_sums == nullptr) {   // float64
     row_loss_options of_rows;
     of_rows.axis = axis;
     of_rows.reduction = reduction_kind::none;
@@ -89,8 +88,9 @@ void row_divergences(const view& logits, const view& teacher_logits, int axis, c
     kl_div_with_logits(teacher_logits, logits, options, of_rows, out.reverse_kl, {}, e);
     return kl_div_with_logits(logits, teacher_logits, js, of_rows, out.js, {}, e);
   }
-  plan.with_sums = true;
-  plan.cost = heavy;
+  d.with_sums = true;
+  d.cost = heavy;
+  const row_plan plan = make_plan(d, e);
   const joint_divergences term(plan, 0, teacher, options, 1, 1);
   joint_operation operation(term, out);
   run_rows(plan, operation, e);

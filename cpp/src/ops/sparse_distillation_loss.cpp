@@ -58,13 +58,9 @@ class sparse_operation : public row_operation<sparse_batch> {
       s.listed[i] = {row.classes.data(), static_cast<index>(row.classes.size())};
     }
     batch.in[0].without = s.listed;
-  }
-
-  void prepare_sums(row_batch& batch) override {
-    sparse_batch& s = state(batch);
     if (plan_.with_sums) s.gaps.resize(static_cast<std::size_t>(batch.count * batch.blocks));
   }
-  void sum(row_batch& batch, index begin, index end) override {
+  void reduce(row_batch& batch, index begin, index end) override {
     plan_.kernel().gap_sums_of_others(batch.input(0), begin, end, batch.in[0].statistics_of_blocks().max,
                                       state(batch).gaps.data());
   }
@@ -173,19 +169,20 @@ void sparse_distillation_loss(const view& logits, const index_view& classes, con
                               const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
                               const execution& e) {
   const default_environment environment;
-  row_plan plan = make_plan(logits, options.axis, divergence.temperature, grad);
-  row_losses losses(plan.rows, loss.data == nullptr ? 0 : plan.rows, false);  // before anything that takes its time
-  const sparse_teacher teacher(classes, values, how, options.axis, plan.classes, divergence.temperature, plan.type, e);
-  teacher.check(plan.rows, e);
-  const targets weights({}, plan.rows, options, plan.classes, plan.type, plan.writes(), e);
+  row_description d(logits, options.axis, divergence.temperature, grad);
+  row_losses losses(d.rows, loss.data == nullptr ? 0 : d.rows, false);  // before anything that takes its time
+  const sparse_teacher teacher(classes, values, how, options.axis, d.classes, divergence.temperature, d.type, e);
+  teacher.check(d.rows, e);
+  const targets weights({}, d.rows, options, d.classes, d.type, d.writes(), e);
   if (options.reduction == reduction_kind::block_weights)
     return weights.sum_blocks_of_weights(false, static_cast<double_double<double>*>(loss.data), e);
+  d.with_sums = how.tail == teacher_tail::uniform;
+  d.cost = 1 + heavy * teacher.listed() / std::max<index>(d.classes, 1);
+  d.reuses_exponentials = true;
+  d.entries = single_entries::any;
+  const row_plan plan = make_plan(d, e);
   const double denominator = weights.divergence_denominator(e);
   const upstream gradient(options.grad_output, plan.type, denominator);
-  plan.with_sums = how.tail == teacher_tail::uniform;
-  plan.cost = 1 + heavy * teacher.listed() / std::max<index>(plan.classes, 1);
-  plan.cache_exponentials = plan.may_cache_exponentials();
-  if (plan.lanes_over_rows) plan.stream = false;  // single entries would fetch all lines again
   sparse_operation operation(plan, teacher, how, divergence, weights, gradient, losses.all());
   run_rows(plan, operation, e);
   if (!how.scale_by_temperature) multiply(grad, gradient_temperature(divergence.temperature, grad.type).scale, e);

@@ -4,6 +4,7 @@
 
 #include "core/number.hpp"
 #include "core/streaming.hpp"
+#include "rows/row_chunks.hpp"
 
 namespace crossent {
 namespace {
@@ -41,10 +42,12 @@ struct tile_memory {
   char* of(int worker) const { return memory.data() == nullptr ? nullptr : memory.data() + worker * tile_bytes; }
 };
 
+int known_inputs(const row_plan& plan) { return plan.known != nullptr ? plan.known->inputs() : 0; }
+
 void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, index rows) {
   batch.plan = &plan;
   batch.blocks = plan.blocks();
-  batch.in.reset(new input_rows[plan.inputs.size()]);
+  batch.in.reset(new input_rows[std::max(plan.inputs.size(), static_cast<std::size_t>(known_inputs(plan)))]);
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
     if (plan.inputs[k].with_statistics) batch.in[k].reserve_blocks(rows * batch.blocks + pack_rows);
   batch.state = steps.new_state();
@@ -71,56 +74,93 @@ void start(const row_plan& plan, row_steps& steps, row_batch& batch, index first
   steps.load(batch);
 }
 
-template <class F> void for_each_with_statistics(const row_plan& plan, F f) {
-  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k)
-    if (plan.input(k).with_statistics) f(k, plan.input(k).t);
-}
-
 void take_statistics(const row_plan& plan, row_batch& batch, index begin, index end, char* tile) {
-  for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
+  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k) {
+    if (!plan.input(k).with_statistics) continue;
     block_statistics to = batch.in[k].statistics_of_blocks();
     to.tile = tile;
     to.is_part = plan.is_part;
-    plan.kernel().statistics(batch.input(k), begin, end, t, to);
-  });
+    plan.kernel().statistics(batch.input(k), begin, end, plan.input(k).t, to);
+  }
 }
 
-void merge_blocks(const row_plan& plan, row_batch& batch) {
-  for_each_with_statistics(plan, [&](int k, const inverse_temperature& t) {
-    plan.kernel().merge_blocks(batch.count, batch.blocks, t, batch.in[k].statistics_of_blocks(), batch.in[k].statistics);
-  });
+// The statistics of the rows, from those of their blocks, or as they are known.
+void finish_statistics(const row_plan& plan, row_batch& batch) {
+  for (int k = 0; k < known_inputs(plan); ++k) plan.known->load(batch.first, batch.count, k, batch.in[k].statistics);
+  for (int k = 0; k < static_cast<int>(plan.inputs.size()); ++k) {
+    if (!plan.input(k).with_statistics) continue;
+    input_rows& x = batch.in[k];
+    plan.kernel().merge_blocks(batch.count, batch.blocks, plan.input(k).t, x.statistics_of_blocks(), x.statistics);
+  }
 }
 
-void run_batches(const row_plan& plan, row_steps& steps, index rows, int threads, const execution& e) {
-  const tile_memory tiles(plan, threads);
-  const std::unique_ptr<row_batch[]> batches(new row_batch[static_cast<std::size_t>(threads)]);
-  for (int i = 0; i < threads; ++i) reserve(plan, steps, batches[static_cast<std::size_t>(i)], rows);
-  const bool asks_for_next = asks_for_next_batch(plan, threads);
-  const auto run = [&](row_batch& batch, index first, index last) {
-    for (; first < last; first += batch.count) {
-      first += steps.take(first, last - first, batch.worker);
-      if (first == last) break;
-      start(plan, steps, batch, first, std::min(rows, last - first));
-      take_statistics(plan, batch, 0, batch.blocks, tiles.of(batch.worker));
-      merge_blocks(plan, batch);
-      steps.prepare_sums(batch);
-      if (plan.with_sums) steps.sum(batch, 0, batch.blocks);
-      steps.finish(batch);
-      batch.asks_for_next = asks_for_next && first + batch.count < last;
-      if (plan.writes()) steps.write(batch, 0, batch.blocks);
-      steps.complete(batch);
-    }
-  };
-  const index unit = plan.by_summed_rows ? summed_rows : rows, units = (plan.rows + unit - 1) / unit;
-  parallel_for(units, work_of(unit, plan.classes, plan.cost), threads, e, [&](index begin, index end, int worker) {
-    row_batch& batch = batches[static_cast<std::size_t>(worker)];
+// Batches of rows, one after the other on each worker. A unit is a batch, or, where losses are reduced per block, the rows of one.
+class batch_walk {
+ public:
+  batch_walk(const row_plan& plan, row_steps& steps, row_losses* losses, index rows, int threads)
+      : plan_(plan),
+        steps_(steps),
+        losses_(losses),
+        rows_(rows),
+        unit_(plan.reduce_per_block ? summed_rows : rows),
+        asks_for_next_(asks_for_next_batch(plan, threads)),
+        tiles_(plan, threads),
+        batches_(new row_batch[static_cast<std::size_t>(threads)]) {
+    for (int i = 0; i < threads; ++i) reserve(plan, steps, batches_[static_cast<std::size_t>(i)], rows);
+    if (plan.reduce_per_block) losses->start(threads);
+  }
+  index units() const { return (plan_.rows + unit_ - 1) / unit_; }
+  index unit_work() const { return work_of(unit_, plan_.classes, plan_.cost); }
+
+  void operator()(index begin, index end, int worker) const {
+    row_batch& batch = batches_[static_cast<std::size_t>(worker)];
     batch.worker = worker;
-    const index step = plan.by_summed_rows ? 1 : end - begin;
+    const index step = plan_.reduce_per_block ? 1 : end - begin;
     for (index u = begin; u < end; u += step) {
-      run(batch, u * unit, std::min((u + step) * unit, plan.rows));
-      if (plan.by_summed_rows) steps.end_block(u, worker);
+      run(batch, u * unit_, std::min((u + step) * unit_, plan_.rows));
+      if (plan_.reduce_per_block) losses_->end_block(u, worker);
     }
-    if (plan.stream) stream_fence();
+    if (plan_.stream) stream_fence();
+  }
+
+ private:
+  void run(row_batch& batch, index first, index last) const {
+    for (; first < last; first += batch.count) {
+      if (plan_.fused) first += steps_.run_fused(first, last - first, batch.worker);
+      if (first == last) break;
+      start(plan_, steps_, batch, first, std::min(rows_, last - first));
+      take_statistics(plan_, batch, 0, batch.blocks, tiles_.of(batch.worker));
+      finish_statistics(plan_, batch);
+      steps_.prepare(batch);
+      if (plan_.with_sums) steps_.reduce(batch, 0, batch.blocks);
+      steps_.finish(batch);
+      batch.asks_for_next = asks_for_next_ && first + batch.count < last;
+      if (plan_.writes()) steps_.write(batch, 0, batch.blocks);
+      steps_.complete(batch);
+    }
+  }
+
+  const row_plan& plan_;
+  row_steps& steps_;
+  row_losses* losses_;
+  index rows_, unit_;
+  bool asks_for_next_;
+  tile_memory tiles_;
+  std::unique_ptr<row_batch[]> batches_;   // of each worker
+};
+
+// Rows of which no class is read.
+void run_known(const row_plan& plan, row_steps& steps, const execution& e) {
+  for_each_row_chunk(plan.rows, e, [&](index first, index count) {
+    row_batch batch;
+    reserve(plan, steps, batch, count);
+    batch.first = first;
+    batch.count = count;
+    steps.load(batch);
+    finish_statistics(plan, batch);
+    steps.prepare(batch);
+    steps.finish(batch);
+    steps.complete(batch);
   });
 }
 
@@ -158,12 +198,12 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
       take_statistics(plan, batch, begin, end, tiles.of(worker));
     });
     over_batches(rows * blocks, [&](row_batch& batch) {
-      merge_blocks(plan, batch);
-      steps.prepare_sums(batch);
+      finish_statistics(plan, batch);
+      steps.prepare(batch);
       if (!plan.with_sums) steps.finish(batch);
     });
     if (plan.with_sums) {
-      over_ranges([&](row_batch& batch, index begin, index end, int) { steps.sum(batch, begin, end); });
+      over_ranges([&](row_batch& batch, index begin, index end, int) { steps.reduce(batch, begin, end); });
       over_batches(rows * blocks, [&](row_batch& batch) { steps.finish(batch); });
     }
     if (plan.writes()) over_ranges([&](row_batch& batch, index begin, index end, int) { steps.write(batch, begin, end); });
@@ -219,18 +259,19 @@ void row_batch::store_entry(index row, index c, double value) {
   store_number(out[row] + c * plan->out.class_stride, plan->out.type, value);
 }
 
-void row_steps::sum(row_batch&, index, index) {}
+void row_steps::reduce(row_batch&, index, index) {}
 void row_steps::write(row_batch&, index, index) {}
 
-void run_rows(const row_plan& plan, row_steps& steps, const execution& e) {
+void run_rows(const row_plan& plan, row_steps& steps, const execution& e, row_losses* losses) {
   if (plan.rows == 0) return;
+  if (plan.inputs.empty()) return run_known(plan, steps, e);
   const int threads = threads_for(plan.rows * plan.classes, e);
   const index rows = choose_batch(plan, threads);
-  steps.start(threads);
   const bool are_few = threads > 1 && plan.rows < 4 * threads * rows && plan.blocks() >= 4;
-  if (plan.by_summed_rows) return run_batches(plan, steps, rows, threads, e);
-  if (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit) run_blocks(plan, steps, rows, threads, e);
-  else run_batches(plan, steps, rows, threads, e);
+  if (!plan.reduce_per_block && (are_few || work_of(rows, plan.classes, plan.cost) > longest_unit))
+    return run_blocks(plan, steps, rows, threads, e);
+  batch_walk walk(plan, steps, losses, rows, threads);
+  parallel_for(walk.units(), walk.unit_work(), threads, e, walk);
 }
 
 }  // namespace crossent

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "core/parallel.hpp"
+#include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 #include "rows/row_plan.hpp"
 
@@ -70,22 +71,21 @@ struct alignas(64) row_batch {
   void store_entry(index row, index c, double value);   // of the output
 };
 
-// The steps of an operation on a batch. Each sees only its rows; `sum` and `write` are called for ranges of blocks, of which
-// several may be done at once.
+// The steps of an operation on a batch: load, reduce, finish, write, and two more for those that need them. Each sees only its
+// rows; `reduce` and `write` are called for ranges of blocks, of which several may be done at once.
 class row_steps {
  public:
   virtual ~row_steps() = default;
-  virtual void start(int) {}   // before the first row, with the number of workers
-  virtual void end_block(index, int) {}   // a block of summed_rows rows is done, by this worker
-  // All steps at once, for rows where an operation has that: returns how many of `count` rows from `first` on `worker` has done.
-  virtual index take(index, index, int) { return 0; }
   virtual std::unique_ptr<batch_state> new_state() const { return nullptr; }
-  virtual void load(row_batch&) {}  // before the inputs are read: targets and weights
-  virtual void prepare_sums(row_batch&) {}  // once the blocks are merged
-  virtual void sum(row_batch&, index begin, index end);  // over the classes of blocks, where the plan is with sums
-  virtual void finish(row_batch&) {}  // losses, factors and coefficients of the rows
-  virtual void write(row_batch&, index begin, index end);  // entries of the output, if there is one
+  virtual void load(row_batch&) {}     // before the inputs are read: targets and weights, and room for sums
+  virtual void prepare(row_batch&) {}  // for sums that depend on the statistics
+  virtual void reduce(row_batch&, index begin, index end);  // sums over the classes of blocks, where the plan has them
+  virtual void finish(row_batch&) {}   // losses, factors and coefficients of the rows
+  virtual void write(row_batch&, index begin, index end);   // entries of the output, if there is one
   virtual void complete(row_batch&) {}  // single entries, and losses that are known once all blocks are written
+  // All steps at once, where the plan is fused: returns how many of `count` rows from `first` on `worker` has done. The row after
+  // these needs the steps one by one.
+  virtual index run_fused(index, index, int) { return 0; }
 };
 
 // Steps with a state of their own type.
@@ -95,6 +95,7 @@ template <class State> class row_operation : public row_steps {
   static State& state(row_batch& batch) { return static_cast<State&>(*batch.state); }
 };
 
-void run_rows(const row_plan&, row_steps&, const execution&);
+// losses: those that the plan reduces per block.
+void run_rows(const row_plan&, row_steps&, const execution&, row_losses* losses = nullptr);
 
 }  // namespace crossent

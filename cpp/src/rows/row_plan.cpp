@@ -9,26 +9,47 @@ bool choose_lanes_over_rows(const row_array& a, index classes, index few) {
   return classes <= tile_classes || a.rows.inner_stride() == item_size(a.type);
 }
 
-int row_plan::read(const view& v, int axis, double temperature, bool with_statistics) {
-  inputs.push_back({row_array(v, axis), kernel().inverse_temperature_of(temperature), with_statistics});
-  return static_cast<int>(inputs.size()) - 1;
+row_description::row_description(const view& x, int class_axis, double temperature, const mutable_view& to)
+    : axis(class_axis), out(to), type(arithmetic(x.type, temperature)), rows(1), classes(x.shape[class_axis]) {
+  for (int d = 0; d < x.ndim; ++d)
+    if (d != class_axis) rows *= x.shape[d];
+  read(x, temperature);
 }
 
-row_plan make_plan(const view& x, int axis, double temperature, const mutable_view& out) {
-  row_plan plan;
-  plan.type = arithmetic(x.type, temperature);
-  plan.classes = x.shape[axis];
-  plan.read(x, axis, temperature);
-  const row_array& a = plan.inputs[0].array;
-  plan.rows = a.rows.rows();
+row_description::row_description(const known_statistics& statistics, dtype of_arithmetic, index row_count, index class_count)
+    : axis(0), type(of_arithmetic), rows(row_count), classes(class_count), known(&statistics), are_sums_known(true) {}
+
+row_plan make_plan(const row_description& d, const execution& e) {
+  row_plan plan{d.type, d.rows, d.classes, d.cost, d.known, {}, {}};
+  plan.with_sums = d.with_sums && !d.are_sums_known;
+  plan.is_part = d.is_part;
+  if (d.inputs_count == 0) return plan;
+  plan.inputs.reserve(static_cast<std::size_t>(d.inputs_count));
+  for (int k = 0; k < d.inputs_count; ++k) {
+    const row_description::input& x = d.inputs[k];
+    plan.inputs.push_back(
+        {row_array(x.array, d.axis), plan.kernel().inverse_temperature_of(x.temperature),
+         x.with_statistics && d.known == nullptr});
+  }
+  const row_array& x = plan.inputs[0].array;
   const bool is_half = item_size(x.type) < item_size(plan.type);
-  plan.lanes_over_rows = choose_lanes_over_rows(a, plan.classes,
-                                                is_half               ? few_half_classes
-                                                : out.data == nullptr ? few_read_classes
-                                                                      : few_classes);
-  if (out.data == nullptr) return plan;
-  plan.out = row_array(out, axis);
-  plan.stream = out.data != x.data && plan.rows * plan.classes * item_size(out.type) > streamed_bytes;
+  plan.lanes_over_rows = choose_lanes_over_rows(x, plan.classes,
+                                                is_half      ? few_half_classes
+                                                : d.writes() ? few_classes
+                                                             : few_read_classes);
+  const bool is_one_block = plan.blocks() == 1;
+  plan.fused = d.may_run_fused && plan.lanes_over_rows && plan.classes <= few_classes_of(plan.type);
+  // Blocks of rows are units of work: there must be some for each thread.
+  plan.reduce_per_block =
+      d.sums_losses && plan.lanes_over_rows && is_one_block && plan.rows >= 4 * summed_rows * num_threads(e.threads);
+  if (!d.writes()) return plan;
+  plan.out = row_array(d.out, d.axis);
+  plan.cache_exponentials = d.reuses_exponentials && (plan.lanes_over_rows ? plan.classes <= tile_classes : is_one_block);
+  plan.writes_target = d.entries == single_entries::of_target && plan.lanes_over_rows && is_one_block;
+  // Single entries would fetch all lines again.
+  const bool refetches = plan.lanes_over_rows && d.entries != single_entries::none && !plan.writes_target;
+  const bool is_large = plan.rows * plan.classes * item_size(d.out.type) > streamed_bytes;
+  plan.stream = d.out.data != d.inputs[0].array.data && is_large && !refetches && !d.rereads_output;
   return plan;
 }
 

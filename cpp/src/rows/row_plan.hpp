@@ -6,6 +6,7 @@
 
 #include "core/kernels.hpp"
 #include "core/layout.hpp"
+#include "core/parallel.hpp"
 
 namespace crossent {
 
@@ -49,39 +50,87 @@ constexpr index few_classes = tile_classes, few_read_classes = 160, few_half_cla
 // Whether lanes run over rows: where contiguous classes are few, or rows are neighbours in memory and classes are not.
 bool choose_lanes_over_rows(const row_array&, index classes, index few);
 
+// The dtype that logits are divided by a temperature in: of tiny ones the quotients, and 1/T, would leave the range of float32.
+constexpr dtype arithmetic(dtype type, double temperature) { return temperature < 0x1p-32 ? dtype::float64 : arithmetic(type); }
+
+// Statistics of rows that are known without a pass over their classes: those of shards.
+class known_statistics {
+ public:
+  virtual int inputs() const { return 1; }   // of which they are
+  virtual void load(index first, index count, int input, row_statistics&) const = 0;
+
+ protected:
+  ~known_statistics() = default;
+};
+
+// The entries of the output that an operation has apart from the others, and stores one by one.
+enum class single_entries : std::uint8_t { none, of_target, any };
+
+// What an operation reads, computes and writes, said in any order: make_plan() draws the conclusions.
+struct row_description {
+  struct input {
+    view array;
+    double temperature = 1;
+    bool with_statistics = true;   // false: it is only read along with the others
+  };
+  static constexpr int most_inputs = 4;
+
+  int axis;
+  int inputs_count = 0;
+  input inputs[most_inputs];   // the first one gives dtype, orientation and streaming
+  mutable_view out;            // out.data == nullptr: nothing is written
+  dtype type;                  // of the arithmetic
+  index rows, classes;
+  index cost = 1;              // of an element: 1, or `heavy`
+  single_entries entries = single_entries::none;
+  const known_statistics* known = nullptr;
+  bool with_sums = false, are_sums_known = false;   // of the operation's own, over the classes
+  bool is_part = false;               // the rows have other classes elsewhere
+  bool reuses_exponentials = false;   // of the first input, for write_cached_gradient
+  bool rereads_output = false;
+  bool may_run_fused = false;         // over few classes, by row_steps::run_fused
+  bool sums_losses = false;           // no loss is wanted but the sum of all
+
+  row_description(const view& x, int axis, double temperature, const mutable_view& out = {});
+  // Of rows of which nothing is read: all that is wanted of their classes is known.
+  row_description(const known_statistics&, dtype type, index rows, index classes);
+
+  bool writes() const { return out.data != nullptr; }
+  // Adds an input; returns its number.
+  int read(const view& x, double temperature, bool with_statistics = true) {
+    inputs[inputs_count] = {x, temperature, with_statistics};
+    return inputs_count++;
+  }
+};
+
 // An array that an operation reads, and the temperature at which it is the logits of a distribution.
 struct row_input {
   row_array array;
   inverse_temperature t;
-  bool with_statistics = true;   // false: it is only read along with the others
+  bool with_statistics;   // which are taken from its classes
 };
 
+// How a description is carried out.
 struct row_plan {
-  dtype type = dtype::float32;   // of the arithmetic
-  index rows = 0, classes = 0;
+  dtype type;
+  index rows, classes, cost;
+  const known_statistics* known;
   std::vector<row_input> inputs;
-  row_array out;                 // out.data == nullptr: nothing is written
+  row_array out;
   bool lanes_over_rows = false, stream = false;
-  bool cache_exponentials = false;   // of the first input, for write_cached_gradient
-  bool with_sums = false;            // row_steps::sum is called
-  bool is_part = false;              // the rows have other classes elsewhere
-  bool by_summed_rows = false;       // rows are taken in blocks of summed_rows; row_steps::end_block is called
-  index cost = 1;                    // of an element: 1, or `heavy`
+  bool cache_exponentials = false;   // of the first input: those of a batch stay on chip until they are wanted
+  bool writes_target = false;        // the entry of the target is written with the others
+  bool with_sums = false;            // row_steps::reduce is called
+  bool is_part = false;
+  bool fused = false;                // row_steps::run_fused is called
+  bool reduce_per_block = false;     // the losses of a worker's block of summed_rows rows are summed when it is done
 
   bool writes() const { return out.data != nullptr; }
   index blocks() const { return block_count(classes); }
   const dtype_kernels& kernel() const { return kernels(type); }
   const row_input& input(int k) const { return inputs[static_cast<std::size_t>(k)]; }
-  // Adds an input; returns its number.
-  int read(const view&, int axis, double temperature, bool with_statistics = true);
-  // Whether the exponentials of a batch would stay on chip until they are wanted for the output.
-  bool may_cache_exponentials() const { return writes() && classes <= (lanes_over_rows ? tile_classes : block_classes); }
 };
 
-// The dtype that logits are divided by a temperature in: of tiny ones the quotients, and 1/T, would leave the range of float32.
-constexpr dtype arithmetic(dtype type, double temperature) { return temperature < 0x1p-32 ? dtype::float64 : arithmetic(type); }
-
-// x is the first input, and gives type, orientation and streaming.
-row_plan make_plan(const view& x, int axis, double temperature, const mutable_view& out);
+row_plan make_plan(const row_description&, const execution&);
 
 }  // namespace crossent

@@ -233,19 +233,19 @@ def _computed(
 ) -> Any:
     """The loss; with a shard it and the gradient there; with an upstream gradient the gradient alone."""
     rows = states.rows
-    indices, probabilities = split_target(target)
+    indices, _ = split_target(target)
     if rows.target is None:
         raise ValueError("the states were made without a target: expected those with one")
     if (rows.target == "indices") != (indices is not None) or (shard is not None and target is None):
         expected = "class indices" if rows.target == "indices" else "the probabilities of the shard"
         raise ValueError(f"target: expected {expected}, as the states were made with")
     check_same(states, indices, options["weight"])
-    axis = len(rows.shape) if shard is None else shard.axis
-    logits, start = (None, 0) if shard is None else (shard.logits, shard.start)
-    arguments = (
-        rows.whole(axis), *states.whole(), rows.target == "probabilities", logits, start, indices,
-        None if shard is None else probabilities, *for_core(cross_entropy, {**options, **rows.options, "axis": axis}),
-    )
+    if shard is None:
+        place, axis, logits, target = rows.place(), len(rows.shape), None, indices
+    else:
+        place, axis, logits = shard.place, shard.axis, shard.logits
+    known = {**options, **rows.options, "axis": axis}
+    arguments = states.whole(), place, logits, target, *for_core(cross_entropy, known)
     if grad_output is not None:
         return _core.cross_entropy_of_shards_backward(grad_output, *arguments, out)
     return _core.cross_entropy_of_shards(*arguments, shard is not None, out)

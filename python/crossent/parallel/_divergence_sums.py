@@ -58,34 +58,30 @@ def computed(
     grad_out: object,
 ) -> Any:
     """The loss, or with a shard it and the gradient there. `sums`: over all classes."""
-    states = whole.cross_entropy
-    return _call(
-        whole.rows, options, whole.student.whole().numbers, whole.teacher.whole().numbers,
-        None if states is None else states.whole(), states is not None and states.rows.target == "probabilities", sums,
-        shard, teacher, target, grad_out,
-    )
+    third = None if whole.cross_entropy is None else whole.cross_entropy.whole()
+    states = whole.student.whole(), whole.teacher.whole(), third, sums
+    return _call(whole.rows, options, states, shard, teacher, target, grad_out)
 
 
 def check(rows: Rows, options: Mapping[str, Any], cross_entropy: Rows | None, target: object) -> None:
     """The arguments that are used when all sums are known: by a call without logits, on rows of zeros."""
     third = None if cross_entropy is None else cross_entropy.zeros()
-    by_probabilities = cross_entropy is not None and cross_entropy.target == "probabilities"
     of_teacher = replace(rows, smoothed=False, target=None)
-    _call(rows, options, rows.zeros().numbers, of_teacher.zeros().numbers, third, by_probabilities,
-          np.zeros((2 * rows.count, 2)), None, None, target, None)
+    states = rows.zeros(), of_teacher.zeros(), third, np.zeros((2 * rows.count, 2))
+    _call(rows, options, states, None, None, target, None)
 
 
 def _call(
-    rows: Rows, options: Mapping[str, Any], student: Array, teacher_numbers: Array, cross_entropy: Root | None,
-    by_probabilities: bool, sums: Array, shard: Shard | None, teacher: object, target: object, grad_out: object,
+    rows: Rows, options: Mapping[str, Any], states: tuple[Root, Root, Root | None, Array], shard: Shard | None,
+    teacher: object, target: object, grad_out: object,
 ) -> Any:
-    indices, probabilities = split_target(target)
-    axis, logits, start = (len(rows.shape), None, 0) if shard is None else (shard.axis, shard.logits, shard.start)
-    subtree, target_logits = (None, None) if cross_entropy is None else cross_entropy
+    if shard is None:  # of probabilities, all that is needed is in the states
+        place, axis, logits, teacher, target = rows.place(), len(rows.shape), None, None, split_target(target)[0]
+    else:
+        place, axis, logits = shard.place, shard.axis, shard.logits
     return _core.distillation_of_shards(
-        rows.whole(axis), student, teacher_numbers, subtree, target_logits, sums, by_probabilities,
-        logits, None if shard is None else teacher, start, indices, None if shard is None else probabilities,
-        *for_core(distillation_loss, {**options, "axis": axis}), shard is not None, grad_out,
+        states, place, logits, teacher, target, *for_core(distillation_loss, {**options, "axis": axis}),
+        shard is not None, grad_out,
     )
 
 
@@ -122,11 +118,8 @@ class DivergenceSums(Message, Summed):
         rows, how = whole.rows, [options[name] for name in ("temperature", "divergence", "beta")]
         sums = np.zeros((0, 2 * rows.count, 2))
         if shard.ranges:
-            _, smoothed, probabilities = rows.format
             sums = _core.divergence_subtrees(
-                rows.whole(shard.axis), whole.student.whole().numbers, whole.teacher.whole().numbers, smoothed,
-                probabilities, shard.logits, teacher, shard.start, shard.block_counts, shard.axis, *how,
-            )
+                whole.student.whole(), whole.teacher.whole(), shard.place, shard.logits, teacher, shard.axis, *how)
         ordered = OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
         return cls(rows, options["divergence"], float(options["beta"]), ordered)
 

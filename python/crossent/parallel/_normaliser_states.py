@@ -143,9 +143,7 @@ def logsumexp(states: RowStates) -> Scalar | Array:
     rows = states.rows
     if rows.temperature != 1:
         raise ValueError(f"the temperature of the states is {rows.temperature}: expected 1")
-    _, smoothed, probabilities = rows.format
-    return _core.logsumexp_of_shards(
-        rows.whole(), states.whole().numbers, smoothed, probabilities, len(rows.shape))
+    return _core.logsumexp_of_shards(states.whole(), rows.place(), len(rows.shape))
 
 
 def _normalised(
@@ -154,7 +152,4 @@ def _normalised(
     shard, rows = shard_like(states, logits, start, axis), states.rows
     if not shard.ranges:
         return nothing(shard, out)
-    _, smoothed, probabilities = rows.format
-    return core(
-        rows.whole(shard.axis), states.whole().numbers, smoothed, probabilities, shard.logits,
-        shard.start, shard.axis, rows.temperature, out)
+    return core(states.whole(), shard.place, shard.logits, shard.axis, rows.temperature, out)

@@ -155,7 +155,7 @@ def _check(rows: Rows, target: object, options: Mapping[str, Any]) -> None:
     """The arguments that are used when all states are known: by a call without logits, on rows of zeros."""
     axis = len(rows.shape)
     _core.cross_entropy_of_shards(
-        rows.whole(), *rows.zeros(), rows.target == "probabilities", None, 0, split_target(target)[0], None,
+        rows.zeros(), rows.place(), None, split_target(target)[0],
         *for_core(of_one_process, {**options, **rows.options, "axis": axis}), False, None,
     )
 

@@ -64,7 +64,11 @@ class Rows:
     def zeros(self) -> Root:
         """What all classes would come to, if it were 0: for calls that check their other arguments."""
         target_logits = np.zeros(self.count) if self.target == "indices" else None
-        return Root(np.zeros((count_of_numbers(self.format), self.count)), target_logits)
+        return Root(np.zeros((count_of_numbers(self.format), self.count)), target_logits, *self.format[1:])
+
+    def place(self, axis: int = -1) -> Place:
+        """Of no shard."""
+        return Place(self.whole(axis), 0, ())
 
 
 def rows_of(about: dict[str, Any]) -> Rows:
@@ -83,10 +87,20 @@ def dtype_of(name: Any) -> np.dtype[Any]:
 
 
 class Root(NamedTuple):
-    """What all classes come to."""
+    """What all classes come to, as the core takes it."""
 
     numbers: Array
     target_logits: Array | None
+    smoothed: bool
+    probabilities: bool
+
+
+class Place(NamedTuple):
+    """Where a shard is, as the core takes it."""
+
+    whole: Array
+    start: int
+    block_counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -136,7 +150,7 @@ class RowStates(Message):
     def whole(self) -> Root:
         """Of all classes; ValueError if some are missing."""
         self.refuse_missing()
-        return Root(root(list(self.nodes), self.merge_two), self.target_logits)
+        return Root(root(list(self.nodes), self.merge_two), self.target_logits, *self.rows.format[1:])
 
     def refuse_missing(self) -> None:
         refuse_missing_classes(self, self.rows.n_classes)
@@ -166,9 +180,8 @@ class RowStates(Message):
 
 
 def count_of_numbers(format: tuple[bool, bool, bool]) -> int:
-    """Of a subtree of a row: as crossent/shards.hpp has it."""
-    extended, smoothed, probabilities = format
-    return 4 + 2 * extended + (smoothed or probabilities) + 4 * smoothed + 7 * probabilities
+    """Of a subtree of a row."""
+    return _core.count_of_columns(*format)
 
 
 def merge(*states: RowStates) -> RowStates:

@@ -14,7 +14,7 @@ from .._dtypes import arithmetic, as_array, converted, floating
 from .._options import defaults_of
 from .._validate import loss_axis
 from ._merge_tree import BLOCK, Node, subtrees
-from ._row_states import Rows, RowStates
+from ._row_states import Place, Rows, RowStates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,8 +109,9 @@ class Shard(NamedTuple):
         return tuple(min(self.start + BLOCK * (end - first), self.stop) for _, end in self.ranges)
 
     @property
-    def block_counts(self) -> tuple[int, ...]:
-        return tuple(end - begin for begin, end in self.ranges)
+    def place(self) -> Place:
+        whole = Rows(self.rows, self.n_classes, self.logits.dtype.name).whole(self.axis)
+        return Place(whole, self.start, tuple(end - begin for begin, end in self.ranges))
 
 
 def _axis(name: str, x: Array, axis: Any) -> int:
@@ -134,11 +135,8 @@ def states_of(shard: Shard, target: object, options: Mapping[str, Any]) -> RowSt
     smoothing = _numbers.fraction("label_smoothing", label_smoothing)
     nodes: tuple[Node[Array], ...] = ()
     if shard.ranges:
-        whole = Rows(shard.rows, shard.n_classes, x.dtype.name).whole(shard.axis)
         numbers, target_logits, smoothed = _core.shard_subtrees(
-            whole, x, shard.start, shard.block_counts, indices, probabilities, shard.axis, at, weight, ignore_index,
-            smoothing,
-        )
+            shard.place, x, target, shard.axis, at, weight, ignore_index, smoothing)
         nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
     else:
         target_logits = np.zeros(math.prod(shard.rows)) if kind == "indices" else None

@@ -70,10 +70,9 @@ class ShardStatistics(Message, Summed):
         """`target`: of the states, class indices or None."""
         rows, count = states.rows, states.rows.count
         if shard.ranges:
-            _, smoothed, probabilities = rows.format
             sums, *others = _core.predict_shard(
-                rows.whole(shard.axis), *states.whole(), smoothed, probabilities, shard.logits,
-                shard.start, shard.block_counts, target, shard.axis, rows.temperature, rows.ignore_index, top_k,
+                states.whole(), shard.place, shard.logits, target, shard.axis, rows.temperature, rows.ignore_index,
+                top_k,
             )
         else:
             k = max(1, top_k)
@@ -105,10 +104,10 @@ class ShardStatistics(Message, Summed):
         refuse_missing_classes(self, self.rows.n_classes)
         refuse_other_rows(states.rows, self.rows)
         rows = self.rows
-        _, smoothed, probabilities = rows.format
+        statistics = self.sums.total(), self.ahead, self.classes, self.logits
         return _core.row_statistics_of_shards(
-            rows.whole(), *states.whole(), smoothed, probabilities, self.sums.total(), self.ahead,
-            self.classes, self.logits, target, len(rows.shape), rows.temperature, rows.ignore_index, self.top_k,
+            states.whole(), statistics, rows.place(), target, len(rows.shape), rows.temperature, rows.ignore_index,
+            self.top_k,
         )
 
     def _parts(self) -> tuple[dict[str, Any], Sequence[Array]]:
