@@ -11,9 +11,9 @@ import numpy as np
 from .. import cross_entropy as of_array
 from .._options import takes_options_of
 from .._validate import loss_axis
-from ..parallel import RowSums
-from ..parallel._merge_tree import OrderedSums
-from ..parallel._row_sums import LossCall, denominators_of, given_denominators, sums_of
+from ..parallel import RowSums, merge
+from ..parallel._row_sums import LossCall, denominators_of, given_denominators
+from ..parallel._state import OrderedSums
 from ._blocks import RowBlocks, computed, lazy
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _reduced(
     """The loss, after which the divisor of its gradient is known."""
     found = blocks.call(_sums, options, with_start=True)
     [sums] = computed([blocks.gather(found, _merged, np.dtype(object))])
-    loss = sums.finish(reduction=reduction, denominator=denominator)
+    loss = sums.loss(reduction=reduction, denominator=denominator)
     if not return_grad:
         return loss, None
     divisor, *_ = given_denominators(reduction, denominator, 1) or sums.denominators
@@ -160,14 +160,14 @@ def _sums(logits: Array, *, start: int, divisor: Array | float | None = None, **
     """The sums of the losses and, with the divisor of the gradient, this."""
     call = LossCall.of(of_array, (logits,), options)
     if divisor is None:
-        return (sums_of(call.losses(), call.weights(), start),)
+        return (RowSums._of(call.losses(), call.weights(), start),)
     losses, gradient = call.losses_and_gradient((float(divisor),), None)
-    return sums_of(losses, call.weights(), start), gradient
+    return RowSums._of(losses, call.weights(), start), gradient
 
 
 def _merged(sums: Sequence[RowSums]) -> RowSums:
-    return RowSums.merge(*sums)
+    return merge(*sums)
 
 
 def _loss(reduction: str, denominator: float | None, sums: Sequence[RowSums]) -> Scalar:
-    return _merged(sums).finish(reduction=reduction, denominator=denominator)
+    return _merged(sums).loss(reduction=reduction, denominator=denominator)
