@@ -93,7 +93,7 @@ FAULTS = [
           "if False:", "tests/parallel"),
     Fault("edges of bins", PACKAGE + "evaluation/_calibration.py", "np.searchsorted(edges, confidence)",
           'np.searchsorted(edges, confidence, "right")', "tests/evaluation/test_calibration_error.py"),
-    Fault("the variance of few", PACKAGE + "evaluation/_means.py", "count / (count - 1) * squares", "squares",
+    Fault("the variance of few", PACKAGE + "evaluation/_statistics.py", "count / (count - 1) * squares", "squares",
           "tests/evaluation"),
     # ---- Adapters ----------------------------------------------------------------------------------------------------
     Fault("LightGBM's factor of the Hessian", PACKAGE + "boosting.py", "self.n_classes / (self.n_classes - 1), 0.0",
@@ -110,9 +110,9 @@ FAULTS = [
           'if wide.dtype.kind in "u" and', "tests/jax_arrays"),
     Fault("second derivatives of a z-loss", PACKAGE + "torch/_losses.py", "    if z_loss:\n", "    if z_loss > 1:\n",
           "tests/pytorch"),
-    Fault("the denominator of a Dask array", PACKAGE + "dask/_cross_entropy.py",
+    Fault("the denominator of a Dask array", PACKAGE + "dask/_arrays.py",
           "given_denominators(reduction, denominator, 1) or sums.denominators", "sums.denominators",
           "tests/dask_arrays"),
-    Fault("rows of Dask blocks out of order", PACKAGE + "dask/_cross_entropy.py", 'in_order=reduction != "none"',
+    Fault("rows of Dask blocks out of order", PACKAGE + "dask/_arrays.py", 'in_order=reduction != "none"',
           "in_order=False", "tests/dask_arrays"),
 ]
