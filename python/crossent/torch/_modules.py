@@ -24,6 +24,7 @@ from ._tensors import FLOATING
 
 # Options that the modules of PyTorch have not.
 MORE = ("temperature", "z_loss", "denominator", "inplace", "recompute")
+MORE_OF_ELEMENTS = ("label_smoothing", "denominator", "inplace", "recompute")
 
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
@@ -53,10 +54,22 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
 
 
 class NLLLoss(torch.nn.NLLLoss):
-    """`nll_loss` as a module: `torch.nn.NLLLoss` with its arguments."""
+    """`nll_loss` as a module: `torch.nn.NLLLoss` with its arguments and `denominator`; calls take `sample_weight`."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+    def __init__(self, *arguments: Any, denominator: float | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.denominator = denominator
+
+    def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        return nll_loss(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            sample_weight=sample_weight,
+            denominator=self.denominator,
+        )
 
 
 class BCELoss(torch.nn.BCELoss):
@@ -67,25 +80,19 @@ class BCELoss(torch.nn.BCELoss):
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
-    """`binary_cross_entropy_with_logits` as a module: `torch.nn.BCEWithLogitsLoss` with its arguments and two more.
+    """`binary_cross_entropy_with_logits` as a module: `torch.nn.BCEWithLogitsLoss` with its arguments and four more.
 
-    `inplace` and `recompute` are those of the function.
+    `label_smoothing`, `denominator`, `inplace` and `recompute` are those of the function.
     """
 
-    def __init__(self, *arguments: Any, inplace: bool = False, recompute: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        more = {name: options.pop(name) for name in MORE_OF_ELEMENTS if name in options}
         super().__init__(*arguments, **options)
-        self.inplace, self.recompute = inplace, recompute
+        self.options = more
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(
-            input,
-            target,
-            self.weight,
-            reduction=self.reduction,
-            pos_weight=self.pos_weight,
-            inplace=self.inplace,
-            recompute=self.recompute,
-        )
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight, **self.options)
 
 
 class KLDivLoss(torch.nn.KLDivLoss):
