@@ -29,7 +29,7 @@ RESULT = Path(__file__).resolve().parent.parent / "build" / "shards.json"
 WORKER = Path(__file__).with_name("shards_worker.py")
 SHAPES = ((512, 32_768), (512, 131_072), (4096, 131_072))
 QUICK = ((128, 32_768), (128, 131_072))
-COLUMNS = ("partial", "to bytes", "from bytes", "merge", "finish", "gradient", CALL)
+COLUMNS = ("state", "to bytes", "from bytes", "merge", "loss", "gradient", CALL)
 
 
 def parse() -> argparse.Namespace:

@@ -110,20 +110,20 @@ def steps(whole: Whole, own: Own, size: int) -> dict[str, Step]:
     """What rank 0 of `size` does without a communicator."""
     (x, out, start), y = own, whole.target
 
-    def state(rank: int) -> parallel.RowStates:
+    def state(rank: int) -> parallel.ShardState:
         part, first = whole.shard(rank, size)
-        return parallel.partial(part, y, first, n_classes=whole.classes)
+        return parallel.ShardState.of_shard(part, y, first, n_classes=whole.classes)
 
     states = [state(rank) for rank in range(size)]
     messages = [s.to_bytes() for s in states]
     merged = parallel.merge(*states)
     return {
-        "partial": partial(parallel.partial, x, y, start, n_classes=whole.classes),
+        "state": partial(parallel.ShardState.of_shard, x, y, start, n_classes=whole.classes),
         "to bytes": states[0].to_bytes,
-        "from bytes": lambda: [parallel.RowStates.from_bytes(message) for message in messages],
+        "from bytes": lambda: [parallel.ShardState.from_bytes(message) for message in messages],
         "merge": partial(parallel.merge, *states),
-        "finish": partial(parallel.finish, merged, y),
-        "gradient": partial(parallel.gradient, x, merged, y, start, out=out),
+        "loss": partial(merged.loss, y),
+        "gradient": partial(merged.gradient, x, y, start, out=out),
     }
 
 

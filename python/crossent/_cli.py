@@ -33,7 +33,7 @@ def demo(out: Path, quick: bool) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     from . import __version__
-    from .evaluation import _calibrate_command, _compare_command, _eval_command
+    from .evaluation import _commands
 
     parser = argparse.ArgumentParser(prog="crossent", description="Maximum-likelihood losses on NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"crossent {__version__}")
@@ -45,9 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     demo_parser.add_argument("--out", type=Path, default=Path("crossent-demo"), help=out_help)
     demo_parser.add_argument("--quick", action="store_true", help="fewer networks, fewer logits: less than 20 seconds")
     commands.add_parser("info", help="print the version, the instruction set and the threads")
-    _eval_command.add_parser(commands)
-    _compare_command.add_parser(commands)
-    _calibrate_command.add_parser(commands)
+    _commands.add_parsers(commands)
     return parser
 
 

@@ -110,7 +110,7 @@ def test_one_thread_a_task(monkeypatch):
         seen.append(xe.config()["threads"])
         return xe.row_statistics(*args, **options)
 
-    monkeypatch.setattr("crossent.dask._row_statistics.of_array", row_statistics)
+    monkeypatch.setattr("crossent.dask._arrays.statistics_of_array", row_statistics)
     monkeypatch.setattr("crossent.evaluation._token_statistics.row_statistics", row_statistics)
     x, _, target = batch()
     with xe.num_threads(2):

@@ -10,7 +10,7 @@ import pytest
 from commands import run
 
 from crossent import _cli
-from crossent.evaluation import _progress, _token_statistics, calibrate
+from crossent.evaluation import _terminal, _token_statistics, calibrate
 
 crossent = partial(run, "calibrate")
 fails = partial(commands.fails, "calibrate")
@@ -75,8 +75,8 @@ def test_interrupted(files, tmp_path, monkeypatch, capsys):
 
 
 def test_progress(files, monkeypatch, capsys):
-    monkeypatch.setattr(_progress, "INTERVAL", 0)
-    monkeypatch.setattr(_progress.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(_terminal, "INTERVAL", 0)
+    monkeypatch.setattr(_terminal.sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 550)
     assert _cli.main(["calibrate", "logits.npy", "targets.npy"]) == 0
     shown = capsys.readouterr().err

@@ -12,7 +12,7 @@ from support import run_python
 
 from crossent import _cli
 from crossent.evaluation import _token_statistics, compare
-from crossent.evaluation._compare_command import CSV_COLUMNS
+from crossent.evaluation._commands import COMPARE_COLUMNS
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
 KLD, LOGITS = str(DATA / "ctx16-base.kld"), str(DATA / "ctx16-other_logits.npy")
@@ -75,7 +75,7 @@ def test_csv_has_every_row_that_counts(files, dtype, capsys, monkeypatch):
     assert run(capsys, "base.npy", "other.npy", *options)[0] == 0
     with open("tokens.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert tuple(lines[0]) == CSV_COLUMNS
+    assert tuple(lines[0]) == COMPARE_COLUMNS
     counted = np.delete(np.arange(500), [30, *range(10, 20)])
     assert [int(line["position"]) for line in lines] == counted.tolist()
     assert [int(line["target"]) for line in lines] == target[counted].tolist()
@@ -103,7 +103,7 @@ def test_csv_of_llama(capsys, tmp_path):
     assert run(capsys, KLD, LOGITS, "--llama", "--csv", str(tmp_path / "tokens.csv"))[0] == 0
     with open(tmp_path / "tokens.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert tuple(lines[0]) == CSV_COLUMNS[:-2]  # the tool has no other divergence
+    assert tuple(lines[0]) == COMPARE_COLUMNS[:-2]  # the tool has no other divergence
     theirs = np.load(DATA / "ctx16-rows.npy")[:, 0]
     assert [float(line["kl"]) for line in lines] == pytest.approx(theirs.tolist(), abs=600 * 2.0**-24)
 

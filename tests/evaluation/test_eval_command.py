@@ -17,7 +17,7 @@ from commands import MAIN, run
 
 import crossent as xe
 from crossent import _cli
-from crossent.evaluation import _progress, _token_statistics, evaluate
+from crossent.evaluation import _terminal, _token_statistics, evaluate
 
 crossent = partial(run, "eval")
 fails = partial(commands.fails, "eval")
@@ -223,16 +223,16 @@ def test_progress_and_ctrl_c_in_a_terminal(tmp_path):
 
 
 def test_no_progress_where_stderr_is_not_a_terminal(files, monkeypatch, capsys):
-    monkeypatch.setattr(_progress, "INTERVAL", 0)
+    monkeypatch.setattr(_terminal, "INTERVAL", 0)
     monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 550)
     assert _cli.main(["eval", "logits.npy", "targets.npy"]) == 0
     assert capsys.readouterr().err == ""
 
 
 def test_progress_line():
-    line = _progress.progress_line(250_000, 1_000_000, 4000, 2.0)
+    line = _terminal.progress_line(250_000, 1_000_000, 4000, 2.0)
     assert line == " 25 % [######..................] 125,000 rows/s, 0.50 GB/s, 0:06 left"
-    assert _progress.progress_line(1, 7201, 1, 1.0).endswith("2:00:00 left")
+    assert _terminal.progress_line(1, 7201, 1, 1.0).endswith("2:00:00 left")
 
 
 def table_in_a_terminal(code):

@@ -10,7 +10,7 @@ from evaluation.formats import stored_by_llama
 from crossent.evaluation import LlamaComparison, compare
 from crossent.evaluation._inputs import open_rows
 from crossent.evaluation._llama import LlamaStatistics, _quantiles, _running
-from crossent.evaluation._means import quantile
+from crossent.evaluation._statistics import quantile
 
 DATA = Path(__file__).parents[1] / "data" / "kld"
 NUMBER = re.compile(r"-?(?:nan|\d+\.\d+)")

@@ -4,12 +4,12 @@ import exact_figures
 import numpy as np
 import pytest
 
-from crossent.evaluation import _binned
+from crossent.evaluation import _statistics
 
 
 @pytest.fixture(autouse=True, params=[64, 1 << 20])
 def rows_at_a_time(request, monkeypatch):
-    monkeypatch.setattr(_binned, "ROWS_AT_A_TIME", request.param)
+    monkeypatch.setattr(_statistics, "ROWS_AT_A_TIME", request.param)
 
 
 @pytest.fixture
@@ -22,43 +22,43 @@ def x(rng):
 
 
 def test_histogram(x):
-    found = _binned.histogram(x)
+    found = _statistics.histogram(x)
     counts, edges = np.histogram(x[np.isfinite(x)].astype(np.float64), 60)
     assert np.array_equal(found.counts, counts) and np.array_equal(found.edges, edges)
-    found = _binned.histogram(x, logarithmic=True)
+    found = _statistics.histogram(x, logarithmic=True)
     counts, edges = np.histogram(np.log(x[np.isfinite(x) & (x > 0)].astype(np.float64)), 60)
     assert np.array_equal(found.counts, counts) and np.array_equal(found.edges, np.exp(edges))
 
 
 def test_histogram_of_equal_numbers():
     for logarithmic in (False, True):
-        found = _binned.histogram(np.full(100, 3.0), logarithmic=logarithmic)
+        found = _statistics.histogram(np.full(100, 3.0), logarithmic=logarithmic)
         assert found.counts.sum() == found.counts.max() == 100 and found.edges[0] < 3 < found.edges[-1]
 
 
 @pytest.mark.parametrize("empty", [np.empty(0), np.array([np.nan, np.inf])])
 def test_nothing_to_show(empty):
-    assert _binned.histogram(empty) is None
-    assert _binned.histogram(np.array([0.0, np.inf]), logarithmic=True) is None
-    assert _binned.by_position(empty, 5).mean.size == 0
+    assert _statistics.histogram(empty) is None
+    assert _statistics.histogram(np.array([0.0, np.inf]), logarithmic=True) is None
+    assert _statistics.by_position(empty, 5).mean.size == 0
 
 
 def test_finite_mean(x):
-    assert _binned.finite_mean(x) == pytest.approx(x[np.isfinite(x)].astype(np.float64).mean(), rel=1e-13)
+    assert _statistics.finite_mean(x) == pytest.approx(x[np.isfinite(x)].astype(np.float64).mean(), rel=1e-13)
 
 
 def test_smallest(x):
     finite = np.flatnonzero(~np.isnan(x))
     order = finite[np.argsort(x[finite], kind="stable")]
     for count in (0, 1, 5, 20, 2000):  # 20 are 0
-        assert np.array_equal(_binned.smallest(x, count), order[:count])
-    assert _binned.smallest(np.full(3, np.nan), 2).size == 0
+        assert np.array_equal(_statistics.smallest(x, count), order[:count])
+    assert _statistics.smallest(np.full(3, np.nan), 2).size == 0
 
 
 @pytest.mark.parametrize("window", [1, 7, 64, 130, 1000, 10**12])
 def test_by_position(x, window):
     """The last window is shorter where 1,000 is no multiple."""
-    found = _binned.by_position(x, window)
+    found = _statistics.by_position(x, window)
     window = min(window, 1000)
     groups = min(window, 64)
     group = np.arange(1000) % window * groups // window

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from crossent.evaluation import evaluate
-from crossent.evaluation._means import Blocks, mean_of, ordered_sum
+from crossent.evaluation._statistics import Blocks, mean_of, ordered_sum
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 17, 1000, 16_384, 16_385, 100_001])

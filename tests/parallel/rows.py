@@ -6,8 +6,9 @@ import numpy as np
 import operations
 
 import crossent as xe
-from crossent import parallel
+from crossent import _core, parallel
 from crossent.parallel._row_sums import LOSSES
+from crossent.parallel._state import OrderedSums
 
 FORMS = tuple(form for form in operations.FORMS if form.function in LOSSES)
 OF_ELEMENTS = (xe.binary_cross_entropy, xe.binary_cross_entropy_with_logits)
@@ -53,7 +54,7 @@ class Batch:
         return self.loss(*self.arrays, **self.options, **{"reduction": "mean", **how})
 
     def sums(self, bounds):
-        return [parallel.row_sums(self.loss, *arrays, start=start, **options)
+        return [parallel.RowSums.of_rows(self.loss, *arrays, start=start, **options)
                 for start, arrays, options in self.parts(bounds)]
 
 
@@ -73,3 +74,9 @@ def cross_entropy_batch(ignored=(0, 0), **options):
     logits[slice(*ignored)] = np.nan  # never read
     target[slice(*ignored)] = -100
     return batch
+
+
+def sums_of(losses, weights, dtype=np.float64, start=0):
+    """`RowSums` of the unrounded losses of rows and of their weights."""
+    columns = [_core.sum_blocks(np.ascontiguousarray(x, np.float64)) for x in (losses, weights)]
+    return parallel.RowSums(OrderedSums.of_blocks(start, losses.size, np.stack(columns)), (1.0,), np.dtype(dtype))

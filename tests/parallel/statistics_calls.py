@@ -45,19 +45,19 @@ class Rows:
 
     def states(self, cuts):
         options = {"n_classes": self.classes, "axis": self.axis, "temperature": self.temperature}
-        return parallel.merge(*(parallel.partial(self.shard(*ends), self.target, ends[0], **options)
+        return parallel.merge(*(parallel.ShardState.of_shard(self.shard(*ends), self.target, ends[0], **options)
                                 for ends in itertools.pairwise(cuts)))
 
     def parts(self, states, cuts):
-        return [parallel.partial_statistics(self.shard(*ends), states, self.target, ends[0], axis=self.axis,
+        return [parallel.StatisticsState.of_shard(self.shard(*ends), states, self.target, ends[0], axis=self.axis,
                                             top_k=self.top_k)
                 for ends in itertools.pairwise(cuts)]
 
     def in_steps(self, cuts):
         states = self.states(cuts)
-        statistics = parallel.ShardStatistics.merge(*self.parts(states, cuts))
+        statistics = parallel.merge(*self.parts(states, cuts))
         assert statistics.exact == states.exact
-        return statistics, parallel.finish_statistics(states, statistics, self.target)
+        return statistics, statistics.statistics(states, self.target)
 
     def over_ranks(self, comm, cuts, **places):
         rank = communicator(comm).rank

@@ -11,23 +11,24 @@ from support import assert_same_bits
 
 import crossent as xe
 from crossent import parallel
-from crossent.parallel._merge_tree import Node, merge_siblings, root, subtrees
+from crossent.parallel import ShardState
+from crossent.parallel._state import Node, merge_siblings, root, subtrees
 
 
 def states_and_gradient(case, cuts, through=lambda states: states):
     ranges = list(itertools.pairwise(cuts))
     parts = [
-        parallel.partial(*case.shard(begin, end), begin, n_classes=case.classes, axis=case.axis, **case.options)
+        ShardState.of_shard(*case.shard(begin, end), begin, n_classes=case.classes, axis=case.axis, **case.options)
         for begin, end in ranges
     ]
     states = parallel.merge(*(through(part) for part in parts))
     weight = {"weight": case.options.get("weight")}
     gradients = [
-        parallel.gradient(logits, states, target, begin, axis=case.axis, **weight, **case.reduction)
+        states.gradient(logits, target, begin, axis=case.axis, **weight, **case.reduction)
         for (logits, target), (begin, _) in ((case.shard(*r), r) for r in ranges)
     ]
     indices = case.target if case.target.dtype.kind in "iu" else None
-    return states, parallel.finish(states, indices, **weight, **case.reduction), np.concatenate(gradients, case.axis)
+    return states, states.loss(indices, **weight, **case.reduction), np.concatenate(gradients, case.axis)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -65,15 +66,15 @@ def test_states_are_merged_in_any_order_and_grouping(seed):
     case = random_case(rng, classes=9000)
     wanted, _ = case.expected()
     cuts = aligned_cuts(rng, case.classes, 6)
-    parts = [parallel.partial(*case.shard(begin, end), begin, n_classes=case.classes, axis=case.axis, **case.options)
+    parts = [ShardState.of_shard(*case.shard(begin, end), begin, n_classes=case.classes, axis=case.axis, **case.options)
              for begin, end in itertools.pairwise(cuts)]
     middle = parallel.merge(*parts[2:4])
     others = [*parts[:2], *parts[4:], middle]
     rng.shuffle(others)
-    through_bytes = [parallel.RowStates.from_bytes(p.to_bytes()) for p in others]
+    through_bytes = [ShardState.from_bytes(p.to_bytes()) for p in others]
     states = parallel.merge(*(pickle.loads(pickle.dumps(p)) for p in through_bytes))
     indices = case.target if case.target.dtype.kind in "iu" else None
-    loss = parallel.finish(states, indices, weight=case.options.get("weight"), **case.reduction)
+    loss = states.loss(indices, weight=case.options.get("weight"), **case.reduction)
     assert_same_bits(loss, wanted)
 
 
@@ -106,8 +107,8 @@ def test_a_confident_row_keeps_its_digits():
     logits = np.zeros((1, 4096), np.float32)
     logits[0, 3000] = 40
     case_options = {"n_classes": 4096}
-    parts = [parallel.partial(logits[:, i : i + 1024], [3000], i, **case_options) for i in range(0, 4096, 1024)]
-    loss = parallel.finish(parallel.merge(*parts), [3000])
+    parts = [ShardState.of_shard(logits[:, i : i + 1024], [3000], i, **case_options) for i in range(0, 4096, 1024)]
+    loss = parallel.merge(*parts).loss([3000])
     assert loss == np.float32(np.log1p(4095 * np.exp(-40.0)))
 
 
@@ -121,9 +122,9 @@ def test_smoothing_is_over_all_classes():
     log_p = exact - np.log(np.exp(exact).sum(1, keepdims=True))
     nll = -log_p[np.arange(5), target]
     oracle = np.mean((1 - smoothing) * nll - smoothing * log_p.mean(1))
-    parts = [parallel.partial(x, target, start, n_classes=classes, label_smoothing=smoothing)
+    parts = [ShardState.of_shard(x, target, start, n_classes=classes, label_smoothing=smoothing)
              for start, x in zip(range(0, classes, 1024), np.split(logits, ranks, axis=1), strict=True)]
-    np.testing.assert_allclose(parallel.finish(parallel.merge(*parts), target), oracle, rtol=1e-13)
+    np.testing.assert_allclose(parallel.merge(*parts).loss(target), oracle, rtol=1e-13)
     # Its formula, on the first rank: alpha K/(K - 1) with K and the mean of log p of the rank.
     of_rank = smoothing * 1024 / 1023
     megatron = np.mean((1 - of_rank) * nll - of_rank * log_p[:, :1024].mean(1))
@@ -159,7 +160,7 @@ def test_shard_range(classes, size):
 
 
 LOGITS = np.zeros((2, 3000))
-SHARDS = [parallel.partial(LOGITS[:, i : min(i + 1024, 3000)], [1, 2], i, n_classes=3000) for i in (0, 1024, 2048)]
+SHARDS = [ShardState.of_shard(LOGITS[:, i : min(i + 1024, 3000)], [1, 2], i, n_classes=3000) for i in (0, 1024, 2048)]
 
 
 @pytest.mark.parametrize(
@@ -168,11 +169,11 @@ SHARDS = [parallel.partial(LOGITS[:, i : min(i + 1024, 3000)], [1, 2], i, n_clas
         ([], "no states were given"),
         ([SHARDS[0], SHARDS[2]], "the classes from 1024 to 2048 are in no state"),
         ([SHARDS[0], SHARDS[1], SHARDS[1]], "the classes from 1024 to 2048 are in two states"),
-        ([SHARDS[0], parallel.partial(LOGITS[:, 1024:], [1, 3], 1024, n_classes=3000)], "different targets"),
-        ([SHARDS[0], parallel.partial(LOGITS[:, 1024:], [1, 2], 1024, n_classes=3000, temperature=2.0)],
+        ([SHARDS[0], ShardState.of_shard(LOGITS[:, 1024:], [1, 3], 1024, n_classes=3000)], "different targets"),
+        ([SHARDS[0], ShardState.of_shard(LOGITS[:, 1024:], [1, 2], 1024, n_classes=3000, temperature=2.0)],
          "temperature is 1.0 for one and 2.0 for another"),
-        ([SHARDS[0], parallel.partial(LOGITS[:, 1024:], [1, 2], 1024, n_classes=3001)], "n_classes is 3000"),
-        ([SHARDS[0], parallel.partial(LOGITS[:, 1024:].astype("f4"), [1, 2], 1024, n_classes=3000)],
+        ([SHARDS[0], ShardState.of_shard(LOGITS[:, 1024:], [1, 2], 1024, n_classes=3001)], "n_classes is 3000"),
+        ([SHARDS[0], ShardState.of_shard(LOGITS[:, 1024:].astype("f4"), [1, 2], 1024, n_classes=3000)],
          "dtype is 'float64' for one and 'float32' for another"),
     ],
 )
@@ -181,22 +182,31 @@ def test_states_that_do_not_belong_together(states, text):
         parallel.merge(*states)
 
 
+ROW_SUMS = parallel.RowSums.of_rows(xe.nll_loss, LOGITS, [1, 2])
+
+
+@pytest.mark.parametrize("states", [[1], [SHARDS[0], 1], [SHARDS[0], ROW_SUMS]])
+def test_values_of_other_types(states):
+    with pytest.raises(TypeError, match="expected states of one type"):
+        parallel.merge(*states)
+
+
 def test_bad_steps():
     states = parallel.merge(*SHARDS)
     for call, text in [
-        (lambda: parallel.finish(SHARDS[1], [1, 2]), "the classes from 0 to 1024 are in no state"),
-        (lambda: parallel.finish(parallel.merge(*SHARDS[:2]), [1, 2]), "the classes from 2048 to 3000 are in no state"),
-        (lambda: parallel.finish(states, [1, 1]), "target or weight is not what"),
-        (lambda: parallel.finish(states, [1, 2], weight=np.ones(3000)), "target or weight is not what"),
-        (lambda: parallel.finish(states), "expected class indices"),
-        (lambda: parallel.gradient(LOGITS[:1, :5], states, [1, 2]), "expected .*as the states"),
-        (lambda: parallel.gradient(LOGITS[:, :5], states, [1, 2], 2999), "expected classes within"),
-        (lambda: parallel.partial(LOGITS, [1, 2], -1, n_classes=9000), "start is -1"),
-        (lambda: parallel.partial(LOGITS, [1, 2], n_classes=0), "n_classes is 0"),
-        (lambda: parallel.partial(LOGITS, n_classes=3000, temperature=1e-300, axis=1).whole(), None),
-        (lambda: parallel.partial(LOGITS.astype("f4"), n_classes=3000, temperature=1e-20), "expected at least 2\\^-32"),
-        (lambda: parallel.RowStates.from_bytes(states.to_bytes()[:-1]), "not a result of RowStates.to_bytes"),
-        (lambda: parallel.RowStates.from_bytes(b""), "not a result of RowStates.to_bytes"),
+        (lambda: SHARDS[1].loss([1, 2]), "the classes from 0 to 1024 are in no state"),
+        (lambda: parallel.merge(*SHARDS[:2]).loss([1, 2]), "the classes from 2048 to 3000 are in no state"),
+        (lambda: states.loss([1, 1]), "target or weight is not what"),
+        (lambda: states.loss([1, 2], weight=np.ones(3000)), "target or weight is not what"),
+        (lambda: states.loss(), "expected class indices"),
+        (lambda: states.gradient(LOGITS[:1, :5], [1, 2]), "expected .*as the states"),
+        (lambda: states.gradient(LOGITS[:, :5], [1, 2], 2999), "expected classes within"),
+        (lambda: ShardState.of_shard(LOGITS, [1, 2], -1, n_classes=9000), "start is -1"),
+        (lambda: ShardState.of_shard(LOGITS, [1, 2], n_classes=0), "n_classes is 0"),
+        (lambda: ShardState.of_shard(LOGITS, n_classes=3000, temperature=1e-300, axis=1)._totals(), None),
+        (lambda: ShardState.of_shard(LOGITS.astype("f4"), n_classes=3000, temperature=1e-20), "at least 2\\^-32"),
+        (lambda: ShardState.from_bytes(states.to_bytes()[:-1]), "not a result of ShardState.to_bytes"),
+        (lambda: ShardState.from_bytes(b""), "not a result of ShardState.to_bytes"),
     ]:
         if text is None:
             call()
@@ -204,7 +214,7 @@ def test_bad_steps():
             with pytest.raises(ValueError, match=text):
                 call()
     with pytest.raises(IndexError, match=r"target\[1\] is 3000"):
-        parallel.partial(LOGITS[:, :1024], [1, 3000], n_classes=3000)
+        ShardState.of_shard(LOGITS[:, :1024], [1, 3000], n_classes=3000)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -216,17 +226,17 @@ def test_normalisers(seed):
 
     def merged(**options):
         options |= {"n_classes": case.classes, "axis": case.axis}
-        return parallel.merge(*(parallel.partial(x, None, begin, **options) for begin, x in shards))
+        return parallel.merge(*(ShardState.of_shard(x, None, begin, **options) for begin, x in shards))
 
     states = merged(temperature=temperature)
-    for of_shard, of_all in ((parallel.softmax, xe.softmax), (parallel.log_softmax, xe.log_softmax)):
-        parts = [of_shard(x, states, begin, axis=case.axis) for begin, x in shards]
+    for of_shard, of_all in ((states.softmax, xe.softmax), (states.log_softmax, xe.log_softmax)):
+        parts = [of_shard(x, begin, axis=case.axis) for begin, x in shards]
         wanted = of_all(case.logits, case.axis, temperature=temperature)
         assert_same_bits(np.concatenate(parts, case.axis), wanted)
-    assert_same_bits(parallel.logsumexp(merged()), xe.logsumexp(case.logits, case.axis))
+    assert_same_bits(merged().logsumexp(), xe.logsumexp(case.logits, case.axis))
     if temperature != 1:
-        with pytest.raises(ValueError, match="the temperature of the states"):
-            parallel.logsumexp(states)
+        with pytest.raises(ValueError, match="the temperature of the state"):
+            states.logsumexp()
 
 
 def test_gradients_in_place_and_upstream():
@@ -238,7 +248,7 @@ def test_gradients_in_place_and_upstream():
     wanted = xe.cross_entropy_backward(g, case.logits, case.target, axis=case.axis, **case.options, **case.reduction)
     logits, target = case.shard(1024, 3000)
     logits = logits.copy(order="K")
-    out = parallel.gradient(logits, states, target, 1024, axis=case.axis, weight=case.options.get("weight"),
-                            grad_output=g, out=logits, **case.reduction)
+    out = states.gradient(logits, target, 1024, axis=case.axis, weight=case.options.get("weight"), grad_output=g,
+                          out=logits, **case.reduction)
     assert out is logits
     assert_same_bits(out, case.part(wanted, 1024, 3000))

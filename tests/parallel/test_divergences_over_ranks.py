@@ -12,6 +12,7 @@ from support import assert_same_bits
 
 import crossent as xe
 from crossent import parallel
+from crossent.parallel import DivergenceState, ShardState
 
 DIVERGENCES = [("forward", 0.5), ("reverse", 0.5), ("js", 0.3)]
 
@@ -174,57 +175,57 @@ def test_steps_have_the_bits_of_one_process(seed):
     place = {"n_classes": case.classes, "axis": axis}
 
     def merged(x):
-        parts = (parallel.partial(case.part(x, a, b), None, a, temperature=temperature, **place) for a, b in cuts)
+        parts = (ShardState.of_shard(case.part(x, a, b), None, a, temperature=temperature, **place) for a, b in cuts)
         return parallel.merge(*parts)
 
     student, of_teacher = merged(case.logits), merged(teacher)
-    of_target = parallel.merge(*(parallel.partial(*case.shard(a, b), a, **case.options, **place) for a, b in cuts))
-    parts = [parallel.partial_divergence(case.part(case.logits, a, b), case.part(teacher, a, b), student, of_teacher, a,
+    of_target = parallel.merge(*(ShardState.of_shard(*case.shard(a, b), a, **case.options, **place) for a, b in cuts))
+    parts = [DivergenceState.of_shard(case.part(case.logits, a, b), case.part(teacher, a, b), student, of_teacher, a,
                                          axis=axis, divergence=divergence, beta=beta) for a, b in cuts]
     rng.shuffle(parts)
-    stored = [pickle.loads(pickle.dumps(parallel.DivergenceSums.from_bytes(p.to_bytes()))) for p in parts]
-    sums = parallel.DivergenceSums.merge(*stored)
+    stored = [pickle.loads(pickle.dumps(DivergenceState.from_bytes(p.to_bytes()))) for p in parts]
+    sums = parallel.merge(*stored)
     if alpha < 1 and temperature == 1:
         student, more = of_target, {}
-        sums = parallel.DivergenceSums(of_target.rows, divergence, beta, sums.sums)
+        sums = DivergenceState(of_target.rows, divergence, beta, sums.sums)
     else:
-        more = {"cross_entropy_states": of_target}
+        more = {"cross_entropy_state": of_target}
     options = shares | case.reduction | {"weight": case.options.get("weight")} | more
     wanted, wanted_gradient = xe.distillation_loss(
         case.logits, teacher, case.target, axis=axis, temperature=temperature, divergence=divergence, beta=beta,
         return_grad=True, **shares, **case.options, **case.reduction)
-    assert_same_bits(parallel.finish_distillation(student, of_teacher, sums, case.target, **options), wanted)
+    assert_same_bits(sums.loss(student, of_teacher, case.target, **options), wanted)
     gradients = []
     for a, b in cuts:
         (logits, target), of_shard = case.shard(a, b), case.part(teacher, a, b)
-        gradients.append(parallel.gradient_distillation(
-            logits, of_shard, student, of_teacher, sums, target, a, axis=axis, **options))
+        gradients.append(sums.gradient(logits, of_shard, student, of_teacher, target, a, axis=axis, **options))
     assert_same_bits(np.concatenate(gradients, axis), wanted_gradient)
 
 
 def test_steps_that_do_not_fit():
     x = np.zeros((2, 1500))
     first, second = ({"n_classes": 1500}, {"n_classes": 1500, "temperature": 2.0})
-    plain, cooler = parallel.partial(x, **first), parallel.partial(x, **second)
-    smoothed = parallel.partial(x, [1, 2], label_smoothing=0.1, **first)
-    half = parallel.partial(x[:, :1024], **first)
-    sums = parallel.partial_divergence(x, x, plain, plain)
-    reverse = parallel.partial_divergence(x, x, plain, plain, divergence="reverse")
+    plain, cooler = ShardState.of_shard(x, **first), ShardState.of_shard(x, **second)
+    smoothed = ShardState.of_shard(x, [1, 2], label_smoothing=0.1, **first)
+    half = ShardState.of_shard(x[:, :1024], **first)
+    sums = DivergenceState.of_shard(x, x, plain, plain)
+    reverse = DivergenceState.of_shard(x, x, plain, plain, divergence="reverse")
     for call, text in [
-        (lambda: parallel.partial_divergence(x, x, plain, cooler), "do not fit: temperature is 1.0 and 2.0"),
-        (lambda: parallel.partial_divergence(x, x[:1], plain, plain), "teacher_logits has shape"),
-        (lambda: parallel.partial_divergence(x[:, :1024], x[:, :1024], half, half), "1024 to 1500 are in no state"),
-        (lambda: parallel.DivergenceSums.merge(), "no sums were given"),
-        (lambda: parallel.DivergenceSums.merge(sums, sums), "are in two parts"),
-        (lambda: parallel.DivergenceSums.merge(sums, reverse), "of different divergences"),
-        (lambda: parallel.DivergenceSums.from_bytes(sums.to_bytes()[:-1]), "not a result of DivergenceSums.to_bytes"),
-        (lambda: parallel.finish_distillation(smoothed, plain, sums), "do not belong together"),
-        (lambda: parallel.finish_distillation(plain, smoothed, sums), "teacher_states were made with a target"),
-        (lambda: parallel.finish_distillation(plain, plain, sums, alpha=0.5), "alpha is 0.5"),
-        (lambda: parallel.finish_distillation(plain, plain, sums, [1, 2], alpha=0), "alpha is 0"),
-        (lambda: parallel.finish_distillation(plain, plain, sums, [1, 2]), "cross_entropy_states: expected"),
-        (lambda: parallel.finish_distillation(
-            plain, plain, sums, [1, 1], cross_entropy_states=smoothed), "target or weight is not what"),
+        (lambda: DivergenceState.of_shard(x, x, plain, cooler), "do not fit: temperature is 1.0 and 2.0"),
+        (lambda: DivergenceState.of_shard(x, x, plain, ShardState.of_shard(x.astype("f4"), **first)),
+         "teacher_state is of float32, state of float64"),
+        (lambda: DivergenceState.of_shard(x, x[:1], plain, plain), "teacher_logits has shape"),
+        (lambda: DivergenceState.of_shard(x[:, :1024], x[:, :1024], half, half), "1024 to 1500 are in no state"),
+        (lambda: parallel.merge(), "no states were given"),
+        (lambda: parallel.merge(sums, sums), "are in two states"),
+        (lambda: parallel.merge(sums, reverse), "of different divergences"),
+        (lambda: DivergenceState.from_bytes(sums.to_bytes()[:-1]), "not a result of DivergenceState.to_bytes"),
+        (lambda: sums.loss(smoothed, plain), "do not belong together"),
+        (lambda: sums.loss(plain, smoothed), "teacher_state was made with a target"),
+        (lambda: sums.loss(plain, plain, alpha=0.5), "alpha is 0.5"),
+        (lambda: sums.loss(plain, plain, [1, 2], alpha=0), "alpha is 0"),
+        (lambda: sums.loss(plain, plain, [1, 2]), "cross_entropy_state: expected"),
+        (lambda: sums.loss(plain, plain, [1, 1], cross_entropy_state=smoothed), "target or weight is not what"),
     ]:
         with pytest.raises(ValueError, match=text):
             call()

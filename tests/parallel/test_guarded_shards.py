@@ -37,12 +37,12 @@ def test_states_and_gradients(seed):
         place.block.protect(read_only=True)
 
     def states_of(x, y):
-        return parallel.partial(x, y, start, n_classes=n_classes, axis=axis, **options)
+        return parallel.ShardState.of_shard(x, y, start, n_classes=n_classes, axis=axis, **options)
 
     states, wanted = states_of(logits.array, target.array), states_of(*own)
     assert states.to_bytes() == wanted.to_bytes()
     others = [
-        parallel.partial(
+        parallel.ShardState.of_shard(
             np.zeros((rows, stop - first), dtype), own[1] if by_index else np.zeros((rows, stop - first)), first,
             n_classes=n_classes, **options)
         for first, stop in ((0, start), (start + classes, n_classes)) if stop > first
@@ -51,9 +51,9 @@ def test_states_and_gradients(seed):
     kept = {"weight": options.get("weight")}
     out = placed(draw, np.zeros(shape, dtype), True)
     before = out.block.bytes.copy()
-    result = parallel.gradient(logits.array, whole, target.array, start, axis=axis, out=out.array, **kept)
+    result = whole.gradient(logits.array, target.array, start, axis=axis, out=out.array, **kept)
     assert result is out.array
     assert out.changed_outside(before) == 0
-    assert_same_bits(result, parallel.gradient(own[0], whole, own[1], start, axis=axis, **kept))
+    assert_same_bits(result, whole.gradient(own[0], own[1], start, axis=axis, **kept))
     for place in (logits, target, weight, out):
         POOL.give_back(place.block)

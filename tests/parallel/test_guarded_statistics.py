@@ -35,8 +35,8 @@ def test_statistics(seed):
     shards = [(start, own[0])]
     for first, stop in ((0, start), (start + classes, n_classes)):
         shards.append((first, np.zeros((rows, stop - first) if axis == 1 else (stop - first, rows), dtype)))
-    states = parallel.merge(*(parallel.partial(x, own[1], first, **options) for first, x in shards))
-    found, wanted = (parallel.partial_statistics(x, states, y, start, axis=axis, top_k=top_k)
+    states = parallel.merge(*(parallel.ShardState.of_shard(x, own[1], first, **options) for first, x in shards))
+    found, wanted = (parallel.StatisticsState.of_shard(x, states, y, start, axis=axis, top_k=top_k)
                      for x, y in ((logits, target), own))
     assert found.to_bytes() == wanted.to_bytes()
     for place in places.values():

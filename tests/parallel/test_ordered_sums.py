@@ -9,7 +9,7 @@ import pytest
 from support import assert_same_bits
 
 from crossent import _core
-from crossent.parallel._merge_tree import OrderedSums
+from crossent.parallel._state import OrderedSums
 
 
 def dyadic(rng, rows):

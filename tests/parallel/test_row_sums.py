@@ -8,24 +8,33 @@ from itertools import pairwise
 import numpy as np
 import operations
 import pytest
-from parallel.rows import ALIGNED, CLASSES, FORMS, ROWS, UNALIGNED, Batch, cross_entropy_batch, distillation_batch
+from parallel.rows import (
+    ALIGNED,
+    CLASSES,
+    FORMS,
+    ROWS,
+    UNALIGNED,
+    Batch,
+    cross_entropy_batch,
+    distillation_batch,
+    sums_of,
+)
 from support import assert_same_bits
 
 import crossent as xe
 from crossent import parallel
-from crossent.parallel._messages import pack, unpack
-from crossent.parallel._row_sums import row_sums_of
+from crossent.parallel._state import pack, unpack
 
 CASES = [(form, case) for form in FORMS for case in form.cases]
 
 
 def assert_one_loss(batch, bounds):
-    merged = parallel.RowSums.merge(*batch.sums(bounds))
+    merged = parallel.merge(*batch.sums(bounds))
     assert merged.exact
     assert (merged.start, merged.stop) == (0, len(batch.arrays[0]) * batch.in_row)
-    assert_same_bits(merged.finish(), batch.whole())
-    assert_same_bits(merged.finish(reduction="sum"), batch.whole(reduction="sum"))
-    assert_same_bits(merged.finish(denominator=7.5), batch.whole(denominator=7.5))
+    assert_same_bits(merged.loss(), batch.whole())
+    assert_same_bits(merged.loss(reduction="sum"), batch.whole(reduction="sum"))
+    assert_same_bits(merged.loss(denominator=7.5), batch.whole(denominator=7.5))
 
 
 @pytest.mark.parametrize(("form", "case"), CASES, ids=lambda x: str(x))
@@ -52,9 +61,9 @@ def test_other_axes():
     """Rows count in the C order of the axes without the class axis."""
     rng = np.random.default_rng(1)
     logits, target = rng.normal(size=(CLASSES, 20, 256)), rng.integers(0, CLASSES, (20, 256))
-    parts = [parallel.row_sums(xe.cross_entropy, logits[:, begin:end], target[begin:end], axis=0, start=256 * begin)
-             for begin, end in ((0, 8), (8, 20))]
-    assert_same_bits(parallel.RowSums.merge(*parts).finish(), xe.cross_entropy(logits, target, axis=0))
+    parts = [parallel.RowSums.of_rows(xe.cross_entropy, logits[:, a:b], target[a:b], axis=0, start=256 * a)
+             for a, b in ((0, 8), (8, 20))]
+    assert_same_bits(parallel.merge(*parts).loss(), xe.cross_entropy(logits, target, axis=0))
 
 
 @pytest.mark.parametrize("options", [
@@ -80,7 +89,7 @@ def test_weights_that_cancel():
     signs = np.where(np.arange(ROWS) % 2, 1.0, -1.0)
     for weights in (signs, -signs - 0.25, np.zeros(ROWS)):
         batch = cross_entropy_batch(sample_weight=weights)
-        [whole] = parallel.RowSums.merge(*batch.sums(ALIGNED[0])).denominators
+        [whole] = parallel.merge(*batch.sums(ALIGNED[0])).denominators
         assert whole == math.fsum(weights)
         for bounds in ALIGNED:
             assert_one_loss(batch, bounds)
@@ -90,22 +99,22 @@ def test_weights_that_cancel():
 def test_losses_that_are_not_finite(values):
     log_probs, target = np.random.default_rng(0).normal(size=(ROWS, 2)), np.zeros(ROWS, int)
     log_probs[1024 * np.arange(1, 1 + len(values)), 0] = values
-    parts = [parallel.row_sums(xe.nll_loss, log_probs[begin:end], target[begin:end], start=begin)
+    parts = [parallel.RowSums.of_rows(xe.nll_loss, log_probs[begin:end], target[begin:end], start=begin)
              for begin, end in pairwise(ALIGNED[4])]
     whole = xe.nll_loss(log_probs, target)
     assert not np.isfinite(whole)
-    assert_same_bits(parallel.RowSums.merge(*parts).finish(), whole)
+    assert_same_bits(parallel.merge(*parts).loss(), whole)
 
 
 def test_sums_out_of_range():
     """The sum overflows in the last merge only; a float64 sum does not fit the float32 of the loss."""
     target = np.zeros(4096, int)
     for log_probs in (np.full((4096, 2), -1e305), np.full((4096, 2), -3e38, np.float32)):
-        parts = [parallel.row_sums(xe.nll_loss, log_probs[k:k + 1024], target[k:k + 1024], start=k)
+        parts = [parallel.RowSums.of_rows(xe.nll_loss, log_probs[k:k + 1024], target[k:k + 1024], start=k)
                  for k in range(0, 4096, 1024)]
-        merged = parallel.RowSums.merge(*parts)
+        merged = parallel.merge(*parts)
         for reduction in ("mean", "sum"):
-            assert_same_bits(merged.finish(reduction=reduction), xe.nll_loss(log_probs, target, reduction=reduction))
+            assert_same_bits(merged.loss(reduction=reduction), xe.nll_loss(log_probs, target, reduction=reduction))
 
 
 # ---- Parts that begin within a block ---------------------------------------------------------------------------------
@@ -120,21 +129,21 @@ def test_unaligned_parts(form, bounds):
     is more than the sums of 5,000 numbers of one sign and the products of these errors can add.
     """
     batch = Batch(form)
-    merged = parallel.RowSums.merge(*batch.sums(bounds))
+    merged = parallel.merge(*batch.sums(bounds))
     assert not merged.exact
     whole = Fraction(float(batch.whole()))
-    found = Fraction(float(merged.finish()))
+    found = Fraction(float(merged.loss()))
     assert abs(found - whole) <= (10 * Fraction(1, 2**53) + Fraction(1, 2**60)) * abs(whole)
 
 
 def test_exact_says_what_it_means():
     x = np.ones(3000)
-    at = lambda begin, end: row_sums_of([x[begin:end]], [x[begin:end]], (1.0,), np.dtype(np.float64), begin)
+    at = lambda begin, end: sums_of(x[begin:end], x[begin:end], start=begin)
     assert at(0, 10).exact and at(1024, 1500).exact
     assert not at(10, 2048).exact
     assert at(10, 10).exact  # no rows
-    assert not parallel.RowSums.merge(at(0, 1500), at(1500, 3000)).exact
-    assert parallel.RowSums.merge(at(0, 2048), at(2048, 3000), at(1500, 1500)).exact
+    assert not parallel.merge(at(0, 1500), at(1500, 3000)).exact
+    assert parallel.merge(at(0, 2048), at(2048, 3000), at(1500, 1500)).exact
 
 
 # ---- Values ----------------------------------------------------------------------------------------------------------
@@ -144,26 +153,26 @@ def test_a_value_is_small():
     """Of 2^20 rows from any block on: at most two nodes for each size of a subtree, and one for a block that is cut."""
     x = np.zeros(1 << 20)
     for start in (0, 1024, 1024 * 341, 1024 * 1023):
-        sums = row_sums_of([x[:-5]], [x[:-5]], (1.0,), np.dtype(np.float64), start)
+        sums = sums_of(x[:-5], x[:-5], start=start)
         assert len(sums.to_bytes()) < 32 * (2 * 10 + 1) + 600
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_value_travels(form):
     first, second = Batch(form).sums((0, 2048, 5000))
-    wanted = parallel.RowSums.merge(first, second)
+    wanted = parallel.merge(first, second)
     for sent in (lambda sums: pickle.loads(pickle.dumps(sums)), lambda sums: sums.from_bytes(sums.to_bytes())):
-        found = parallel.RowSums.merge(sent(second), sent(first))
+        found = parallel.merge(sent(second), sent(first))
         assert sent(found).to_bytes() == wanted.to_bytes()
-        assert_same_bits(sent(found).finish(), wanted.finish())
+        assert_same_bits(sent(found).loss(), wanted.loss())
         assert found.denominators == wanted.denominators
 
 
 def test_numbers_that_are_not_finite_travel():
     x = np.array([np.nan, np.inf, 1.0])
     for part in (x[:1], x[1:], -x[1:]):
-        sums = row_sums_of([part], [np.ones(part.size)], (1.0,), np.dtype(np.float32))
-        assert_same_bits(sums.from_bytes(sums.to_bytes()).finish(), sums.finish())
+        sums = sums_of(part, np.ones(part.size), np.float32)
+        assert_same_bits(sums.from_bytes(sums.to_bytes()).loss(), sums.loss())
 
 
 def test_bytes_that_are_none():
@@ -186,10 +195,9 @@ def test_losses_of_rows_that_are_there():
     losses = xe.cross_entropy(*arrays, **options, reduction="none")
     counted = np.where(arrays[1] == options["ignore_index"], 0, options["sample_weight"])
     weights = counted * options["weight"][arrays[1]]
-    parts = [row_sums_of([losses[k]], [weights[k]], (1.0,), losses.dtype, k.start)
-             for k in (slice(0, 2048), slice(2048, None))]
-    merged = parallel.RowSums.merge(*parts)
-    assert_same_bits(merged.finish(), batch.whole())
+    parts = [sums_of(losses[k], weights[k], losses.dtype, k.start) for k in (slice(0, 2048), slice(2048, None))]
+    merged = parallel.merge(*parts)
+    assert_same_bits(merged.loss(), batch.whole())
 
 
 # ---- Errors ----------------------------------------------------------------------------------------------------------
@@ -197,24 +205,24 @@ def test_losses_of_rows_that_are_there():
 
 def test_rows_that_are_missing_or_in_two_parts():
     first, second, third = Batch(FORMS[0]).sums((0, 1024, 3072, 5000))
-    merge = parallel.RowSums.merge
+    merge = parallel.merge
     with pytest.raises(ValueError, match=r"^the rows from 1024 to 3072 are in no part$"):
         merge(third, first)
     with pytest.raises(ValueError, match=r"^the rows from 1024 to 3072 are in two parts$"):
         merge(first, second, second, third)
     with pytest.raises(ValueError, match=r"^the rows from 1024 to 3072 are in two parts$"):
         merge(second, merge(first, second, third))
-    for finish in (merge(second, third).finish, second.finish, lambda: second.denominators):
+    for call in (merge(second, third).loss, second.loss, lambda: second.denominators):
         with pytest.raises(ValueError, match=r"^the rows before 1024 are in no part$"):
-            finish()
+            call()
 
 
 def test_sums_of_different_calls():
     [first], [single] = Batch(FORMS[0]).sums((0, 5000)), Batch(FORMS[0], dtype=np.float32).sums((0, 5000))
     with pytest.raises(ValueError, match=r"^the sums are of different losses, options or dtypes: expected"):
-        parallel.RowSums.merge(first, single)
+        parallel.merge(first, single)
     with pytest.raises(ValueError, match=r"^no sums were given: expected those of at least one part of the rows$"):
-        parallel.RowSums.merge()
+        parallel.merge()
 
 
 @pytest.mark.parametrize(("error", "text", "arguments", "options"), [
@@ -230,7 +238,7 @@ def test_sums_of_different_calls():
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_bad_arguments(error, text, arguments, options):
     with pytest.raises(error, match=text):
-        parallel.row_sums(*arguments, **options)
+        parallel.RowSums.of_rows(*arguments, **options)
 
 
 @pytest.mark.parametrize(("text", "options"), [
@@ -241,12 +249,12 @@ def test_bad_arguments(error, text, arguments, options):
 def test_bad_arguments_of_finish(text, options):
     [sums] = Batch(FORMS[0]).sums((0, 5000))
     with pytest.raises(ValueError, match=text):
-        sums.finish(**options)
+        sums.loss(**options)
 
 
 def test_no_rows():
     [sums] = cross_entropy_batch().sums((0, 0))
-    merged = parallel.RowSums.merge(sums, sums)
+    merged = parallel.merge(sums, sums)
     assert merged.denominators == (0.0,)
-    assert np.isnan(merged.finish())
-    assert merged.finish(reduction="sum") == merged.finish(denominator=2.0) == 0.0
+    assert np.isnan(merged.loss())
+    assert merged.loss(reduction="sum") == merged.loss(denominator=2.0) == 0.0

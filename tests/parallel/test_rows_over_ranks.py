@@ -146,7 +146,7 @@ def test_denominator(options, dtype):
     target = batch.arrays[1].astype(dtype)
     of_dtype = np.result_type(np.float32, *(np.asarray(options[name]).dtype for name in options if "weight" in name))
     log_probs = np.zeros((ROWS, 5), of_dtype)
-    [wanted] = parallel.row_sums(xe.nll_loss, log_probs, target, **options).denominators
+    [wanted] = parallel.RowSums.of_rows(xe.nll_loss, log_probs, target, **options).denominators
     for bounds in ALIGNED:
         def work(comm, bounds=bounds):
             found = parallel.denominator(target[bounds[comm.rank]:bounds[comm.rank + 1]], comm, **options)

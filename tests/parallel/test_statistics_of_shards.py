@@ -12,6 +12,7 @@ from support import assert_same_bits
 
 import crossent as xe
 from crossent import parallel
+from crossent.parallel import ShardState, StatisticsState
 
 
 @pytest.mark.parametrize("seed", range(80))
@@ -50,12 +51,12 @@ def test_parts_are_merged_in_any_order_and_grouping(seed):
     rows = Rows(rng, 9000)
     cuts = aligned_cuts(rng, rows.classes, 6)
     states = rows.states(cuts)
-    parts = [parallel.ShardStatistics.from_bytes(pickle.loads(pickle.dumps(p)).to_bytes())
+    parts = [StatisticsState.from_bytes(pickle.loads(pickle.dumps(p)).to_bytes())
              for p in rows.parts(states, cuts)]
-    others = [*parts[:2], *parts[4:], parallel.ShardStatistics.merge(*parts[2:4])]
+    others = [*parts[:2], *parts[4:], parallel.merge(*parts[2:4])]
     rng.shuffle(others)
-    merged = parallel.ShardStatistics.merge(*others)
-    assert_same_statistics(parallel.finish_statistics(states, merged, rows.target), rows.expected())
+    merged = parallel.merge(*others)
+    assert_same_statistics(merged.statistics(states, rows.target), rows.expected())
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -102,9 +103,9 @@ def test_states_with_other_numbers_serve_as_well(rng):
     cuts = [0, 1024, 3000]
     options = {"n_classes": 3000, "label_smoothing": 0.1, "weight": rng.random(3000)}
     ranges = list(itertools.pairwise(cuts))
-    states = parallel.merge(*(parallel.partial(x[:, a:b], q[:, a:b], a, **options) for a, b in ranges))
-    parts = [parallel.partial_statistics(x[:, a:b], states, start=a, top_k=2) for a, b in ranges]
-    found = parallel.finish_statistics(states, parallel.ShardStatistics.merge(*parts))
+    states = parallel.merge(*(ShardState.of_shard(x[:, a:b], q[:, a:b], a, **options) for a, b in ranges))
+    parts = [StatisticsState.of_shard(x[:, a:b], states, start=a, top_k=2) for a, b in ranges]
+    found = parallel.merge(*parts).statistics(states)
     assert_same_statistics(found, xe.row_statistics(x, top_k=2))
 
 
@@ -165,34 +166,33 @@ def test_an_error_on_one_rank_is_one_on_every_rank(change, error, text):
 
 def test_bad_steps():
     ranges = [(0, 1024), (1024, 2048), (2048, 3000)]
-    states = parallel.merge(*(parallel.partial(LOGITS[:, a:b], TARGET, a, n_classes=3000) for a, b in ranges))
-    first, second, third = (parallel.partial_statistics(LOGITS[:, a:b], states, TARGET, a) for a, b in ranges)
-    merge, finish = parallel.ShardStatistics.merge, parallel.finish_statistics
-    without = parallel.merge(*(parallel.partial(LOGITS[:, a:b], None, a, n_classes=3000) for a, b in ranges))
+    states = parallel.merge(*(ShardState.of_shard(LOGITS[:, a:b], TARGET, a, n_classes=3000) for a, b in ranges))
+    first, second, third = (StatisticsState.of_shard(LOGITS[:, a:b], states, TARGET, a) for a, b in ranges)
+    merge = parallel.merge
+    without = parallel.merge(*(ShardState.of_shard(LOGITS[:, a:b], None, a, n_classes=3000) for a, b in ranges))
     for call, text in [
-        (lambda: merge(), "no statistics were given"),
-        (lambda: merge(first, third), "the classes from 1024 to 2048 are in no part"),
-        (lambda: merge(first, second, second), "the classes from 1024 to 2048 are in two parts"),
-        (lambda: merge(first, parallel.partial_statistics(LOGITS[:, 1024:], states, TARGET, 1024, top_k=2)),
+        (lambda: merge(first, third), "the classes from 1024 to 2048 are in no state"),
+        (lambda: merge(first, second, second), "the classes from 1024 to 2048 are in two states"),
+        (lambda: merge(first, StatisticsState.of_shard(LOGITS[:, 1024:], states, TARGET, 1024, top_k=2)),
          "top_k is 0 for one and 2 for another"),
-        (lambda: merge(first, parallel.partial_statistics(LOGITS[:, 1024:], without, None, 1024)),
+        (lambda: merge(first, StatisticsState.of_shard(LOGITS[:, 1024:], without, None, 1024)),
          "target is 'indices' for one"),
-        (lambda: finish(states, merge(first, second), TARGET), "the classes from 2048 to 3000 are in no state"),
-        (lambda: finish(states, second, TARGET), "the classes from 0 to 1024 are in no state"),
-        (lambda: finish(without, merge(first, second, third)), "target is None for one"),
-        (lambda: finish(states, merge(first, second, third)), "target: expected class indices"),
-        (lambda: finish(states, merge(first, second, third), [5, 1, 1]), "target or weight is not what"),
-        (lambda: parallel.partial_statistics(LOGITS[:, :5], without, TARGET), "target: expected None"),
-        (lambda: parallel.partial_statistics(LOGITS[:2, :5], states, TARGET), "expected .*as the states"),
-        (lambda: parallel.partial_statistics(LOGITS[:, :5], states, TARGET, 2999), "expected classes within"),
-        (lambda: parallel.partial_statistics(LOGITS[:, :5], states, TARGET, top_k=-1), "top_k is -1"),
-        (lambda: parallel.partial_statistics(
-            LOGITS[:, :5], parallel.partial(LOGITS[:, :5], TARGET, n_classes=3000), TARGET),
+        (lambda: merge(first, second).statistics(states, TARGET), "the classes from 2048 to 3000 are in no state"),
+        (lambda: second.statistics(states, TARGET), "the classes from 0 to 1024 are in no state"),
+        (lambda: merge(first, second, third).statistics(without), "target is None for one"),
+        (lambda: merge(first, second, third).statistics(states), "target: expected class indices"),
+        (lambda: merge(first, second, third).statistics(states, [5, 1, 1]), "target or weight is not what"),
+        (lambda: StatisticsState.of_shard(LOGITS[:, :5], without, TARGET), "target: expected None"),
+        (lambda: StatisticsState.of_shard(LOGITS[:2, :5], states, TARGET), "expected .*as the states"),
+        (lambda: StatisticsState.of_shard(LOGITS[:, :5], states, TARGET, 2999), "expected classes within"),
+        (lambda: StatisticsState.of_shard(LOGITS[:, :5], states, TARGET, top_k=-1), "top_k is -1"),
+        (lambda: StatisticsState.of_shard(
+            LOGITS[:, :5], ShardState.of_shard(LOGITS[:, :5], TARGET, n_classes=3000), TARGET),
          "the classes from 5 to 3000 are in no state"),
     ]:
         with pytest.raises(ValueError, match=text):
             call()
     data = first.to_bytes()
     for bad in (b"", data[:-8], data[:-1], data + bytes(8), states.to_bytes(), data.replace(b'"ends"', b'"end"')):
-        with pytest.raises(ValueError, match=r"not a result of ShardStatistics.to_bytes"):
-            parallel.ShardStatistics.from_bytes(bad)
+        with pytest.raises(ValueError, match=r"not a result of StatisticsState.to_bytes"):
+            StatisticsState.from_bytes(bad)

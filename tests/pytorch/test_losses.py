@@ -126,6 +126,15 @@ def test_modules(module, options, arguments):
     torch.testing.assert_close(ours(x, *arguments), theirs(x, *arguments))
 
 
+def test_modules_have_the_options_of_their_functions():
+    x, v = logits().detach(), torch.rand(N)
+    log_p, target, q = x.log_softmax(-1), TARGET.clamp(min=0), probabilities()
+    assert torch.equal(xt.NLLLoss(denominator=3.0)(log_p, target, v),
+                       xt.nll_loss(log_p, target, denominator=3.0, sample_weight=v))
+    options = {"label_smoothing": 0.2, "denominator": 3.0}
+    assert torch.equal(xt.BCEWithLogitsLoss(**options)(x, q), xt.binary_cross_entropy_with_logits(x, q, **options))
+
+
 def test_options_that_pytorch_has_not():
     x, v = logits(), torch.rand(N)
     options = {"temperature": 2.0, "z_loss": 0.1, "denominator": 3.0}

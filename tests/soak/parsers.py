@@ -27,7 +27,8 @@ from soak.part import main
 import crossent as xe
 from crossent import parallel
 from crossent.evaluation._inputs import open_rows, open_targets
-from crossent.parallel._messages import pack, unpack
+from crossent.parallel import DivergenceState, ShardState, StatisticsState
+from crossent.parallel._state import pack, unpack
 
 RNG = np.random.default_rng(0)
 LOGITS, TEACHER = RNG.normal(size=(2, 3, 1500)).astype(np.float32)
@@ -38,41 +39,41 @@ TARGET = np.array([3, -100, 1400])
 
 
 def states(logits, **options):
-    return parallel.partial(logits, None, 0, n_classes=1500, **options)
+    return ShardState.of_shard(logits, None, 0, n_classes=1500, **options)
 
 
 def row_states():
-    return parallel.partial(LOGITS, TARGET, 0, n_classes=1500, weight=np.ones(1500, np.float32), label_smoothing=0.1)
+    return ShardState.of_shard(LOGITS, TARGET, 0, n_classes=1500, weight=np.ones(1500, np.float32), label_smoothing=0.1)
 
 
 def divergence_sums():
-    return parallel.partial_divergence(LOGITS, TEACHER, states(LOGITS), states(TEACHER), 0)
+    return DivergenceState.of_shard(LOGITS, TEACHER, states(LOGITS), states(TEACHER), 0)
 
 
 def shard_statistics():
-    with_target = parallel.partial(LOGITS, TARGET, 0, n_classes=1500)
-    return parallel.partial_statistics(LOGITS, with_target, TARGET, top_k=2)
+    with_target = ShardState.of_shard(LOGITS, TARGET, 0, n_classes=1500)
+    return StatisticsState.of_shard(LOGITS, with_target, TARGET, top_k=2)
 
 
 def row_sums():
-    return parallel.row_sums(xe.cross_entropy, LOGITS, TARGET)
+    return parallel.RowSums.of_rows(xe.cross_entropy, LOGITS, TARGET)
 
 
 def use_row_states(read):
-    parallel.finish(parallel.merge(read), TARGET, weight=np.ones(1500, np.float32))
+    parallel.merge(read).loss(TARGET, weight=np.ones(1500, np.float32))
 
 
 def use_divergence_sums(read):
-    parallel.finish_distillation(states(LOGITS), states(TEACHER), parallel.DivergenceSums.merge(read))
+    parallel.merge(read).loss(states(LOGITS), states(TEACHER))
 
 
 def use_shard_statistics(read):
-    with_target = parallel.partial(LOGITS, TARGET, 0, n_classes=1500)
-    parallel.finish_statistics(with_target, parallel.ShardStatistics.merge(read), TARGET)
+    with_target = ShardState.of_shard(LOGITS, TARGET, 0, n_classes=1500)
+    parallel.merge(read).statistics(with_target, TARGET)
 
 
 def use_row_sums(read):
-    parallel.RowSums.merge(read).finish()
+    parallel.merge(read).loss()
 
 
 def of_bytes(kind, make, use):
@@ -134,9 +135,9 @@ def of_file(name):
 # ---- All of them -----------------------------------------------------------------------------------------------------
 
 MESSAGES = {
-    "RowStates": of_bytes(parallel.RowStates, row_states, use_row_states),
-    "DivergenceSums": of_bytes(parallel.DivergenceSums, divergence_sums, use_divergence_sums),
-    "ShardStatistics": of_bytes(parallel.ShardStatistics, shard_statistics, use_shard_statistics),
+    "ShardState": of_bytes(ShardState, row_states, use_row_states),
+    "DivergenceState": of_bytes(DivergenceState, divergence_sums, use_divergence_sums),
+    "StatisticsState": of_bytes(StatisticsState, shard_statistics, use_shard_statistics),
     "RowSums": of_bytes(parallel.RowSums, row_sums, use_row_sums),
 }
 PARSERS = {**MESSAGES, **{name: of_file(name) for name in ("x.npy", "f.npy", "x.npz", "x.kld")}}

@@ -139,10 +139,13 @@ assert_type(parallel.distillation_loss(x, t, y, alone, reduction="none"), Array)
 assert_type(parallel.distillation_loss(x, t, y, alone, alpha=0.5, return_grad=True), tuple[Number, Array])
 assert_type(parallel.over_rows(xe.cross_entropy, alone, x, y), Number)
 assert_type(parallel.over_rows(xe.cross_entropy, alone, x, y, return_grad=True, grad_out=out), tuple[Number, Array])
-assert_type(parallel.row_sums(xe.cross_entropy, x, y).finish(), Number)
-states = parallel.partial(x, y, n_classes=3)
-assert_type(parallel.finish(states, y, denominator=4.0), Number)
-assert_type(parallel.finish(states, y, reduction="none"), Array)
+assert_type(parallel.RowSums.of_rows(xe.cross_entropy, x, y).loss(), Number)
+state = parallel.ShardState.of_shard(x, y, n_classes=3)
+assert_type(state.loss(y, denominator=4.0), Number)
+assert_type(state.loss(y, reduction="none"), Array)
+sums = parallel.DivergenceState.of_shard(x, x, state, state)
+assert_type(parallel.merge(sums).loss(state, state, y, alpha=0.5), Number)
+assert_type(state.softmax(x), Array)
 
 
 def refused() -> None:

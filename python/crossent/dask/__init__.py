@@ -10,9 +10,7 @@ try:
 except ImportError as missing:
     raise ImportError("crossent.dask needs Dask: pip install 'crossent[dask]'") from missing
 
-from ._compare import compare
-from ._cross_entropy import cross_entropy
-from ._evaluate import evaluate
-from ._row_statistics import row_statistics
+from ._arrays import cross_entropy, row_statistics
+from ._evaluations import compare, evaluate
 
 __all__ = ["compare", "cross_entropy", "evaluate", "row_statistics"]

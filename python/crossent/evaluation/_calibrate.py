@@ -12,9 +12,9 @@ import numpy as np
 from ._calibration import Reliability, check_bins
 from ._evaluate import block_index, reliability_of, summary
 from ._inputs import open_rows, open_targets
-from ._means import Blocks, mean_of, ordered_sum
 from ._results import Calibration
 from ._rows import Rows
+from ._statistics import Blocks, mean_of, ordered_sum
 from ._token_statistics import TokenStatistics
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from .._types import Array
-    from ._binned import Binned
     from ._calibration import Reliability
+    from ._statistics import Binned
 
 # Each is drawn in a colour that nothing else has, for which a variable of the style sheet is put.
 INK, QUIET, RULE, FIRST, SECOND = "#010203", "#010204", "#010205", "#010206", "#010207"

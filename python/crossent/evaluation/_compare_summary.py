@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._comparison import MEANS, Bucket, Comparison, StoredMass, WorstToken
-from ._means import Blocks, Mean, errors_of, mean_of, quantiles
 from ._paired_statistics import Divergences, Side
+from ._statistics import Blocks, Mean, errors_of, mean_of, quantiles
 
 if TYPE_CHECKING:
     from .._types import Array

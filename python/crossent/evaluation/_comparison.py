@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ._means import LEVELS
 from ._results import MeanFigures, Table, error_text
+from ._statistics import LEVELS
 
 COUNTS = ("tokens", "ignored", "nan_rows", "infinite_kl", "classes", "blocks")
 MEANS = (

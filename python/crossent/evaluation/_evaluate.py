@@ -11,8 +11,8 @@ import numpy as np
 
 from ._calibration import Reliability, check_bins, reliability
 from ._inputs import open_rows, open_targets
-from ._means import Blocks, Mean, errors_of, mean_of
 from ._results import MEANS, Evaluation
+from ._statistics import Blocks, Mean, errors_of, mean_of
 from ._token_statistics import TokenStatistics
 
 if TYPE_CHECKING:

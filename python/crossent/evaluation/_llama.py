@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ._logits_file import LogProbRows
-from ._means import LEVELS, mean_of, quantile
 from ._paired_statistics import PairedStatistics, Rows2D, divergence_of_llama
 from ._results import Figures, Table
+from ._statistics import LEVELS, mean_of, quantile
 
 if TYPE_CHECKING:
     from .._results import RowStatistics

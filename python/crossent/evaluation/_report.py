@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _binned
+from . import _statistics
 from ._calibration import Reliability, reliability
 from ._evaluate import reliability_of
+from ._files import ReplacedFile
 from ._page import Chart, Note, Table, page
-from ._replaced_file import ReplacedFile
 
 if TYPE_CHECKING:
     from .._types import Array
@@ -146,12 +146,12 @@ def side_diagrams(statistics: PairedStatistics, sides: dict[str, Side]) -> Itera
 def loss_histogram(loss: Array, mean: float, infinite: int) -> Chart | Note:
     from . import _charts
 
-    found = _binned.histogram(loss)
+    found = _statistics.histogram(loss)
     if found is None:
         return Note("Histogram of the loss", "Every loss is infinite.")
     caption = f"Mean: {mean:.4g} nats."
     if infinite:
-        mean = _binned.finite_mean(loss)
+        mean = _statistics.finite_mean(loss)
         caption = f"Not shown: {_rows(infinite)} of infinite loss. Mean of the others: {mean:.4g} nats."
     svg = _charts.histogram("loss", "Loss (nats)", found, mean, "Mean")
     return Chart("Histogram of the loss", svg, caption)
@@ -160,10 +160,10 @@ def loss_histogram(loss: Array, mean: float, infinite: int) -> Chart | Note:
 def kl_histogram(kl: Array) -> Chart | Note:
     from . import _charts
 
-    found = _binned.histogram(kl, logarithmic=True)
+    found = _statistics.histogram(kl, logarithmic=True)
     if found is None:
         return Note("Histogram of the KL divergence", "No row has a KL divergence that is finite and not 0.")
-    mean = _binned.finite_mean(kl)
+    mean = _statistics.finite_mean(kl)
     caption = f"Mean: {mean:.4g} nats, of all rows that have a finite one."
     for count, what in ((int((kl == 0).sum()), "0"), (int(np.isinf(kl).sum()), "infinite")):
         caption += f" Not shown: {_rows(count)} where it is {what}." if count else ""
@@ -175,13 +175,13 @@ def positions(name: str, what: str, x: Array, window: int) -> Chart | Note:
     """Means by position in the window."""
     from . import _charts
 
-    found = _binned.by_position(x, window)
+    found = _statistics.by_position(x, window)
     title = f"{what} by position"
     if found.mean.size == 0:
         return Note(title, f"{what} is infinite in every row.")
     caption = f"Means by position in windows of {window:,} rows"
-    if min(window, x.size) > _binned.MOST_POSITIONS:
-        caption += f", in {_binned.MOST_POSITIONS} groups of positions"
+    if min(window, x.size) > _statistics.MOST_POSITIONS:
+        caption += f", in {_statistics.MOST_POSITIONS} groups of positions"
     caption += ". The band reaches 1.96 standard errors to both sides, if windows are independent."
     infinite = int(np.count_nonzero(np.isinf(x)))
     if infinite:
@@ -230,7 +230,7 @@ def bin_table(title: str, diagram: Reliability) -> Table:
 def worst_table(statistics: TokenStatistics) -> Table:
     log_probs = statistics.log_prob[: statistics.done]
     lines = []
-    for at in _binned.smallest(log_probs, WORST).tolist():
+    for at in _statistics.smallest(log_probs, WORST).tolist():
         log_prob, max_log_prob = float(log_probs[at]), float(statistics.max_log_prob[at])
         lines.append(
             (

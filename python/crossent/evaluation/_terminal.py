@@ -1,17 +1,25 @@
-"""What the commands have in common: one-line errors, results on stdout, options of the inputs."""
+"""What the commands have in common: options, results on stdout, one-line errors, progress; rows that are read once."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import json
 import os
+import shutil
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .._types import Array
+    from ._files import ReplacedFile
     from ._results import Figures
+    from ._token_statistics import Reading
+
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -123,3 +131,110 @@ def load_blocks(given: int | str | None) -> int | Array | None:
     except (ValueError, EOFError) as error:
         raise ValueError(f"{given}: {error}") from None
     return array
+
+
+INTERVAL = 0.1  # seconds between two pictures
+BAR = 24
+
+
+class Progress:
+    """A line with a bar, the throughput and the time that is left; nothing where stderr is not a terminal."""
+
+    def __init__(self, rows: int, bytes_per_row: int, before: str = "") -> None:
+        self._rows = rows
+        self._bytes_per_row = bytes_per_row
+        self._before = before
+        self._started = self._shown = time.monotonic()
+        self._visible = sys.stderr.isatty()
+
+    def update(self, done: int) -> None:
+        now = time.monotonic()
+        if self._visible and now - self._shown >= INTERVAL:
+            self._shown = now
+            line = self._before + progress_line(done, self._rows, self._bytes_per_row, now - self._started)
+            print(f"\r{line[: shutil.get_terminal_size().columns - 1]}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._visible:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def progress_line(done: int, rows: int, bytes_per_row: int, seconds: float) -> str:
+    full = BAR * done // rows
+    per_second = done / seconds
+    left = round((rows - done) / per_second) if done else 0
+    bar = "#" * full + "." * (BAR - full)
+    size = per_second * bytes_per_row / 1e9
+    return f"{100 * done // rows:3d} % [{bar}] {per_second:,.0f} rows/s, {size:.2f} GB/s, {_time(left)} left"
+
+
+def _time(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+Lines = Callable[[int, Any], Iterable[Sequence[Any]]]
+
+
+def add_csv_options(parser: argparse.ArgumentParser, columns: Sequence[str]) -> None:
+    """The options of every command that reads rows once and prints a result."""
+    add_output_options(parser)
+    parser.add_argument("--csv", metavar="FILE", help=f"write a line for each token: {', '.join(columns)}")
+
+
+def run_once(
+    name: str,
+    options: argparse.Namespace,
+    statistics: Reading[Any],
+    summary: Callable[[], Figures],
+    columns: Sequence[str],
+    lines: Lines,
+    report: AbstractContextManager[ReplacedFile | None],
+    page: Callable[[Any], str],
+) -> int:
+    """The exit code. `lines` makes those of a block for the file of `--csv`, `page` the report; errors are raised."""
+    try:
+        with threads(options.threads), report as file:
+            _read(statistics, options.csv, columns, lines)
+            result = summary()
+            if file is not None:
+                file.write(page(result))
+    except KeyboardInterrupt:
+        read = f"{statistics.done:,} of {statistics.inputs[0].count:,} rows"
+        kept = (f"; {path} is not written" for path in (options.csv, options.report) if path is not None)
+        print(f"crossent {name}: interrupted after {read}{''.join(kept)}", file=sys.stderr)
+        with contextlib.suppress(ValueError):  # none of these rows counts
+            _print(summary(), statistics, options.json)
+        return INTERRUPTED
+    _print(result, statistics, options.json)
+    return 0
+
+
+def _read(statistics: Reading[Any], path: str | None, columns: Sequence[str], lines: Lines) -> None:
+    from ._files import ReplacedFile
+
+    inputs = statistics.inputs
+    progress = Progress(inputs[0].count, sum(rows.classes * rows.dtype.itemsize for rows in inputs))
+    try:
+        with (
+            ReplacedFile(path) if path is not None else contextlib.nullcontext() as file,
+            contextlib.closing(statistics.read()) as blocks,
+        ):
+            writer = None if file is None else csv.writer(file, lineterminator="\n")
+            if writer is not None:
+                writer.writerow(columns)
+            for first, found in blocks:
+                if writer is not None:
+                    writer.writerows(lines(first, found))
+                progress.update(statistics.done)
+    finally:
+        progress.clear()
+
+
+def _print(result: Figures, statistics: Reading[Any], as_json: bool) -> None:
+    if as_json:
+        progress = {"rows": statistics.inputs[0].count, "rows_read": statistics.done}
+        print_out(json.dumps(progress | result.as_dict(), indent=2, allow_nan=False))
+    else:
+        print_result(result)

@@ -1,4 +1,4 @@
-"""Communicators: mpi4py, torch.distributed and NumPy arrays, behind the one collective that this package uses.
+"""Communicators of mpi4py, torch.distributed or NumPy arrays behind one interface, and the collectives on them.
 
 Neither mpi4py nor PyTorch is imported here: whoever passes one of their communicators has imported it.
 """
@@ -6,13 +6,15 @@ Neither mpi4py nor PyTorch is imported here: whoever passes one of their communi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from traceback import TracebackException
 from typing import Any, Protocol
 
 import numpy as np
 
 from .. import _numbers
+from ._state import S, merge, pack, unpack
 
 _EXPECTED = "an mpi4py communicator, a torch.distributed process group, or an object with allgather(array)"
 
@@ -155,3 +157,70 @@ def _described(error: BaseException) -> bytes:
     if not known or not text:
         text = f"{kind.__name__}: {text}" if text else kind.__name__
     return f"{known}\n{text}".encode(errors="backslashreplace")
+
+
+# ---- What is gathered ------------------------------------------------------------------------------------------------
+
+
+def gather_places(
+    comm: Communicator, count: Callable[[], int], start: int | None, n_classes: int | None
+) -> tuple[int, int]:
+    """The first class of this rank, and the number of all classes; found by an all-gather unless both are given.
+
+    `count`: returns the number of classes of this rank.
+    """
+    if start is not None and n_classes is not None:
+        return start, n_classes
+    messages = _gathered(comm, "the numbers of classes", lambda: ([start, count()], b""))
+    counts = [classes for (_, classes), _ in messages]
+    starts = [first for (first, _), _ in messages]
+    if any(first is None for first in starts):
+        if any(first is not None for first in starts):
+            raise ValueError(f"start is {starts} on the ranks: expected it on all of them or on none")
+        starts = [sum(counts[:rank]) for rank in range(len(counts))]
+    total = max(first + classes for first, classes in zip(starts, counts, strict=True))
+    return starts[comm.rank] if start is None else start, total if n_classes is None else n_classes
+
+
+def gather_states(comm: Communicator, kind: type[S], make: Callable[[], tuple[Any, Sequence[S]]]) -> list[S]:
+    """The states of this kind that `make` returns, merged over all ranks.
+
+    `make` also returns, for JSON, what must be the same on all ranks.
+    """
+
+    def message() -> tuple[Any, bytes]:
+        options, own = make()
+        parts = [s.to_bytes() for s in own]
+        return [options, [len(part) for part in parts]], b"".join(parts)
+
+    messages = _gathered(comm, "the states of the shards", message)
+    gathered, expected = [], messages[0][0][0]
+    for rank, ((options, lengths), data) in enumerate(messages):
+        if options != expected:
+            raise ValueError(f"rank {rank} has the options {options}: expected {expected}, as rank 0")
+        ends = list(accumulate(lengths, initial=0))
+        gathered.append([kind.from_bytes(data[begin:end]) for begin, end in pairwise(ends)])
+    return [merge(*states) for states in zip(*gathered, strict=True)]
+
+
+def gather_state(comm: Communicator, kind: type[S], make: Callable[[], S]) -> S:
+    """The state that `make` returns, merged over all ranks."""
+    messages = _gathered(comm, "sums", lambda: (None, make().to_bytes()))
+    return merge(*(kind.from_bytes(data) for _, data in messages))
+
+
+def _gathered(comm: Communicator, step: str, make: Callable[[], tuple[Any, bytes]]) -> list[tuple[Any, memoryview]]:
+    """What `make` returns on all ranks. All of them see when one is in another step, so that none waits for it."""
+
+    def message() -> bytes:
+        about, data = make()
+        return pack([step, about], data)
+
+    received = []
+    for rank, whole in enumerate(exchange(comm, message)):
+        (other, about), data = unpack(whole)
+        if other != step:
+            raise ValueError(f"rank {rank} gathers {other} where this one gathers {step}: expected the same arguments "
+                             "(start, n_classes) on all ranks or on none")
+        received.append((about, data))
+    return received

@@ -9,12 +9,12 @@ import crossent
 from .. import _numbers
 from .._cross_entropy import cross_entropy as of_one_process
 from .._options import defaults_of, refuse_options_of_target, takes_options_of
-from ._communicator import communicator
-from ._cross_entropy_states import nothing
-from ._divergence_sums import DivergenceSums, Whole, check, computed, share_of_divergence, teacher_of
-from ._gathering import gather_places, gather_states, gather_sums
-from ._over_classes import check_gradient, count_of_classes, cross_entropy, same_everywhere
-from ._shards import Shard, states_of
+from ._calls import check_distillation, distillation_of
+from ._communicator import communicator, gather_places, gather_state
+from ._divergence_state import DivergenceState, share_of_divergence, teacher_of
+from ._over_classes import check_gradient, count_of_classes, cross_entropy, gather_complete, same_everywhere
+from ._shard_state import ShardState
+from ._shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from .._types import Array, Loss, Number
     from . import _options
-    from ._row_states import RowStates
 
 
 @overload
@@ -94,12 +93,10 @@ def kl_div_with_logits(
     --------
     Of one process, whose communicator has nothing to do:
 
+    >>> from types import SimpleNamespace
     >>> from crossent import parallel
-    >>> class Alone:
-    ...     rank, size = 0, 1
-    ...     def allgather(self, array):
-    ...         return [array]
-    >>> print(f"{parallel.kl_div_with_logits([[0.0, 0.0]], [[0.0, 2.0]], Alone()):.6f}")
+    >>> alone = SimpleNamespace(rank=0, size=1, allgather=lambda array: [array])
+    >>> print(f"{parallel.kl_div_with_logits([[0.0, 0.0]], [[0.0, 2.0]], alone):.6f}")
     0.327813
     """
     _check_reduction(options["reduction"], ("none", "mean", "sum", "batchmean"))
@@ -179,12 +176,10 @@ def distillation_loss(
     --------
     Of one process, whose communicator has nothing to do:
 
+    >>> from types import SimpleNamespace
     >>> from crossent import parallel
-    >>> class Alone:
-    ...     rank, size = 0, 1
-    ...     def allgather(self, array):
-    ...         return [array]
-    >>> loss = parallel.distillation_loss([[0.0, 0.0]], [[0.0, 2.0]], [1], Alone(), temperature=2.0)
+    >>> alone = SimpleNamespace(rank=0, size=1, allgather=lambda array: [array])
+    >>> loss = parallel.distillation_loss([[0.0, 0.0]], [[0.0, 2.0]], [1], alone, temperature=2.0)
     >>> print(f"{loss:.6f}")
     0.568462
     """
@@ -214,7 +209,7 @@ def _distilled(
     teacher: Shard
     has_cross_entropy, temperature = options["alpha"] < 1, options["temperature"]
 
-    def make() -> tuple[Any, list[RowStates]]:
+    def make() -> tuple[Any, list[ShardState]]:
         nonlocal shard, teacher
         if target is None:
             if options["alpha"] != 1:
@@ -223,20 +218,22 @@ def _distilled(
         shard = Shard.of("logits", logits, options["axis"], first, total)
         teacher = shard._replace(logits=teacher_of(shard, teacher_logits))
         plain = {**defaults_of(of_one_process), "temperature": temperature}
-        states = [states_of(teacher, None, plain)]
+        states = [ShardState._of(teacher, None, plain)]
         if not has_cross_entropy or temperature != 1:
-            states.append(states_of(shard, None, plain))
+            states.append(ShardState._of(shard, None, plain))
         if has_cross_entropy:
-            states.append(states_of(shard, target, {**options, "temperature": 1.0}))
-        check(states[1].rows, options, states[-1].rows if has_cross_entropy else None, target)
+            states.append(ShardState._of(shard, target, {**options, "temperature": 1.0}))
+        check_distillation(states[1].rows, states[-1].rows if has_cross_entropy else None, target, options)
         check_gradient(shard, options)
         return same_everywhere(options), states
 
     first, total = gather_places(comm, lambda: count_of_classes(logits, options["axis"]), start, n_classes)
-    whole = Whole.of(gather_states(comm, make), has_cross_entropy)
-    parts = gather_sums(comm, lambda: DivergenceSums.of_shard(whole, options, shard, teacher.logits).to_bytes())
-    sums = DivergenceSums.merge(*map(DivergenceSums.from_bytes, parts)).sums.total()
+    of_teacher, student, *others = gather_complete(comm, make)
+    state = gather_state(
+        comm, DivergenceState, lambda: DivergenceState._of(student, of_teacher, shard, teacher.logits, options))
+    cross_entropy_state = (others[0] if others else student) if has_cross_entropy else None
+    totals = state._totals(student, of_teacher, cross_entropy_state)
     if options["return_grad"] and shard.ranges:
-        return computed(whole, options, sums, shard, teacher.logits, target, options["grad_out"])
-    loss = computed(whole, options, sums, None, None, target, None)
-    return (loss, nothing(shard, options["grad_out"])) if options["return_grad"] else loss
+        return distillation_of(student.rows, totals, target, shard, teacher.logits, options, options["grad_out"])
+    loss = distillation_of(student.rows, totals, target, None, None, options)
+    return (loss, shard.nothing(options["grad_out"])) if options["return_grad"] else loss

@@ -7,7 +7,7 @@ from .._cross_entropy import _Options as CrossEntropy
 from .._distillation_loss import _Options as Distillation
 from .._kl_div_with_logits import _Options as Divergence
 from .._types import EachRow, EachRowGradient, Reduced, ReducedGradient, ReducedKL, ReducedKLGradient
-from ._row_states import RowStates
+from ._shard_state import ShardState
 
 class Shards(TypedDict, total=False):
     start: int | None
@@ -28,25 +28,25 @@ class DivergenceOfRows(Divergence, Shards, EachRow): ...
 class DivergenceReducedGradient(Divergence, Shards, ReducedKLGradient): ...
 class DivergenceOfRowsGradient(Divergence, Shards, EachRowGradient): ...
 
-class _Finish(TypedDict, total=False):
+class _State(TypedDict, total=False):
     weight: ArrayLike | None
     z_loss: float
     sample_weight: ArrayLike | None
     denominator: float | None
 
-class FinishReduced(_Finish, total=False):
+class StateReduced(_State, total=False):
     reduction: Literal["mean", "sum"]
 
-class FinishOfRows(_Finish):
+class StateOfRows(_State):
     reduction: Literal["none"]
 
-class _FinishDistillation(_Finish, total=False):
-    cross_entropy_states: RowStates | None
+class _DivergenceState(_State, total=False):
+    cross_entropy_state: ShardState | None
     alpha: float | None
     scale_by_temperature: bool
 
-class FinishDistillationReduced(_FinishDistillation, total=False):
+class DivergenceStateReduced(_DivergenceState, total=False):
     reduction: Literal["mean", "sum", "batchmean"]
 
-class FinishDistillationOfRows(_FinishDistillation):
+class DivergenceStateOfRows(_DivergenceState):
     reduction: Literal["none"]

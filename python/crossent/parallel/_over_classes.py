@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from .. import _core, _numbers, _validate
+from .. import _numbers, _validate
 from .._cross_entropy import cross_entropy as of_one_process
-from .._options import OF_GRADIENT, defaults_of, for_core, takes_options_of
-from ._communicator import communicator
-from ._cross_entropy_states import loss_and_gradient, loss_of
-from ._gathering import gather_places, gather_states, gather_sums
-from ._shards import OF_STATES, Shard, checksum, split_target, states_of
-from ._statistics_states import ShardStatistics
+from .._options import OF_GRADIENT, defaults_of, takes_options_of
+from ._calls import check_cross_entropy
+from ._communicator import communicator, gather_places, gather_state, gather_states
+from ._shard_state import ShardState
+from ._shards import OF_STATES, Shard, checksum
+from ._statistics_state import StatisticsState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Unpack
 
     from numpy.typing import ArrayLike
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .._results import RowStatistics
     from .._types import Array, Loss, Number
     from . import _options
-    from ._row_states import Rows, RowStates
+    from ._communicator import Communicator
 
 
 @overload
@@ -60,8 +60,8 @@ def cross_entropy(
 
     The formula is that of `crossent.cross_entropy`, over all classes; so is the smoothing of the labels.
 
-    There is one all-gather of the states (`partial` says how large they are), before which one of a few bytes, if
-    `start` or `n_classes` is not given; none for the gradient. An error on one rank is an error on every rank.
+    There is one all-gather of the states (`ShardState.of_shard` says how large they are), before which one of a few
+    bytes, if `start` or `n_classes` is not given; none for the gradient. An error on one rank is raised on all.
 
     Parameters
     ----------
@@ -103,31 +103,37 @@ def cross_entropy(
     --------
     Of one process, whose communicator has nothing to do:
 
+    >>> from types import SimpleNamespace
     >>> from crossent import parallel
-    >>> class Alone:
-    ...     rank, size = 0, 1
-    ...     def allgather(self, array):
-    ...         return [array]
-    >>> loss, grad = parallel.cross_entropy([[0.0, 0.0]], [1], Alone(), return_grad=True)
+    >>> alone = SimpleNamespace(rank=0, size=1, allgather=lambda array: [array])
+    >>> loss, grad = parallel.cross_entropy([[0.0, 0.0]], [1], alone, return_grad=True)
     >>> print(f"{loss:.6f}", grad)
     0.693147 [[ 0.5 -0.5]]
     """
     comm = communicator(comm)
     shard: Shard
 
-    def make() -> tuple[Any, list[RowStates]]:
+    def make() -> tuple[Any, list[ShardState]]:
         nonlocal shard
         shard = Shard.of("logits", logits_shard, options["axis"], first, total)
-        states = states_of(shard, target, options)
-        _check(states.rows, target, options)
+        state = ShardState._of(shard, target, options)
+        check_cross_entropy(state.rows, target, options)
         check_gradient(shard, options)
-        return same_everywhere(options, OF_STATES), [states]
+        return same_everywhere(options, OF_STATES), [state]
 
     first, total = gather_places(comm, lambda: count_of_classes(logits_shard, options["axis"]), start, n_classes)
-    (states,) = gather_states(comm, make)
+    (state,) = gather_complete(comm, make)
     if options["return_grad"]:
-        return loss_and_gradient(states, target, shard, options, options["grad_out"])
-    return loss_of(states, target, options)
+        return state._loss_and_gradient(target, shard, options, options["grad_out"])
+    return state._loss_alone(target, options)
+
+
+def gather_complete(comm: Communicator, make: Callable[[], tuple[Any, Sequence[ShardState]]]) -> list[ShardState]:
+    """The states of all classes, by an all-gather."""
+    states = gather_states(comm, ShardState, make)
+    for state in states:
+        state.rows.refuse_missing(state)
+    return states
 
 
 def count_of_classes(logits: object, axis: Any) -> int:
@@ -151,15 +157,6 @@ def check_gradient(shard: Shard, options: Mapping[str, Any]) -> None:
     _validate.output("grad_out", grad_out, x.shape, x.dtype, {"logits": x})
 
 
-def _check(rows: Rows, target: object, options: Mapping[str, Any]) -> None:
-    """The arguments that are used when all states are known: by a call without logits, on rows of zeros."""
-    axis = len(rows.shape)
-    _core.cross_entropy_of_shards(
-        rows.zeros(), rows.place(), None, split_target(target)[0],
-        *for_core(of_one_process, {**options, **rows.options, "axis": axis}), False, None,
-    )
-
-
 def row_statistics(
     logits_shard: ArrayLike,
     target: ArrayLike | None,
@@ -180,9 +177,9 @@ def row_statistics(
 
     The formulas are those of `crossent.row_statistics`, over all classes.
 
-    There are two all-gathers: of the states of the rows (`partial` says how large they are), and of what needs those of
-    all ranks (`partial_statistics`); before them one of a few bytes, if `start` or `n_classes` is not given. The logits
-    are read twice. An error on one rank is an error on every rank.
+    There are two all-gathers, of `ShardState` and of `StatisticsState`, whose `of_shard` says how large they are;
+    before them one of a few bytes, if `start` or `n_classes` is not given. The logits are read twice. An error on one
+    rank is raised on all.
 
     Parameters
     ----------
@@ -218,12 +215,10 @@ def row_statistics(
     --------
     Of one process, whose communicator has nothing to do:
 
+    >>> from types import SimpleNamespace
     >>> from crossent import parallel
-    >>> class Alone:
-    ...     rank, size = 0, 1
-    ...     def allgather(self, array):
-    ...         return [array]
-    >>> s = parallel.row_statistics([[2.0, 1.0, 0.0], [0.0, 3.0, 3.0]], [1, 2], Alone(), top_k=2)
+    >>> alone = SimpleNamespace(rank=0, size=1, allgather=lambda array: [array])
+    >>> s = parallel.row_statistics([[2.0, 1.0, 0.0], [0.0, 3.0, 3.0]], [1, 2], alone, top_k=2)
     >>> s.rank, s.argmax
     (array([1, 1]), array([0, 1]))
     >>> s.top_k.tolist()
@@ -233,15 +228,15 @@ def row_statistics(
     shard: Shard
     options = {**defaults_of(of_one_process), "temperature": temperature, "ignore_index": ignore_index}
 
-    def make() -> tuple[Any, list[RowStates]]:
+    def make() -> tuple[Any, list[ShardState]]:
         nonlocal shard, target, top_k
         shard = Shard.of("logits", logits_shard, axis, first, total)
         top_k = _numbers.top_k(top_k, total)
         if target is not None:
             target = _validate.class_indices(target, shard.logits.shape, shard.rows)
-        return [top_k], [states_of(shard, target, options)]
+        return [top_k], [ShardState._of(shard, target, options)]
 
     first, total = gather_places(comm, lambda: count_of_classes(logits_shard, axis), start, n_classes)
-    (states,) = gather_states(comm, make)
-    parts = gather_sums(comm, lambda: ShardStatistics.of_shard(shard, states, target, top_k).to_bytes())
-    return ShardStatistics.merge(*map(ShardStatistics.from_bytes, parts)).finish(states, target)
+    (state,) = gather_complete(comm, make)
+    statistics = gather_state(comm, StatisticsState, lambda: StatisticsState._of(shard, state, target, top_k))
+    return statistics.statistics(state, target)

@@ -10,9 +10,8 @@ import numpy as np
 from .._dtypes import FLOAT32, arithmetic, floating
 from .._nll_loss import nll_loss
 from ._communicator import communicator, exchange
-from ._merge_tree import OrderedSums
-from ._messages import pack, unpack
-from ._row_sums import Blocks, LossCall, RowSums, checked_start, denominators_of, given_denominators, sums_of
+from ._row_sums import BlockSums, LossCall, RowSums, checked_start, denominators_of, given_denominators
+from ._state import OrderedSums, merge, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,22 +119,20 @@ def over_rows(
     --------
     Of one process, whose communicator has nothing to do:
 
-    >>> import crossent as xe
+    >>> from types import SimpleNamespace
+    >>> import crossent
     >>> from crossent import parallel
-    >>> class Alone:
-    ...     rank, size = 0, 1
-    ...     def allgather(self, array):
-    ...         return [array]
-    >>> loss, grad = parallel.over_rows(xe.cross_entropy, Alone(), [[0.0, 0.0]], [1], return_grad=True)
+    >>> alone = SimpleNamespace(rank=0, size=1, allgather=lambda array: [array])
+    >>> loss, grad = parallel.over_rows(crossent.cross_entropy, alone, [[0.0, 0.0]], [1], return_grad=True)
     >>> print(f"{loss:.6f}", grad)
     0.693147 [[ 0.5 -0.5]]
     """
     comm = communicator(comm)
     call: LossCall
-    weights: Blocks
+    weights: BlockSums
     gradient: Array | None = None
 
-    def make_weights() -> tuple[str, Blocks]:
+    def make_weights() -> tuple[str, BlockSums]:
         nonlocal call, weights
         call = LossCall.of(loss, arguments, options)
         weights = call.weights(return_grad, grad_out)
@@ -148,12 +145,12 @@ def over_rows(
             losses, gradient = call.losses_and_gradient(denominators, grad_out)
         else:
             losses = call.losses()
-        return sums_of(losses, weights, first).to_bytes()
+        return RowSums._of(losses, weights, first).to_bytes()
 
     first, denominators = _gather_weights(comm, start, make_weights)
     denominators = given_denominators(reduction, denominator, len(weights.shares)) or denominators
-    sums = RowSums.merge(*map(RowSums.from_bytes, exchange(comm, make_sums)))
-    value = sums.finish(reduction=reduction, denominator=denominator)
+    sums = merge(*map(RowSums.from_bytes, exchange(comm, make_sums)))
+    value = sums.loss(reduction=reduction, denominator=denominator)
     return value if gradient is None else (value, gradient)
 
 
@@ -209,18 +206,16 @@ def denominator(
     --------
     Of one process, whose communicator has nothing to do:
 
+    >>> from types import SimpleNamespace
     >>> from crossent import parallel
-    >>> class Alone:
-    ...     rank, size = 0, 1
-    ...     def allgather(self, array):
-    ...         return [array]
-    >>> parallel.denominator([2, 0, -100], Alone())
+    >>> alone = SimpleNamespace(rank=0, size=1, allgather=lambda array: [array])
+    >>> parallel.denominator([2, 0, -100], alone)
     2.0
-    >>> parallel.denominator([2, 0, -100], Alone(), weight=[0.5, 1.0, 2.0])
+    >>> parallel.denominator([2, 0, -100], alone, weight=[0.5, 1.0, 2.0])
     2.5
     """
 
-    def make() -> tuple[str, Blocks]:
+    def make() -> tuple[str, BlockSums]:
         rows = np.shape(target)
         weights = {"weight": weight, "sample_weight": sample_weight}
         dtypes = [arithmetic(floating(name, x).dtype) for name, x in weights.items() if x is not None]
@@ -234,7 +229,7 @@ def denominator(
 
 
 def _gather_weights(
-    comm: Communicator, start: int | None, make: Callable[[], tuple[str, Blocks]]
+    comm: Communicator, start: int | None, make: Callable[[], tuple[str, BlockSums]]
 ) -> tuple[int, tuple[float, ...]]:
     """Where the rows of this rank begin, and the denominators of a mean over those of all ranks.
 

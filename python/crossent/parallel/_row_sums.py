@@ -1,4 +1,4 @@
-"""The sums of a loss over some rows of a larger batch, as values that are put together anywhere and in any order."""
+"""The sums of a loss over some rows of a larger batch, as a state that is merged with those of the other rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from .._distillation_loss import distillation_loss
 from .._kl_div_with_logits import kl_div_with_logits
 from .._nll_loss import nll_loss
 from .._sparse_distillation_loss import sparse_distillation_loss
-from ._merge_tree import OrderedSums, Summed
-from ._messages import Message
+from ._state import OrderedSums, StateOfSums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .._types import Array, Number
-    from ._messages import Received
+    from ._state import Received
 
 
 LOSSES = (
@@ -32,7 +31,7 @@ LOSSES = (
 )
 
 
-class Blocks(NamedTuple):
+class BlockSums(NamedTuple):
     """The sums of blocks of 1,024 rows of a call."""
 
     sums: Array
@@ -65,105 +64,35 @@ class LossCall:
         *values, _, _ = (given.arguments | {"reduction": "sum", "denominator": None}).values()
         return cls(loss.__name__, tuple(values))
 
-    def weights(self, return_grad: bool = False, grad_out: Array | None = None) -> Blocks:
+    def weights(self, return_grad: bool = False, grad_out: Array | None = None) -> BlockSums:
         """The sums of what a mean divides by. All arguments are checked; nothing is written."""
         return self._sums(None, return_grad and grad_out is not None, grad_out)[0]
 
-    def losses(self) -> Blocks:
+    def losses(self) -> BlockSums:
         return self._sums((1.0, 1.0), False, None)[0]
 
-    def losses_and_gradient(self, denominators: tuple[float, ...], grad_out: Array | None) -> tuple[Blocks, Array]:
+    def losses_and_gradient(self, denominators: tuple[float, ...], grad_out: Array | None) -> tuple[BlockSums, Array]:
         """`denominators`: of each term."""
         blocks, gradient = self._sums((denominators[0], denominators[-1]), True, grad_out)
         return blocks, gradient
 
     def _sums(
         self, denominators: tuple[float, float] | None, return_grad: bool, grad_out: Array | None
-    ) -> tuple[Blocks, Any]:
+    ) -> tuple[BlockSums, Any]:
         function = getattr(_core, f"{self.name}_sums")
         result, *others = function(denominators, *self.arguments, return_grad, grad_out)
         sums, gradient = result if return_grad else (result, None)
-        return Blocks(sums, *others), gradient
+        return BlockSums(sums, *others), gradient
 
 
 REDUCTIONS = ("mean", "sum")
 
 
-def row_sums(loss: Callable[..., Any], *arguments: Any, start: int = 0, **options: Any) -> RowSums:
-    """The sums of a loss over some rows of a larger batch.
+@dataclass(frozen=True, eq=False, repr=False)
+class RowSums(StateOfSums):
+    """The partial result of a loss over the rows from `start` to `stop` of a batch, from `of_rows`.
 
-    The value that `RowSums.merge` puts together with those of the other rows, and of which `RowSums.finish` makes the
-    loss of all rows: it has the bits of one call on all rows, if each part of the rows begins at a multiple of 1,024.
-
-    The formula for the rows of one part, with the losses ``l`` and what a mean divides by, the weights ``v w[y]``::
-
-        sums = (sum_i l[i], sum_i v[i] * w[y[i]])
-
-    each as a few numbers of twice the precision of float64. `distillation_loss` has two terms, and sums of each.
-
-    Parameters
-    ----------
-    loss : function
-        `crossent.cross_entropy`, `nll_loss`, `kl_div_with_logits`, `distillation_loss`, `sparse_distillation_loss`, or
-        `binary_cross_entropy_with_logits` or `binary_cross_entropy`, whose elements count as rows.
-    *arguments
-        The arrays that `loss` takes, of these rows.
-    start : int, default 0
-        How many rows of the batch come before these. Rows count in the C order of the axes without the class axis.
-    **options
-        The options of `loss`, but for `reduction`, `denominator`, `return_grad` and `grad_out`.
-
-    Returns
-    -------
-    RowSums
-        Of some hundred bytes, which grow with the logarithm of the number of rows.
-
-    Raises
-    ------
-    TypeError
-        If `loss` is another function or an argument is not one of those above.
-    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-        As `loss`; ValueError also if `start` is negative.
-
-    References
-    ----------
-    J. Demmel and H. D. Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013 (sums of the same bits).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import crossent as xe
-    >>> from crossent import parallel
-    >>> rng = np.random.default_rng(0)
-    >>> logits, target = rng.normal(size=(3000, 10)), rng.integers(0, 10, 3000)
-    >>> first = parallel.row_sums(xe.cross_entropy, logits[:2048], target[:2048])
-    >>> second = parallel.row_sums(xe.cross_entropy, logits[2048:], target[2048:], start=2048)
-    >>> loss = parallel.RowSums.merge(second, first).finish()
-    >>> print(loss == xe.cross_entropy(logits, target))
-    True
-    """
-    start = checked_start(start)
-    call = LossCall.of(loss, arguments, options)
-    weights = call.weights()
-    return sums_of(call.losses(), weights, start)
-
-
-def sums_of(losses: Blocks, weights: Blocks, start: int) -> RowSums:
-    columns = np.concatenate((losses.sums, weights.sums))
-    return RowSums(OrderedSums.of_blocks(start, losses.rows, columns), losses.shares, losses.dtype)
-
-
-def row_sums_of(
-    losses: Sequence[Array], weights: Sequence[Array], shares: tuple[float, ...], dtype: np.dtype[Any], start: int = 0
-) -> RowSums:
-    """`RowSums` of the unrounded losses of rows and of their weights, float64 arrays in C order, of each term."""
-    columns = [_core.sum_blocks(np.ascontiguousarray(x, np.float64).reshape(-1)) for x in (*losses, *weights)]
-    return RowSums(OrderedSums.of_blocks(start, losses[0].size, np.stack(columns)), shares, dtype)
-
-
-@dataclass(frozen=True, eq=False)
-class RowSums(Message, Summed):
-    """The sums of a loss over the rows from `start` to `stop` of a batch, from `row_sums`. It is pickled as any value.
+    The sums of all rows become one by `merge`, of which `loss` makes the loss of all rows. It is pickled as any value.
 
     Attributes
     ----------
@@ -178,36 +107,72 @@ class RowSums(Message, Summed):
     >>> import numpy as np
     >>> import crossent as xe
     >>> from crossent import parallel
-    >>> sums = parallel.row_sums(xe.nll_loss, np.log([[0.5, 0.5], [0.25, 0.75]]), [0, 1])
-    >>> sums
-    RowSums(start=0, stop=2, exact=True)
-    >>> received = parallel.RowSums.from_bytes(sums.to_bytes())
-    >>> print(f"{received.finish():.6f}")
-    0.490415
+    >>> rng = np.random.default_rng(0)
+    >>> logits, target = rng.normal(size=(3000, 10)), rng.integers(0, 10, 3000)
+    >>> first = parallel.RowSums.of_rows(xe.cross_entropy, logits[:2048], target[:2048])
+    >>> second = parallel.RowSums.of_rows(xe.cross_entropy, logits[2048:], target[2048:], start=2048)
+    >>> second
+    RowSums(start=2048, stop=3000, exact=True)
+    >>> received = parallel.RowSums.from_bytes(second.to_bytes())
+    >>> print(parallel.merge(received, first).loss() == xe.cross_entropy(logits, target))
+    True
     """
 
     sums: OrderedSums  # of the losses of each term, then of their weights
     _shares: tuple[float, ...]
     _dtype: np.dtype[Any]
 
-    def __repr__(self) -> str:
-        return f"RowSums(start={self.start}, stop={self.stop}, exact={self.exact})"
+    @classmethod
+    def of_rows(cls, loss: Callable[..., Any], *arguments: Any, start: int = 0, **options: Any) -> Self:
+        """The sums of a loss over some rows of a larger batch.
 
-    @staticmethod
-    def merge(*sums: RowSums) -> RowSums:
-        """The sums over the rows of all `sums`, in any order; ValueError if rows are missing or in two of them."""
-        for other in sums[1:]:
-            if (other._shares, other._dtype) != (sums[0]._shares, sums[0]._dtype):
-                raise ValueError("the sums are of different losses, options or dtypes: expected those of one batch")
-        merged = OrderedSums.merge(part.sums for part in sums)
-        return RowSums(merged, sums[0]._shares, sums[0]._dtype)
+        The loss of all rows has the bits of one call on them, if each part of the rows begins at a multiple of 1,024.
+
+        The formula for the rows of one part, with the losses ``l`` and what a mean divides by, the weights ``v w[y]``::
+
+            sums = (sum_i l[i], sum_i v[i] * w[y[i]])
+
+        each as a few numbers of twice the precision of float64. `distillation_loss` has two terms, and sums of each.
+
+        Parameters
+        ----------
+        loss : function
+            One of those that `over_rows` takes.
+        *arguments
+            The arrays that `loss` takes, of these rows.
+        start : int, default 0
+            How many rows of the batch come before these. Rows count in the C order of the axes without the class axis.
+        **options
+            The options of `loss`, but for `reduction`, `denominator`, `return_grad` and `grad_out`.
+
+        Returns
+        -------
+        RowSums
+            Of some hundred bytes, which grow with the logarithm of the number of rows.
+
+        Raises
+        ------
+        TypeError
+            If `loss` is another function or an argument is not one of those above.
+        TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+            As `loss`; ValueError also if `start` is negative.
+        """
+        start = checked_start(start)
+        call = LossCall.of(loss, arguments, options)
+        weights = call.weights()
+        return cls._of(call.losses(), weights, start)
+
+    @classmethod
+    def _of(cls, losses: BlockSums, weights: BlockSums, start: int) -> Self:
+        columns = np.concatenate((losses.sums, weights.sums))
+        return cls(OrderedSums.of_blocks(start, losses.rows, columns), losses.shares, losses.dtype)
 
     @property
     def denominators(self) -> tuple[float, ...]:
         """What the mean over these rows divides by, of each term: one number, or two of `distillation_loss`."""
         return denominators_of(self.sums.total()[len(self._shares) :])
 
-    def finish(self, *, reduction: str = "mean", denominator: float | None = None) -> Number:
+    def loss(self, *, reduction: str = "mean", denominator: float | None = None) -> Number:
         """The loss of all rows, as the loss function gives it for ``"mean"`` or ``"sum"`` and this `denominator`.
 
         ValueError if `start` is not 0.
@@ -215,6 +180,14 @@ class RowSums(Message, Summed):
         given = given_denominators(reduction, denominator, len(self._shares))
         losses = self.sums.total()[: len(self._shares)]
         return finished(losses, given or self.denominators, self._shares, self._dtype)
+
+    @classmethod
+    def _merged(cls, states: Sequence[Self]) -> Self:
+        first = states[0]
+        for other in states[1:]:
+            if (other._shares, other._dtype) != (first._shares, first._dtype):
+                raise ValueError("the sums are of different losses, options or dtypes: expected those of one batch")
+        return cls(OrderedSums.merge(part.sums for part in states), first._shares, first._dtype)
 
     def _parts(self) -> tuple[dict[str, Any], Sequence[Array]]:
         return {**self.sums.facts, "shares": self._shares, "dtype": self._dtype.name}, [self.sums.nodes]

@@ -1,25 +1,26 @@
-"""Shards of the classes of rows: what is common to the functions on them."""
+"""Shards of the classes of rows: their places, the rows they have, and what must be the same in each step on them."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from .. import _core, _numbers
-from .._cross_entropy import cross_entropy
-from .._dtypes import arithmetic, as_array, converted, floating
-from .._options import defaults_of
-from .._validate import loss_axis
-from ._merge_tree import BLOCK, Node, subtrees
-from ._row_states import Place, Rows, RowStates
+from .. import _core, _numbers, _validate
+from .._dtypes import as_array, floating
+from ._state import BLOCK, subtrees
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .._types import Array
+    from ._state import Range
+
+# Options of the losses that a RowSpec has, and all that the states of a shard depend on.
+OF_SPEC = ("temperature", "ignore_index", "label_smoothing")
+OF_STATES = (*OF_SPEC, "weight")
 
 
 def shard_range(n_classes: int, rank: int, size: int) -> tuple[int, int]:
@@ -61,6 +62,91 @@ def shard_range(n_classes: int, rank: int, size: int) -> tuple[int, int]:
     return start, stop
 
 
+class Place(NamedTuple):
+    """Where a shard is, as the core takes it."""
+
+    whole: Array
+    """In the shape and dtype of the logits of all classes, of one number."""
+    start: int
+    block_counts: tuple[int, ...]
+    """Of its subtrees."""
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """The rows of a state and the options it depends on: the same for the states of all shards."""
+
+    shape: tuple[int, ...]
+    n_classes: int
+    dtype: str
+    temperature: float = 1.0
+    target: str | None = None
+    """ "indices", "probabilities" or None."""
+    ignore_index: int | None = -100
+    label_smoothing: float = 0.0
+    smoothed: bool = False
+    """Whether there is a smoothing and a class with a weight."""
+    checksum: int = 0
+    """Of class indices and class weights."""
+
+    @classmethod
+    def received(cls, facts: dict[str, Any]) -> Self:
+        """From `asdict`, as JSON has it; ValueError, TypeError or KeyError if it is not."""
+        spec = cls(**facts | {"shape": tuple(facts["shape"])})
+        if type(spec.smoothed) is not bool or not all(type(n) is int and n >= 0 for n in spec.shape):
+            raise ValueError
+        return spec
+
+    @property
+    def format(self) -> tuple[bool, bool, bool]:
+        """What the numbers of a subtree depend on, as the core takes it."""
+        return self.dtype == "float64", self.smoothed, self.target == "probabilities"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the loss among them."""
+        return {name: getattr(self, name) for name in OF_SPEC}
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    def place(self, axis: int = -1, start: int = 0, block_counts: tuple[int, ...] = ()) -> Place:
+        """Of no shard, if there are no blocks. `axis`: of the classes, the last one by default."""
+        shape = list(self.shape)
+        shape.insert(axis if axis >= 0 else len(shape), self.n_classes)
+        return Place(np.broadcast_to(np.zeros((), _dtype_of(self.dtype)), shape), start, block_counts)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a subtree has of each row."""
+        return _core.count_of_columns(*self.format)
+
+    def refuse_other(self, other: RowSpec) -> None:
+        for name, value in asdict(self).items():
+            if value != getattr(other, name):
+                different = f"{name} is {value!r} for one and {getattr(other, name)!r} for another"
+                if name == "checksum":
+                    different = "they are of different targets or class weights"
+                raise ValueError(f"the states do not belong together: {different}")
+
+    def check_inputs(self, indices: object, weight: object) -> None:
+        if checksum(indices, weight) != self.checksum:
+            raise ValueError("target or weight is not what the states were made with: expected the same in each step")
+
+    def refuse_missing(self, part: Range) -> None:
+        if part.start > 0 or part.stop < self.n_classes:
+            missing = (0, part.start) if part.start > 0 else (part.stop, self.n_classes)
+            raise ValueError(f"the classes from {missing[0]} to {missing[1]} are in no state")
+
+
+def _dtype_of(name: Any) -> np.dtype[Any]:
+    if name == "bfloat16":
+        name = importlib.import_module("ml_dtypes").bfloat16  # which is not NumPy's
+    dtype: np.dtype[Any] = np.dtype(name)
+    return dtype
+
+
 class Shard(NamedTuple):
     """The logits of some classes, and where they are among all classes."""
 
@@ -80,6 +166,15 @@ class Shard(NamedTuple):
         if first < 0 or first + here > total:
             raise ValueError(f"start is {first} and {name} has {here} classes: expected classes within [0, {total})")
         return cls(x, axis, first, total)
+
+    @classmethod
+    def like(cls, spec: RowSpec, logits: object, axis: object, start: object) -> Shard:
+        """Of the rows that a state has."""
+        shard = cls.of("logits", logits, axis, start, spec.n_classes)
+        if shard.rows != spec.shape or shard.logits.dtype.name != spec.dtype:
+            given = f"rows of shape {shard.rows} and dtype {shard.logits.dtype}"
+            raise ValueError(f"logits have {given}: expected {spec.shape} and {spec.dtype}, as the states")
+        return shard
 
     @property
     def stop(self) -> int:
@@ -110,42 +205,19 @@ class Shard(NamedTuple):
 
     @property
     def place(self) -> Place:
-        whole = Rows(self.rows, self.n_classes, self.logits.dtype.name).whole(self.axis)
-        return Place(whole, self.start, tuple(end - begin for begin, end in self.ranges))
+        spec = RowSpec(self.rows, self.n_classes, self.logits.dtype.name)
+        return spec.place(self.axis, self.start, tuple(end - begin for begin, end in self.ranges))
+
+    def nothing(self, out: object) -> Array:
+        """The gradient of no class."""
+        x = self.logits
+        return np.empty_like(x) if out is None else _validate.output("out", out, x.shape, x.dtype, {"logits": x})
 
 
 def _axis(name: str, x: Array, axis: Any) -> int:
     """Of the classes, of which there may be none."""
     shape = list(x.shape)
-    return loss_axis(name, tuple(max(n, 1) for n in shape), axis)
-
-
-# What the states of a shard depend on, and what else the loss does.
-OF_STATES = ("temperature", "weight", "ignore_index", "label_smoothing")
-OF_LOSS = tuple(name for name in defaults_of(cross_entropy) if name not in ("axis", *OF_STATES))
-
-
-def states_of(shard: Shard, target: object, options: Mapping[str, Any]) -> RowStates:
-    temperature, weight, ignore_index, label_smoothing = (options[name] for name in OF_STATES)
-    x, at = shard.logits, _numbers.positive("temperature", temperature)
-    if at < 2.0**-32 and x.dtype != np.float64:
-        raise ValueError(f"temperature is {at}: expected at least 2^-32 for logits of {x.dtype}")
-    indices, probabilities = split_target(target)
-    kind = "indices" if indices is not None else "probabilities" if probabilities is not None else None
-    smoothing = _numbers.fraction("label_smoothing", label_smoothing)
-    nodes: tuple[Node[Array], ...] = ()
-    if shard.ranges:
-        numbers, target_logits, smoothed = _core.shard_subtrees(
-            shard.place, x, target, shard.axis, at, weight, ignore_index, smoothing)
-        nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
-    else:
-        target_logits = np.zeros(math.prod(shard.rows)) if kind == "indices" else None
-        weights = np.ones(1) if weight is None else converted(np.asarray(weight), arithmetic(x.dtype))
-        smoothed = smoothing > 0 and bool(np.any(weights > 0))
-    ignored = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
-    rows = Rows(
-        shard.rows, shard.n_classes, x.dtype.name, at, kind, ignored, smoothing, smoothed, checksum(indices, weight))
-    return RowStates(rows, shard.start, shard.stop, shard.is_aligned, nodes, target_logits)
+    return _validate.loss_axis(name, tuple(max(n, 1) for n in shape), axis)
 
 
 def split_target(target: object) -> tuple[Any, Any]:
@@ -164,8 +236,3 @@ def checksum(indices: object, weight: object) -> int:
     if weight is not None:
         value = zlib.crc32(np.asarray(weight).astype(np.float64).tobytes(), value)
     return value
-
-
-def check_same(states: RowStates, indices: object, weight: object) -> None:
-    if checksum(indices, weight) != states.rows.checksum:
-        raise ValueError("target or weight is not what the states were made with: expected the same in each step")

@@ -15,8 +15,7 @@ from ._functional import (
     nll_loss,
     softmax,
 )
-from ._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, DistillationLoss, KLDivLoss, NLLLoss
-from ._patch import patch
+from ._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, DistillationLoss, KLDivLoss, NLLLoss, patch
 
 __all__ = [
     "BCELoss",

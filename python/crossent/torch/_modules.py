@@ -1,12 +1,17 @@
-"""The losses of `torch.nn` as modules: subclasses of PyTorch's, which differ in what computes."""
+"""The losses of `torch.nn` as modules, and models that call PyTorch's losses, computed by crossent."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from . import _functional
 from ._functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -15,9 +20,11 @@ from ._functional import (
     kl_div,
     nll_loss,
 )
+from ._tensors import FLOATING
 
 # Options that the modules of PyTorch have not.
 MORE = ("temperature", "z_loss", "denominator", "inplace", "recompute")
+MORE_OF_ELEMENTS = ("label_smoothing", "denominator", "inplace", "recompute")
 
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
@@ -47,10 +54,22 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
 
 
 class NLLLoss(torch.nn.NLLLoss):
-    """`nll_loss` as a module: `torch.nn.NLLLoss` with its arguments."""
+    """`nll_loss` as a module: `torch.nn.NLLLoss` with its arguments and `denominator`; calls take `sample_weight`."""
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+    def __init__(self, *arguments: Any, denominator: float | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.denominator = denominator
+
+    def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        return nll_loss(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            sample_weight=sample_weight,
+            denominator=self.denominator,
+        )
 
 
 class BCELoss(torch.nn.BCELoss):
@@ -61,25 +80,19 @@ class BCELoss(torch.nn.BCELoss):
 
 
 class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
-    """`binary_cross_entropy_with_logits` as a module: `torch.nn.BCEWithLogitsLoss` with its arguments and two more.
+    """`binary_cross_entropy_with_logits` as a module: `torch.nn.BCEWithLogitsLoss` with its arguments and four more.
 
-    `inplace` and `recompute` are those of the function.
+    `label_smoothing`, `denominator`, `inplace` and `recompute` are those of the function.
     """
 
-    def __init__(self, *arguments: Any, inplace: bool = False, recompute: bool = False, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        more = {name: options.pop(name) for name in MORE_OF_ELEMENTS if name in options}
         super().__init__(*arguments, **options)
-        self.inplace, self.recompute = inplace, recompute
+        self.options = more
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(
-            input,
-            target,
-            self.weight,
-            reduction=self.reduction,
-            pos_weight=self.pos_weight,
-            inplace=self.inplace,
-            recompute=self.recompute,
-        )
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight, **self.options)
 
 
 class KLDivLoss(torch.nn.KLDivLoss):
@@ -110,3 +123,49 @@ class DistillationLoss(torch.nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+PATCHED = (
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "kl_div",
+    "log_softmax",
+    "nll_loss",
+)
+
+
+def _routed(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(theirs)
+    def route(*arguments: Any, **options: Any) -> Any:
+        tensors = [x for x in (*arguments, *options.values()) if isinstance(x, torch.Tensor)]
+        x = options["input"] if "input" in options else arguments[0]
+        possible = x.dtype in FLOATING and all(t.device.type == "cpu" and t.layout is torch.strided for t in tensors)
+        return (ours if possible else theirs)(*arguments, **options)
+
+    return route
+
+
+@contextmanager
+def patch() -> Iterator[None]:
+    """Let crossent compute the losses of `torch.nn.functional`, and `log_softmax`, within a ``with`` block.
+
+    So do the modules of `torch.nn`, and models that use either. It is for the whole process, and it does not reach
+    names imported before: ``from torch.nn.functional import cross_entropy``. Tensors that are not on the CPU, or not of
+    a floating dtype, go to PyTorch as before.
+
+    Examples
+    --------
+    >>> import torch, crossent.torch as xt
+    >>> with xt.patch():
+    ...     print(float(torch.nn.CrossEntropyLoss()(torch.tensor([[17.0, 0.0]]), torch.tensor([0]))))
+    4.139937459513021e-08
+    """
+    before = {name: getattr(F, name) for name in PATCHED}
+    try:
+        for name, theirs in before.items():
+            setattr(F, name, _routed(theirs, getattr(_functional, name)))
+        yield
+    finally:
+        for name, theirs in before.items():
+            setattr(F, name, theirs)

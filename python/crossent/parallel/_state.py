@@ -1,7 +1,9 @@
-"""The merge tree over blocks of 1,024 classes or rows, and sums along it, put together from parts."""
+"""Partial results of some classes or rows: values that are merged along a fixed tree, and sent as bytes."""
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
@@ -11,12 +13,13 @@ import numpy as np
 from .. import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
 
     from .._types import Array
-    from ._messages import Received
 
+
+# ---- The merge tree over blocks of 1,024 classes or rows -------------------------------------------------------------
 
 BLOCK = _core.block_size
 
@@ -91,6 +94,9 @@ def root(nodes: list[Node[T]], merge: Callable[[T, T], T]) -> T:
     return value
 
 
+# ---- Sums along the tree ---------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, eq=False)
 class OrderedSums:
     """The sums of some columns of numbers over the rows from `start` to `stop`."""
@@ -134,7 +140,7 @@ class OrderedSums:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a message holds beside the nodes."""
+        """The part of a message that is not `nodes`."""
         return {"start": self.start, "stop": self.stop, "exact": self.exact, "ends": self.ends}
 
     @classmethod
@@ -154,8 +160,105 @@ class OrderedSums:
         return map(Node, (self.start, *self.ends), self.ends, self.nodes)
 
 
-class Summed:
-    """A value that has sums over some classes."""
+def _added(sums: Array) -> Array:
+    """The sums of adjacent nodes, (nodes, columns, 2)."""
+    return _core.merge_sums(np.require(sums, requirements=["C", "A"]))  # those of a message may lie at any address
+
+
+def _add_two(left: Array, right: Array) -> Array:
+    return _added(np.stack((left, right)))
+
+
+# ---- Messages --------------------------------------------------------------------------------------------------------
+
+_LENGTH = 4  # bytes that hold how long the facts are
+# Errors of a damaged message, whose facts are missing, of another type, too large or nested too deeply.
+_DAMAGED = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
+
+
+def pack(about: Any, *parts: bytes | Array) -> bytes:
+    """`parts`: arrays are sent as they are, in C order; their dtype is for the receiver to know."""
+    facts = json.dumps(about).encode()
+    sent = (part if isinstance(part, bytes) else part.tobytes() for part in parts)
+    return b"".join((len(facts).to_bytes(_LENGTH, "little"), facts, *sent))
+
+
+def unpack(data: bytes | memoryview) -> tuple[Any, memoryview]:
+    """The facts, and the rest without a copy; one of `_DAMAGED` if there are no facts."""
+    view = memoryview(data)
+    begin = _LENGTH + int.from_bytes(view[:_LENGTH], "little")
+    return json.loads(bytes(view[_LENGTH:begin])), view[begin:]
+
+
+class Received:
+    """The arrays of a message, one after the other."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._rest = data
+
+    def array(self, *shape: int, kind: str = "f8") -> Array:
+        size = 8 * math.prod(shape)
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return np.frombuffer(taken, f"<{kind}").astype(kind).reshape(shape)
+
+    def finish(self) -> None:
+        if self._rest:
+            raise ValueError
+
+
+class State:
+    """A partial result of the classes or rows from `start` to `stop`. It can be pickled."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def start(self) -> int: ...
+        @property
+        def stop(self) -> int: ...
+        @property
+        def exact(self) -> bool: ...
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(start={self.start}, stop={self.stop}, exact={self.exact})"
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes of the arrays, which are float64 and int64."""
+        return sum(x.nbytes for x in self._parts()[1])
+
+    def to_bytes(self) -> bytes:
+        """For another process, of any version of Python and NumPy."""
+        facts, arrays = self._parts()
+        return pack(facts, *(x.astype(x.dtype.newbyteorder("<"), copy=False) for x in arrays))
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
+        """From the result of `to_bytes`; ValueError if it is not one."""
+        try:
+            facts, rest = unpack(data)
+            arrays = Received(rest)
+            value = cls._of_parts(facts, arrays)
+            arrays.finish()
+        except _DAMAGED:
+            raise ValueError(f"data is not a result of {cls.__name__}.to_bytes: expected all of its bytes") from None
+        return value
+
+    @classmethod
+    def _merged(cls, states: Sequence[Self]) -> Self:
+        raise NotImplementedError
+
+    def _parts(self) -> tuple[dict[str, Any], Sequence[Array]]:
+        """The facts and the arrays of a message."""
+        raise NotImplementedError
+
+    @classmethod
+    def _of_parts(cls, facts: Any, arrays: Received) -> Self:
+        """One of `_DAMAGED` where they do not belong together."""
+        raise NotImplementedError
+
+
+class StateOfSums(State):
+    """A state that is made of sums."""
 
     sums: OrderedSums
 
@@ -172,10 +275,45 @@ class Summed:
         return self.sums.exact
 
 
-def _added(sums: Array) -> Array:
-    """The sums of adjacent nodes, (nodes, columns, 2)."""
-    return _core.merge_sums(np.require(sums, requirements=["C", "A"]))  # those of a message may lie at any address
+S = TypeVar("S", bound=State)
 
 
-def _add_two(left: Array, right: Array) -> Array:
-    return _added(np.stack((left, right)))
+def merge(*states: S) -> S:
+    """The state of all classes or rows that `states` have, which are given in any order.
+
+    Parameters
+    ----------
+    *states : ShardState, DivergenceState, StatisticsState or RowSums
+        All of one type, of classes or rows that follow each other.
+
+    Returns
+    -------
+    ShardState, DivergenceState, StatisticsState or RowSums
+        From the first of the classes or rows to the last.
+
+    Raises
+    ------
+    TypeError
+        If `states` are something else, or of two types.
+    ValueError
+        If classes or rows between the first and the last are missing or in two of the states, or if the states are of
+        other rows, targets, class weights, losses or options.
+
+    References
+    ----------
+    docs/explanation/design/row.md, "Merging blocks".
+
+    Examples
+    --------
+    >>> from crossent import parallel
+    >>> shards = [parallel.ShardState.of_shard([[0.0] * 1024], None, i, n_classes=3072) for i in (0, 1024, 2048)]
+    >>> parallel.merge(shards[2], shards[1])
+    ShardState(start=1024, stop=3072, exact=True)
+    """
+    if not states:
+        raise ValueError("no states were given: expected at least one")
+    kind = type(states[0])
+    for state in states:
+        if not isinstance(state, State) or type(state) is not kind:
+            raise TypeError(f"merge was given {kind.__name__} and {type(state).__name__}: expected states of one type")
+    return kind._merged(states)

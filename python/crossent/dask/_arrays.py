@@ -1,4 +1,4 @@
-"""Cross-entropy of Dask arrays of logits, and its gradient."""
+"""Cross-entropy with its gradient, and row statistics, of Dask arrays of logits."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import cross_entropy as of_array
+from .. import cross_entropy as loss_of_array
+from .. import row_statistics as statistics_of_array
 from .._options import takes_options_of
-from .._validate import loss_axis
-from ..parallel import RowSums
-from ..parallel._merge_tree import OrderedSums
-from ..parallel._row_sums import LossCall, denominators_of, given_denominators, sums_of
+from .._results import RowStatistics
+from .._validate import class_axis, loss_axis
+from ..parallel import RowSums, merge
+from ..parallel._row_sums import LossCall, denominators_of, given_denominators
+from ..parallel._state import OrderedSums
 from ._blocks import RowBlocks, computed, lazy
 
 if TYPE_CHECKING:
     from .._types import Array, Reduction, Scalar
 
 
-@takes_options_of(of_array, "grad_out")
+@takes_options_of(loss_of_array, "grad_out")
 def cross_entropy(logits: Any, target: Any, *, compute: bool = True, **options: Any) -> Any:
     """Cross-entropy of class indices or class probabilities under the softmax of `logits`, in nats.
 
@@ -81,7 +83,7 @@ def cross_entropy(logits: Any, target: Any, *, compute: bool = True, **options: 
     options["axis"] = blocks.axis
     if options["weight"] is not None:
         options["weight"] = np.asarray(options["weight"])
-    sample = blocks.sample(of_array, reduction=reduction, denominator=denominator, return_grad=True, **options)
+    sample = blocks.sample(loss_of_array, reduction=reduction, denominator=denominator, return_grad=True, **options)
     if reduction == "none":
         loss, grad = _of_each_row(blocks, sample, options, return_grad, compute)
     elif compute:
@@ -103,7 +105,7 @@ def _of_each_row(
 
 
 def _losses(logits: Array, **options: Any) -> tuple[Any, ...]:
-    found: Any = of_array(logits, reduction="none", **options)
+    found: Any = loss_of_array(logits, reduction="none", **options)
     return found if options["return_grad"] else (found,)
 
 
@@ -118,7 +120,7 @@ def _reduced(
     """The loss, after which the divisor of its gradient is known."""
     found = blocks.call(_sums, options, with_start=True)
     [sums] = computed([blocks.gather(found, _merged, np.dtype(object))])
-    loss = sums.finish(reduction=reduction, denominator=denominator)
+    loss = sums.loss(reduction=reduction, denominator=denominator)
     if not return_grad:
         return loss, None
     divisor, *_ = given_denominators(reduction, denominator, 1) or sums.denominators
@@ -147,7 +149,7 @@ def _reduced_later(
 
 def _weights(logits: Array, *, start: int, **options: Any) -> tuple[OrderedSums]:
     """The sums of what a mean divides by."""
-    weights = LossCall.of(of_array, (logits,), options).weights()
+    weights = LossCall.of(loss_of_array, (logits,), options).weights()
     return (OrderedSums.of_blocks(start, weights.rows, weights.sums),)
 
 
@@ -158,16 +160,71 @@ def _divisor(weights: Sequence[OrderedSums]) -> float:
 
 def _sums(logits: Array, *, start: int, divisor: Array | float | None = None, **options: Any) -> tuple[Any, ...]:
     """The sums of the losses and, with the divisor of the gradient, this."""
-    call = LossCall.of(of_array, (logits,), options)
+    call = LossCall.of(loss_of_array, (logits,), options)
     if divisor is None:
-        return (sums_of(call.losses(), call.weights(), start),)
+        return (RowSums._of(call.losses(), call.weights(), start),)
     losses, gradient = call.losses_and_gradient((float(divisor),), None)
-    return sums_of(losses, call.weights(), start), gradient
+    return RowSums._of(losses, call.weights(), start), gradient
 
 
 def _merged(sums: Sequence[RowSums]) -> RowSums:
-    return RowSums.merge(*sums)
+    return merge(*sums)
 
 
 def _loss(reduction: str, denominator: float | None, sums: Sequence[RowSums]) -> Scalar:
-    return _merged(sums).finish(reduction=reduction, denominator=denominator)
+    return _merged(sums).loss(reduction=reduction, denominator=denominator)
+
+
+@takes_options_of(statistics_of_array)
+def row_statistics(logits: Any, target: Any = None, *, compute: bool = True, **options: Any) -> RowStatistics:
+    """What the softmax of each row of logits says of its target, of its most likely classes and of all of them.
+
+    The numbers are those of `crossent.row_statistics`, to the bit, however the arrays are chunked.
+
+    Parameters
+    ----------
+    logits : dask.array.Array or array_like
+        Float16, bfloat16 (of ml_dtypes), float32 or float64.
+    target : dask.array.Array or array_like, optional
+        Class indices in the shape of `logits` without the class axis.
+    compute : bool, default True
+        Whether the arrays are computed now.
+    **options
+        As for `crossent.row_statistics`.
+
+    Returns
+    -------
+    RowStatistics
+        A named tuple of NumPy arrays, or with ``compute=False`` of Dask arrays, in the shape of `logits` without the
+        class axis and with its chunks.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `crossent.row_statistics`: of shapes, dtypes and options by the call, of values when they are computed, with
+        the position among all rows. ValueError also if the chunks of an array are of unknown sizes.
+
+    References
+    ----------
+    See `crossent.row_statistics`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import crossent.dask
+    >>> s = crossent.dask.row_statistics(da.from_array([[2.0, 1.0, 0.0], [0.0, 3.0, 3.0]], chunks=1), [1, 2])
+    >>> s.rank, s.argmax
+    (array([1, 1]), array([0, 1]))
+    """
+    logits = lazy("logits", logits)
+    blocks = RowBlocks(logits, class_axis("logits", logits.shape, options["axis"]))
+    if target is not None:
+        blocks.add_indices(lazy("target", target))
+    options["axis"] = blocks.axis
+    sample = blocks.sample(statistics_of_array, **options)
+    found = blocks.call(statistics_of_array, options)
+    last = len(blocks.rows)
+    arrays = [
+        None if x is None else blocks.part(found, k, x, last if x.ndim > last else None) for k, x in enumerate(sample)
+    ]
+    return RowStatistics(*(computed(arrays) if compute else arrays))
