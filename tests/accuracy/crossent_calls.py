@@ -1,12 +1,12 @@
-"""The calls of crossent that are measured: from a batch of a family to {operation: array}, named as in reference.py.
+"""The calls of crossent that are measured: from a batch of a family to {operation: array}.
 
-Those of losses are in the registry (`accuracy` of a form). A family is what shares its arrays: see inputs.py.
+Those of losses are in the registry (`accuracy` of a form), the others in FUNCTIONS. A family is what shares its arrays:
+see inputs.py.
 """
 
+import operations
 from operations import CLASS_INDICES, FORMS, FRACTIONS, LOG_PROBABILITIES, LOGITS, PROBABILITIES, resolved
-from reference import HESSIAN_SCALE, SMOOTHING
 
-import crossent as xe
 from crossent import information
 
 # Names in a batch, by argument; those of targets by kind.
@@ -63,50 +63,52 @@ def losses(family, batch):
     return out
 
 
-def logits(batch):
-    x, y, g, temperature = *(batch.rows[name] for name in "xyg"), batch.shared["temperature"]
-    out = {"softmax": xe.softmax(x, temperature=temperature),
-           "log_softmax": xe.log_softmax(x, temperature=temperature), **losses("logits", batch)}
-    if temperature != 1:
+def functions(family, batch):
+    """{name: (public function, arrays, options)}; with a temperature, of those that take one."""
+    found = {}
+    for name, (function, arguments, options) in FUNCTIONS[family].items():
+        taken, temperature = operations.FUNCTIONS[function].options, batch.shared.get("temperature", 1.0)
+        if "temperature" in taken and family == "logits":
+            options = {**options, "temperature": temperature}
+        elif temperature != 1:
+            continue
+        arrays = [batch.rows[argument] for argument in arguments.split()]
+        found[name] = function, arrays, {
+            option: array_of(batch, option, None) if value is ... else value for option, value in options.items()}
+    return found
+
+
+# Of each family, those that are no losses: {name: (function, its arguments in a batch, options)}; ... is an array.
+WEIGHTED, SMOOTHED = {"weight": ..., "pos_weight": ...}, {"weight": ..., "sample_weight": ..., "label_smoothing": 0.1}
+HESSIANS = ("cross_entropy_gradient_hessian", "binary_cross_entropy_with_logits_gradient_hessian")
+MEASURES = {"entropy": "p", "cross_entropy": "p q", "kl_divergence": "p q", "js_divergence": "p q"}
+FUNCTIONS = {
+    "logits": {"softmax": ("softmax", "x", {}), "log_softmax": ("log_softmax", "x", {}),
+               "logsumexp": ("logsumexp", "x", {}), "logsumexp_backward": ("logsumexp_backward", "g x", {}),
+               "entropy_with_logits": ("information.entropy_with_logits", "x", {})},
+    "hessians": {HESSIANS[0] + name: (HESSIANS[0], arguments, options) for name, arguments, options in (
+        ("", "x y", {}), (" probabilities", "x q", {}), (" smoothed", "x y", SMOOTHED),
+        (" scaled", "x y", {"hessian_scale": 1.7}))},  # as LightGBM's C / (C - 1) is one
+    "divergences": {},
+    "binary": {"sigmoid": ("sigmoid", "x", {}), "log_sigmoid": ("log_sigmoid", "x", {}),
+               HESSIANS[1]: (HESSIANS[1], "x y", {}), HESSIANS[1] + " weighted": (HESSIANS[1], "x y", WEIGHTED)},
+    "probabilities": {"softmax_backward": ("softmax_backward", "g p", {}),
+                      "log_softmax_backward": ("log_softmax_backward", "g log_p", {}),
+                      **{f"information.{name}": (f"information.{name}", arguments, {})
+                         for name, arguments in MEASURES.items()}},
+}
+
+
+def calls(family):
+    def of_batch(batch):
+        out = losses(family, batch)
+        for name, (function, arrays, options) in functions(family, batch).items():
+            result = operations.FUNCTIONS[function].run(*arrays, **options)
+            out[name] = result[1] if function in HESSIANS else result  # gradients have the bits of the losses'
+        if family == "logits" and batch.shared["temperature"] == 1:
+            out["information.perplexity"] = information.perplexity(batch.rows["x"], batch.rows["y"])
         return out
-    return {**out, "logsumexp": xe.logsumexp(x), "logsumexp_backward": xe.logsumexp_backward(g, x),
-            "entropy_with_logits": information.entropy_with_logits(x),
-            "information.perplexity": information.perplexity(x, y)}
+    return of_batch
 
 
-def second_derivatives(function, calls):
-    """{name: Hessian} of {name: (arguments, options)}; the gradients have the bits of the losses'."""
-    return {f"{function.__name__}{name}": function(*arguments, **options)[1]
-            for name, (arguments, options) in calls.items()}
-
-
-def hessians(batch):
-    x, y, q, v, w = *(batch.rows[name] for name in "xyqv"), batch.shared["w"]
-    weighted = {"weight": w, "sample_weight": v, "label_smoothing": SMOOTHING}
-    return second_derivatives(xe.cross_entropy_gradient_hessian, {
-        "": ((x, y), {}), " probabilities": ((x, q), {}), " smoothed": ((x, y), weighted),
-        " scaled": ((x, y), {"hessian_scale": HESSIAN_SCALE})})
-
-
-def divergences(batch):
-    return losses("divergences", batch)
-
-
-def binary(batch):
-    x, y, w, pw = (batch.rows[name] for name in ("x", "y", "w", "pw"))
-    return {**losses("binary", batch), "sigmoid": xe.sigmoid(x), "log_sigmoid": xe.log_sigmoid(x),
-            **second_derivatives(xe.binary_cross_entropy_with_logits_gradient_hessian, {
-                "": ((x, y), {}), " weighted": ((x, y), {"weight": w, "pos_weight": pw})})}
-
-
-def probabilities(batch):
-    p, q, log_p, g = (batch.rows[name] for name in ("p", "q", "log_p", "g"))
-    return {**losses("probabilities", batch),
-            "softmax_backward": xe.softmax_backward(g, p), "log_softmax_backward": xe.log_softmax_backward(g, log_p),
-            "information.entropy": information.entropy(p),
-            "information.cross_entropy": information.cross_entropy(p, q),
-            "information.kl_divergence": information.kl_divergence(p, q),
-            "information.js_divergence": information.js_divergence(p, q)}
-
-
-FAMILIES = {f.__name__: f for f in (logits, hessians, divergences, binary, probabilities)}
+FAMILIES = {family: calls(family) for family in FUNCTIONS}

@@ -1,7 +1,7 @@
 """Errors in ULP of the output dtype, their maxima with the input that gives them, and their quantiles."""
 
 import numpy as np
-from double_double import DD, SCALE, high
+from fast.double_double import DD, SCALE, high
 from inputs import DTYPES, FINFO
 from operations import ACCURACY
 
@@ -26,7 +26,7 @@ class Exact:
         self.value, self.scale = value, scale
 
     def unit(self, dtype):
-        return ulp(abs(self.value) if self.scale is None else self.scale, dtype)
+        return ulp(abs(self.value if self.scale is None else self.scale), dtype)
 
     def errors(self, actual, unit):
         """|actual - exact| / unit; infinite for a NaN, or an infinity that the exact value does not round to."""
@@ -52,7 +52,7 @@ class Sum(Exact):
         self.value, self.part = value, part
 
     def unit(self, dtype):
-        return ulp(abs(self.value), dtype) / 4 + ulp(self.part, dtype)
+        return ulp(abs(self.value), dtype) / 4 + ulp(abs(self.part), dtype)
 
 
 class Relative(Exact):

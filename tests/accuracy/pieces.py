@@ -1,18 +1,15 @@
 """One piece of the measurement: a family of operations, a dtype and a distribution, over all its rows."""
 
 import numpy as np
-import reference
-import reference_pairs
 from crossent_calls import FAMILIES
-from double_double import SCALE, exp, high, sum_last
+from fast.double_double import SCALE, exp, high, sum_last
 from inputs import DTYPES, Batch, batches, distributions, draw, sizes
 from measure import Errors, Exact
 from operations import FORMS
+from reference import REFERENCES
 
 CHUNK = 2**16  # entries the reference takes at once: slower from 2**13 down
 PEERS_EVERY = 16  # peers get one batch of so many, and the first
-REFERENCES = {"logits": reference.logits, "hessians": reference.hessians, "divergences": reference_pairs.divergences,
-              "binary": reference_pairs.binary, "probabilities": reference_pairs.probabilities}
 # Reduced loss: the losses it is made of.
 REDUCED = {"information.perplexity": "cross_entropy",
            **{f"{name} {reduction}": name for form in FORMS for name in list(form.accuracy)[:1]

@@ -4,10 +4,11 @@ All tables of the tests derive from it: signatures, valid and bad arguments, edg
 gradients, the calls of faults/ and of its fuzzer, what accuracy/ measures and what peers/ compares.
 
 To add a loss:
-    1. Write its formula in oracle/ (mpmath, 60 digits), and in exact.py as a sum of parts.
-    2. Add a row to table.py: the signature, and a `Form` (functions.py) for each way to call the loss.
-    3. Write its formula a second time where a test compares with something faster than mpmath, under the name of the
-       loss: faults/fuzz_reference.py (NumPy) and, for a form with `accuracy`, accuracy/reference*.py (double-double).
+    1. Write its formula twice, under its name: in exact.py (on oracle/: mpmath, 60 digits) as a sum of parts, and in
+       tests/fast (NumPy, whole batches), with a line in its FORMULAS. tests/oracle/test_fast.py compares the two.
+    2. Add a row to table.py: the signature, and a `Form` (functions.py) for each way to call the loss. A form with
+       `accuracy` is in the accuracy report.
+    3. Until tests/faults and tests/attack take tests/fast: the formula in faults/fuzz_reference.py (NumPy).
        A library of peers/ that has the loss takes it in its adapter (peer_*.py), with a bound in peer_bounds.py.
     4. `python tests/contract/golden.py --write` adds its hashes; those that were there must not change.
 

@@ -1,5 +1,6 @@
 """What a row of the registry is: a public function, or a loss with its forms."""
 
+import fast
 import numpy as np
 from oracle.parts import BFLOAT16, arithmetic
 
@@ -8,6 +9,7 @@ from crossent import information
 
 from .arguments import OPTIONS, PER_ELEMENT, PER_ROW, WEIGHTS, resolved
 from .draws import weights_of
+from .exact import FORMULAS
 
 FLOATS = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.float64))
 # Dtypes of the first and second argument: alike, and each with a wider and a narrower one.
@@ -36,12 +38,11 @@ class Function:
 class Loss:
     """A loss and its backward function.
 
-    `signature`: what the two have in common. `exact`: the function of exact.py. `forms`: the ways to call it (`Form`);
-    the tests of errors call the first.
+    `signature`: what the two have in common. `forms`: the ways to call it (`Form`); the tests of errors call the first.
     """
 
-    def __init__(self, name, signature, *forms, exact, per_element=False, batchmean=False):
-        self.name, self.exact, self.per_element, self.forms = name, exact, per_element, forms
+    def __init__(self, name, signature, *forms, per_element=False, batchmean=False):
+        self.name, self.per_element, self.forms = name, per_element, forms
         self.reductions = ("none", "sum", "mean", *(("batchmean",) if batchmean else ()))
         arrays, upstream = forms[0].arrays, PER_ELEMENT if per_element else PER_ROW
         self.forward = Function(name, f"{signature}, return_grad=False, grad_out=None", **arrays)
@@ -97,9 +98,32 @@ class Form:
         return self.draw(rng, *pair), {**self.fixed, **options}
 
     def exact(self, arrays, options):
-        """The parts of the loss, of arguments in the arithmetic dtype."""
-        dtype = arithmetic(arrays[0].dtype)
-        first, *others = arrays
+        """The parts of the loss in mpmath, of arguments in the arithmetic dtype."""
+        arrays, options = in_arithmetic(arrays, options)
+        return FORMULAS[self.loss.name](*arrays, **options)
+
+    def fast(self, arrays, options, lift=fast.widen):
+        """The same by tests/fast, of arrays as `lift` makes them."""
+        arrays, options = in_arithmetic(arrays, options)
+        return fast.FORMULAS[self.loss.name](
+            *(lifted(a, lift) for a in arrays), **{name: lifted(value, lift) for name, value in options.items()})
+
+
+def is_float(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind not in "iu"
+
+
+def lifted(value, lift):
+    return lift(value) if is_float(value) else value
+
+
+def in_arithmetic(arrays, options):
+    dtype = arithmetic(arrays[0].dtype)
+
+    def seen(value):  # float32 holds halves exactly
+        if not is_float(value) or value.dtype.itemsize < dtype.itemsize == 4:
+            return value
         with np.errstate(all="ignore"):
-            others = [a if a.dtype.kind in "iu" else a.astype(dtype) for a in others]
-        return self.loss.exact(first, *others, **options)
+            return value.astype(dtype, copy=False)
+
+    return [seen(a) for a in arrays], {name: seen(value) for name, value in options.items()}

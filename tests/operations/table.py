@@ -1,9 +1,8 @@
 """The registry: a row for each loss, and for each public function that is none."""
 
-from oracle.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from oracle.divergence import DIVERGENCES
 
-from . import draws, exact
+from . import draws
 from .arguments import (
     CLASS_INDICES,
     FRACTIONS,
@@ -56,7 +55,6 @@ CROSS_ENTROPY = Loss(
                 "cross_entropy temperature": {**BOTH_WEIGHTS, "label_smoothing": 0.125, "temperature": 0.7}},
         accuracy={"cross_entropy probabilities": {}},
     ),
-    exact=exact.cross_entropy,
 )
 
 NLL_LOSS = Loss(
@@ -68,7 +66,6 @@ NLL_LOSS = Loss(
         pairs=ALIKE, cases={**INDEX_CASES, "everything": {**BOTH_WEIGHTS, "ignore_index": 2}},
         golden={}, accuracy={"nll_loss": {}},
     ),
-    exact=exact.nll_loss,
 )
 
 KL_DIV_WITH_LOGITS = Loss(
@@ -88,7 +85,7 @@ KL_DIV_WITH_LOGITS = Loss(
         accuracy_reductions=("mean",) if divergence == "forward" else (),
         gradient_limit=4 if divergence == "forward" else 8,  # see losses/test_divergence.py
     ) for divergence in DIVERGENCES),
-    exact=exact.kl_div_with_logits, batchmean=True,
+    batchmean=True,
 )
 
 DISTILLATION_CASES = {
@@ -124,7 +121,6 @@ DISTILLATION_LOSS = Loss(
         draw=draws.logits_teacher_probabilities, lacks=("ignore_index",), cases=DISTILLATION_CASES,
         golden={"distillation_loss probabilities": {"alpha": 0.75, "divergence": "js"}}, gradient_limit=8,
     ),
-    exact=exact.distillation_loss,
 )
 
 # Temperatures need teacher_logsumexp, and the tail "zero" is no divergence: test_sparse_distillation_loss.py has both.
@@ -146,7 +142,6 @@ SPARSE_DISTILLATION_LOSS = Loss(
         fixed={"values_are": "logits", "tail": "renormalize"}, lacks=("temperature",),
         cases={"sample_weight": {"sample_weight": PER_ROW}}, golden={"sparse_distillation_loss renormalize": {}},
     ),
-    exact=exact.sparse_distillation_loss,
 )
 
 BINARY_CROSS_ENTROPY = Loss(
@@ -158,7 +153,7 @@ BINARY_CROSS_ENTROPY = Loss(
         golden={"binary_cross_entropy": {}},
         accuracy={"binary_cross_entropy": {}}, accuracy_reductions=("mean",),
     ),
-    exact=exact.binary(binary_cross_entropy), per_element=True,
+    per_element=True,
 )
 
 BINARY_CROSS_ENTROPY_WITH_LOGITS = Loss(
@@ -174,7 +169,7 @@ BINARY_CROSS_ENTROPY_WITH_LOGITS = Loss(
         accuracy={"binary_cross_entropy_with_logits": {}, "binary_cross_entropy_with_logits weighted": EVERY_WEIGHT},
         accuracy_reductions=("mean",),
     ),
-    exact=exact.binary(binary_cross_entropy_with_logits), per_element=True,
+    per_element=True,
 )
 
 KL_DIV_ARRAYS = {"log_probs": LOG_PROBABILITIES, "target": PROBABILITIES}
@@ -190,7 +185,7 @@ KL_DIV = Loss(
          golden={"kl_div rows": {}}),
     Form("rows_log_target", arrays=KL_DIV_LOG_ARRAYS, draw=draws.log_probabilities_twice,
          fixed={"axis": 1, "log_target": True}, golden={}),
-    exact=exact.kl_div, per_element=True, batchmean=True,
+    per_element=True, batchmean=True,
 )
 
 LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, SPARSE_DISTILLATION_LOSS,

@@ -72,6 +72,20 @@ def kl_div_rows(logits, teacher, counted=None, **options):
     return losses, gradients, scales
 
 
+def sizes_of_terms(x, t, divergence="forward", temperature=1.0, beta=0.5):
+    """The sum of |p log(p / q)| over the classes, of each divergence that is in this one with its share."""
+    student, teacher = Row(x, temperature), Row(t, temperature)
+    d = [log_ratio(a, b) for a, b in zip(teacher.log_softmax(), student.log_softmax(), strict=True)]
+    of_student, of_teacher = [-v for v in d], d
+    beta = {"forward": mpf(1), "reverse": mpf(0)}.get(divergence, mpf(beta))
+    if divergence == "js":
+        of_student = [to_mixture(v, beta) for v in d]
+        of_teacher = [to_mixture(-v, 1 - beta) for v in d]
+    sizes = [mp.fsum(dot(p, abs(v)) for p, v in zip(row.softmax(), ratios, strict=True))
+             for row, ratios in ((teacher, of_teacher), (student, of_student))]
+    return dot(beta, sizes[0]) + dot(1 - beta, sizes[1])
+
+
 # ---- kl_div on log-probabilities -------------------------------------------------------------------------------------
 
 

@@ -18,11 +18,17 @@ def arithmetic(dtype):
 
 class Part:
     """`losses` has the loss's shape, `gradients` and their `scales` that of the first argument; the losses are
-    measured at `loss_scales` where their terms cancel. `denominators`: {"mean": .., "batchmean": ..}."""
+    measured at `loss_scales` where their terms cancel. `denominators`: {"mean": .., "batchmean": ..}. `sizes` returns
+    the sums of the magnitudes of the losses' terms, if these are not their scales."""
 
-    def __init__(self, losses, gradients, scales, denominators, loss_scales=None):
+    def __init__(self, losses, gradients, scales, denominators, loss_scales=None, sizes=None):
         self.losses, self.gradients, self.scales, self.denominators = losses, gradients, scales, denominators
         self.loss_scales = abs(losses) if loss_scales is None else loss_scales
+        self._sizes = sizes
+
+    @property
+    def sizes(self):
+        return np.maximum(self.loss_scales, self._sizes()) if self._sizes else self.loss_scales
 
     def divisor(self, reduction, denominator):
         if reduction in ("none", "sum"):

@@ -114,6 +114,14 @@ def sparse_row(x, classes, values, *, divergence="forward", tail="bucket", **opt
     return loss, loss_scale, entries, scales
 
 
+def sizes_of_terms(x, classes, values, *, divergence="forward", tail="bucket", **options):
+    """The sum of |p log(p / q)| over the classes, of the divergences that are in this one."""
+    row, half = SparseRow(x, classes, values, tail=tail, **options), mpf(0.5)
+    mixed = {"forward": lambda p, q, d: dot(p, abs(d)), "reverse": lambda p, q, d: dot(q, abs(d)),
+             "js": lambda p, q, d: (dot(q, abs(to_mixture(d, half))) + dot(p, abs(to_mixture(-d, half)))) / 2}
+    return mp.fsum(mixed[divergence](*category) for category in row.categories()) if row.p else ZERO
+
+
 def sparse_rows(logits, classes, values, counted=None, teacher_logsumexp=None, **options):
     """(losses, their scales, gradients, their scales) of the rows; those that do not count are 0 and never read."""
     n, c = logits.shape

@@ -1,11 +1,11 @@
 """Double-double arithmetic on NumPy arrays: a number is an unevaluated sum hi + lo, about 100 bits.
 
-What the exact formulas of float64 results are evaluated in; those of float32 results need plain float64 arrays, and the
-functions below take either, so that each formula is written once. test_reference.py holds all of it against mpmath.
+Float64 results are checked in it. Float32 results need plain float64 arrays, and the functions below take either kind,
+so that each formula is written once. tests/oracle/test_fast.py compares all of it with mpmath.
 
-Products are split after Dekker, sums after Knuth; no FMA is needed. Operands stay below 2^990 and, where they carry
-digits, above 2^-900, so that nothing overflows in a split and no low part is subnormal: quantities that may be smaller
-are carried times SCALE.
+Products are split after Dekker, sums after Knuth; no FMA is needed. Finite operands stay below 2^990 and, where they
+carry digits, above 2^-900, so that nothing overflows in a split and no low part is subnormal: quantities that may be
+smaller are carried times SCALE. Infinities and NaN are those of the high parts.
 """
 
 from math import frexp
@@ -42,10 +42,10 @@ class DD:
         if isinstance(other, DD):
             s, e = two_sum(self.hi, other.hi)
             t, f = two_sum(self.lo, other.lo)
-            s, e = fast_two_sum(s, e + t)
-            return DD(*fast_two_sum(s, e + f))
+            r, e = fast_two_sum(s, e + t)
+            return normal(s, *fast_two_sum(r, e + f))
         s, e = two_sum(self.hi, other)
-        return DD(*fast_two_sum(s, e + self.lo))
+        return normal(s, *fast_two_sum(s, e + self.lo))
 
     def __sub__(self, other):
         return self + -other
@@ -56,11 +56,11 @@ class DD:
     def __mul__(self, other):
         if isinstance(other, DD):
             p, e = two_product(self.hi, other.hi)
-            return DD(*fast_two_sum(p, e + (self.hi * other.lo + self.lo * other.hi)))
+            return normal(p, *fast_two_sum(p, e + (self.hi * other.lo + self.lo * other.hi)))
         if isinstance(other, float) and frexp(other)[0] == 0.5:  # a power of two
             return DD(self.hi * other, self.lo * other)
         p, e = two_product(self.hi, other)
-        return DD(*fast_two_sum(p, e + self.lo * other))
+        return normal(p, *fast_two_sum(p, e + self.lo * other))
 
     def __truediv__(self, other):
         other = other if isinstance(other, DD) else DD(np.asarray(other, np.float64))
@@ -68,9 +68,16 @@ class DD:
         rest = self - other * first
         second = rest.hi / other.hi
         rest = rest - other * second
-        return DD(*fast_two_sum(first, second)) + rest.hi / other.hi
+        near = DD(*fast_two_sum(first, second)) + rest.hi / other.hi
+        return where(np.isfinite(near.hi), near, first)
 
     __radd__, __rmul__ = __add__, __mul__
+
+
+def normal(rounded, hi, lo):
+    """hi + lo, or the rounded result where that is infinite or NaN."""
+    finite = np.isfinite(lo)
+    return DD(hi, lo) if finite.all() else DD(np.where(finite, hi, rounded), np.where(finite, lo, 0.0))
 
 
 def two_sum(a, b):
@@ -126,6 +133,9 @@ def sum_last(x):
     """Over the last axis, which is dropped."""
     if not isinstance(x, DD):
         return x.sum(axis=-1)
+    finite = np.isfinite(x.hi)
+    if not finite.all():
+        return where(finite.all(axis=-1), sum_last(where(finite, x, 0.0)), x.hi.sum(axis=-1))
     hi, lo = x.hi, x.lo
     rest = DD(np.zeros(hi.shape[:-1]))
     while hi.shape[-1] > 1:
@@ -138,8 +148,8 @@ def sum_last(x):
 
 
 def exp(x):
-    """SCALE e^x for x up to 300. Below -860 it stays e^-860 (float64: 0 from -745): 2^-1240, which counts nowhere."""
-    return exponential(x)[0] if isinstance(x, DD) else np.exp(x) * SCALE
+    """SCALE e^x for x up to 300. Finite x below -860 give e^-860, 2^-1240, which counts nowhere (float64: 0)."""
+    return where(x.hi == -np.inf, 0.0, exponential(x)[0]) if isinstance(x, DD) else np.exp(x) * SCALE
 
 
 def expm1(x):
@@ -157,23 +167,24 @@ def log1p(x):
     y = np.log1p(x.hi)
     e = expm1(DD(y))
     delta = high(x - e) / (1.0 + e.hi)  # 2^-52 of y: float64 is enough for it
-    return DD(*fast_two_sum(y, delta - 0.5 * delta * delta))
+    return normal(y, *fast_two_sum(y, delta - 0.5 * delta * delta))
 
 
 def log(x):
     """Of x >= 0: x = m 2^k with m about 1."""
+    with np.errstate(divide="ignore"):
+        rounded = np.log(high(x))
     if not isinstance(x, DD):
-        with np.errstate(divide="ignore"):
-            return np.log(x)
-    zero = x.hi == 0
-    x = where(zero, 1.0, x)
+        return rounded
+    special = ~np.isfinite(rounded)
+    x = where(special, 1.0, x)
     m, k = np.frexp(x.hi)
     low = m < np.sqrt(0.5)
     k = np.where(low, k - 1, k)
     power = np.ldexp(1.0, -np.clip(k, -1000, 1000)), np.ldexp(1.0, np.clip(k, -1000, 1000) - k)
     mantissa = DD((x.hi * power[0]) * power[1], (x.lo * power[0]) * power[1])
     result = log1p(mantissa - 1.0) + LOG_2 * k.astype(np.float64)
-    return where(zero, -np.inf, result)
+    return where(special, rounded, result)
 
 
 LOG_2 = DD(np.float64(float.fromhex("0x1.62e42fefa39efp-1")), np.float64(float.fromhex("0x1.abc9e3b39803fp-56")))
@@ -207,7 +218,7 @@ SIXTH = DD(np.float64(1 / 6), np.float64(float.fromhex("0x1.5555555555555p-57"))
 
 def exponential(x):
     """(SCALE e^x, r + r^2/2 + ..., whether the latter is e^x - 1)."""
-    x = where(x.hi < -860, -860.0, x)
+    x = where(x.hi >= -860, x, -860.0)
     n = np.rint(x.hi * (STEPS / LOG_2.hi))
     r = (DD(x.hi - n * STEP_1, x.lo) - n * STEP_2) - n * STEP_3  # the first difference is exact
     h = r.hi

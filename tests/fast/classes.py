@@ -1,0 +1,122 @@
+"""Losses and functions of rows of logits or log-probabilities."""
+
+import numpy as np
+
+from .double_double import SCALE, exp, high, maximum, sum_last, where
+from .parts import Part, column, like, times
+from .rows import Coefficients, Logits, product, rows_of
+
+# ---- Cross-entropy ---------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(x, target, *, temperature=1.0, **options):
+    rows = rows_of(x, temperature)
+    k = Coefficients(x.x if isinstance(x, Logits) else x, target, **options)
+    return [Part(lambda: cross_entropy_losses(rows, k), lambda: cross_entropy_gradients(rows, k),
+                 {"mean": k.denominator})]
+
+
+def cross_entropy_losses(rows, k):
+    if k.b is None:
+        infinite = rows.masked[rows.n, k.y]
+        loss = times(k.of_target, where(infinite, np.inf, rows.gap[rows.n, k.y] * SCALE + rows.scaled_log_total))
+    else:
+        infinite = (rows.masked & (high(k.b) != 0)).any(axis=1)
+        loss = sum_last(rows.gap * k.b) * SCALE + rows.scaled_log_total * k.total
+        loss = where(infinite, np.copysign(np.inf, high(loss)), loss)
+    if high(k.z).any():
+        loss = loss + k.z * product(rows.logsumexp, rows.logsumexp)
+    loss = rows.readable(loss, k.read)
+    return loss, loss
+
+
+def cross_entropy_gradients(rows, k):
+    """(A - b) p - b (1 - p), and the larger of its two terms; with one coefficient there is one term in each entry. A
+    has 2 z logsumexp in it, whose error is that of log(total) where max + log(total) cancels."""
+    if k.b is None and not high(k.z).any():
+        of_one = where(rows.at(k.y), -rows.one_minus_softmax, rows.softmax)
+        gradient = scale = times(column(k.of_target), of_one)
+    else:
+        if k.b is None:
+            k.b = where(rows.at(k.y), column(k.of_target), 0.0)
+            k._sum_up()
+        slope = k.z * (rows.logsumexp * (2 / SCALE))
+        first = rows.softmax * (k.others + column(slope))
+        second = rows.one_minus_softmax * k.b
+        carried = abs(k.z * (rows.scaled_log_total * (2 / SCALE)))
+        gradient = first - second
+        scale = maximum(maximum(abs(first), abs(second)), rows.softmax * column(carried))
+    gradient, scale = (rows.readable(part * rows.per_temperature, k.read) for part in (gradient, scale))
+    return gradient, scale
+
+
+def cross_entropy_gradient_hessian(x, target, hessian_scale=1.0, **options):
+    """(A p (1 - p), the same), A being the sum of the coefficients of -log p."""
+    rows, k = rows_of(x), Coefficients(x.x if isinstance(x, Logits) else x, target, **options)
+    total = k.of_target if k.b is None else k.total
+    hessian = product(rows.softmax, rows.one_minus_softmax) * column(total * like(total, hessian_scale))
+    return hessian, hessian
+
+
+def nll_loss(log_probs, target, **options):
+    k = Coefficients(log_probs, target, **options)
+    n = np.arange(len(k.y))
+
+    def losses():
+        loss = times(k.of_target, -log_probs[n, k.y]) * SCALE
+        return loss, loss
+
+    def gradients():
+        gradient = where(np.arange(high(log_probs).shape[1]) == k.y[:, None], -column(k.of_target) * SCALE, 0.0)
+        return gradient, gradient
+    return [Part(losses, gradients, {"mean": k.denominator})]
+
+
+# ---- Functions: (values, scales) -------------------------------------------------------------------------------------
+
+
+def softmax(x, temperature=1.0):
+    rows = rows_of(x, temperature)
+    values = rows.readable(rows.softmax)
+    return values, values
+
+
+def log_softmax(x, temperature=1.0):
+    rows = rows_of(x, temperature)
+    values = rows.readable(-rows.minus_log_softmax)
+    return values, values
+
+
+def logsumexp(x, temperature=1.0):
+    """(values, log(total)), of which one may cancel with the maximum."""
+    rows = rows_of(x, temperature)
+    return rows.logsumexp, rows.scaled_log_total
+
+
+def logsumexp_backward(grad_output, x):
+    values = times(column(grad_output), softmax(x)[0])
+    return values, values
+
+
+def softmax_backward(grad_output, probs, temperature=1.0):
+    g, p = grad_output, probs * (like(probs, SCALE) / like(probs, temperature))
+    inner, size = sum_last(g * probs), sum_last(abs(g * probs))
+    return p * (g - column(inner)), p * maximum(abs(g), column(size))
+
+
+def log_softmax_backward(grad_output, log_probs, temperature=1.0):
+    g, p, per_t = grad_output, exp(log_probs), like(log_probs, 1.0) / like(log_probs, temperature)
+    total, size = times(p, column(sum_last(g))), times(p, column(sum_last(abs(g))))
+    return (g * SCALE - total) * per_t, maximum(abs(g) * SCALE, size) * per_t
+
+
+def entropy_with_logits(x, temperature=1.0):
+    rows = rows_of(x, temperature)
+    values = rows.readable(sum_last(rows.e * rows.gap) * rows.inverse + rows.scaled_log_total)
+    return values, values
+
+
+def sum_of_squares(x, temperature=1.0):
+    p = softmax(x, temperature)[0]
+    values = sum_last(product(p, p))
+    return values, values

@@ -1,0 +1,137 @@
+"""The softmax of rows of logits, and the coefficients of a loss in its logarithms."""
+
+from functools import cached_property
+
+import numpy as np
+
+from .double_double import DD, SCALE, exp, high, log1p, sum_last, where
+from .parts import column, like
+
+MASKED = 1e4  # in place of an infinite gap: e^-1e4 is 0 to any dtype, and 0 times it is 0
+
+
+def widen(x):
+    """As the kind whose results are as good as exact: double-double for float64, float64 for the others."""
+    return DD(x) if x.dtype == np.float64 else x.astype(np.float64)
+
+
+def product(a, b):
+    """Of two numbers that are SCALE times; either may be too small without half of that."""
+    return (a * SCALE**-0.5) * (b * SCALE**-0.5)
+
+
+class Logits:
+    """Rows of logits that several functions take, so that the softmax at a temperature is computed once."""
+
+    def __init__(self, x):
+        self.x, self._rows = x, {}
+
+    def rows(self, temperature):
+        if temperature not in self._rows:
+            self._rows[temperature] = Rows(self.x, temperature)
+        return self._rows[temperature]
+
+
+def rows_of(x, temperature=1.0):
+    return x.rows(float(temperature)) if isinstance(x, Logits) else Rows(x, float(temperature))
+
+
+class Rows:
+    """The softmax of a batch: gap = (max - x) / T, e = e^-gap, tail = their sum without one maximum.
+
+    Rows without a distribution, with a NaN or a +inf or nothing but -inf, are `unreadable`, and stand as zeros.
+    """
+
+    def __init__(self, x, temperature=1.0):
+        wide = high(x)
+        self.unreadable = np.isnan(wide).any(axis=1) | (wide == np.inf).any(axis=1) | np.isneginf(wide).all(axis=1)
+        x = where(column(self.unreadable), 0.0, x)
+        self.n, wide = np.arange(len(wide)), high(x)
+        self.masked, self.first = np.isneginf(wide), wide.argmax(axis=1) if wide.size else self.n
+        self.maximum = x[self.n, self.first]
+        # The gap without a temperature: differences of two rows' are exact.
+        self.at_1 = where(self.masked, MASKED * max(1.0, temperature),
+                          column(self.maximum) - where(self.masked, column(self.maximum), x))
+        self.per_temperature = 1.0 if temperature == 1 else like(x, 1.0) / like(x, temperature)
+        self.gap = self.at_1 if temperature == 1 else where(self.masked, MASKED, self.at_1 * self.per_temperature)
+        self.e = exp(-self.gap)
+        self.tail = sum_last(where(self.at(self.first), 0.0, self.e))
+        total = self.tail * (1 / SCALE) + 1.0
+        self.inverse = like(x, 1.0) / total
+        self.log_total = log1p(self.tail * (1 / SCALE))
+        # of a tiny tail, whose digits are in the scaled one
+        self.scaled_log_total = where(high(self.tail) < SCALE * 2.0**-200, self.tail, self.log_total * SCALE)
+
+    def at(self, classes):
+        """A mask of one class of each row."""
+        mask = np.zeros(self.masked.shape, bool)
+        mask[self.n, classes] = True
+        return mask
+
+    @cached_property
+    def softmax(self):
+        return self.e * column(self.inverse)
+
+    @cached_property
+    def one_minus_softmax(self):
+        return (SCALE - self.e + column(self.tail)) * column(self.inverse)
+
+    @property
+    def minus_log_softmax(self):
+        return where(self.masked, np.inf, self.gap * SCALE + column(self.scaled_log_total))
+
+    @cached_property
+    def logsumexp(self):
+        return self.maximum * self.per_temperature * SCALE + self.scaled_log_total
+
+    def readable(self, values, read=True):
+        """NaN for the unreadable rows, as far as they are read."""
+        bad = self.unreadable & read
+        if not bad.any():
+            return values
+        return where(bad if high(values).ndim == 1 else column(bad), np.nan, values)
+
+
+class Coefficients:
+    """Those of -log p in a loss, of each row: `of_target` of the class `y` alone if there is no other, else `b` of all
+    classes, with `total` = A and `others` = A - b; `z`, that of logsumexp squared. `v`: the weight of each row, 0 where
+    it is ignored; `denominator`: that of the mean."""
+
+    def __init__(self, x, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None,
+                 z_loss=0.0):
+        n, c = high(x).shape
+        one = like(x, 1.0)
+        w = like(x, np.ones(c) if weight is None else weight)
+        self.v = like(x, np.ones(n) if sample_weight is None else sample_weight)
+        self.b, e = None, like(x, label_smoothing)
+        self.of_rows = high(target).ndim == 2
+        if self.of_rows:
+            target = target if label_smoothing == 0 else target * (one - e) + e / like(x, max(c, 1))
+            self.b = column(self.v) * (w[None, :] * target)
+            self.counted, self.denominator = np.ones(n, bool), sum_last(self.v)
+        else:
+            target = high(target).ravel()
+            self.counted = np.array([ignore_index is None or int(y) != ignore_index for y in target], bool)
+            self.y = np.where(self.counted, target, target.dtype.type(0)).astype(np.int64) if c else np.arange(n)
+            self.v = where(self.counted, self.v, 0.0)
+            of_y = self.v * w[self.y] if c else self.v
+            self.of_target, self.denominator = of_y * (one - e), sum_last(of_y)
+            if label_smoothing != 0:
+                self.b = column(self.v * (e / like(x, max(c, 1)))) * w[None, :]
+                self.b = where(np.arange(c) == self.y[:, None], self.b + column(self.of_target), self.b)
+        self.z = self.v * like(x, z_loss)
+        if self.b is not None:
+            self._sum_up()
+
+    def _sum_up(self):
+        """A difference would lose what is left without the largest of them."""
+        largest = np.arange(high(self.b).shape[1]) == high(abs(self.b)).argmax(axis=1)[:, None]
+        rest = sum_last(where(largest, 0.0, self.b))
+        self.total = sum_last(where(largest, self.b, 0.0)) + rest
+        self.others = where(largest, column(rest), column(self.total) - self.b)
+
+    @property
+    def read(self):
+        """Whether a coefficient of a row is not 0."""
+        any_b = high(self.of_target) != 0 if self.b is None else (high(self.b) != 0).any(axis=1)
+        return any_b | (high(self.z) != 0)
