@@ -221,7 +221,7 @@ def test_sums_of_different_calls():
     [first], [single] = Batch(FORMS[0]).sums((0, 5000)), Batch(FORMS[0], dtype=np.float32).sums((0, 5000))
     with pytest.raises(ValueError, match=r"^the sums are of different losses, options or dtypes: expected"):
         parallel.merge(first, single)
-    with pytest.raises(ValueError, match=r"^no sums were given: expected those of at least one part of the rows$"):
+    with pytest.raises(ValueError, match=r"^no states were given: expected at least one$"):
         parallel.merge()
 
 
