@@ -10,7 +10,7 @@ from search import Search
 from targets import TARGETS
 
 pytestmark = pytest.mark.skipif(fast_oracle.unavailable() is not None, reason=str(fast_oracle.unavailable()))
-STEPS = 20
+STEPS = 10
 MAIN = [f"{name}, {dtype}" for dtype in ("float32", "float64") for name in (
     "cross_entropy loss: plain",
     "cross_entropy gradient: plain",

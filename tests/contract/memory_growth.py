@@ -28,7 +28,7 @@ from operations import (
     resolved,
 )
 
-ROWS, CLASSES, LISTED = 64, 128_256, 64
+ROWS, CLASSES, LISTED = 32, 128_256, 64
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
 LAYOUTS = {
     "C": lambda d: np.zeros((ROWS, CLASSES), d),

@@ -6,7 +6,7 @@ import pytest
 from fuzz_calls import NAMES, public_functions
 
 CALLS = 1500
-CALLS_WITH_PLANTS = 300
+CALLS_WITH_PLANTS = 200
 
 
 def described(report):

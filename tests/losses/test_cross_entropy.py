@@ -86,9 +86,9 @@ def test_gradient_where_z_loss_cancels_the_coefficients():
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 17, 1000, 5000])
 def test_constant_tail_over_a_grid_of_gaps(classes, dtype):
-    """Errors of equal terms are biased, and random rows hide them: 10,000 gaps per number of classes. With x_0 = gap
+    """Errors of equal terms are biased, and random rows hide them: 5,000 gaps per number of classes. With x_0 = gap
     and every other logit 0 the exact row is a single exponential."""
-    for gaps in np.split(np.linspace(-5, 30, 10_000).astype(dtype), 10):
+    for gaps in np.split(np.linspace(-5, 30, 5000).astype(dtype), 10):
         x = np.zeros((gaps.size, classes), dtype)
         x[:, 0] = gaps
         loss, grad = xe.cross_entropy(x, np.zeros(gaps.size, int), reduction="none", return_grad=True)

@@ -83,16 +83,16 @@ def test_logits_without_a_normaliser_are_those_of_the_listed_classes(tail, dtype
     assert_exact(x, classes, 5 * values, tail=tail, values_are="logits", temperature=1.0)
 
 
-@pytest.mark.parametrize("classes", [1, 2, 3, 40, 1024, 1025, 3000])
+@pytest.mark.parametrize("classes", [1, 2, 3, 40, 1024, 1025, 2100])
 @pytest.mark.parametrize("tail", TAILS)
 def test_counts_of_classes(tail, classes, dtype, rng):
     """Blocks in which no class is listed, some are, or all; and all classes of a row."""
-    x = rng.normal(0, 2, (6, classes)).astype(dtype)
+    x = rng.normal(0, 2, (5, classes)).astype(dtype)
     some = min(classes, 24)
-    listed = np.array([rng.permutation(classes)[:some] for _ in range(6)])
+    listed = np.array([rng.permutation(classes)[:some] for _ in range(5)])
     listed[1] = -1
     listed[2], listed[3] = np.arange(some), np.arange(classes)[-some:]
-    values = np.log(rng.dirichlet(np.ones(some), 6) * 0.9).astype(dtype)
+    values = np.log(rng.dirichlet(np.ones(some), 5) * 0.9).astype(dtype)
     assert_exact(x, listed, values, tail=tail, temperature=1.0)
 
 
