@@ -11,8 +11,9 @@ SUITES = ("pytorch", "jax_arrays", "scikit_learn", "boosting", "dask_arrays", "e
 def adapters(session: nox.Session) -> None:
     """All adapters beside their libraries: the short form of each suite, and their pages. Minutes."""
     extras = "boosting,dask,demo,evaluation,evaluation-files,jax,mpi,sklearn,test,torch"
-    install(session, extras, "dask[dataframe]", "expecttest", "mpich>=5", "optax", "pandas")
-    session.run("python", "-m", "pytest", *(f"tests/{suite}" for suite in SUITES), *session.posargs)
+    install(session, extras, "dask[dataframe]", "expecttest", "mpich>=5", "optax", "pandas", "pytest-xdist")
+    side_by_side = ("-n", "2", "--dist", "loadfile")
+    session.run("python", "-m", "pytest", *side_by_side, *(f"tests/{suite}" for suite in SUITES), *session.posargs)
     pages(session, "torch or boosting or jax or optax or index")
 
 
