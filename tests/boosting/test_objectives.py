@@ -127,7 +127,8 @@ def test_other_rows_are_refused(margins, labels, rng):
 @pytest.mark.parametrize("objective", [
     boosting.Softmax(K, class_weight=np.ones(K), label_smoothing=0.1),
     boosting.Softmax(K, soft_labels=np.full((N, K), 0.25)),
-    boosting.Logistic(pos_weight=2.0), boosting.Logistic(soft_labels=np.full(N, 0.5), hessian="absolute")], ids=str)
+    boosting.Logistic(pos_weight=2.0), boosting.Logistic(soft_labels=np.full(N, 0.5), hessian="absolute")],
+    ids=("weights", "soft labels", "binary", "binary, soft labels"))
 def test_pickle(objective, margins, labels):
     x, y = (margins, labels) if isinstance(objective, boosting.Softmax) else (margins[:, 0], np.minimum(labels, 1))
     again = pickle.loads(pickle.dumps(objective))

@@ -147,8 +147,8 @@ class DivergenceState(StateOfSums):
     ) -> Loss:
         """The distillation loss of the rows, or their divergence alone, from the states of all classes.
 
-        The formula is that of `crossent.distillation_loss`, which has the same bits if the states are `exact`; without
-        a target and with ``scale_by_temperature=False`` it is that of `crossent.kl_div_with_logits`.
+        The formula is that of `crossent.distillation_loss`, which has the same bits if the states are ``exact``;
+        without a target and with ``scale_by_temperature=False`` it is that of `crossent.kl_div_with_logits`.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class DivergenceState(StateOfSums):
         """The gradient of `loss` with respect to the student's logits in a shard of the classes.
 
         The formula is that of the gradient of `crossent.distillation_loss`, which has the same bits if the states are
-        `exact`.
+        ``exact``.
 
         Parameters
         ----------

@@ -131,7 +131,7 @@ class StatisticsState(StateOfSums):
     def statistics(self, state: ShardState, target: ArrayLike | None = None) -> RowStatistics:
         """The statistics of the rows, from the states of all classes.
 
-        The formulas are those of `crossent.row_statistics`, which has the same bits if both states are `exact`.
+        The formulas are those of `crossent.row_statistics`, which has the same bits if both states are ``exact``.
 
         Parameters
         ----------
