@@ -4,7 +4,10 @@ import nox
 
 from sessions.steps import install, jax_headers, one_of, pages
 
-SUITES = ("pytorch", "jax_arrays", "scikit_learn", "boosting", "dask_arrays", "evaluation", "processes")
+# Of evaluation what reads files by libraries: `tests` runs the rest. Three processes at most: adapter(parallel) has more.
+SUITES = ("pytorch", "jax_arrays", "scikit_learn", "boosting", "dask_arrays", "evaluation/test_inputs.py",
+          "evaluation/test_llama_tables.py", "processes")
+FEW_PROCESSES = " and ".join(f"not {many}" for many in ("gloo-5", "mpi-4", "mpi-5", "mpi-8", "mpi-9"))
 
 
 @nox.session
@@ -12,8 +15,8 @@ def adapters(session: nox.Session) -> None:
     """All adapters beside their libraries: the short form of each suite, and their pages. Minutes."""
     extras = "boosting,dask,demo,evaluation,evaluation-files,jax,mpi,sklearn,test,torch"
     install(session, extras, "dask[dataframe]", "expecttest", "mpich>=5", "optax", "pandas", "pytest-xdist")
-    side_by_side = ("-n", "2", "--dist", "loadfile")
-    session.run("python", "-m", "pytest", *side_by_side, *(f"tests/{suite}" for suite in SUITES), *session.posargs)
+    options = ("-n", "2", "--dist", "loadfile", "-k", FEW_PROCESSES)
+    session.run("python", "-m", "pytest", *options, *(f"tests/{suite}" for suite in SUITES), *session.posargs)
     pages(session, "torch or boosting or jax or optax or index")
 
 
