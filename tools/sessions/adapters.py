@@ -4,7 +4,7 @@ import nox
 
 from sessions.steps import install, jax_headers, one_of, pages
 
-# Of evaluation what reads files by libraries: `tests` runs the rest. Three processes at most: adapter(parallel) has more.
+# Of evaluation what reads files by libraries: `tests` runs the rest. Three processes at most: parallel has more.
 SUITES = ("pytorch", "jax_arrays", "scikit_learn", "boosting", "dask_arrays", "evaluation/test_inputs.py",
           "evaluation/test_llama_tables.py", "processes")
 FEW_PROCESSES = " and ".join(f"not {many}" for many in ("gloo-5", "mpi-4", "mpi-5", "mpi-8", "mpi-9"))
