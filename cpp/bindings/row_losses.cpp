@@ -19,6 +19,14 @@ void check_without_target(double alpha, PyObject* weight, const row_loss_options
   if (options.z_loss != 0) raise_from_python("refuse_without_target", "z_loss");
 }
 
+py::object compute_cross_entropy(row_call& c, const row_target& target, const gradient_request& request) {
+  const row_outputs out(c, request, c.x);
+  c.run([&](const execution& e) {
+    cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
+  });
+  return out.returned();
+}
+
 }  // namespace
 
 void cross_entropy_function::read_options(row_call& c, const arguments& given) {
@@ -35,11 +43,7 @@ py::object cross_entropy_function::run(const arguments& given, const gradient_re
   read_ignore_index(given[arg::ignore_index], c.options);
   const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
   read_options(c, given);
-  const row_outputs out(c, request, c.x);
-  c.run([&](const execution& e) {
-    cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
-  });
-  return out.returned();
+  return compute_cross_entropy(c, target, request);
 }
 
 distillation_loss_function::options distillation_loss_function::read_options(row_call& c, const arguments& given,
@@ -110,11 +114,7 @@ struct perplexity_function {
     read_ignore_index(given[arg::ignore_index], c.options);
     const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
     c.options.reduction = reduction_kind::exp_mean;
-    const row_outputs out(c, {nullptr, Py_False, Py_None}, c.x);
-    c.run([&](const execution& e) {
-      cross_entropy(input(c.x), target.classes(), target.probabilities(), c.options, out.loss, out.grad, e);
-    });
-    return out.returned();
+    return compute_cross_entropy(c, target, {nullptr, Py_False, Py_None});
   }
 };
 

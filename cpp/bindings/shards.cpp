@@ -47,6 +47,10 @@ void states::confirm(const shard_call& c, const row_target& target) const {
 
 namespace {
 
+subtree_format read_format(PyObject* extended, PyObject* smoothed, PyObject* probabilities) {
+  return {as_bool(extended), as_bool(smoothed), as_bool(probabilities)};
+}
+
 struct shard_subtrees_function {
   CROSSENT_ARGUMENTS(place, logits, target, axis, temperature, weight, ignore_index, label_smoothing)
 
@@ -74,9 +78,7 @@ struct count_of_columns_function {
   CROSSENT_ARGUMENTS(extended, smoothed, probabilities)
 
   static py::object run(const arguments& given) {
-    const subtree_format format{
-        as_bool(given[arg::extended]), as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
-    return py::int_(format.numbers());
+    return py::int_(read_format(given[arg::extended], given[arg::smoothed], given[arg::probabilities]).numbers());
   }
 };
 
@@ -85,8 +87,7 @@ struct merge_subtrees_function {
 
   static py::object run(const arguments& given) {
     const numbers a(as_python(given[arg::a])), b(as_python(given[arg::b]));
-    const subtree_format format{
-        as_bool(given[arg::extended]), as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities])};
+    const subtree_format format = read_format(given[arg::extended], given[arg::smoothed], given[arg::probabilities]);
     if (a.ndim() != 2 || b.ndim() != 2 || a.shape(0) != format.numbers() || b.shape(0) != format.numbers() ||
         a.shape(1) != b.shape(1))
       raise_changed("states");

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ._token_statistics import TokenStatistics
 
 
-
-
 def add_parsers(commands: Any) -> None:
     """These commands, for the parser of `crossent`."""
     _add_eval(commands)

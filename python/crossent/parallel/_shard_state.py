@@ -193,8 +193,7 @@ class ShardState(State):
         return grad
 
     def _loss_alone(self, target: object, options: Mapping[str, Any]) -> Loss:
-        indices, _ = split_target(target)  # of probabilities, all that is needed is in the state
-        loss: Loss = self._cross_entropy(indices, None, options)
+        loss: Loss = self._cross_entropy(target, None, options)
         return loss
 
     def _loss_and_gradient(
