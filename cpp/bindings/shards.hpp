@@ -50,8 +50,8 @@ struct shard_call : row_call {
   void read_logits(PyObject* given);
 };
 
-// What all classes of some rows come to: the columns of a subtree, of each row the logit of its target, and what they depend on.
-// The arrays live as long as this does.
+// The merged state of all classes of some rows: the columns of its subtree, the logit of each row's target, and the options that
+// these depend on. The arrays live as long as this does.
 struct states {
   CROSSENT_ARGUMENTS(columns, target_logits, smoothed, probabilities)
 

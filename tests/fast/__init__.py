@@ -3,7 +3,7 @@
 A function takes rows (N, C), or elements of any shape, and gives what its counterpart in operations/exact.py does:
 a loss a list of parts, everything else (values, scales). Arrays are all of one kind (`widen`): double-double for
 float64 results, plain float64 for the others. Results are SCALE times the exact ones, so that none is too small for
-its digits. Logits may be `Logits`, of which the softmax is computed once.
+its digits. Where several functions take the same logits, give them as `Logits`: their softmax is computed once.
 
 The error: one rounding of double-double is at most 2^-100 of a number, one of float64 2^-53. An exponential of a gap g
 has a relative error of g 2^-100 (float64: g 2^-53); a sum of C terms adds C 2^-100 (log2(C) 2^-53); everything else

@@ -72,7 +72,7 @@ struct alignas(64) row_batch {
 };
 
 // The steps of an operation on a batch: load, reduce, finish, write, and two more for those that need them. Each sees only its
-// rows; `reduce` and `write` are called for ranges of blocks, of which several may be done at once.
+// rows; `reduce` and `write` are called for ranges of blocks, several of which may be done at once.
 class row_steps {
  public:
   virtual ~row_steps() = default;

@@ -140,7 +140,7 @@ class FileRows(Rows):
 
 
 class ReplacedFile:
-    """A text file, of which nothing is seen until the ``with`` block ends without an error.
+    """A text file that appears under its name when the ``with`` block ends without an error.
 
     It is written beside the file of that name, which it then replaces. A device or a pipe is written to directly.
     """

@@ -92,7 +92,7 @@ REDUCTIONS = ("mean", "sum")
 class RowSums(StateOfSums):
     """The partial result of a loss over the rows from `start` to `stop` of a batch, from `of_rows`.
 
-    The sums of all rows become one by `merge`, of which `loss` makes the loss of all rows. It is pickled as any value.
+    `merge` makes one state of those of all rows, whose `loss` is the loss of all rows. It is pickled as any value.
 
     Attributes
     ----------
