@@ -238,15 +238,33 @@ def error(actual, wanted, dtype, scale=None):
     return abs(mpf(float(actual)) - wanted) / ulp(wanted if scale is None else scale, dtype)
 
 
+def surely_within(limit, actual, wanted, scale):
+    """For each entry whether it is within `limit` ULP beyond doubt, in float64: a tenth of the time of `error`.
+
+    The exact value is rounded to half a unit of float64, the difference to a few of 2^-53 of itself, and the unit at
+    what was rounded to a power of two may be half as large. False for what is infinite or NaN.
+    """
+    info = format_of(actual.dtype)
+    wanted, scale = wanted.astype(np.float64), scale.astype(np.float64)
+    with np.errstate(all="ignore"):
+        below, least = np.nextafter(abs(scale), 0), int(info.minexp) - int(info.nmant)
+        exponents = np.where(below == 0, least, np.frexp(below)[1] - (int(info.nmant) + 1))
+        unit = np.ldexp(1.0, np.maximum(exponents, least))
+        half_unit = np.maximum(np.spacing(abs(wanted)) / 2, 2.0**-1074)
+        difference = abs(actual.astype(np.float64) - wanted) * (1 + 2.0**-50) + half_unit
+        return (difference <= limit * unit) & np.isfinite(wanted) & (abs(wanted) <= float(info.max))
+
+
 def assert_within(limit, actual, wanted, scale=None):
     """Every entry of `actual` is within `limit` ULP of its dtype; equal cases are measured once."""
     actual = np.asarray(actual)
     wanted = np.asarray(wanted, dtype=object)
     scale = wanted if scale is None else np.asarray(scale, dtype=object)
     assert actual.shape == wanted.shape == scale.shape
+    doubtful = np.flatnonzero(~surely_within(float(limit), actual, wanted, scale))
     distinct = {}
-    for i, (a, w, s) in enumerate(zip(actual.ravel().tolist(), wanted.ravel(), scale.ravel(), strict=True)):
-        distinct.setdefault((a, id(w), id(s)), i)
+    for i in doubtful:
+        distinct.setdefault((actual.ravel()[i].tobytes(), id(wanted.ravel()[i]), id(scale.ravel()[i])), i)
     worst, where = mpf(-1), 0
     for i in distinct.values():
         size = error(actual.ravel()[i], wanted.ravel()[i], actual.dtype, scale.ravel()[i])

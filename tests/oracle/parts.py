@@ -4,7 +4,6 @@ import ml_dtypes
 import numpy as np
 from mpmath import mp, mpf
 
-import oracle
 from oracle import ZERO, exact
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -22,7 +21,7 @@ class Part:
     the sums of the magnitudes of the losses' terms, if these are not their scales."""
 
     def __init__(self, losses, gradients, scales, denominators, loss_scales=None, sizes=None):
-        self.losses, self.gradients, self.scales, self.denominators = losses, gradients, scales, denominators
+        self.losses, self.gradients, self.scales, self.denominators = losses, gradients, abs(scales), denominators
         self.loss_scales = abs(losses) if loss_scales is None else loss_scales
         self._sizes = sizes
 
@@ -52,7 +51,7 @@ def value(parts, reduction, denominator=None):
 
 def gradient(parts, reduction, grad_output=1.0, denominator=None):
     """(gradient, scale): the larger of the parts' scales."""
-    total, scale = ZERO, ZERO
+    total, scale = 0, ZERO  # 0: a number of mpmath on the left of an array would first say why it cannot be added
     for part in parts:
         divisor = part.divisor(reduction, denominator)
         upstream = exact(np.broadcast_to(np.asarray(grad_output, dtype=np.float64), part.losses.shape))
@@ -60,16 +59,15 @@ def gradient(parts, reduction, grad_output=1.0, denominator=None):
         if part.gradients.ndim > factor.ndim:
             factor = factor[:, None]
         total = total + times(factor, part.gradients)
-        scale = np.maximum(scale, times(abs(factor), abs(part.scales)))
+        scale = np.maximum(scale, times(abs(factor), part.scales))
     return total, scale
 
 
 def times(factor, array):
     """With 0 * inf = 0: what counts for nothing is not read."""
     factor = np.broadcast_to(factor, array.shape)
-    product = np.empty(array.shape, dtype=object)
-    for k in np.ndindex(array.shape):
-        product[k] = oracle.dot(factor[k], array[k])
+    product = factor * array
+    product[~factor.astype(bool)] = ZERO
     return product
 
 

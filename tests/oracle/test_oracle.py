@@ -1,5 +1,6 @@
 """The references themselves, against values known by hand."""
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
@@ -105,6 +106,35 @@ def test_error_of_special_values():
     assert oracle.error(f32(1), mp.nan, f32) == mp.inf
     assert oracle.error(f32(0), mpf(2) ** -148, f32) == 2
     assert oracle.error(f32(1), 1 + mpf(2) ** -22, f32) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("limit", [0.5, 1, 4])
+def test_what_is_surely_within_is_within(dtype, limit, rng):
+    info = oracle.format_of(np.dtype(dtype))
+    least = int(info.minexp) - int(info.nmant)
+    signs, exponents = rng.choice([-1, 1], 400), rng.choice(range(least, int(info.maxexp) - 1), 400)
+    significands = rng.choice([1, 1 + 2.0**-52, 1.5, 2 - 2.0**-52], 400)
+    wanted = [mpf(s * m) * mpf(2) ** int(e) for s, m, e in zip(signs, significands, exponents, strict=True)]
+    wanted[:3] = [mpf(0), mpf(2) ** (least - 1), mpf(float(info.max))]
+    sure = 0
+    for w in wanted:
+        for steps in (limit - 2.0**-8, limit, limit + 2.0**-8, limit / 2):
+            # An exact value that many units beside a number of the dtype, on either side of it.
+            actual = np.array(float(w), dtype)
+            exact = np.array([mpf(float(actual)) + side * mpf(steps) * oracle.ulp(w, dtype) for side in (-1, 1)])
+            for scale in (exact, np.array([w, w])):
+                found = oracle.surely_within(limit, np.repeat(actual, 2), exact, scale)
+                errors = [oracle.error(actual, x, np.dtype(dtype), s) for x, s in zip(exact, scale, strict=True)]
+                assert all(error <= limit for error in np.array(errors)[found]), (w, steps)
+                sure += found.sum()
+    assert sure > 400  # or it would spare nothing
+
+
+def test_nothing_is_sure_of_infinities_and_nan():
+    actual = np.array([np.inf, np.nan, 1, 1, np.inf], np.float32)
+    wanted = np.array([mp.inf, mp.nan, mp.inf, mp.nan, mpf(2) ** 128])
+    assert not oracle.surely_within(4, actual, wanted, wanted).any()
 
 
 def test_assert_within_sees_one_wrong_entry():
