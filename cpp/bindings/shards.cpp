@@ -51,16 +51,17 @@ subtree_format read_format(PyObject* extended, PyObject* smoothed, PyObject* pro
   return {as_bool(extended), as_bool(smoothed), as_bool(probabilities)};
 }
 
+// The place of a shard comes before the arguments of cross-entropy.
 struct shard_subtrees_function {
-  CROSSENT_ARGUMENTS(place, logits, target, axis, temperature, weight, ignore_index, label_smoothing)
+  using of = cross_entropy_function::arg;
+  static std::string names() { return "place, " + cross_entropy_function::names(); }
 
   static py::object run(const arguments& given) {
-    shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
-    read_ignore_index(given[arg::ignore_index], c.options);
-    c.read_weight(given[arg::weight]);
-    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
-    c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
-    const row_target target = c.read_target(given[arg::target]);
+    const arguments loss = given.without_first();
+    shard_call c(given[0], loss[of::axis], loss[of::logits]);
+    read_ignore_index(loss[of::ignore_index], c.options);
+    const row_target target = c.read_target(loss[of::target]);
+    cross_entropy_function::read_options(c, loss);
     const std::vector<index> block_counts = c.block_counts();
     const auto subtrees = static_cast<index>(block_counts.size());
     const bool by_index = target.are_indices();

@@ -13,8 +13,8 @@ from .. import _core, _numbers
 from .._cross_entropy import cross_entropy
 from .._distillation_loss import distillation_loss
 from .._dtypes import arithmetic, converted
-from .._options import for_core
-from ._shards import RowSpec, Shard, checksum, split_target
+from .._options import defaults_of, for_core
+from ._shards import OF_SPEC, OF_STATES, RowSpec, Shard, checksum, split_target
 from ._state import Node
 
 if TYPE_CHECKING:
@@ -44,26 +44,27 @@ def subtrees_of(
     shard: Shard, target: object, options: Mapping[str, Any]
 ) -> tuple[RowSpec, tuple[Node[Array], ...], Array | None]:
     """What the state of a shard holds: the rows, the numbers of each subtree, and the logits of the targets."""
-    x, temperature = shard.logits, _numbers.positive("temperature", options["temperature"])
+    x, options = shard.logits, {**defaults_of(cross_entropy), **options}
     weight, ignore_index = options["weight"], options["ignore_index"]
-    if temperature < 2.0**-32 and x.dtype != np.float64:
-        raise ValueError(f"temperature is {temperature}: expected at least 2^-32 for logits of {x.dtype}")
+    of_spec = {name: _numbers.OPTIONS[name](name, options[name]) for name in OF_SPEC if name in _numbers.OPTIONS}
+    if of_spec["temperature"] < 2.0**-32 and x.dtype != np.float64:
+        raise ValueError(f"temperature is {of_spec['temperature']}: expected at least 2^-32 for logits of {x.dtype}")
     indices, probabilities = split_target(target)
     kind = "indices" if indices is not None else "probabilities" if probabilities is not None else None
-    smoothing = _numbers.fraction("label_smoothing", options["label_smoothing"])
     nodes: tuple[Node[Array], ...] = ()
     if shard.ranges:
+        of_state = {name: options[name] for name in OF_STATES}
         numbers, target_logits, smoothed = _core.shard_subtrees(
-            shard.place, x, target, shard.axis, temperature, weight, ignore_index, smoothing)
+            shard.place, x, target, *for_core(cross_entropy, {**of_state, "axis": shard.axis}))
         nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
     else:
         target_logits = np.zeros(math.prod(shard.rows)) if kind == "indices" else None
         weights = np.ones(1) if weight is None else converted(np.asarray(weight), arithmetic(x.dtype))
-        smoothed = smoothing > 0 and bool(np.any(weights > 0))
-    ignored = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
+        smoothed = of_spec["label_smoothing"] > 0 and bool(np.any(weights > 0))
+    of_spec["ignore_index"] = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
     rows = RowSpec(
-        shard.rows, shard.n_classes, x.dtype.name, temperature, kind, ignored, smoothing, smoothed,
-        checksum(indices, weight))
+        shard.rows, shard.n_classes, x.dtype.name, target=kind, smoothed=smoothed, checksum=checksum(indices, weight),
+        **of_spec)
     return rows, nodes, target_logits
 
 
