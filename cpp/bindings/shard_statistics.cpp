@@ -19,12 +19,11 @@ struct statistics_call : shard_call {
   array target;
   index k;
 
-  statistics_call(PyObject* given, PyObject* axis, PyObject* logits, PyObject* target_or_none, PyObject* temperature,
-                  PyObject* ignore_index, PyObject* top_k)
+  statistics_call(PyObject* given, PyObject* axis, PyObject* logits, PyObject* target_or_none, PyObject* ignore_index,
+                  PyObject* top_k)
       : shard_call(given, axis, logits) {
     read_ignore_index(ignore_index, options);
     if (target_or_none != Py_None) target = class_indices(target_or_none, x, rows, options);
-    options.temperature = number(positive, "temperature", temperature);
     k = check_in_python("top_k", top_k, options.shard.classes).cast<index>();
   }
   bool has_target() const { return static_cast<bool>(target); }
@@ -33,11 +32,11 @@ struct statistics_call : shard_call {
 };
 
 struct predict_shard_function {
-  CROSSENT_ARGUMENTS(states, place, logits, target, axis, temperature, ignore_index, top_k)
+  CROSSENT_ARGUMENTS(states, place, logits, target, axis, ignore_index, top_k)
 
   static py::object run(const arguments& given) {
-    statistics_call c(given[arg::place], given[arg::axis], given[arg::logits], given[arg::target], given[arg::temperature],
-                      given[arg::ignore_index], given[arg::top_k]);
+    statistics_call c(given[arg::place], given[arg::axis], given[arg::logits], given[arg::target], given[arg::ignore_index],
+                      given[arg::top_k]);
     const index rows = c.row_count(), k = c.candidates();
     const python::states merged(c, given[arg::states]);
     const std::vector<index> block_counts = c.block_counts();
@@ -54,7 +53,7 @@ struct predict_shard_function {
 };
 
 struct row_statistics_of_shards_function {
-  CROSSENT_ARGUMENTS(states, statistics, place, target, axis, temperature, ignore_index, top_k)
+  CROSSENT_ARGUMENTS(states, statistics, place, target, axis, ignore_index, top_k)
 
   // What predict_shard returns, of all classes.
   struct of_classes {
@@ -62,8 +61,8 @@ struct row_statistics_of_shards_function {
   };
 
   static py::object run(const arguments& given) {
-    statistics_call c(given[arg::place], given[arg::axis], Py_None, given[arg::target], given[arg::temperature],
-                      given[arg::ignore_index], given[arg::top_k]);
+    statistics_call c(given[arg::place], given[arg::axis], Py_None, given[arg::target], given[arg::ignore_index],
+                      given[arg::top_k]);
     const index rows = c.row_count(), k = c.candidates();
     const python::states merged(c, given[arg::states]);
     const arguments statistics = items_of(given[arg::statistics]);

@@ -28,9 +28,16 @@ std::vector<index> shard_call::block_counts() const {
   return counts;
 }
 
+subtree_format format::read(const arguments& given) {
+  return {
+      as_bool(given[arg::extended]), as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities]),
+      number(positive, "temperature", given[arg::temperature])};
+}
+
 states::states(const shard_call& c, PyObject* given) {
   const arguments items = items_of(given);
-  whole.format = {float_type(c.x) == dtype::float64, as_bool(items[arg::smoothed]), as_bool(items[arg::probabilities])};
+  whole.format = format::read(items_of(items[arg::format]));
+  if (whole.format.extended != (float_type(c.x) == dtype::float64)) raise_changed("states");
   whole.rows = c.row_count();
   columns = numbers_of("states", items[arg::columns], whole.format.numbers() * whole.rows);
   whole.subtree = columns.data();
@@ -46,10 +53,6 @@ void states::confirm(const shard_call& c, const row_target& target) const {
 }
 
 namespace {
-
-subtree_format read_format(PyObject* extended, PyObject* smoothed, PyObject* probabilities) {
-  return {as_bool(extended), as_bool(smoothed), as_bool(probabilities)};
-}
 
 // The place of a shard comes before the arguments of cross-entropy.
 struct shard_subtrees_function {
@@ -75,29 +78,22 @@ struct shard_subtrees_function {
   }
 };
 
-struct count_of_columns_function {
-  CROSSENT_ARGUMENTS(extended, smoothed, probabilities)
-
-  static py::object run(const arguments& given) {
-    return py::int_(read_format(given[arg::extended], given[arg::smoothed], given[arg::probabilities]).numbers());
-  }
+struct count_of_columns_function : format {
+  static py::object run(const arguments& given) { return py::int_(read(given).numbers()); }
 };
 
 struct merge_subtrees_function {
-  CROSSENT_ARGUMENTS(a, b, extended, smoothed, probabilities, temperature)
+  static std::string names() { return "a, b, " + format::names(); }
 
   static py::object run(const arguments& given) {
-    const numbers a(as_python(given[arg::a])), b(as_python(given[arg::b]));
-    const subtree_format format = read_format(given[arg::extended], given[arg::smoothed], given[arg::probabilities]);
+    const numbers a(as_python(given[0])), b(as_python(given[1]));
+    const subtree_format format = format::read(given.without_first(2));
     if (a.ndim() != 2 || b.ndim() != 2 || a.shape(0) != format.numbers() || b.shape(0) != format.numbers() ||
         a.shape(1) != b.shape(1))
       raise_changed("states");
     numbers out({format.numbers(), a.shape(1)});
-    const double temperature = number(positive, "temperature", given[arg::temperature]);
     call c;
-    c.run([&](const execution& e) {
-      merge_subtrees(format, a.shape(1), temperature, a.data(), b.data(), out.mutable_data(), e);
-    });
+    c.run([&](const execution& e) { merge_subtrees(format, a.shape(1), a.data(), b.data(), out.mutable_data(), e); });
     return out;
   }
 };
@@ -189,16 +185,15 @@ struct distillation_of_shards_function : on_shards<distillation_loss_function> {
 };
 
 // softmax, and log_softmax
-template <void (*f)(const whole_rows&, const view&, int, double, const mutable_view&, const execution&)>
+template <void (*f)(const whole_rows&, const view&, int, const mutable_view&, const execution&)>
 struct normaliser_of_shard_function {
-  CROSSENT_ARGUMENTS(states, place, logits, axis, temperature, out)
+  CROSSENT_ARGUMENTS(states, place, logits, axis, out)
 
   static py::object run(const arguments& given) {
     shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
-    const double temperature = number(positive, "temperature", given[arg::temperature]);
     const result out = c.result_like("out", given[arg::out], c.here);
     const python::states merged(c, given[arg::states]);
-    c.run([&](const execution& e) { f(merged.whole, c.logits(), c.options.axis, temperature, output(out.written), e); });
+    c.run([&](const execution& e) { f(merged.whole, c.logits(), c.options.axis, output(out.written), e); });
     return out.returned;
   }
 };

@@ -50,10 +50,17 @@ struct shard_call : row_call {
   void read_logits(PyObject* given);
 };
 
-// The merged state of all classes of some rows: the columns of its subtree, the logit of each row's target, and the options that
-// these depend on. The arrays live as long as this does.
+// What the numbers of a subtree depend on.
+struct format {
+  CROSSENT_ARGUMENTS(extended, smoothed, probabilities, temperature)
+
+  static subtree_format read(const arguments& given);
+};
+
+// The merged state of all classes of some rows: the columns of its subtree, the logit of each row's target, and the format. The
+// arrays live as long as this does.
 struct states {
-  CROSSENT_ARGUMENTS(columns, target_logits, smoothed, probabilities)
+  CROSSENT_ARGUMENTS(columns, target_logits, format)
 
   numbers columns, target_logits;
   whole_rows whole;

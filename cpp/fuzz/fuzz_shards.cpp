@@ -60,7 +60,7 @@ void check_shards(bytes& data) {
     if (split == 0 || (split & (split - 1)) != 0) return read(0, b.classes, merged, of_target);  // a subtree is a power of two
     read(0, split, merged, of_target);
     read(split, b.classes, second, of_second);
-    merge_subtrees(format, b.rows, b.options.temperature, merged.data(), second.data(), merged.data(), threads);
+    merge_subtrees(format, b.rows, merged.data(), second.data(), merged.data(), threads);
     for (std::size_t i = 0; i < of_target.size(); ++i) of_target[i] += of_second[i];
   });
   require(of_shards == ended, "another outcome of shards");
@@ -84,13 +84,13 @@ void check_any_state(bytes& data) {
   const std::vector<double> first = drawn(states(format, b.rows)), second = drawn(states(format, b.rows));
   const std::vector<double> of_target = drawn(std::vector<double>(static_cast<std::size_t>(b.rows)));
   std::vector<double> merged = states(format, b.rows);
-  merge_subtrees(format, b.rows, b.options.temperature, first.data(), second.data(), merged.data());
+  merge_subtrees(format, b.rows, first.data(), second.data(), merged.data());
   const whole_rows whole{format, b.rows, merged.data(), of_target.data()};
   const dtype type = arithmetic(b.type);
   floats loss(strided({b.rows}, item_size(type)), type), grad(strided({b.rows, b.classes}, item_size(b.type)), b.type);
   outcome([&] { cross_entropy_of_shards(whole, b.logits.in(), b.target.in(), {}, b.options, loss.to(), grad.to()); });
-  softmax_of_shard(whole, b.logits.in(), 1, b.options.temperature, grad.to());
-  log_softmax_of_shard(whole, b.logits.in(), 1, b.options.temperature, grad.to());
+  softmax_of_shard(whole, b.logits.in(), 1, grad.to());
+  log_softmax_of_shard(whole, b.logits.in(), 1, grad.to());
   logsumexp_of_shards(whole, loss.to());
 }
 

@@ -57,7 +57,7 @@ template <class T> void check_shards(bool smoothed) {
                    subtree[k].data(), of_shard.data());
     for (std::size_t i = 0; i < rows; ++i) target_logits[i] += of_shard[i];
   }
-  for (int k = 1; k < 3; ++k) merge_subtrees(format, rows, 1, subtree[0].data(), subtree[k].data(), subtree[0].data());
+  for (int k = 1; k < 3; ++k) merge_subtrees(format, rows, subtree[0].data(), subtree[k].data(), subtree[0].data());
   const whole_rows whole{format, rows, subtree[0].data(), target_logits.data()};
   std::vector<T> loss(rows), grad(rows * classes);
   for (int k = 0; k < 3; ++k) {

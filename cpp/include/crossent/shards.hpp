@@ -15,6 +15,7 @@ struct subtree_format {
   bool extended = false;  // the arithmetic is that of float64
   bool smoothed = false;  // with label smoothing
   bool probabilities = false;  // with class probabilities
+  double temperature = 1;  // of the exponentials
 
   index numbers() const;
 };
@@ -30,8 +31,7 @@ void shard_subtrees(const view& logits, const index_view& indices, const view& p
                     const index* block_counts, index subtrees, double* out, double* target_logits, const execution& = {});
 
 // Two subtrees as one, a being before b: format.numbers() * rows doubles each. out may be a or b.
-void merge_subtrees(const subtree_format&, index rows, double temperature, const double* a, const double* b, double* out,
-                    const execution& = {});
+void merge_subtrees(const subtree_format&, index rows, const double* a, const double* b, double* out, const execution& = {});
 
 // What the shards of all classes have come to.
 struct whole_rows {
@@ -73,7 +73,7 @@ struct shard_predictions {
   index* top_classes;
   double* top_logits;
 };
-// Of options: axis, temperature, shard and, with a target, ignore_index.
+// Of options: axis, shard and, with a target, ignore_index.
 void predict_shard(const whole_rows&, const view& logits, const index_view& target, const row_loss_options&,
                    const index* block_counts, const shard_predictions& out, const execution& = {});
 
@@ -86,15 +86,13 @@ struct merged_predictions {
   const index* top_classes = nullptr;
   const double* top_logits = nullptr;
 };
-// As predict, without logits. Of options: shard.classes in place of axis.
+// As predict, without logits. Of options: shard.classes in place of axis and temperature.
 void predict_of_shards(const merged_predictions&, const index_view& target, const row_loss_options&, const predictions& out,
                        const execution& = {});
 
 // out = exp(x/T) / sum exp(x/T), and its logarithm, of the classes that are here
-void softmax_of_shard(const whole_rows&, const view& logits, int axis, double temperature, const mutable_view& out,
-                      const execution& = {});
-void log_softmax_of_shard(const whole_rows&, const view& logits, int axis, double temperature, const mutable_view& out,
-                          const execution& = {});
+void softmax_of_shard(const whole_rows&, const view& logits, int axis, const mutable_view& out, const execution& = {});
+void log_softmax_of_shard(const whole_rows&, const view& logits, int axis, const mutable_view& out, const execution& = {});
 // out = log sum exp(x), at the temperature 1; out: the rows' shape, the arithmetic dtype
 void logsumexp_of_shards(const whole_rows&, const mutable_view& out, const execution& = {});
 

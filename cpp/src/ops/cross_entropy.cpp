@@ -92,8 +92,8 @@ void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const 
                              const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
                              const execution& e) {
   const default_environment environment;
-  const merged_shards merged(whole, options.temperature);
-  row_description d = describe_merged(merged, merged, logits, options.axis, options.temperature, options.shard.classes, grad);
+  const merged_shards merged(whole);
+  row_description d = describe_merged(merged, merged, logits, options.axis, options.shard.classes, grad);
   row_losses losses(d.rows, loss.data != nullptr ? d.rows : 0, false);
   const targets y(indices, d.rows, options, options.shard.classes, d.type, true, e);
   const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, grad.data != nullptr ? probabilities : view{});

@@ -53,7 +53,9 @@ class subtrees_of_shard : public row_operation<shard_batch> {
 }  // namespace
 
 subtree_format format_of(dtype logits, bool probabilities, const row_loss_options& options, const execution& e) {
-  return {arithmetic(logits, options.temperature) == dtype::float64, smooths(options, options.shard.classes, e), probabilities};
+  return {
+      arithmetic(logits, options.temperature) == dtype::float64, smooths(options, options.shard.classes, e), probabilities,
+      options.temperature};
 }
 
 void shard_subtrees(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
@@ -72,11 +74,11 @@ void shard_subtrees(const view& logits, const index_view& indices, const view& p
   y.throw_if_bad();
 }
 
-void merge_subtrees(const subtree_format& format, index rows, double temperature, const double* a, const double* b, double* out,
+void merge_subtrees(const subtree_format& format, index rows, const double* a, const double* b, double* out,
                     const execution& e) {
   const default_environment environment;
   const dtype_kernels& kernel = kernels(format.extended ? dtype::float64 : dtype::float32);
-  const inverse_temperature t = kernel.inverse_temperature_of(temperature);
+  const inverse_temperature t = kernel.inverse_temperature_of(format.temperature);
   const auto at = [&](const double* p) { return subtree_at(const_cast<double*>(p), rows, format); };
   const subtree_rows from[] = {at(a), at(b)}, to = at(out);
   for_each_row_chunk(rows, e, [&](index first, index count) {

@@ -33,7 +33,7 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   const bool with_cross_entropy = terms.count > 1, reads = merged == nullptr || grad.data != nullptr;
 
   row_description d = merged != nullptr
-                          ? describe_merged(*merged, merged->student, logits, options.axis, t, options.shard.classes, grad)
+                          ? describe_merged(*merged, merged->student, logits, options.axis, options.shard.classes, grad)
                           : row_description(logits, options.axis, t, grad);
   const auto read = [&](const view& x, double temperature, int unread) { return reads ? d.read(x, temperature) : unread; };
   const int teacher = read(teacher_logits, t, 1);
@@ -114,7 +114,7 @@ void distillation_of_shards(const shards_of_distillation& shards, const view& lo
                             const divergence_options& divergence, const row_loss_options& options, const mutable_view& loss,
                             const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  const merged_distillation merged(shards, divergence.temperature);
+  const merged_distillation merged(shards);
   compute(logits, teacher_logits, indices, probabilities, how, divergence, options, &merged, loss, grad, e);
 }
 

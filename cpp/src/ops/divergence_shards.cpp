@@ -34,7 +34,7 @@ void divergence_subtrees(const whole_rows& student, const whole_rows& teacher, c
                          int axis, const divergence_options& options, const index* block_counts, index subtrees, double* sums,
                          const execution& e) {
   const default_environment environment;
-  const merged_distillation merged({student, teacher, {}, nullptr}, options.temperature);
+  const merged_distillation merged({student, teacher, {}, nullptr});
   row_description d(logits, axis, options.temperature);
   d.read(teacher_logits, options.temperature);
   d.known = &merged;

@@ -44,11 +44,11 @@ subtree_rows from_row(subtree_rows s, index first) {
   return s;
 }
 
-merged_shards::merged_shards(const whole_rows& whole, double temperature)
+merged_shards::merged_shards(const whole_rows& whole)
     : whole_(whole),
       subtree_(subtree_at(const_cast<double*>(whole.subtree), whole.rows, whole.format)),
       kernel_(kernels(arithmetic())),
-      t_(kernel_.inverse_temperature_of(temperature)) {}
+      t_(kernel_.inverse_temperature_of(temperature())) {}
 
 void merged_shards::load(index first, index count, int, row_statistics& out) const {
   kernel_.statistics_of_subtrees(count, t_, from_row(subtree_, first), out);
@@ -75,15 +75,15 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
   // NOLINTEND(clang-analyzer-core.NullDereference)
 }
 
-merged_distillation::merged_distillation(const shards_of_distillation& shards, double temperature)
-    : student(shards.student, temperature), teacher(shards.teacher, temperature), sums(shards.sums, shards.student.rows) {
-  if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy, 1.0);
+merged_distillation::merged_distillation(const shards_of_distillation& shards)
+    : student(shards.student), teacher(shards.teacher), sums(shards.sums, shards.student.rows) {
+  if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy);
 }
 
 row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
-                                double temperature, index whole_classes, const mutable_view& out) {
+                                index whole_classes, const mutable_view& out) {
   if (out.data == nullptr) return {merged, rows.arithmetic(), rows.rows(), whole_classes};
-  row_description d(logits, axis, temperature, out);
+  row_description d(logits, axis, rows.temperature(), out);
   d.known = &merged;
   d.are_sums_known = true;
   return d;

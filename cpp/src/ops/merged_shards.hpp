@@ -16,10 +16,11 @@ subtree_rows from_row(subtree_rows, index first);
 // What all shards have come to, in place of sums over the classes.
 class merged_shards : public known_statistics {
  public:
-  merged_shards(const whole_rows&, double temperature);
+  explicit merged_shards(const whole_rows&);
   virtual ~merged_shards() = default;
   bool of_probabilities() const { return whole_.format.probabilities; }
   dtype arithmetic() const { return whole_.format.extended ? dtype::float64 : dtype::float32; }
+  double temperature() const { return whole_.format.temperature; }
   index rows() const { return whole_.rows; }
   void load(index first, index count, int input, row_statistics&) const override;
   // Target, argmax and gaps.
@@ -53,7 +54,7 @@ struct merged_distillation : known_statistics {
   std::optional<merged_shards> cross_entropy;   // where its logits are not at the temperature of the divergence
   merged_sums sums;
 
-  merged_distillation(const shards_of_distillation&, double temperature);
+  explicit merged_distillation(const shards_of_distillation&);
   const merged_shards& of_cross_entropy() const { return cross_entropy ? *cross_entropy : student; }
   virtual ~merged_distillation() = default;
   int inputs() const override { return cross_entropy ? 3 : 2; }
@@ -65,6 +66,6 @@ struct merged_distillation : known_statistics {
 // The description of an operation on rows of which `merged` knows the statistics, and the steps the sums. logits: of a shard, where
 // something is written there; else nothing is read.
 row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
-                                double temperature, index whole_classes, const mutable_view& out);
+                                index whole_classes, const mutable_view& out);
 
 }  // namespace crossent

@@ -85,10 +85,10 @@ void write_softmax(const row_values& upstream, const view& x, int axis, double t
 
 // Of rows that are in shards.
 template <class Operation>
-void run_merged(Operation operation, const whole_rows& whole, const view& x, int axis, double temperature,
-                const mutable_view& out, const execution& e) {
-  const merged_shards merged(whole, temperature);
-  run_rows(make_plan(describe_merged(merged, merged, x, axis, temperature, 1, out), e), operation, e);
+void run_merged(Operation operation, const whole_rows& whole, const view& x, int axis, const mutable_view& out,
+                const execution& e) {
+  const merged_shards merged(whole);
+  run_rows(make_plan(describe_merged(merged, merged, x, axis, 1, out), e), operation, e);
 }
 
 // out = f(grad, other, a sum over the row) in arithmetic of `type`, which needs no statistics.
@@ -153,21 +153,19 @@ void logsumexp(const view& x, int axis, const mutable_view& out, const execution
   run_rows(make_plan({x, axis, 1.0}, e), operation, e);
 }
 
-void softmax_of_shard(const whole_rows& whole, const view& x, int axis, double temperature, const mutable_view& out,
-                      const execution& e) {
+void softmax_of_shard(const whole_rows& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  run_merged(softmax_operation(), whole, x, axis, temperature, out, e);
+  run_merged(softmax_operation(), whole, x, axis, out, e);
 }
 
-void log_softmax_of_shard(const whole_rows& whole, const view& x, int axis, double temperature, const mutable_view& out,
-                          const execution& e) {
+void log_softmax_of_shard(const whole_rows& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  run_merged(log_softmax_operation(), whole, x, axis, temperature, out, e);
+  run_merged(log_softmax_operation(), whole, x, axis, out, e);
 }
 
 void logsumexp_of_shards(const whole_rows& whole, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  run_merged(logsumexp_operation(row_array(out, -1)), whole, {}, 0, 1.0, {}, e);
+  run_merged(logsumexp_operation(row_array(out, -1)), whole, {}, 0, {}, e);
 }
 
 void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {

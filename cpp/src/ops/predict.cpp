@@ -25,8 +25,7 @@ struct rows_of_shards {
   merged_sums sums;
   const merged_predictions& given;
 
-  rows_of_shards(const merged_predictions& p, double temperature)
-      : statistics(p.rows, temperature), sums(p.sums, p.rows.rows), given(p) {}
+  explicit rows_of_shards(const merged_predictions& p) : statistics(p.rows), sums(p.sums, p.rows.rows), given(p) {}
 };
 
 class prediction_operation : public row_operation<prediction_batch> {
@@ -145,10 +144,11 @@ void predict(const view& logits, const index_view& target, const row_loss_option
 void predict_of_shards(const merged_predictions& given, const index_view& target, const row_loss_options& options,
                        const predictions& out, const execution& e) {
   const default_environment environment;
-  const rows_of_shards merged(given, options.temperature);
-  const row_description d =
-      describe_merged(merged.statistics, merged.statistics, {}, 0, options.temperature, options.shard.classes, {});
-  compute(d, target, options, &merged, out, e);
+  const rows_of_shards merged(given);
+  const row_description d = describe_merged(merged.statistics, merged.statistics, {}, 0, options.shard.classes, {});
+  row_loss_options of_rows = options;
+  of_rows.temperature = merged.statistics.temperature();
+  compute(d, target, of_rows, &merged, out, e);
 }
 
 }  // namespace crossent

@@ -65,8 +65,8 @@ class predictions_of_shard : public row_operation<shard_prediction_batch> {
 void predict_shard(const whole_rows& whole, const view& logits, const index_view& target, const row_loss_options& options,
                    const index* block_counts, const shard_predictions& out, const execution& e) {
   const default_environment environment;
-  const merged_shards merged(whole, options.temperature);
-  row_description d(logits, options.axis, options.temperature);
+  const merged_shards merged(whole);
+  row_description d(logits, options.axis, merged.temperature());
   d.known = &merged;
   d.with_sums = true;
   const row_plan plan = make_plan(d, e);

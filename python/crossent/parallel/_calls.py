@@ -26,12 +26,11 @@ class Totals(NamedTuple):
 
     numbers: Array
     target_logits: Array | None
-    smoothed: bool
-    probabilities: bool
+    format: tuple[object, ...]
 
     @classmethod
     def of(cls, rows: RowSpec, numbers: Array, target_logits: Array | None) -> Totals:
-        return cls(numbers, target_logits, *rows.format[1:])
+        return cls(numbers, target_logits, rows.format)
 
     @classmethod
     def zeros(cls, rows: RowSpec) -> Totals:

@@ -276,7 +276,7 @@ class ShardState(State):
         shard = Shard.like(self.rows, logits, axis, start)
         if not shard.ranges:
             return shard.nothing(out)
-        return core(self._totals(), shard.place, shard.logits, shard.axis, self.rows.temperature, out)
+        return core(self._totals(), shard.place, shard.logits, shard.axis, out)
 
     def _totals(self) -> Totals:
         """Of all classes; ValueError if some are missing."""
@@ -284,7 +284,7 @@ class ShardState(State):
         return Totals.of(self.rows, root(list(self.nodes), self._merge_two), self.target_logits)
 
     def _merge_two(self, left: Array, right: Array) -> Array:
-        return _core.merge_subtrees(left, right, *self.rows.format, self.rows.temperature)
+        return _core.merge_subtrees(left, right, *self.rows.format)
 
     @classmethod
     def _merged(cls, states: Sequence[Self]) -> Self:

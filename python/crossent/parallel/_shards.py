@@ -98,9 +98,9 @@ class RowSpec:
         return spec
 
     @property
-    def format(self) -> tuple[bool, bool, bool]:
+    def format(self) -> tuple[bool, bool, bool, float]:
         """What the numbers of a subtree depend on, as the core takes it."""
-        return self.dtype == "float64", self.smoothed, self.target == "probabilities"
+        return self.dtype == "float64", self.smoothed, self.target == "probabilities", self.temperature
 
     @property
     def options(self) -> dict[str, Any]:

@@ -119,9 +119,7 @@ class StatisticsState(StateOfSums):
         rows, count = state.rows, state.rows.count
         if shard.ranges:
             sums, *others = _core.predict_shard(
-                state._totals(), shard.place, shard.logits, target, shard.axis, rows.temperature, rows.ignore_index,
-                top_k,
-            )
+                state._totals(), shard.place, shard.logits, target, shard.axis, rows.ignore_index, top_k)
         else:
             k = max(1, top_k)
             ahead = np.zeros(0 if target is None else count, np.int64)
@@ -154,9 +152,7 @@ class StatisticsState(StateOfSums):
         state.rows.refuse_other(rows)
         statistics = self.sums.total(), self.ahead, self.classes, self.logits
         return _core.row_statistics_of_shards(
-            state._totals(), statistics, rows.place(), target, len(rows.shape), rows.temperature, rows.ignore_index,
-            self.top_k,
-        )
+            state._totals(), statistics, rows.place(), target, len(rows.shape), rows.ignore_index, self.top_k)
 
     @classmethod
     def _merged(cls, states: Sequence[Self]) -> Self:
