@@ -86,8 +86,8 @@ _cross_entropy, _nll_loss, _bce, _bce_with_logits, _kl_div = (
 
 
 def cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None, sample_weight: Tensor | None, temperature: float,
-    ignore_index: int | None, label_smoothing: float, z_loss: float, denominator: float | None, reduction: str,
+    input: Tensor, target: Tensor, weight: Tensor | None, sample_weight: Tensor | None, ignore_index: int | None,
+    label_smoothing: float, z_loss: float, denominator: float | None, reduction: str, temperature: float = 1.0,
 ) -> Tensor:  # fmt: skip
     z, target = input / temperature, _like(input, target)
     losses = _cross_entropy(
@@ -146,7 +146,7 @@ def distillation_loss(
         d = d * temperature**2
     if target is None:
         return d
-    ce = cross_entropy(input, target, weight, sample_weight, 1.0, ignore_index, label_smoothing, z_loss, denominator,
+    ce = cross_entropy(input, target, weight, sample_weight, ignore_index, label_smoothing, z_loss, denominator,
                        reduction)  # fmt: skip
     share = 0.5 if alpha is None else alpha
     return share * d + (1 - share) * ce

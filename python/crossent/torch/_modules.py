@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -22,9 +23,12 @@ from ._functional import (
 )
 from ._tensors import FLOATING
 
-# Options that the modules of PyTorch have not.
-MORE = ("temperature", "z_loss", "denominator", "inplace", "recompute")
-MORE_OF_ELEMENTS = ("label_smoothing", "denominator", "inplace", "recompute")
+
+def _more(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Takes the options that the module of PyTorch has not out of those that are given."""
+    parameters = inspect.signature(function).parameters.values()
+    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"sample_weight"}  # which comes with each call
+    return {name: given.pop(name) for name in names & given.keys()}
 
 
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
@@ -36,7 +40,7 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        more = {name: options.pop(name) for name in MORE if name in options}
+        more = _more(cross_entropy, options)
         super().__init__(*arguments, **options)
         self.options = more
 
@@ -86,7 +90,7 @@ class BCEWithLogitsLoss(torch.nn.BCEWithLogitsLoss):
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        more = {name: options.pop(name) for name in MORE_OF_ELEMENTS if name in options}
+        more = _more(binary_cross_entropy_with_logits, options)
         super().__init__(*arguments, **options)
         self.options = more
 
