@@ -11,7 +11,6 @@ from crossent.parallel._row_sums import LOSSES
 from crossent.parallel._state import OrderedSums
 
 FORMS = tuple(form for form in operations.FORMS if form.function in LOSSES)
-OF_ELEMENTS = (xe.binary_cross_entropy, xe.binary_cross_entropy_with_logits)
 # Where the parts of 5,000 rows begin and end: uneven, empty, one block each, blocks of several subtrees.
 ALIGNED = (
     (0, 5000),
@@ -32,7 +31,7 @@ class Batch:
         rng = np.random.default_rng(seed)
         draw = lambda kind: operations.DRAW[kind](rng, rows, CLASSES)
         self.loss, self.form = form.function, form
-        self.in_row = CLASSES if form.function in OF_ELEMENTS else 1  # how many count as rows
+        self.in_row = CLASSES if form.per_element else 1  # how many count as rows
         self.arrays = [self._typed(draw(kind), dtype) for kind in form.arrays.values()]
         options = form.last_case if case is None else form.cases[case]
         self.options = operations.resolved({**form.fixed, **options}, lambda name, kind: self._typed(draw(kind), dtype))

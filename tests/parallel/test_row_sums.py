@@ -226,7 +226,7 @@ def test_sums_of_different_calls():
 
 
 @pytest.mark.parametrize(("error", "text", "arguments", "options"), [
-    (TypeError, "loss is .*: expected crossent.cross_entropy, .* or crossent.binary_cross_entropy", (max, [1]), {}),
+    (TypeError, "loss is .*: expected crossent.binary_cross_entropy, .* or crossent.sparse_dist", (max, [1]), {}),
     (TypeError, "loss is array", (np.zeros(3), [1]), {}),
     (TypeError, "missing a required argument: 'target'", (xe.cross_entropy, [[0.0]]), {}),
     (TypeError, "unexpected keyword argument 'smoothing'", (xe.cross_entropy, [[0.0]], [0]), {"smoothing": 0.1}),

@@ -77,8 +77,7 @@ def over_rows(
     Parameters
     ----------
     loss : function
-        `crossent.cross_entropy`, `nll_loss`, `kl_div_with_logits`, `distillation_loss`, `sparse_distillation_loss`, or
-        `binary_cross_entropy_with_logits` or `binary_cross_entropy`, whose elements count as rows.
+        One of `crossent`, but for `kl_div`. The elements of a loss that has no classes count as rows.
     comm : communicator
         Of mpi4py, a process group of torch.distributed, or an object with ``allgather(array)``,
         ``rank`` and ``size``.

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+import crossent
+
 from .. import _core, _numbers
-from .._binary_cross_entropy import binary_cross_entropy
-from .._binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
-from .._cross_entropy import cross_entropy
-from .._distillation_loss import distillation_loss
-from .._kl_div_with_logits import kl_div_with_logits
-from .._nll_loss import nll_loss
-from .._sparse_distillation_loss import sparse_distillation_loss
 from ._state import OrderedSums, StateOfSums
 
 if TYPE_CHECKING:
@@ -25,10 +20,8 @@ if TYPE_CHECKING:
     from ._state import Received
 
 
-LOSSES = (
-    cross_entropy, nll_loss, kl_div_with_logits, distillation_loss, sparse_distillation_loss,
-    binary_cross_entropy_with_logits, binary_cross_entropy,  # of which the elements are the rows
-)
+# Those of which the core has the sums; of losses of elements these are the rows.
+LOSSES = tuple(getattr(crossent, name) for name in crossent.__all__ if hasattr(_core, f"{name}_sums"))
 
 
 class BlockSums(NamedTuple):
