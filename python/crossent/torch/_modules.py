@@ -21,6 +21,7 @@ from ._functional import (
     kl_div,
     nll_loss,
 )
+from ._losses import LOSSES
 from ._tensors import FLOATING
 
 
@@ -129,14 +130,7 @@ class DistillationLoss(torch.nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
-PATCHED = (
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "kl_div",
-    "log_softmax",
-    "nll_loss",
-)
+PATCHED = ("log_softmax", *(name for name in LOSSES if hasattr(F, name)))
 
 
 def _routed(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
