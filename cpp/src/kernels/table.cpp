@@ -79,11 +79,11 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.sum_products = sum_products<T>;
   k.write_softmax_backward = write_softmax_backward<T>;
   k.write_log_softmax_backward = write_log_softmax_backward<T>;
-  k.binary_cross_entropy = binary_cross_entropy<T>;
+  k.binary_cross_entropy = elementwise_loop<T, binary_cross_entropy_element<T>>;
   k.binary_cross_entropy_with_logits = binary_cross_entropy_with_logits<T>;
-  k.logistic_hessian = logistic_hessian<T>;
-  k.kl_div = kl_div<T>;
-  k.kl_div_log = kl_div_log<T>;
+  k.logistic_hessian = elementwise_loop<T, logistic_hessian_element<T>>;
+  k.kl_div = elementwise_loop<T, kl_div_element<T>>;
+  k.kl_div_log = elementwise_loop<T, kl_div_log_element<T>>;
   k.in_range = in_range<T>;
   k.gather = [](const char* from, index stride, dtype type, index n, void* to) {
     gather(from, stride, type, n, static_cast<T*>(to), 1);

@@ -285,16 +285,10 @@ template <class T, class Element> void elementwise_loop(const element_block& b) 
     if (b.outside && any(from_bits<T>(larger(top, to_bits<T>(one))) != one)) *b.outside = true;
 }
 
-template <class T> void binary_cross_entropy(const element_block& b) {
-  elementwise_loop<T, binary_cross_entropy_element<T>>(b);
-}
 template <class T> void binary_cross_entropy_with_logits(const element_block& b) {
   if (b.input[2] || b.input[3] || b.input[4] || b.label_smoothing != 0) elementwise_loop<T, logistic_element<T, false>>(b);
   else elementwise_loop<T, logistic_element<T, true>>(b);
 }
-template <class T> void logistic_hessian(const element_block& b) { elementwise_loop<T, logistic_hessian_element<T>>(b); }
-template <class T> void kl_div(const element_block& b) { elementwise_loop<T, kl_div_element<T>>(b); }
-template <class T> void kl_div_log(const element_block& b) { elementwise_loop<T, kl_div_log_element<T>>(b); }
 
 // Whether all of n numbers are in [low, high]; NaN is not.
 template <class T> bool in_range(const void* x, index n, double low, double high) {
