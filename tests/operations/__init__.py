@@ -36,6 +36,7 @@ from .arguments import (
     PER_ROW,
     PROBABILITIES,
     WEIGHTS,
+    ByKind,
     may_be_negative,
     resolved,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "PROBABILITIES",
     "STATISTICS",
     "WEIGHTS",
+    "ByKind",
     "draws",
     "exact",
     "may_be_negative",
