@@ -15,6 +15,8 @@ the second every distribution of the accuracy report.
 
 import numpy as np
 
+import crossent as xe
+
 from . import classes, divergences, elements, information, sparse
 from .double_double import DD, SCALE, high, maximum, sum_last, where
 from .parts import Part, gradient, like, value
@@ -27,13 +29,8 @@ def quiet(function):
 
 # By the name of the public function, without "_backward" for losses: those are gradients of these.
 FORMULAS = {
-    **{f.__name__: quiet(f) for f in (
-        classes.cross_entropy, classes.nll_loss, divergences.kl_div_with_logits, divergences.distillation_loss,
-        sparse.sparse_distillation_loss, elements.binary_cross_entropy, elements.binary_cross_entropy_with_logits,
-        elements.kl_div, classes.cross_entropy_gradient_hessian,
-        elements.binary_cross_entropy_with_logits_gradient_hessian, classes.softmax, classes.log_softmax,
-        classes.logsumexp, classes.softmax_backward, classes.log_softmax_backward, classes.logsumexp_backward,
-        elements.sigmoid, elements.log_sigmoid)},
+    **{name: quiet(getattr(module, name)) for module in (classes, divergences, elements, sparse) for name in xe.__all__
+       if hasattr(module, name)},
     **{f"information.{f.__name__}": quiet(f) for f in (
         information.entropy, information.cross_entropy, information.kl_divergence, information.js_divergence,
         classes.entropy_with_logits)},

@@ -5,7 +5,7 @@ gradients, the calls of faults/ and of its fuzzer, what accuracy/ measures and w
 
 To add a loss:
     1. Write its formula twice, under its name: in exact.py (on oracle/: mpmath, 60 digits) as a sum of parts, and in
-       tests/fast (NumPy, whole batches), with a line in its FORMULAS. tests/oracle/test_fast.py compares the two.
+       tests/fast (NumPy, whole batches). tests/oracle/test_fast.py compares the two.
     2. Add a row to table.py: the signature, and a `Form` (functions.py) for each way to call the loss. A form with
        `accuracy` is in the accuracy report.
     3. Until tests/faults and tests/attack take tests/fast: the formula in faults/fuzz_reference.py (NumPy).

@@ -12,6 +12,8 @@ import oracle.sparse
 from mpmath import mp, mpf
 from oracle.parts import Part
 
+import crossent as xe
+
 ONE = mpf(1)
 
 
@@ -144,11 +146,7 @@ def of_elements(function):
 
 
 FORMULAS = {
-    **{function.__name__: function for function in (
-        cross_entropy, nll_loss, kl_div_with_logits, distillation_loss, sparse_distillation_loss, binary_cross_entropy,
-        binary_cross_entropy_with_logits, kl_div, logsumexp, logsumexp_backward)},
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    **{name: globals()[name] for name in xe.__all__ if name in globals()},
     "softmax_backward": by_row(oracle.softmax_backward),
     "log_softmax_backward": by_row(oracle.log_softmax_backward),
     "sigmoid": of_elements(oracle.binary.sigmoid),
