@@ -67,20 +67,10 @@ def binary_cross_entropy(
         Integers, bool and lists become float64.
     target : array_like in the shape of `probs`
         In [0, 1]; of a dtype as `probs`, an integer dtype or bool.
-    weight : array_like, optional
-        A weight per element, finite, of any sign, in the shape of `probs` or broadcastable to it; any of the dtypes of
-        `probs`. The default is ones.
     log_floor : float or None, default -100.0
         The least value of a logarithm in the loss, at most 0. None is none: the exact loss, which may be infinite.
-    reduction : {"none", "mean", "sum"}, default "mean"
-        What becomes of the losses of the elements.
-    denominator : float, optional
-        Finite and > 0: replaces the denominator of ``"mean"``, as gradient accumulation over several batches needs.
-    return_grad : bool, default False
-        Whether the gradient with respect to `probs` is returned too. With ``reduction="none"`` it is that of the sum.
-    grad_out : ndarray, optional
-        Receives the gradient: the shape and dtype of `probs`, any strides. May be exactly an input of that shape and
-        dtype. Needs `return_grad`. A `MemoryError` or Ctrl-C may leave it partly written.
+    weight, reduction, denominator, return_grad, grad_out
+        As for `binary_cross_entropy_with_logits`, with `probs` in the place of `logits`.
 
     Returns
     -------
@@ -91,10 +81,8 @@ def binary_cross_entropy(
 
     Raises
     ------
-    TypeError
-        If a dtype is not supported, or an argument has another type than above.
-    ValueError
-        If a shape or value is not as above, or `grad_out` cannot be written in place or apart.
+    TypeError, ValueError
+        As `binary_cross_entropy_with_logits`.
 
     References
     ----------
