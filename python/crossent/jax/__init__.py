@@ -1,11 +1,12 @@
 """The losses on JAX arrays of a CPU, under `jax.jit`, `jax.grad`, `jax.vmap` and `jax.checkpoint`.
 
-Each function computes what the function of the same name in `crossent` computes, to the bit. Shapes, dtypes and
-options are checked when a function is traced. Values (class indices, probabilities, weights) are checked when the
-computation runs: a wrong one is a `jax.errors.JaxRuntimeError`, or a `ValueError` from a compiled function that ran
-before, with the message of `crossent`. Options are Python numbers and names, not arrays. Derivatives are first ones, by
-reverse mode, with respect to the first argument. To ask for one with respect to another argument is a `TypeError`;
-`jax.lax.stop_gradient` makes a constant of it.
+Each function computes what the function of the same name in `crossent` computes, to the bit; that one says where its
+formula is from. Shapes, dtypes and options are checked when a function is traced, and raise what that function
+raises. Values (class indices, probabilities, weights) are checked when the computation runs: a wrong one is a
+`jax.errors.JaxRuntimeError`, or a `ValueError` from a compiled function that ran before, with the message of
+`crossent`. Options are Python numbers and names, not arrays. Derivatives are first ones, by reverse mode, with respect
+to the first argument. To ask for one with respect to another argument is a `TypeError`; `jax.lax.stop_gradient` makes a
+constant of it.
 """
 
 from __future__ import annotations
@@ -125,17 +126,6 @@ def cross_entropy(
     jax.Array in the shape of `logits` without the class axis with ``reduction="none"``, else 0-d
         Float32, or float64 for float64 `logits`.
 
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        When it is traced: as `crossent.cross_entropy`.
-    jax.errors.JaxRuntimeError, ValueError
-        When it runs: if a value is not as `crossent.cross_entropy` says.
-
-    References
-    ----------
-    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equations 4.108 and 4.109.
-
     Examples
     --------
     >>> import jax
@@ -177,17 +167,6 @@ def binary_cross_entropy_with_logits(
     jax.Array in the shape of `logits` with ``reduction="none"``, else 0-d
         Float32, or float64 for float64 `logits`.
 
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        When it is traced: as `crossent.binary_cross_entropy_with_logits`.
-    jax.errors.JaxRuntimeError, ValueError
-        When it runs: if a value is not as `crossent.binary_cross_entropy_with_logits` says.
-
-    References
-    ----------
-    C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equations 4.90 and 4.91.
-
     Examples
     --------
     >>> import jax.numpy as jnp
@@ -223,17 +202,6 @@ def kl_div_with_logits(
     -------
     jax.Array in the shape of `logits` without the class axis with ``reduction="none"``, else 0-d
         Float32, or float64 for float64 `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        When it is traced: as `crossent.kl_div_with_logits`.
-    jax.errors.JaxRuntimeError, ValueError
-        When it runs: if a value is not as `crossent.kl_div_with_logits` says.
-
-    References
-    ----------
-    S. Kullback and R. A. Leibler, On Information and Sufficiency, Annals of Mathematical Statistics 22 (1951), 79-86.
 
     Examples
     --------
@@ -273,17 +241,6 @@ def distillation_loss(
     -------
     jax.Array in the shape of `logits` without the class axis with ``reduction="none"``, else 0-d
         Float32, or float64 for float64 `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        When it is traced: as `crossent.distillation_loss`.
-    jax.errors.JaxRuntimeError, ValueError
-        When it runs: if a value is not as `crossent.distillation_loss` says.
-
-    References
-    ----------
-    G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531.
 
     Examples
     --------
