@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -99,6 +100,7 @@ def binary_cross_entropy(
     return _core.binary_cross_entropy(probs, target, weight, log_floor, reduction, denominator, return_grad, grad_out)
 
 
+@documented
 def binary_cross_entropy_backward(
     grad_output: ArrayLike,
     probs: ArrayLike,
@@ -118,27 +120,6 @@ def binary_cross_entropy_backward(
     The formula for a probability ``p`` of the target ``y``, with the weight ``w`` and ``0 / 0 = 0``::
 
         out = g * w * ((1 - y) / (1 - p) - y / p) / denominator
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `probs` for ``"none"``; any
-        of the dtypes of `probs`.
-    probs, target, weight, log_floor, reduction, denominator
-        As for `binary_cross_entropy`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `probs`, any strides. May be exactly an input of that shape and
-        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `probs`
-        `out` if it was given; else a new array of the dtype and memory order of `probs`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `binary_cross_entropy`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

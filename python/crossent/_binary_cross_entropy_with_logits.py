@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -116,6 +117,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@documented
 def binary_cross_entropy_with_logits_backward(
     grad_output: ArrayLike,
     logits: ArrayLike,
@@ -136,27 +138,6 @@ def binary_cross_entropy_with_logits_backward(
     The formula for a logit ``x`` of the smoothed target ``y'``, with the weights ``w`` and ``pos_weight``::
 
         out = g * w * ((1 - y') * sigmoid(x) - pos_weight * y' * sigmoid(-x)) / denominator
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` for ``"none"``;
-        any of the dtypes of `logits`.
-    logits, target, weight, pos_weight, label_smoothing, reduction, denominator
-        As for `binary_cross_entropy_with_logits`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
-        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `logits`
-        `out` if it was given; else a new array of the dtype and memory order of `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `binary_cross_entropy_with_logits`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -164,6 +165,7 @@ def cross_entropy(
     )
 
 
+@documented
 def cross_entropy_backward(
     grad_output: ArrayLike,
     logits: ArrayLike,
@@ -190,28 +192,6 @@ def cross_entropy_backward(
 
         b[c] = v * w[c] * ((1 - e) * q[c]  +  e / C)
         out[c] = g / T * (p[c] * (sum_k b[k] + 2 * v * z_loss * logsumexp(x / T)) - b[c]) / denominator
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
-        axis for ``"none"``; any of the dtypes of `logits`.
-    logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, \
-    denominator
-        As for `cross_entropy`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or a `target` of
-        that dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `logits`
-        `out` if it was given; else a new array of the dtype and memory order of `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-        As `cross_entropy`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

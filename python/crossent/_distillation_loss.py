@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -158,6 +159,7 @@ def distillation_loss(
     )
 
 
+@documented
 def distillation_loss_backward(
     grad_output: ArrayLike,
     logits: ArrayLike,
@@ -187,28 +189,6 @@ def distillation_loss_backward(
     The formula, with the results of the two backward functions for the same arguments::
 
         out = alpha * T^2 * kl_div_with_logits_backward(g, ...) + (1 - alpha) * cross_entropy_backward(g, ...)
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `logits` without the class
-        axis for ``"none"``; any of the dtypes of `logits`.
-    logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight, \
-ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator
-        As for `distillation_loss`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
-        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `logits`
-        `out` if it was given; else a new array of the dtype and memory order of `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-        As `distillation_loss`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -114,6 +115,7 @@ def kl_div(
     return _core.kl_div(log_probs, target, log_target, axis, reduction, denominator, return_grad, grad_out)
 
 
+@documented
 def kl_div_backward(
     grad_output: ArrayLike,
     log_probs: ArrayLike,
@@ -134,27 +136,6 @@ def kl_div_backward(
 
         out = -g * t / denominator
         out = -g * exp(t) / denominator    with `log_target`
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: the shape of `log_probs`, without `axis` if that is given, for ``"none"``, else
-        a scalar; any of the dtypes of `log_probs`.
-    log_probs, target, log_target, axis, reduction, denominator
-        As for `kl_div`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `log_probs`, any strides. May be exactly an input of that shape
-        and dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `log_probs`
-        `out` if it was given; else a new array of the dtype and memory order of `log_probs`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        As `kl_div`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -145,6 +146,7 @@ def kl_div_with_logits(
     )
 
 
+@documented
 def kl_div_with_logits_backward(
     grad_output: ArrayLike,
     logits: ArrayLike,
@@ -169,27 +171,6 @@ def kl_div_with_logits_backward(
         "forward":  out[c] = g * v / T * (s[c] - t[c]) / denominator
         "reverse":  out[c] = g * v / T * s[c] * (log(s[c] / t[c]) - KL(s || t)) / denominator
         "js":       out[c] = g * v / T * (1 - beta) * s[c] * (log(s[c] / m[c]) - KL(s || m)) / denominator
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: the shape of `logits` without the class axis for ``"none"``, else a scalar; any
-        of the dtypes of `logits`.
-    logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator
-        As for `kl_div_with_logits`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or `teacher_logits`
-        of that dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `logits`
-        `out` if it was given; else a new array of the dtype and memory order of `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.exceptions.AxisError
-        As `kl_div_with_logits`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -96,6 +97,7 @@ def nll_loss(
     )
 
 
+@documented
 def nll_loss_backward(
     grad_output: ArrayLike,
     log_probs: ArrayLike,
@@ -117,27 +119,6 @@ def nll_loss_backward(
     The formula for a row of the target ``y``, in the terms of `nll_loss`::
 
         out[c] = -g * v * w[y] / denominator  for c = y, and 0 elsewhere
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: a scalar for ``"mean"`` and ``"sum"``, the shape of `target` for ``"none"``;
-        any of the dtypes of `log_probs`.
-    log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator
-        As for `nll_loss`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `log_probs`, any strides. May be `log_probs` itself. A
-        `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `log_probs`
-        `out` if it was given; else a new array of the dtype and memory order of `log_probs`.
-
-    Raises
-    ------
-    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-        As `cross_entropy`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict, overload
 
 from . import _core
+from ._backward import documented
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -190,6 +191,7 @@ def sparse_distillation_loss(
     )
 
 
+@documented
 def sparse_distillation_loss_backward(
     grad_output: ArrayLike,
     logits: ArrayLike,
@@ -220,29 +222,6 @@ def sparse_distillation_loss_backward(
         out[c] = g * v / T * q[c] * (1 - r / rho) / denominator       "bucket"
         out[c] = g * v / T * (q[c] - r / n) / denominator             "uniform"
         out[c] = g * v / T * A * q[c] / denominator                   "zero", "renormalize"
-
-    Parameters
-    ----------
-    grad_output : array_like
-        ``g``, in the shape of the loss: the shape of `logits` without the class axis for ``"none"``, else a scalar; any
-        of the dtypes of `logits`.
-    logits, classes, values, axis, values_are, tail, divergence, temperature, teacher_logsumexp
-        As for `sparse_distillation_loss`.
-    scale_by_temperature, sample_weight, reduction, denominator
-        As for `sparse_distillation_loss`.
-    out : ndarray, optional
-        Receives the result: the shape and dtype of `logits`, any strides. May be `logits` itself, or `values` of that
-        shape and dtype. A `MemoryError` or Ctrl-C may leave it partly written.
-
-    Returns
-    -------
-    ndarray in the shape of `logits`
-        `out` if it was given; else a new array of the dtype and memory order of `logits`.
-
-    Raises
-    ------
-    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-        As `sparse_distillation_loss`; ValueError also if `grad_output` has another shape than the loss.
 
     References
     ----------
