@@ -212,7 +212,6 @@ TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, s
       }
       for (const auto kind : {divergence_kind::forward, divergence_kind::reverse, divergence_kind::js}) {
         INFO("temperature " << temperature << " kind " << static_cast<int>(kind));
-        d.kind = kind;
         if (kind == divergence_kind::forward && k.forward_kl != nullptr) {
           const auto same_forward = [&](const gradient_rows* gradient, bool with_q) {
             std::vector<double> sums[2];
@@ -235,15 +234,15 @@ TEST_CASE_TEMPLATE("divergences have the same bits over classes and over rows, s
           CHECK(same_forward(&of_probabilities, true));
           continue;
         }
-        CHECK(same(sums_of(classes, 2,
-                           [&](double** at) { k.divergence_sums(x.over_classes, y.over_classes, 0, blocks, d, at[0], at[1]); }),
-                   sums_of(classes, 2,
-                           [&](double** at) { k.divergence_sums(x.over_rows, y.over_rows, 0, blocks, d, at[0], at[1]); })));
+        const auto sums = k.divergence_sums[static_cast<int>(kind)];
+        CHECK(same(sums_of(classes, 2, [&](double** at) { sums(x.over_classes, y.over_classes, 0, blocks, d, at[0], at[1]); }),
+                   sums_of(classes, 2, [&](double** at) { sums(x.over_rows, y.over_rows, 0, blocks, d, at[0], at[1]); })));
         const auto same_gradient = [&](const gradient_rows* gradient, bool with_q) {
           return same_written<T>(classes, [&](const sink& to, bool over_rows) {
             const source& p = over_rows ? q.over_rows : q.over_classes;
-            k.write_divergence(over_rows ? x.over_rows : x.over_classes, over_rows ? y.over_rows : y.over_classes,
-                               with_q ? &p : nullptr, to, 0, blocks, d, unscaled.statistics, gradient);
+            k.write_divergence[static_cast<int>(kind)](over_rows ? x.over_rows : x.over_classes,
+                                                       over_rows ? y.over_rows : y.over_classes, with_q ? &p : nullptr, to, 0,
+                                                       blocks, d, unscaled.statistics, gradient);
           });
         };
         CHECK(same_gradient(nullptr, false));

@@ -92,12 +92,14 @@ struct dtype_kernels {
   // out_c = (x_c - max)/T - log_sum
   void (*write_log_softmax)(const source&, const sink&, index block_begin, index block_end, const inverse_temperature&,
                             const double* max, const double* log_sum);
-  // The divergence of each block, and the sum that its gradient needs (divergence_rows::inner; of js and reverse).
-  void (*divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
-                          const divergence_rows&, double* value, double* inner);
+  // Of each divergence_kind, but of float32 not the forward one, which has a kernel below: the divergence of each block, and the
+  // sum that its gradient needs (divergence_rows::inner; of js and reverse).
+  void (*divergence_sums[3])(const source& student, const source& teacher, index block_begin, index block_end,
+                             const divergence_rows&, double* value, double* inner);
   // Its gradient in the student's logits, plus that of a cross-entropy (nullptr: nothing) of logits with these statistics.
-  void (*write_divergence)(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
-                           index block_end, const divergence_rows&, const row_statistics&, const gradient_rows* cross_entropy);
+  void (*write_divergence[3])(const source& student, const source& teacher, const source* q, const sink&, index block_begin,
+                              index block_end, const divergence_rows&, const row_statistics&,
+                              const gradient_rows* cross_entropy);
   // Both KL divergences, that of Jensen and Shannon, and sum s - t, for float32 (nullptr for float64).
   void (*joint_divergence_sums)(const source& student, const source& teacher, index block_begin, index block_end,
                                 const divergence_rows&, double* forward_kl, double* reverse_kl, double* js, double* difference);

@@ -111,8 +111,7 @@ struct alignas(64) distribution_rows {
 };
 
 struct alignas(64) divergence_rows {
-  divergence_kind kind;
-  double beta;
+  double beta;  // of js
   inverse_temperature t;
   const row_statistics *student_statistics, *teacher_statistics;
   distribution_rows student, teacher;

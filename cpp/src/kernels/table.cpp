@@ -4,6 +4,7 @@
 #include "kernels/loss/divergence.hpp"
 #include "kernels/loss/elementwise.hpp"
 #include "kernels/loss/few_classes.hpp"
+#include "kernels/loss/forward_kl_over_classes.hpp"
 #include "kernels/loss/gap_moments.hpp"
 #include "kernels/loss/hessian.hpp"
 #include "kernels/loss/information.hpp"
@@ -41,6 +42,11 @@ template <class T> void exp_sum(const void* x, const void* error, void* out, ind
   });
 }
 
+template <class T, template <class> class kind> constexpr void set_divergence(dtype_kernels& k, divergence_kind of) {
+  k.divergence_sums[static_cast<int>(of)] = divergence_sums<T, kind>;
+  k.write_divergence[static_cast<int>(of)] = write_divergence<T, kind>;
+}
+
 template <class T> constexpr dtype_kernels kernels_of() {
   dtype_kernels k{};
   k.lanes = pack<T>::lanes;
@@ -63,8 +69,9 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.write_cached_hessian = write_cached_hessian<T>;
   k.write_magnitude = write_magnitude<T>;
   k.write_log_softmax = write_log_softmax<T>;
-  k.divergence_sums = divergence_sums<T>;
-  k.write_divergence = write_divergence<T>;
+  set_divergence<T, reverse_kl_of_class>(k, divergence_kind::reverse);
+  set_divergence<T, js_of_class>(k, divergence_kind::js);
+  if constexpr (sizeof(T) == 8) set_divergence<T, forward_kl_of_class>(k, divergence_kind::forward);
   if constexpr (sizeof(T) == 4) k.forward_kl = forward_kl;
   if constexpr (sizeof(T) == 4) k.joint_divergence_sums = joint_divergence_sums;
   k.gap_sums_of_logits = gap_sums_of_logits<T>;

@@ -51,8 +51,8 @@ class two_pass_divergence : public divergence_term {
   }
 
   void sum(row_batch& batch, divergence_state& s, index begin, index end) const override {
-    plan_.kernel().divergence_sums(batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(),
-                                   s.inner.data());
+    plan_.kernel().divergence_sums[kind()](batch.input(student_), batch.input(teacher_), begin, end, s.rows, s.value.data(),
+                                           s.inner.data());
   }
 
   void finish(row_batch& batch, divergence_state& s) const override {
@@ -67,8 +67,8 @@ class two_pass_divergence : public divergence_term {
 
   void write(row_batch& batch, divergence_state& s, const source* q, index begin, index end, const row_statistics& statistics,
              const gradient_rows* cross_entropy) const override {
-    plan_.kernel().write_divergence(batch.input(student_), batch.input(teacher_), q, batch.output(), begin, end, s.rows,
-                                    statistics, cross_entropy);
+    plan_.kernel().write_divergence[kind()](batch.input(student_), batch.input(teacher_), q, batch.output(), begin, end, s.rows,
+                                            statistics, cross_entropy);
   }
 
   void complete(row_batch& batch, divergence_state& s) const override {
@@ -168,7 +168,6 @@ std::unique_ptr<divergence_term> make_divergence_term(const row_plan& plan, int 
 void divergence_term::prepare(row_batch& batch, divergence_state& s) const {
   const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
   divergence_rows& r = s.rows;
-  r.kind = options_.kind;
   r.beta = options_.beta;
   r.t = inverse_of(plan_.kernel(), options_.temperature);
   r.student_statistics = &of_student;
@@ -257,7 +256,6 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
     }
     set_distribution(batch, s, inputs[k], dtype::float64, gradient_scale(s), k == 0 ? r.student : r.teacher);
   }
-  r.kind = options_.kind;
   r.beta = options_.beta;
   r.t = inverse_of(kernels(dtype::float64), options_.temperature);
   r.student_statistics = s.rows.student_statistics;
@@ -267,7 +265,8 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
   const source student{from[0], batch.count, 1, 8, dtype::float64, true},
       teacher{from[1], batch.count, 1, 8, dtype::float64, true};
   kernels(dtype::float64)
-      .write_divergence(student, teacher, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, *r.student_statistics, nullptr);
+      .write_divergence[kind()](student, teacher, nullptr, {to, 8, dtype::float64, false}, 0, 1, r, *r.student_statistics,
+                                nullptr);
 }
 
 }  // namespace crossent

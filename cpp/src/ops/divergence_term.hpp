@@ -65,6 +65,7 @@ class divergence_term {
   // Over all classes.
   double_double<double> value(const row_batch&, const divergence_state&, index row) const;
   double_double<double> inner(const row_batch&, const divergence_state&, index row) const;
+  int kind() const { return static_cast<int>(options_.kind); }
   bool has_gradient(const divergence_state& s, index i) const { return s.upstream[i] != 0 && s.row_weight[i] != 0; }
 
   const row_plan& plan_;

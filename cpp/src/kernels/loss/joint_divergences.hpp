@@ -9,7 +9,8 @@
 // None is negative, and all three are a^2 times a polynomial where a is small.
 #pragma once
 
-#include "kernels/loss/divergence.hpp"
+#include "kernels/loss/js_divergence.hpp"
+#include "kernels/loss/pair_of_rows.hpp"
 
 namespace crossent {
 namespace {

@@ -5,7 +5,7 @@
 // of these in the row), and 1 - q of a confident class comes from the others, never from a difference.
 #pragma once
 
-#include "kernels/loss/divergence.hpp"
+#include "kernels/loss/js_divergence.hpp"
 #include "kernels/loss/row_quantities.hpp"
 
 namespace crossent {
