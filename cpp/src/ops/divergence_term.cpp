@@ -82,46 +82,37 @@ class two_pass_divergence : public divergence_term {
   }
 };
 
-// KL(t || s) of float32 rows: sums and gradient in one traversal, in terms of the teacher.
+// KL(t || s) of float32 rows: sums and gradient in one traversal. The kernel counts both rows in units of the teacher's terms:
+// t_c is e_c of the teacher, s_c is e_c of the student times the ratio of their two factors (p_c = e_c factor). Of what it finds
+// the sums are multiplied by the factor of the teacher, the gradient by that and its coefficient.
 class forward_kl : public divergence_term {
  public:
   using divergence_term::divergence_term;
 
   void prepare(row_batch& batch, divergence_state& s) const override {
-    // Exponents added to the terms, so that few are subnormal: a constant, and an exponent that keeps the gradient's factor in
-    // range.
-    constexpr int bias = 64, least = -64, most = 16;
-    // A difference below this is felt by classes alone of which the logits differ by nothing, in proportion to it.
-    constexpr double small = 0x1p-60;
     divergence_term::prepare(batch, s);
-    divergence_rows& r = s.rows;
-    const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
     s.value.resize(static_cast<std::size_t>(batch.count * batch.blocks));
     s.inner.resize(s.value.size());
+    const row_statistics &of_student = batch.in[student_].statistics, &of_teacher = batch.in[teacher_].statistics;
+    alignas(64) double student_factor[batch_rows], teacher_factor[batch_rows], gradient_factor[batch_rows] = {};
+    kernels().softmax_factor(batch.count, of_student, {}, student_factor, nullptr);
+    kernels().softmax_factor(batch.count, of_teacher, {}, teacher_factor, nullptr);
+    if (plan_.writes()) kernels().softmax_factor(batch.count, of_teacher, gradient_scale(s), gradient_factor, nullptr);
+    divergence_rows& r = s.rows;
     r.student.reference = of_student.reference;
     r.teacher.reference = of_teacher.reference;
-    kernels().softmax_factor(batch.count, of_student, {}, r.student.factor, nullptr);
-    kernels().softmax_factor(batch.count, of_teacher, {}, r.teacher_scale, nullptr);
-    if (plan_.writes()) kernels().softmax_factor(batch.count, of_teacher, gradient_scale(s), r.teacher.factor, nullptr);
     for (index i = 0; i < batch.count; ++i) {
-      double& factor = r.teacher.factor[i];
       const double difference = s.of_class.log_sum_difference[i];
-      if (has_gradient(s, i) && std::isnan(difference)) factor = difference;
-      const bool is_usual = plan_.writes() && factor != 0 && std::isfinite(factor), is_small = std::abs(difference) < small;
-      const int exponent = bias + (is_usual ? std::clamp(std::ilogb(factor), least, most) : 0);
+      if (has_gradient(s, i) && std::isnan(difference)) gradient_factor[i] = difference;
+      const int exponent = exponent_of_terms(gradient_factor[i]);
       r.student.exponent[i] = exponent - of_student.exponent[i];
       r.teacher.exponent[i] = exponent - of_teacher.exponent[i];
-      const double ratio = r.student.factor[i] / r.teacher_scale[i];
-      r.student.factor[i] = rounded_to(dtype::float32, ratio);
-      r.student.factor_lo[i] = log_of_error(ratio, 0, r.student.factor[i]);
-      r.small_difference_gradient[i] =
-          is_usual && is_small ? difference * (factor / r.teacher_scale[i]) : -0.0;   // + -0 changes nothing
-      factor = std::ldexp(factor, -exponent);
-      r.teacher.factor_lo[i] = is_usual ? factor - rounded_to(dtype::float32, factor) : 0;
-      s.value_scale[i] = std::ldexp(r.teacher_scale[i], merged != nullptr ? -bias : -exponent);   // they are summed before
-      r.teacher_scale[i] = std::ldexp(r.teacher_scale[i], -exponent);
-      r.log_sum_difference[i] = is_small ? 0 : rounded_to(dtype::float32, difference);
-      r.log_sum_difference_lo[i] = is_small ? 0 : difference - r.log_sum_difference[i];
+      r.teacher_scale[i] = std::ldexp(teacher_factor[i], -exponent);
+      // Shards have summed without a gradient, with terms that have the bias alone.
+      s.value_scale[i] = merged != nullptr ? std::ldexp(teacher_factor[i], -bias) : r.teacher_scale[i];
+      set_ratio(r.student, i, student_factor[i] / teacher_factor[i]);
+      set_gradient_factor(r.teacher, i, gradient_factor[i], exponent);
+      set_difference(r, i, difference, gradient_factor[i], teacher_factor[i]);
     }
   }
 
@@ -145,6 +136,36 @@ class forward_kl : public divergence_term {
   }
 
  private:
+  // Added to the exponents of the terms, so that few are subnormal.
+  static constexpr int bias = 64;
+
+  // Whether a row has a gradient that is neither 0 nor beyond the range.
+  static bool is_usual(double gradient_factor) { return gradient_factor != 0 && std::isfinite(gradient_factor); }
+  // The bias, and an exponent that keeps the factor of the gradient in the range of float32.
+  static int exponent_of_terms(double gradient_factor) {
+    constexpr int least = -64, most = 16;
+    return bias + (is_usual(gradient_factor) ? std::clamp(std::ilogb(gradient_factor), least, most) : 0);
+  }
+  // In float32, with the logarithm of its error, which the kernel adds to the exponents of e_c.
+  static void set_ratio(distribution_rows& student, index i, double ratio) {
+    student.factor[i] = rounded_to(dtype::float32, ratio);
+    student.factor_lo[i] = log_of_error(ratio, 0, student.factor[i]);
+  }
+  // Of terms with this exponent; as the sum of two floats.
+  static void set_gradient_factor(distribution_rows& teacher, index i, double gradient_factor, int exponent) {
+    const double factor = teacher.factor[i] = std::ldexp(gradient_factor, -exponent);
+    teacher.factor_lo[i] = is_usual(gradient_factor) ? factor - rounded_to(dtype::float32, factor) : 0;
+  }
+  // log_sum_difference, as the sum of two floats. A small one is felt by classes alone of which the logits differ by nothing, in
+  // proportion to it: the kernel adds it to the gradient in the end.
+  static void set_difference(divergence_rows& r, index i, double difference, double gradient_factor, double teacher_factor) {
+    const bool is_small = std::abs(difference) < 0x1p-60;
+    r.log_sum_difference[i] = is_small ? 0 : rounded_to(dtype::float32, difference);
+    r.log_sum_difference_lo[i] = is_small ? 0 : difference - r.log_sum_difference[i];
+    r.small_difference_gradient[i] =
+        is_small && is_usual(gradient_factor) ? difference * (gradient_factor / teacher_factor) : -0.0;  // -0: nothing
+  }
+
   void traverse(row_batch& batch, divergence_state& s, const source* q, const sink& to, index begin, index end,
                 const row_statistics& statistics, const gradient_rows* cross_entropy) const {
     plan_.kernel().forward_kl(batch.input(student_), batch.input(teacher_), q, to, begin, end, s.rows, statistics,
