@@ -29,7 +29,7 @@ void measure_rows(information kind, const view& p, const view& q, int axis, doub
   const index classes = p.shape[axis];
   const row_array a(p, axis), b(q, axis), to(out, -1);
   const index rows = a.rows.rows(), lanes = kernels().f64.lanes;
-  const bool lanes_over_rows = choose_lanes_over_rows(a, classes, few_summed_classes);
+  const bool lanes_over_rows = choose_lanes_over_rows(a, classes, max_row_lane_classes_sum);
   index count = std::clamp<index>(cached_classes / std::max<index>(classes, 1), 1, batch_rows);
   if (lanes_over_rows) count = (count + lanes - 1) / lanes * lanes;
   const int threads = threads_for(rows * classes, e);

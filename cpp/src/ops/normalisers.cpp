@@ -99,7 +99,7 @@ void run_pairs(const view& grad, const view& other, int axis, dtype type, const 
   const row_array a(grad, axis), b(other, axis), to(out, axis);
   const dtype_kernels& k = kernels(type);
   const index rows = a.rows.rows();
-  const bool lanes_over_rows = choose_lanes_over_rows(a, classes, few_summed_classes);
+  const bool lanes_over_rows = choose_lanes_over_rows(a, classes, max_row_lane_classes_sum);
   const index count = lanes_over_rows ? k.lanes : 8, blocks = block_count(classes), work = work_of(count, classes);
   const int threads = threads_for(rows * classes, e);
   struct alignas(64) slot_sums : summed_blocks {

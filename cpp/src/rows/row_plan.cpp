@@ -34,9 +34,9 @@ row_plan make_plan(const row_description& d, const execution& e) {
   const row_array& x = plan.inputs[0].array;
   const bool is_half = item_size(x.type) < item_size(plan.type);
   plan.lanes_over_rows = choose_lanes_over_rows(x, plan.classes,
-                                                is_half      ? few_half_classes
-                                                : d.writes() ? few_classes
-                                                             : few_read_classes);
+                                                is_half      ? max_row_lane_classes_half
+                                                : d.writes() ? max_row_lane_classes
+                                                             : max_row_lane_classes_read_only);
   const bool is_one_block = plan.blocks() == 1;
   plan.fused = d.may_run_fused && plan.lanes_over_rows && plan.classes <= few_classes_of(plan.type);
   // Blocks of rows are units of work: there must be some for each thread.

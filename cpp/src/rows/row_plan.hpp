@@ -43,10 +43,11 @@ void point_at_rows(const row_array& a, index first, index count, index lanes, P*
   for (; done < padded; ++done) rows[done] = rows[count - 1];
 }
 
-// Contiguous rows of up to this many classes have lanes over rows: where blocks have statistics; where nothing is written; where
-// numbers of a half type are converted one by one; and where whole rows are summed, a sum for each lane of classes being in memory
-// then.
-constexpr index few_classes = tile_classes, few_read_classes = 160, few_half_classes = 48, few_summed_classes = 24;
+// Contiguous rows of up to this many classes have lanes over rows:
+constexpr index max_row_lane_classes = tile_classes;  // where an output is written
+constexpr index max_row_lane_classes_read_only = 160;  // where none is
+constexpr index max_row_lane_classes_half = 48;  // where numbers of a half type are converted one by one
+constexpr index max_row_lane_classes_sum = 24;  // where rows are summed: a sum for each lane of classes is in memory then
 // Whether lanes run over rows: where contiguous classes are few, or rows are neighbours in memory and classes are not.
 bool choose_lanes_over_rows(const row_array&, index classes, index few);
 
