@@ -60,9 +60,9 @@ struct wave {
   std::exception_ptr error = nullptr;
 
   // On this thread and `others` at most. Where it is not known that the work is `long`, its first chunks tell whether to wake
-  // them. Without a `caller` there is time for all of it.
-  void run(int others, bool is_long, const patience* caller) {
-    if (others == 0 && caller == nullptr) return work(0, [] {});
+  // them. Without `interrupts` there is time for all of it.
+  void run(int others, bool is_long, const interrupt_poller* interrupts) {
+    if (others == 0 && interrupts == nullptr) return work(0, [] {});
     helpers called([](void* w, int worker) { static_cast<wave*>(w)->work(worker, [] {}); }, this);
     index look = end;   // when that many units are done
     clock::time_point start;
@@ -72,7 +72,7 @@ struct wave {
       start = clock::now();
     }
     work(0, [&] {
-      if (caller != nullptr && caller->is_over()) rest = std::min(end, take_all());
+      if (interrupts != nullptr && interrupts->is_due()) rest = std::min(end, take_all());
       const index done = next.load(std::memory_order_relaxed) - begin;
       if (done < look) return;
       look = 2 * done;
@@ -153,9 +153,9 @@ void parallel_for(index units, index unit_work, int threads, const execution& e,
   }
   const index longest = std::max<index>(longest_unit / 4 / std::max<index>(unit_work, 1), 1);
   const index chunk = std::clamp<index>(units / (32 * threads), 1, longest);
-  const auto run = [&](index begin, const patience* caller) {
+  const auto run = [&](index begin, const interrupt_poller* interrupts) {
     wave w{begin, units, chunk, work};
-    w.run(threads - 1, size >= parallel_work, caller);
+    w.run(threads - 1, size >= parallel_work, interrupts);
     if (w.failed) std::rethrow_exception(w.error);
     return w.rest;
   };
@@ -163,8 +163,8 @@ void parallel_for(index units, index unit_work, int threads, const execution& e,
     run(0, nullptr);
     return;
   }
-  patience caller(e);
-  for (index begin = 0; begin < units; caller.ask()) begin = run(begin, &caller);
+  interrupt_poller interrupts(e);
+  for (index begin = 0; begin < units; interrupts.poll()) begin = run(begin, &interrupts);
 }
 
 void sum_blocks(const double* x, index n, double_double<double>* sums, const execution& e) {

@@ -28,22 +28,22 @@ constexpr index work_of(index rows, index classes, index cost = 1) {
 }
 
 // Asks the caller of a long call every 20 ms whether to go on, and throws interrupted_error if not.
-class patience {
+class interrupt_poller {
  public:
-  explicit patience(const execution& e) : e_(e) {
-    if (e.interrupted != nullptr) asked_ = clock::now();
+  explicit interrupt_poller(const execution& e) : e_(e) {
+    if (e.interrupted != nullptr) polled_ = clock::now();
   }
-  bool is_over() const { return e_.interrupted != nullptr && clock::now() - asked_ >= std::chrono::milliseconds(20); }
-  void ask() {
-    if (!is_over()) return;
+  bool is_due() const { return e_.interrupted != nullptr && clock::now() - polled_ >= std::chrono::milliseconds(20); }
+  void poll() {
+    if (!is_due()) return;
     if (e_.interrupted(e_.context)) throw interrupted_error{};
-    asked_ = clock::now();
+    polled_ = clock::now();
   }
 
  private:
   using clock = std::chrono::steady_clock;
   const execution& e_;
-  clock::time_point asked_;
+  clock::time_point polled_;
 };
 
 // A reference to a function object f(begin, end, worker), which lives as long as the call that takes it.
@@ -73,7 +73,7 @@ void parallel_for_runs(index units, index blocks, index unit_work, int threads, 
     return parallel_for(units, unit_work, threads, e, [&](index begin, index end, int worker) {
       for (index u = begin; u < end; ++u) f(u, index{0}, blocks, index{worker});
     });
-  patience caller(e);
+  interrupt_poller interrupts(e);
   for (index first = 0; first < units; first += threads) {
     const index slots = std::min<index>(threads, units - first);
     for (index run = 0; run < runs; ++run) {
@@ -81,7 +81,7 @@ void parallel_for_runs(index units, index blocks, index unit_work, int threads, 
         for (index slot = begin; slot < end; ++slot)
           f(first + slot, share_of(blocks, run, runs), share_of(blocks, run + 1, runs), slot);
       });
-      caller.ask();
+      interrupts.poll();
     }
   }
 }

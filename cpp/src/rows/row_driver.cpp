@@ -171,7 +171,7 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
   const tile_memory tiles(plan, threads);
   const std::unique_ptr<row_batch[]> flight(new row_batch[static_cast<std::size_t>(in_flight)]);
   for (index k = 0; k < in_flight; ++k) reserve(plan, steps, flight[static_cast<std::size_t>(k)], rows);
-  patience caller(e);
+  interrupt_poller interrupts(e);
   for (index first = 0; first < batches; first += in_flight) {
     const index count = std::min(in_flight, batches - first);
     const index ranges = std::min(blocks, std::max((8 * threads + count - 1) / count, (work - 1) / longest_unit + 1));
@@ -180,7 +180,7 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
       parallel_for(count, batch_work, threads, e, [&](index begin, index end, int) {
         for (index k = begin; k < end; ++k) f(flight[static_cast<std::size_t>(k)]);
       });
-      caller.ask();
+      interrupts.poll();
     };
     const auto over_ranges = [&](auto f) {   // f(batch, first block, last block, worker)
       parallel_for(count * ranges, work / ranges, threads, e, [&](index begin, index end, int worker) {
@@ -188,7 +188,7 @@ void run_blocks(const row_plan& plan, row_steps& steps, index rows, int threads,
           f(flight[static_cast<std::size_t>(u / ranges)], range_begin(u % ranges), range_begin(u % ranges + 1), worker);
         if (plan.stream) stream_fence();
       });
-      caller.ask();
+      interrupts.poll();
     };
     for (index k = 0; k < count; ++k) {
       const index row = (first + k) * rows;
