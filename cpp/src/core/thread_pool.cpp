@@ -24,7 +24,7 @@ namespace {
 // No more, since a thread that polls keeps its processor from others.
 constexpr std::chrono::microseconds polling_time(20);
 // How long a caller waits for a helper before it takes it for one that another program keeps off its processor.
-constexpr std::chrono::microseconds lending_time(100);
+constexpr std::chrono::microseconds pinning_time(100);
 
 void pause() {
 #if defined(__x86_64__)
@@ -93,7 +93,7 @@ class thread_pool {
   static void* start(void*);
   void start_threads(int wanted, int most);
   void keep_off_this_processor();
-  void lend_this_processor(const helpers&);
+  void pin_helper_here(const helpers&);
   void serve(thread&);
   void help(helpers&, thread&, std::unique_lock<std::mutex>&);
   void close(helpers&);
@@ -131,8 +131,7 @@ void thread_pool::finish(helpers& h) {
   lock.unlock();
   poll([&] { return h.running_ == 0; });
   lock.lock();
-  for (auto time = lending_time; !ended_.wait_for(lock, time, [&] { return h.running_ == 0; }); time *= 2)
-    lend_this_processor(h);
+  for (auto time = pinning_time; !ended_.wait_for(lock, time, [&] { return h.running_ == 0; }); time *= 2) pin_helper_here(h);
 }
 
 void thread_pool::start_threads(int wanted, int most) {
@@ -164,7 +163,7 @@ void thread_pool::keep_off_this_processor() {
 }
 
 // The caller sleeps while it waits, and one of its helpers may need a processor.
-void thread_pool::lend_this_processor(const helpers& h) {
+void thread_pool::pin_helper_here(const helpers& h) {
 #if defined(__linux__)
   const int here = sched_getcpu();
   const auto waited_for = std::find_if(threads_.begin(), threads_.end(), [&](const auto& t) { return t->helping == &h; });
