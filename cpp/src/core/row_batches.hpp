@@ -37,7 +37,7 @@ struct source {
   bool lanes_over_rows;
   bool round_to_float = false;  // for kernels of float64: every number is rounded to float32 first
   const index* tile_strides = nullptr;  // bytes from row to row of each tile; 0 or nullptr: irregular, or not full
-  // Lanes over classes: what is read after these rows, and asked for while their output is written; nullptr: nothing.
+  // Lanes over classes: what is read after these rows, and prefetched while their output is written; nullptr: nothing.
   const char* next = nullptr;
   index next_row_stride = 0, next_class_stride = 0;
   // Of each row, the classes that `statistics` and `gap_sums_of_others` leave out; nullptr: none.

@@ -23,9 +23,9 @@ index choose_batch(const row_plan& plan, int threads) {
 }
 
 // Several threads that all read for a while and then all write leave memory idle half of the time. So where there is more than the
-// caches hold, the next batch is asked for while one is written, if rows are neither so short that it is not worth the trouble
+// caches hold, the next batch is prefetched while one is written, if rows are neither so short that it is not worth the trouble
 // nor so long that the next one would push this one out.
-bool asks_for_next_batch(const row_plan& plan, int threads) {
+bool should_prefetch_next_batch(const row_plan& plan, int threads) {
   const row_array& x = plan.inputs[0].array;
   const index row_bytes = plan.classes * item_size(x.type);
   return threads > 1 && x.class_stride == item_size(x.type) && row_bytes >= reread_bytes / batch_rows &&
@@ -103,7 +103,7 @@ class batch_walk {
         losses_(losses),
         rows_(rows),
         unit_(plan.reduce_per_block ? summed_rows : rows),
-        asks_for_next_(asks_for_next_batch(plan, threads)),
+        prefetch_next_(should_prefetch_next_batch(plan, threads)),
         tiles_(plan, threads),
         batches_(new row_batch[static_cast<std::size_t>(threads)]) {
     for (int i = 0; i < threads; ++i) reserve(plan, steps, batches_[static_cast<std::size_t>(i)], rows);
@@ -134,7 +134,7 @@ class batch_walk {
       steps_.prepare(batch);
       if (plan_.with_sums) steps_.reduce(batch, 0, batch.blocks);
       steps_.finish(batch);
-      batch.asks_for_next = asks_for_next_ && first + batch.count < last;
+      batch.prefetch_next = prefetch_next_ && first + batch.count < last;
       if (plan_.writes()) steps_.write(batch, 0, batch.blocks);
       steps_.complete(batch);
     }
@@ -144,7 +144,7 @@ class batch_walk {
   row_steps& steps_;
   row_losses* losses_;
   index rows_, unit_;
-  bool asks_for_next_;
+  bool prefetch_next_;
   tile_memory tiles_;
   std::unique_ptr<row_batch[]> batches_;   // of each worker
 };
@@ -246,10 +246,10 @@ source row_batch::cached() const {
   return exponentials;
 }
 
-// Rows lie as far apart as the first two do, or memory is asked for in vain.
+// Rows lie as far apart as the first two do, or memory is fetched in vain.
 void row_batch::point_at_next(source& s) const {
   const row_array& a = plan->input(0).array;
-  if (!asks_for_next || in[0].x[0] == nullptr) return;
+  if (!prefetch_next || in[0].x[0] == nullptr) return;
   s.next_row_stride = a.rows.inner_stride();
   s.next_class_stride = a.class_stride;
   s.next = in[0].x[0] + count * s.next_row_stride;

@@ -49,7 +49,7 @@ struct alignas(64) row_batch {
   char* out[batch_rows] = {};
   index out_strides[batch_tiles] = {};
   bool from_cache = false;            // the output is made of cached exponentials
-  bool asks_for_next = false;         // for the rows after these, while the output is written
+  bool prefetch_next = false;         // the rows after these, while the output is written
   std::unique_ptr<batch_state> state;
 
   source input(int k) const {
