@@ -76,7 +76,7 @@ void call::run(core_work work) {
   execution e = current_execution();
   confirm_arrays();
   const bounds* exceeded = nullptr;
-  outlier found;
+  range_violation found;
   try {
     without_gil here;
     e.context = &here;
@@ -88,7 +88,7 @@ void call::run(core_work work) {
     if (exceeded == nullptr) work.f(work.object, e);
   } catch (const interrupted_error&) {
     throw python_error();
-  } catch (const outside_error& error) {
+  } catch (const target_range_error& error) {
     exceeded = &bounds_[0];
     found = error;
   } catch (const label_error& error) {

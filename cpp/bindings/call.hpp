@@ -115,7 +115,7 @@ class call {
   array floating(const char* name, PyObject* given, const shape& as);
   array within(const char* name, array x, double low, double high);
   // Returns true if x is the only array whose values are left to check. The core then checks them as it reads x
-  // (outside_error).
+  // (target_range_error).
   bool leave_check_to_core(array x);
   array class_indices(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_target(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);

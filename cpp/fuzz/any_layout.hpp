@@ -65,8 +65,8 @@ template <class F> std::string outcome(F call) {
     return "target " + std::to_string(e.row) + " " + e.value;
   } catch (const teacher_error& e) {
     return "teacher " + std::to_string(e.element) + (e.is_sum ? " sum " : " ") + std::to_string(e.value);
-  } catch (const outlier& e) {   // of a label, or outside a range
-    return "outlier " + std::to_string(e.element) + " " + std::to_string(e.value);
+  } catch (const range_violation& e) {   // of a label, or outside a range
+    return "range_violation " + std::to_string(e.element) + " " + std::to_string(e.value);
   }
 }
 

@@ -66,7 +66,7 @@ void check_outside(bytes& data, const row_shape& s) {
   a.inputs.push_back(floats::input(data, s.shape, kind::any));
   a.outputs.push_back({strided({2}, 8), dtype::float64});
   check(data, a, [&](arrays& c, const execution& e) {
-    const outlier found = first_outside(c.in(0), -1e3, 1e3, e);
+    const range_violation found = first_outside(c.in(0), -1e3, 1e3, e);
     put(c, {static_cast<double>(found.element), found.value});
   });
 }

@@ -135,13 +135,13 @@ void array::check(const char* name, double low, double high) const {
   const index each = std::max<index>(count, 1);
   for (int d = 0; d < examples_->ndim; ++d)
     if (example_strides_[d] != 0) count *= examples_->size[d];
-  outlier found = first_outside({data_, type(), 1, &count, &stride}, low, high);
+  range_violation found = first_outside({data_, type(), 1, &count, &stride}, low, high);
   if (found.element < 0) return;
   found.element %= each;
   refuse(name, found, low, high);
 }
 
-void array::refuse(const char* name, const outlier& found, double low, double high) const {
+void array::refuse(const char* name, const range_violation& found, double low, double high) const {
   const std::string value = type() == dtype::float64 ? written(found.value) : written(static_cast<float>(found.value));
   const std::string range = "[" + general(low) + ", " + general(high) + "]";
   const char* const hint = std::string_view(name) == "target" ? "; the target is the second argument" : "";

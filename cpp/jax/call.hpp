@@ -45,7 +45,7 @@ class array {
   // Throws wrong_value if a number is outside [low, high].
   void check(const char* name, double low, double high) const;
   // Throws it for a number of an example that was found outside.
-  [[noreturn]] void refuse(const char* name, const outlier& found, double low, double high) const;
+  [[noreturn]] void refuse(const char* name, const range_violation& found, double low, double high) const;
   // The position of the element `at`, counted in C order within an example: "target[3, 5]".
   std::string position(const char* name, index at) const;
 

@@ -136,54 +136,33 @@ void distillation_loss(const call& c) {
         });
 }
 
-// What the losses of elements have in common.
-struct element_call {
-  const call& c;
-  const shape& as;
-  element_loss_options shared;
-  array x, target, weight, pos_weight;
-  double most;
-
-  element_call(const call& of, const char* first)
-      : c(of),
-        as(c.first()),
-        x(c.operand(first, as)),
-        target(c.operand("target", as)),
-        weight(c.operand("weight", as)),
-        pos_weight(c.operand("pos_weight", as)),
-        most(largest(arithmetic_of(x))) {
-    weight.check("weight", -most, most);
-    pos_weight.check("pos_weight", 0, most);
-    read_reduction(c, shared);
-  }
-
-  // f(x, target, options, loss, grad, execution)
-  template <class F> void run(F f) const {
-    const shape loss_shape = shared.reduction == reduction_kind::none ? as : shape{};
-    const array upstream = c.operand("grad_output", loss_shape);
-    const array loss = c.result("loss", loss_shape), grad = c.result("grad", as);
-    static constexpr index no_strides[most_axes] = {};
-    c.for_each_example(as.elements(), [&](index i, const execution& e) {
-      element_loss_options options = shared;
-      options.weight = weight.at(i);
-      options.pos_weight = pos_weight.at(i);
-      options.grad_output = upstream.at(i);
-      if (upstream && loss_shape.ndim == 0)
-        options.grad_output = {options.grad_output.data, upstream.type(), as.ndim, as.size, no_strides};
-      try {
-        f(x.at(i), target.at(i), options, loss.output_at(i), grad.output_at(i), e);
-      } catch (const outside_error& error) {
-        target.refuse("target", error, 0, 1);
-      }
-    });
-  }
-};
-
 void binary_cross_entropy_with_logits(const call& c) {
-  element_call r(c, "logits");
-  r.shared.label_smoothing = c.attribute<double>("label_smoothing");
-  r.shared.check_target = true;   // as it is read
-  r.run(crossent::binary_cross_entropy_with_logits);
+  const shape& as = c.first();
+  const array x = c.operand("logits", as), target = c.operand("target", as), weight = c.operand("weight", as),
+              pos_weight = c.operand("pos_weight", as);
+  const double most = largest(arithmetic_of(x));
+  weight.check("weight", -most, most);
+  pos_weight.check("pos_weight", 0, most);
+  element_loss_options shared;
+  read_reduction(c, shared);
+  shared.label_smoothing = c.attribute<double>("label_smoothing");
+  shared.check_target = true;   // as it is read
+  const shape loss_shape = shared.reduction == reduction_kind::none ? as : shape{};
+  const array upstream = c.operand("grad_output", loss_shape), loss = c.result("loss", loss_shape), grad = c.result("grad", as);
+  static constexpr index no_strides[most_axes] = {};
+  c.for_each_example(as.elements(), [&](index i, const execution& e) {
+    element_loss_options options = shared;
+    options.weight = weight.at(i);
+    options.pos_weight = pos_weight.at(i);
+    options.grad_output = upstream.at(i);
+    if (upstream && loss_shape.ndim == 0)
+      options.grad_output = {options.grad_output.data, upstream.type(), as.ndim, as.size, no_strides};
+    try {
+      crossent::binary_cross_entropy_with_logits(x.at(i), target.at(i), options, loss.output_at(i), grad.output_at(i), e);
+    } catch (const target_range_error& error) {
+      target.refuse("target", error, 0, 1);
+    }
+  });
 }
 
 using normaliser = void (*)(const view&, int, double, const mutable_view&, const execution&);

@@ -232,7 +232,7 @@ TEST_CASE("a target out of range is found while it is read") {
                 binary_cross_entropy_with_logits(matrix(x, n, type, o).in(), matrix(y, n, target_type, o).in(), options,
                                                  {loss.to().data, arithmetic(type), 0, nullptr, nullptr}, grad.to(),
                                                  {3, nullptr, nullptr});
-              } catch (const outside_error& error) {
+              } catch (const target_range_error& error) {
                 return error.element;
               }
               return index{-1};
@@ -252,7 +252,7 @@ TEST_CASE("a target out of range is found while it is read") {
   CHECK_THROWS_AS(binary_cross_entropy_with_logits({&x, dtype::float32, 0, nullptr, nullptr},
                                                    {&just_above, dtype::float64, 0, nullptr, nullptr}, options,
                                                    {&loss, dtype::float32, 0, nullptr, nullptr}, {}),
-                  outside_error);
+                  target_range_error);
 }
 
 TEST_CASE("numbers out of range in odd shapes") {

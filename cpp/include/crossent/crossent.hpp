@@ -73,7 +73,7 @@ struct target_error {
 };
 
 // The first number of an array, in C order, that is outside a range (NaN always is).
-struct outlier {
+struct range_violation {
   index element = -1;   // -1: there is none
   double value = 0;
   // Where another thread or process has changed it since it was read, it was one of so many from `element` on; else 0.
@@ -191,7 +191,7 @@ struct sparse_teacher_options {
   bool scale_by_temperature = false;
 };
 // Thrown before anything is written.
-struct teacher_error : outlier {
+struct teacher_error : range_violation {
   bool is_sum;  // of a row's probabilities, `element` being the row; else one of the values
 };
 // classes, values: the shape of the logits, but any number of classes; -1 is none. A class out of range is a target_error, its
@@ -261,7 +261,7 @@ struct class_labels {
   view numbers;
 };
 // Thrown for a number that is no integer of size below 2^53, before anything is written.
-struct label_error : outlier {};
+struct label_error : range_violation {};
 // Gradient and Hessian of the sum of `cross_entropy`, of labels or probabilities. hess: of the shape and dtype of the logits;
 // shares no memory with another array.
 void cross_entropy_gradient_hessian(const view& logits, const class_labels&, const view& probabilities, const hessian_options&,
@@ -271,7 +271,7 @@ void cross_entropy_gradient_hessian(const view& logits, const class_labels&, con
 // ---- Losses of elements ------------------------------------------------------------------------------------------
 
 // Thrown for a target outside [0, 1].
-struct outside_error : outlier {};
+struct target_range_error : range_violation {};
 
 // All arrays have the shape of the first argument; strides may be 0.
 struct element_loss_options {
@@ -279,7 +279,7 @@ struct element_loss_options {
   view pos_weight;  // binary_cross_entropy_with_logits
   double log_floor = -100;  // binary_cross_entropy
   double label_smoothing = 0;  // binary_cross_entropy_with_logits
-  bool check_target = false;  // binary_cross_entropy_with_logits: throws outside_error, outputs then being anything
+  bool check_target = false;  // binary_cross_entropy_with_logits: throws target_range_error, outputs then being anything
   bool log_target = false;  // kl_div
   int axis = -1;  // kl_div: summed over this one; -1: none is
   reduction_kind reduction = reduction_kind::mean;
@@ -310,7 +310,7 @@ void js_divergence(const view& p, const view& q, int axis, double base, const mu
 void entropy_with_logits(const view& logits, int axis, const mutable_view& out, const execution& = {});
 
 // The first number outside [low, high].
-outlier first_outside(const view& x, double low, double high, const execution& = {});
+range_violation first_outside(const view& x, double low, double high, const execution& = {});
 
 // ---- The process -------------------------------------------------------------------------------------------------
 

@@ -24,9 +24,9 @@ struct alignas(64) element_buffers {
   char loss[block_elements * 8], grad[block_elements * 8], hess[block_elements * 8];
 };
 
-// Throws outside_error where a target is outside [0, 1].
+// Throws target_range_error where a target is outside [0, 1].
 void check_target(const view& target, const execution& e) {
-  if (const outlier found = first_outside(target, 0, 1, e); found.element >= 0) throw outside_error{found};
+  if (const range_violation found = first_outside(target, 0, 1, e); found.element >= 0) throw target_range_error{found};
 }
 
 // A second derivative beside the gradient.
@@ -148,7 +148,7 @@ void kl_div(const view& log_probs, const view& target, const element_loss_option
   if (grad.data != nullptr) evaluate(kernel, log_probs, target, options, {}, grad, e);
 }
 
-outlier first_outside(const view& x, double low, double high, const execution& e) {
+range_violation first_outside(const view& x, double low, double high, const execution& e) {
   const default_environment environment;
   const dtype type = arithmetic(x.type);
   if (type == dtype::float32) {   // or they would be infinite there
