@@ -7,6 +7,7 @@
 // Glossary, for a row x of C classes at the temperature T, with class weights w:
 //
 //   max                    max_c x_c; argmax is the first class that has it
+//   gap                    max - x_c, which is not negative: the shifted logit of other texts, with the other sign
 //   reference, exponent    subtracted from the logits, and from the power of two of their exponentials
 //   e_c                    exp((x_c - reference)/T) 2^-exponent: the term of a class (kernels add a bias to the exponent)
 //   inverse_max_term       1 / e_argmax
