@@ -175,7 +175,7 @@ def binary_cross_entropy_with_logits(
     [6.9314718e-01 4.1399378e-08]
     """
     given = Arguments("binary_cross_entropy_with_logits", logits, options)
-    given.target_of_elements(target)
+    given.binary_target(target)
     return given.loss()
 
 

@@ -46,15 +46,15 @@ class Arguments:
     `given`: all options; `loss` checks those that the arrays did not need.
     """
 
-    def __init__(self, function: str, x: Any, given: Mapping[str, Any], name: str = "logits") -> None:
+    def __init__(self, function: str, logits: Any, given: Mapping[str, Any]) -> None:
         self.function, self.given = function, given
-        self.x = floating(name, x)
+        self.x = floating("logits", logits)
         self.shape = self.rows = tuple(self.x.shape)
         self.dtype = np.dtype(self.x.dtype)
-        self.arrays = {name: self.x}
+        self.arrays = {"logits": self.x}
         self.options: dict[str, Any] = {}
         if "axis" in given:
-            self.options["axis"] = _validate.loss_axis(name, self.shape, given["axis"])
+            self.options["axis"] = _validate.loss_axis("logits", self.shape, given["axis"])
             self.rows = rows_of(self.shape, self.options["axis"])
 
     # ---- Arrays ----------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Arguments:
             _validate.refuse_class("target", wide.shape, at, str(wide.flat[at]), classes, ignored)
         return y
 
-    def target_of_elements(self, given: Any) -> None:
+    def binary_target(self, given: Any) -> None:
         y = jnp.asarray(given if isinstance(given, jax.Array) else as_array("target", given))
         if y.dtype.kind in "biu":
             y = y.astype(arithmetic(self.dtype))

@@ -36,7 +36,7 @@ Way = Literal["ffi", "callback"]
 Arrays = tuple[jax.Array, ...]
 Type = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype
 
-POSITIONAL = ("grad_output", "result")  # the others have the names that they have in crossent
+POSITIONAL = ("grad_output", "logits", "x", "result", "teacher_logits", "target")
 REDUCTIONS = ("none", "mean", "sum")
 DIVERGENCES = ("forward", "reverse", "js")
 
