@@ -28,7 +28,7 @@ std::vector<index> shard_call::block_counts() const {
   return counts;
 }
 
-subtree_format format::read(const arguments& given) {
+partial_state_format format::read(const arguments& given) {
   return {
       as_bool(given[arg::extended]), as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities]),
       number(positive, "temperature", given[arg::temperature])};
@@ -40,14 +40,14 @@ states::states(const shard_call& c, PyObject* given) {
   if (whole.format.extended != (float_type(c.x) == dtype::float64)) raise_changed("states");
   whole.rows = c.row_count();
   columns = numbers_of("states", items[arg::columns], whole.format.numbers() * whole.rows);
-  whole.subtree = columns.data();
+  whole.columns = columns.data();
   if (items[arg::target_logits] == Py_None) return;
   target_logits = numbers_of("states", items[arg::target_logits], whole.rows);
   whole.target_logits = target_logits.data();
 }
 
 void states::confirm(const shard_call& c, const row_target& target) const {
-  const subtree_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
+  const partial_state_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
   if (wanted.smoothed != whole.format.smoothed) raise_changed("states");
   if (target.y && target.are_indices() == whole.format.probabilities) raise_changed("target");
 }
@@ -55,7 +55,7 @@ void states::confirm(const shard_call& c, const row_target& target) const {
 namespace {
 
 // The place of a shard comes before the arguments of cross-entropy.
-struct shard_subtrees_function {
+struct partial_states_of_shard_function {
   using of = cross_entropy_function::arg;
   static std::string names() { return "place, " + cross_entropy_function::names(); }
 
@@ -68,11 +68,11 @@ struct shard_subtrees_function {
     const std::vector<index> block_counts = c.block_counts();
     const auto subtrees = static_cast<index>(block_counts.size());
     const bool by_index = target.are_indices();
-    const subtree_format format = format_of(float_type(c.x), target.y && !by_index, c.options);
+    const partial_state_format format = format_of(float_type(c.x), target.y && !by_index, c.options);
     numbers out({subtrees, format.numbers(), c.row_count()}), target_logits(std::vector<index>{by_index ? c.row_count() : 0});
     c.run([&](const execution& e) {
-      shard_subtrees(c.logits(), target.classes(), target.probabilities(), c.options, block_counts.data(), subtrees,
-                     out.mutable_data(), by_index ? target_logits.mutable_data() : nullptr, e);
+      partial_states_of_shard(c.logits(), target.classes(), target.probabilities(), c.options, block_counts.data(), subtrees,
+                              out.mutable_data(), by_index ? target_logits.mutable_data() : nullptr, e);
     });
     return py::make_tuple(out, by_index ? py::object(target_logits) : py::none(), format.smoothed);
   }
@@ -82,18 +82,18 @@ struct count_of_columns_function : format {
   static py::object run(const arguments& given) { return py::int_(read(given).numbers()); }
 };
 
-struct merge_subtrees_function {
+struct merge_partial_states_function {
   static std::string names() { return "a, b, " + format::names(); }
 
   static py::object run(const arguments& given) {
     const numbers a(as_python(given[0])), b(as_python(given[1]));
-    const subtree_format format = format::read(given.without_first(2));
+    const partial_state_format format = format::read(given.without_first(2));
     if (a.ndim() != 2 || b.ndim() != 2 || a.shape(0) != format.numbers() || b.shape(0) != format.numbers() ||
         a.shape(1) != b.shape(1))
       raise_changed("states");
     numbers out({format.numbers(), a.shape(1)});
     call c;
-    c.run([&](const execution& e) { merge_subtrees(format, a.shape(1), a.data(), b.data(), out.mutable_data(), e); });
+    c.run([&](const execution& e) { merge_partial_states(format, a.shape(1), a.data(), b.data(), out.mutable_data(), e); });
     return out;
   }
 };
@@ -116,7 +116,7 @@ struct cross_entropy_of_shards_function : on_shards<cross_entropy_function> {
   }
 };
 
-struct divergence_subtrees_function {
+struct divergence_sums_of_shard_function {
   CROSSENT_ARGUMENTS(student, teacher, place, logits, teacher_logits, axis, temperature, divergence, beta)
 
   static py::object run(const arguments& given) {
@@ -128,8 +128,8 @@ struct divergence_subtrees_function {
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * c.row_count(), index{2}});
     c.run([&](const execution& e) {
-      divergence_subtrees(student.whole, teacher.whole, c.logits(), input(t), c.options.axis, divergence, block_counts.data(),
-                          subtrees, sums.mutable_data(), e);
+      divergence_sums_of_shard(student.whole, teacher.whole, c.logits(), input(t), c.options.axis, divergence,
+                               block_counts.data(), subtrees, sums.mutable_data(), e);
     });
     return sums;
   }
@@ -151,7 +151,7 @@ struct states_of_distillation {
     if (are_one || cross_entropy) (are_one ? student : *cross_entropy).confirm(c, target);
   }
   shards_of_distillation shards() const {
-    return {student.whole, teacher.whole, cross_entropy ? cross_entropy->whole : whole_rows{}, sums.data()};
+    return {student.whole, teacher.whole, cross_entropy ? cross_entropy->whole : merged_state{}, sums.data()};
   }
 
  private:
@@ -185,7 +185,7 @@ struct distillation_of_shards_function : on_shards<distillation_loss_function> {
 };
 
 // softmax, and log_softmax
-template <void (*f)(const whole_rows&, const view&, int, const mutable_view&, const execution&)>
+template <void (*f)(const merged_state&, const view&, int, const mutable_view&, const execution&)>
 struct normaliser_of_shard_function {
   CROSSENT_ARGUMENTS(states, place, logits, axis, out)
 
@@ -214,12 +214,12 @@ struct logsumexp_of_shards_function {
 }  // namespace
 
 PyMethodDef shards[] = {
-    method<shard_subtrees_function>("shard_subtrees"),
+    method<partial_states_of_shard_function>("partial_states_of_shard"),
     method<count_of_columns_function>("count_of_columns"),
-    method<merge_subtrees_function>("merge_subtrees"),
+    method<merge_partial_states_function>("merge_partial_states"),
     method<forward<cross_entropy_of_shards_function>>("cross_entropy_of_shards"),
     method<backward<cross_entropy_of_shards_function>>("cross_entropy_of_shards_backward"),
-    method<divergence_subtrees_function>("divergence_subtrees"),
+    method<divergence_sums_of_shard_function>("divergence_sums_of_shard"),
     method<forward<distillation_of_shards_function>>("distillation_of_shards"),
     method<normaliser_of_shard_function<&softmax_of_shard>>("softmax_of_shard"),
     method<normaliser_of_shard_function<&log_softmax_of_shard>>("log_softmax_of_shard"),

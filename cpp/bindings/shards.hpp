@@ -50,20 +50,20 @@ struct shard_call : row_call {
   void read_logits(PyObject* given);
 };
 
-// What the numbers of a subtree depend on.
+// What the numbers of a state depend on.
 struct format {
   CROSSENT_ARGUMENTS(extended, smoothed, probabilities, temperature)
 
-  static subtree_format read(const arguments& given);
+  static partial_state_format read(const arguments& given);
 };
 
-// The merged state of all classes of some rows: the columns of its subtree, the logit of each row's target, and the format. The
-// arrays live as long as this does.
+// The merged state of all classes of some rows: its columns, the logit of each row's target, and the format. The arrays live as
+// long as this does.
 struct states {
   CROSSENT_ARGUMENTS(columns, target_logits, format)
 
   numbers columns, target_logits;
-  whole_rows whole;
+  merged_state whole;
 
   states(const shard_call& c, PyObject* given);
   // That they were made with such a target and the options of this call.

@@ -34,7 +34,7 @@ struct batch {
   }
 };
 
-std::vector<double> states(const subtree_format& format, index rows) {
+std::vector<double> states(const partial_state_format& format, index rows) {
   return std::vector<double>(static_cast<std::size_t>(format.numbers() * rows));
 }
 
@@ -48,24 +48,25 @@ void check_shards(bytes& data) {
   const std::string ended =
       outcome([&] { cross_entropy(b.logits.in(), b.target.in(), {}, b.options, wanted.to(), {}, execution{1}); });
   b.options.shard.classes = b.classes;
-  const subtree_format format = format_of(b.type, false, b.options);
+  const partial_state_format format = format_of(b.type, false, b.options);
   std::vector<double> merged = states(format, b.rows), second = merged;
   std::vector<double> of_target(static_cast<std::size_t>(b.rows)), of_second = of_target;
   const auto read = [&](index begin, index end, std::vector<double>& to, std::vector<double>& of_targets) {
     std::vector<index> counts{(end - begin + block - 1) / block};
     b.options.shard.first = begin;
-    shard_subtrees(b.part(begin, end), b.target.in(), {}, b.options, counts.data(), 1, to.data(), of_targets.data(), threads);
+    partial_states_of_shard(b.part(begin, end), b.target.in(), {}, b.options, counts.data(), 1, to.data(), of_targets.data(),
+                            threads);
   };
   const std::string of_shards = outcome([&] {
     if (split == 0 || (split & (split - 1)) != 0) return read(0, b.classes, merged, of_target);  // a subtree is a power of two
     read(0, split, merged, of_target);
     read(split, b.classes, second, of_second);
-    merge_subtrees(format, b.rows, merged.data(), second.data(), merged.data(), threads);
+    merge_partial_states(format, b.rows, merged.data(), second.data(), merged.data(), threads);
     for (std::size_t i = 0; i < of_target.size(); ++i) of_target[i] += of_second[i];
   });
   require(of_shards == ended, "another outcome of shards");
   if (!ended.empty()) return;
-  const whole_rows whole{format, b.rows, merged.data(), of_target.data()};
+  const merged_state whole{format, b.rows, merged.data(), of_target.data()};
   b.options.shard.first = 0;
   cross_entropy_of_shards(whole, b.logits.in(), b.target.in(), {}, b.options, found.to(), {}, threads);
   require(found.entries() == wanted.entries(), "other bits of shards than of rows in one place");
@@ -75,7 +76,7 @@ void check_shards(bytes& data) {
 void check_any_state(bytes& data) {
   batch b(data);
   b.options.shard.classes = b.classes;
-  const subtree_format format = format_of(b.type, false, b.options);
+  const partial_state_format format = format_of(b.type, false, b.options);
   numbers any(data, kind::any);
   const auto drawn = [&](std::vector<double> v) {
     for (double& x : v) x = any.next();
@@ -84,8 +85,8 @@ void check_any_state(bytes& data) {
   const std::vector<double> first = drawn(states(format, b.rows)), second = drawn(states(format, b.rows));
   const std::vector<double> of_target = drawn(std::vector<double>(static_cast<std::size_t>(b.rows)));
   std::vector<double> merged = states(format, b.rows);
-  merge_subtrees(format, b.rows, first.data(), second.data(), merged.data());
-  const whole_rows whole{format, b.rows, merged.data(), of_target.data()};
+  merge_partial_states(format, b.rows, first.data(), second.data(), merged.data());
+  const merged_state whole{format, b.rows, merged.data(), of_target.data()};
   const dtype type = arithmetic(b.type);
   floats loss(strided({b.rows}, item_size(type)), type), grad(strided({b.rows, b.classes}, item_size(b.type)), b.type);
   outcome([&] { cross_entropy_of_shards(whole, b.logits.in(), b.target.in(), {}, b.options, loss.to(), grad.to()); });

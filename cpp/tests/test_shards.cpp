@@ -48,17 +48,17 @@ template <class T> void check_shards(bool smoothed) {
 
   constexpr index begin[] = {0, 2048, 4096, classes}, blocks[] = {2, 2, 1};
   p.options.shard.classes = classes;
-  const subtree_format format = format_of(type_of<T>, false, p.options);
-  std::vector<double> subtree[3], target_logits(rows), of_shard(rows);
+  const partial_state_format format = format_of(type_of<T>, false, p.options);
+  std::vector<double> state[3], target_logits(rows), of_shard(rows);
   for (int k = 0; k < 3; ++k) {
-    subtree[k].resize(static_cast<std::size_t>(format.numbers() * rows));
+    state[k].resize(static_cast<std::size_t>(format.numbers() * rows));
     p.options.shard.first = begin[k];
-    shard_subtrees(columns<T>(begin[k + 1] - begin[k]).in(p.x, begin[k]), p.indices(), {}, p.options, blocks + k, 1,
-                   subtree[k].data(), of_shard.data());
+    partial_states_of_shard(columns<T>(begin[k + 1] - begin[k]).in(p.x, begin[k]), p.indices(), {}, p.options, blocks + k, 1,
+                            state[k].data(), of_shard.data());
     for (std::size_t i = 0; i < rows; ++i) target_logits[i] += of_shard[i];
   }
-  for (int k = 1; k < 3; ++k) merge_subtrees(format, rows, subtree[0].data(), subtree[k].data(), subtree[0].data());
-  const whole_rows whole{format, rows, subtree[0].data(), target_logits.data()};
+  for (int k = 1; k < 3; ++k) merge_partial_states(format, rows, state[0].data(), state[k].data(), state[0].data());
+  const merged_state whole{format, rows, state[0].data(), target_logits.data()};
   std::vector<T> loss(rows), grad(rows * classes);
   for (int k = 0; k < 3; ++k) {
     const columns<T> shard(begin[k + 1] - begin[k]);

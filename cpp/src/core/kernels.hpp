@@ -25,8 +25,8 @@
 #pragma once
 
 #include "core/loss_rows.hpp"
+#include "core/partial_state.hpp"
 #include "core/row_batches.hpp"
-#include "core/subtrees.hpp"
 
 namespace crossent {
 
@@ -58,12 +58,12 @@ struct dtype_kernels {
   // Block statistics to row statistics; rows * blocks entries, the arrays padded to pack_rows.
   void (*merge_blocks)(index rows, index blocks, const inverse_temperature&, const block_statistics&, row_statistics&);
   // Of blocks of a row that is in parts: what they come to, with the statistics of the blocks that are here; two neighbours as one.
-  void (*subtree_of_blocks)(index rows, index blocks, index block_begin, index block_end, const inverse_temperature&,
-                            const block_statistics&, const row_statistics&, const subtree_rows& out);
-  void (*merge_subtrees)(index rows, const inverse_temperature&, const subtree_rows& a, const subtree_rows& b,
-                         const subtree_rows& out);
-  // Of up to batch_rows rows, from the subtree that is all of them.
-  void (*statistics_of_subtrees)(index rows, const inverse_temperature&, const subtree_rows&, row_statistics&);
+  void (*partial_state_of_blocks)(index rows, index blocks, index block_begin, index block_end, const inverse_temperature&,
+                                  const block_statistics&, const row_statistics&, const partial_state& out);
+  void (*merge_partial_states)(index rows, const inverse_temperature&, const partial_state& a, const partial_state& b,
+                               const partial_state& out);
+  // Of up to batch_rows rows, from the state of all their blocks.
+  void (*statistics_of_merged_state)(index rows, const inverse_temperature&, const partial_state&, row_statistics&);
   // sum w (max - x) of each block; max = 0 for blocks of -inf. weight: (classes,) in the dtype, or nullptr for ones.
   void (*weighted_gap_to_max)(const source&, const void* weight, index block_begin, index block_end, const double* max,
                               double* out);

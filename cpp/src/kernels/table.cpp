@@ -13,7 +13,7 @@
 #include "kernels/loss/softmax.hpp"
 #include "kernels/loss/sparse_divergence.hpp"
 #include "kernels/loss/weighted_gaps.hpp"
-#include "kernels/walk/subtrees.hpp"
+#include "kernels/walk/partial_state.hpp"
 
 #define CROSSENT_JOIN_(a, b) a##b
 #define CROSSENT_JOIN(a, b) CROSSENT_JOIN_(a, b)
@@ -53,9 +53,9 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.inverse_temperature_of = inverse_temperature_of<T>;
   k.statistics = statistics<T>;
   k.merge_blocks = merge_blocks<T>;
-  k.subtree_of_blocks = subtree_of_blocks<T>;
-  k.merge_subtrees = merge_subtrees<T>;
-  k.statistics_of_subtrees = statistics_of_subtrees<T>;
+  k.partial_state_of_blocks = partial_state_of_blocks<T>;
+  k.merge_partial_states = merge_partial_states<T>;
+  k.statistics_of_merged_state = statistics_of_merged_state<T>;
   k.weighted_gap_to_max = weighted_gap_to_max<T>;
   k.sum_probabilities = sum_probabilities<T>;
   k.argmax = argmax<T>;

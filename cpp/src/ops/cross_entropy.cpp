@@ -5,7 +5,7 @@
 #include "core/number.hpp"
 #include "ops/cross_entropy_term.hpp"
 #include "ops/few_classes.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"
 
@@ -88,11 +88,11 @@ void cross_entropy(const view& logits, const index_view& indices, const view& pr
   else reduce(losses.all(), rows, options.reduction, denominator, loss, e);
 }
 
-void cross_entropy_of_shards(const whole_rows& whole, const view& logits, const index_view& indices, const view& probabilities,
-                             const row_loss_options& options, const mutable_view& loss, const mutable_view& grad,
-                             const execution& e) {
+void cross_entropy_of_shards(const merged_state& whole, const view& logits, const index_view& indices,
+                             const view& probabilities, const row_loss_options& options, const mutable_view& loss,
+                             const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  const merged_shards merged(whole);
+  const merged_statistics merged(whole);
   row_description d = describe_merged(merged, merged, logits, options.axis, options.shard.classes, grad);
   row_losses losses(d.rows, loss.data != nullptr ? d.rows : 0, false);
   const targets y(indices, d.rows, options, options.shard.classes, d.type, true, e);

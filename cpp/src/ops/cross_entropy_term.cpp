@@ -4,7 +4,7 @@
 
 #include "core/merge_tree.hpp"
 #include "core/number.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 
 namespace crossent {
 namespace {
@@ -184,8 +184,8 @@ void cross_entropy_term::find_classes(row_batch& batch, cross_entropy_state& sta
   if (probabilities_ < 0) load_targets(batch, state);
 }
 
-void cross_entropy_term::put_subtree(row_batch& batch, cross_entropy_state& state, index begin, index end,
-                                     const subtree_rows& to) const {
+void cross_entropy_term::put_partial_state(row_batch& batch, cross_entropy_state& state, index begin, index end,
+                                           const partial_state& to) const {
   const auto put_gaps = [&](const gap_sums_of_rows& sums, index i, const gap_sums& v) {
     put(sums.gap, sums.gap_lo, i, v.gap);
     put(sums.mass, sums.mass_lo, i, v.mass);
@@ -200,8 +200,8 @@ void cross_entropy_term::put_subtree(row_batch& batch, cross_entropy_state& stat
     to.argmax_probability[i] = probability_of(batch, i, state.rows.argmax[i]);
   }
   input_rows& x = batch.in[logits_];
-  plan_.kernel().subtree_of_blocks(batch.count, batch.blocks, begin, end, plan_.input(logits_).t, x.statistics_of_blocks(),
-                                   x.statistics, to);
+  plan_.kernel().partial_state_of_blocks(batch.count, batch.blocks, begin, end, plan_.input(logits_).t,
+                                         x.statistics_of_blocks(), x.statistics, to);
 }
 
 // Of the blocks that are here, which are all there are.

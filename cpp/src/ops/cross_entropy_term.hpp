@@ -8,7 +8,7 @@
 
 namespace crossent {
 
-class merged_shards;
+class merged_statistics;
 
 // The state of a loss in -log p for the rows of a batch.
 struct cross_entropy_state {
@@ -26,13 +26,13 @@ class cross_entropy_term {
  public:
   // Adds the term to an operation that reads `logits`, and the probabilities, where they are the target.
   static cross_entropy_inputs describe(row_description&, int logits, const targets&, const view& probabilities);
-  // share: of the gradient. Of a shard the plan has the classes that are here, and `sum` and `put_subtree` give their part;
+  // share: of the gradient. Of a shard the plan has the classes that are here, and `sum` and `put_partial_state` give their part;
   // `finish` needs what all shards came to.
   cross_entropy_term(const row_plan&, const cross_entropy_inputs&, const targets&, const upstream&, const row_loss_options&,
                      double share, const execution&);
 
   bool with_loss_lo = false;               // whether the rounding errors of losses are wanted
-  const merged_shards* merged = nullptr;   // of rows that are in shards
+  const merged_statistics* merged = nullptr;   // of rows that are in shards
 
   // all_rows: also those that no coefficient of this term reaches.
   void load(row_batch&, cross_entropy_state&, bool all_rows) const;
@@ -44,7 +44,7 @@ class cross_entropy_term {
   // The class of the maximum among those that are here, where it is wanted, and the logits of the targets among them.
   void find_classes(row_batch&, cross_entropy_state&) const;
   // What blocks begin .. end - 1 come to, after that; to: of the rows of the batch.
-  void put_subtree(row_batch&, cross_entropy_state&, index begin, index end, const subtree_rows& to) const;
+  void put_partial_state(row_batch&, cross_entropy_state&, index begin, index end, const partial_state& to) const;
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
   static constexpr double alone = 1 - 0x1p-12;   // the tail of a maximum that is

@@ -8,7 +8,7 @@
 #include "core/number.hpp"
 #include "crossent/shards.hpp"
 #include "ops/distillation_operation.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 #include "rows/gradient_temperature.hpp"
 #include "rows/reduction.hpp"
 #include "rows/row_buffer.hpp"

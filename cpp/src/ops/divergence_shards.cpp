@@ -1,7 +1,7 @@
 // The sums of a divergence over the classes of rows that are in shards, of those that are here.
 #include "core/fp_environment.hpp"
 #include "ops/divergence_term.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 
 namespace crossent {
 namespace {
@@ -18,7 +18,7 @@ class sums_of_shard : public row_operation<divergence_batch> {
   void finish(row_batch& batch) override {
     const index rows = batch.plan->rows;
     for (index k = 0, begin = 0; k < subtrees_; begin += block_counts_[k++])
-      term_.put_subtree(batch, state(batch), begin, begin + block_counts_[k], rows, sums_ + k * 4 * rows);
+      term_.put_sums(batch, state(batch), begin, begin + block_counts_[k], rows, sums_ + k * 4 * rows);
   }
 
  private:
@@ -30,9 +30,9 @@ class sums_of_shard : public row_operation<divergence_batch> {
 
 }  // namespace
 
-void divergence_subtrees(const whole_rows& student, const whole_rows& teacher, const view& logits, const view& teacher_logits,
-                         int axis, const divergence_options& options, const index* block_counts, index subtrees, double* sums,
-                         const execution& e) {
+void divergence_sums_of_shard(const merged_state& student, const merged_state& teacher, const view& logits,
+                              const view& teacher_logits, int axis, const divergence_options& options,
+                              const index* block_counts, index subtrees, double* sums, const execution& e) {
   const default_environment environment;
   const merged_distillation merged({student, teacher, {}, nullptr});
   row_description d(logits, axis, options.temperature);

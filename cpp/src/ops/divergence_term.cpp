@@ -5,7 +5,7 @@
 
 #include "core/merge_tree.hpp"
 #include "core/number.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 
 namespace crossent {
 namespace {
@@ -207,8 +207,8 @@ double_double<double> divergence_term::inner(const row_batch& batch, const diver
   return merged != nullptr ? merged->inner(batch.first + row) : sum_of_blocks(s.inner, batch, row, 0, batch.blocks);
 }
 
-void divergence_term::put_subtree(const row_batch& batch, const divergence_state& s, index begin, index end, index rows,
-                                  double* columns) const {
+void divergence_term::put_sums(const row_batch& batch, const divergence_state& s, index begin, index end, index rows,
+                               double* columns) const {
   const auto put = [&](index column, const std::vector<double>& x, index i) {
     const double_double<double> sum = sum_of_blocks(x, batch, i, begin, end);
     double* const to = columns + 2 * (column * rows + batch.first + i);

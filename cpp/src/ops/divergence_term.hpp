@@ -53,7 +53,7 @@ class divergence_term {
   void gradient_at(row_batch&, divergence_state&, const index* classes, double* out) const;
   // The sums over blocks begin .. end - 1 of each row of the batch: a column of each row's value, then one of what a gradient
   // needs, of hi and lo. columns: where those of the first row of all are, of `rows`.
-  void put_subtree(const row_batch&, const divergence_state&, index begin, index end, index rows, double* columns) const;
+  void put_sums(const row_batch&, const divergence_state&, index begin, index end, index rows, double* columns) const;
 
  protected:
   // p_c = e_c factor, times the coefficient, as kernels of `type` take it. NaN where either row is.

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "core/fp_environment.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 #include "rows/row_chunks.hpp"
 #include "rows/row_driver.hpp"
 #include "rows/row_inputs.hpp"
@@ -85,9 +85,9 @@ void write_softmax(const row_values& upstream, const view& x, int axis, double t
 
 // Of rows that are in shards.
 template <class Operation>
-void run_merged(Operation operation, const whole_rows& whole, const view& x, int axis, const mutable_view& out,
+void run_merged(Operation operation, const merged_state& whole, const view& x, int axis, const mutable_view& out,
                 const execution& e) {
-  const merged_shards merged(whole);
+  const merged_statistics merged(whole);
   run_rows(make_plan(describe_merged(merged, merged, x, axis, 1, out), e), operation, e);
 }
 
@@ -153,17 +153,17 @@ void logsumexp(const view& x, int axis, const mutable_view& out, const execution
   run_rows(make_plan({x, axis, 1.0}, e), operation, e);
 }
 
-void softmax_of_shard(const whole_rows& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
+void softmax_of_shard(const merged_state& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
   run_merged(softmax_operation(), whole, x, axis, out, e);
 }
 
-void log_softmax_of_shard(const whole_rows& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
+void log_softmax_of_shard(const merged_state& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
   const default_environment environment;
   run_merged(log_softmax_operation(), whole, x, axis, out, e);
 }
 
-void logsumexp_of_shards(const whole_rows& whole, const mutable_view& out, const execution& e) {
+void logsumexp_of_shards(const merged_state& whole, const mutable_view& out, const execution& e) {
   const default_environment environment;
   run_merged(logsumexp_operation(row_array(out, -1)), whole, {}, 0, {}, e);
 }

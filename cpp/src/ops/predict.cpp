@@ -6,7 +6,7 @@
 #include "core/fp_environment.hpp"
 #include "core/number.hpp"
 #include "ops/cross_entropy_term.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 #include "ops/prediction_state.hpp"
 
 namespace crossent {
@@ -21,7 +21,7 @@ struct prediction_batch : batch_state, prediction_state {
 
 // Rows that have been merged, with views of their numbers.
 struct rows_of_shards {
-  merged_shards statistics;
+  merged_statistics statistics;
   merged_sums sums;
   const merged_predictions& given;
 

@@ -1,6 +1,6 @@
 // What a shard of the classes says of rows whose statistics are known.
 #include "core/fp_environment.hpp"
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 #include "ops/prediction_state.hpp"
 #include "rows/row_inputs.hpp"
 
@@ -14,7 +14,7 @@ struct shard_prediction_batch : batch_state, prediction_state {
 
 class predictions_of_shard : public row_operation<shard_prediction_batch> {
  public:
-  predictions_of_shard(const whole_rows& whole, const targets& y, const row_loss_options& options, const index* block_counts,
+  predictions_of_shard(const merged_state& whole, const targets& y, const row_loss_options& options, const index* block_counts,
                        const shard_predictions& out)
       : whole_(whole), y_(y), first_class_(options.shard.first), block_counts_(block_counts), out_(out) {}
 
@@ -53,7 +53,7 @@ class predictions_of_shard : public row_operation<shard_prediction_batch> {
       if (classes[j] >= 0) classes[j] += first_class_;
   }
 
-  const whole_rows& whole_;
+  const merged_state& whole_;
   const targets& y_;
   index first_class_;
   const index* block_counts_;
@@ -62,10 +62,10 @@ class predictions_of_shard : public row_operation<shard_prediction_batch> {
 
 }  // namespace
 
-void predict_shard(const whole_rows& whole, const view& logits, const index_view& target, const row_loss_options& options,
+void predict_shard(const merged_state& whole, const view& logits, const index_view& target, const row_loss_options& options,
                    const index* block_counts, const shard_predictions& out, const execution& e) {
   const default_environment environment;
-  const merged_shards merged(whole);
+  const merged_statistics merged(whole);
   row_description d(logits, options.axis, merged.temperature());
   d.known = &merged;
   d.with_sums = true;

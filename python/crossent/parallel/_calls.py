@@ -42,7 +42,7 @@ class Totals(NamedTuple):
 def subtrees_of(
     shard: Shard, target: object, options: Mapping[str, Any]
 ) -> tuple[RowSpec, tuple[Node[Array], ...], Array | None]:
-    """What the state of a shard holds: the rows, the numbers of each subtree, and the logits of the targets."""
+    """What the state of a shard holds: the rows, the state of each subtree, and the logits of the targets."""
     x, options = shard.logits, {**defaults_of(cross_entropy), **options}
     weight, ignore_index = options["weight"], options["ignore_index"]
     of_spec = {name: _numbers.OPTIONS[name](name, options[name]) for name in OF_SPEC if name in _numbers.OPTIONS}
@@ -53,7 +53,7 @@ def subtrees_of(
     nodes: tuple[Node[Array], ...] = ()
     if shard.ranges:
         of_state = {name: options[name] for name in OF_STATES}
-        numbers, target_logits, smoothed = _core.shard_subtrees(
+        numbers, target_logits, smoothed = _core.partial_states_of_shard(
             shard.place, x, target, *for_core(cross_entropy, {**of_state, "axis": shard.axis}))
         nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
     else:

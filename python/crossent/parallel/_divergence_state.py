@@ -120,7 +120,7 @@ class DivergenceState(StateOfSums):
         rows, how = student.rows, [options[name] for name in ("temperature", "divergence", "beta")]
         sums = np.zeros((0, 2 * rows.count, 2))
         if shard.ranges:
-            sums = _core.divergence_subtrees(
+            sums = _core.divergence_sums_of_shard(
                 student._totals(), teacher._totals(), shard.place, shard.logits, teacher_logits, shard.axis, *how)
         ordered = OrderedSums(shard.start, shard.stop, shard.is_aligned, shard.ends, sums)
         return cls(rows, options["divergence"], float(options["beta"]), ordered)

@@ -284,7 +284,7 @@ class ShardState(State):
         return Totals.of(self.rows, root(list(self.nodes), self._merge_two), self.target_logits)
 
     def _merge_two(self, left: Array, right: Array) -> Array:
-        return _core.merge_subtrees(left, right, *self.rows.format)
+        return _core.merge_partial_states(left, right, *self.rows.format)
 
     @classmethod
     def _merged(cls, states: Sequence[Self]) -> Self:

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/merge_tree.hpp"
-#include "core/subtrees.hpp"
+#include "core/partial_state.hpp"
 #include "kernels/walk/block_merging.hpp"
 
 namespace crossent {

@@ -8,16 +8,16 @@
 
 namespace crossent {
 
-// The arrays of a subtree of `rows` rows, which lie at `at` one after the other.
-subtree_rows subtree_at(double* at, index rows, const subtree_format&);
+// The arrays of the state of `rows` rows, which lie at `at` one after the other.
+partial_state partial_state_at(double* at, index rows, const partial_state_format&);
 // The same from row `first` on.
-subtree_rows from_row(subtree_rows, index first);
+partial_state from_row(partial_state, index first);
 
 // What all shards have come to, in place of sums over the classes.
-class merged_shards : public known_statistics {
+class merged_statistics : public known_statistics {
  public:
-  explicit merged_shards(const whole_rows&);
-  virtual ~merged_shards() = default;
+  explicit merged_statistics(const merged_state&);
+  virtual ~merged_statistics() = default;
   bool of_probabilities() const { return whole_.format.probabilities; }
   dtype arithmetic() const { return whole_.format.extended ? dtype::float64 : dtype::float32; }
   double temperature() const { return whole_.format.temperature; }
@@ -27,8 +27,8 @@ class merged_shards : public known_statistics {
   void load(index first, index count, cross_entropy_rows&) const;
 
  private:
-  whole_rows whole_;
-  subtree_rows subtree_;
+  merged_state whole_;
+  partial_state state_;
   const dtype_kernels& kernel_;
   inverse_temperature t_;
 };
@@ -50,12 +50,12 @@ class merged_sums {
 };
 
 struct merged_distillation : known_statistics {
-  merged_shards student, teacher;
-  std::optional<merged_shards> cross_entropy;   // where its logits are not at the temperature of the divergence
+  merged_statistics student, teacher;
+  std::optional<merged_statistics> cross_entropy;   // where its logits are not at the temperature of the divergence
   merged_sums sums;
 
   explicit merged_distillation(const shards_of_distillation&);
-  const merged_shards& of_cross_entropy() const { return cross_entropy ? *cross_entropy : student; }
+  const merged_statistics& of_cross_entropy() const { return cross_entropy ? *cross_entropy : student; }
   virtual ~merged_distillation() = default;
   int inputs() const override { return cross_entropy ? 3 : 2; }
   void load(index first, index count, int input, row_statistics& out) const override {
@@ -65,7 +65,7 @@ struct merged_distillation : known_statistics {
 
 // The description of an operation on rows of which `merged` knows the statistics, and the steps the sums. logits: of a shard, where
 // something is written there; else nothing is read.
-row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
+row_description describe_merged(const known_statistics& merged, const merged_statistics& rows, const view& logits, int axis,
                                 index whole_classes, const mutable_view& out);
 
 }  // namespace crossent

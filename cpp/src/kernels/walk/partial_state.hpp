@@ -1,8 +1,8 @@
-// Subtrees of blocks: those that blocks of one row come to, and two neighbours as one, a row in each lane. Both take the steps
-// of block_tree.hpp, so that it does not show in a result who has merged what.
+// Partial states: what some blocks of a row come to, and two neighbours as one, a row in each lane. Both take the steps of
+// block_tree.hpp, so that it does not show in a result who has merged what.
 #pragma once
 
-#include "core/subtrees.hpp"
+#include "core/partial_state.hpp"
 #include "kernels/walk/merge_blocks.hpp"
 #include "kernels/walk/tile_statistics.hpp"
 
@@ -17,8 +17,8 @@ template <class T> CROSSENT_INLINE double second_part(accumulator<T> a) {
 // Of blocks begin .. end - 1 of each row. sum_without_max is that of a subtree with the first maximum of all blocks that are
 // here; the maximum of the row is in no other one of them, so that nobody asks for theirs.
 template <class T>
-void subtree_of_blocks(index rows, index blocks, index begin, index end, const inverse_temperature& t,
-                       const block_statistics& in, const row_statistics& statistics, const subtree_rows& out) {
+void partial_state_of_blocks(index rows, index blocks, index begin, index end, const inverse_temperature& t,
+                             const block_statistics& in, const row_statistics& statistics, const partial_state& out) {
   for (index i = 0; i < rows; ++i) {
     const index first = i * blocks + begin, top = statistics.max_block[i] - begin;
     const bool has_max = 0 <= top && top < end - begin;
@@ -47,10 +47,10 @@ template <class T> struct references {
   }
 };
 
-// Rows i .. i + n - 1, n <= 8, of two subtrees, the first one being before the other.
-template <class T> class subtree_pair {
+// Rows i .. i + n - 1, n <= 8, of two states, the first one being before the other.
+template <class T> class partial_state_pair {
  public:
-  subtree_pair(const subtree_rows& a, const subtree_rows& b, const subtree_rows& out, index i, index n)
+  partial_state_pair(const partial_state& a, const partial_state& b, const partial_state& out, index i, index n)
       : a_(a),
         b_(b),
         out_(out),
@@ -73,10 +73,10 @@ template <class T> class subtree_pair {
     store_rows(out_.max, all.max);
     store_sum(out_.sum_all, out_.sum_all_lo, all.sum);
     store_sum(out_.sum_without_max, out_.sum_without_max_lo, without);
-    keep_of_larger(&subtree_rows::max_count);
-    if (out_.argmax != nullptr) keep_of_larger(&subtree_rows::argmax);
+    keep_of_larger(&partial_state::max_count);
+    if (out_.argmax != nullptr) keep_of_larger(&partial_state::argmax);
   }
-  void merge_gaps(gap_sums_of_rows subtree_rows::* sums) const {
+  void merge_gaps(gap_sums_of_rows partial_state::* sums) const {
     const auto of = [&](const gap_sums_of_rows& s, doubles max)
                         CROSSENT_INLINE_LAMBDA { return gaps_to_max{max, pair(s.gap, s.gap_lo), pair(s.mass, s.mass_lo)}; };
     const gap_sums_of_rows& to = out_.*sums;
@@ -91,7 +91,7 @@ template <class T> class subtree_pair {
                b_without = pair(b_.mass_without_max, b_.mass_without_max_lo);
     store_pair(out_.mass_without_max, out_.mass_without_max_lo,
                select(b_is_larger_, a, a_without) + select(b_is_larger_, b_without, b));
-    keep_of_larger(&subtree_rows::argmax_probability);
+    keep_of_larger(&partial_state::argmax_probability);
   }
 
  private:
@@ -112,11 +112,11 @@ template <class T> class subtree_pair {
     if constexpr (sizeof(T) == 4) store_rows(hi, v);
     else store_pair(hi, lo, v);
   }
-  CROSSENT_INLINE_MEMBER void keep_of_larger(double* subtree_rows::* number) const {
+  CROSSENT_INLINE_MEMBER void keep_of_larger(double* partial_state::* number) const {
     store_rows(out_.*number, select(b_is_larger_, load_rows(b_.*number), load_rows(a_.*number)));
   }
 
-  const subtree_rows &a_, &b_, &out_;
+  const partial_state &a_, &b_, &out_;
   index i_, n_;
   doubles a_max_, b_max_;
   mask<double> b_is_larger_;
@@ -124,19 +124,19 @@ template <class T> class subtree_pair {
 
 // out may be a or b.
 template <class T>
-void merge_subtrees(index rows, const inverse_temperature& t, const subtree_rows& a, const subtree_rows& b,
-                    const subtree_rows& out) {
+void merge_partial_states(index rows, const inverse_temperature& t, const partial_state& a, const partial_state& b,
+                          const partial_state& out) {
   constexpr index lanes = pack<T>::lanes;
   for (index first = 0; first < rows; first += lanes) {
     const index count = rows - first < lanes ? rows - first : lanes;
     const references<T> of_a(a.max + first, count, t), of_b(b.max + first, count, t);
     for (index k = 0; 8 * k < count; ++k) {
       const index left = count - 8 * k;
-      const subtree_pair<T> pair(a, b, out, first + 8 * k, left < 8 ? left : 8);
-      if (out.smoothing.gap != nullptr) pair.merge_gaps(&subtree_rows::smoothing);
+      const partial_state_pair<T> pair(a, b, out, first + 8 * k, left < 8 ? left : 8);
+      if (out.smoothing.gap != nullptr) pair.merge_gaps(&partial_state::smoothing);
       if (out.target.gap != nullptr) {
         pair.merge_probabilities();
-        pair.merge_gaps(&subtree_rows::target);
+        pair.merge_gaps(&partial_state::target);
       }
       pair.merge_terms(of_a.value.part[k], of_a.exponent.part[k], of_b.value.part[k], of_b.exponent.part[k], t);
     }
@@ -144,7 +144,7 @@ void merge_subtrees(index rows, const inverse_temperature& t, const subtree_rows
 }
 
 template <class T>
-void statistics_of_subtrees(index rows, const inverse_temperature& t, const subtree_rows& whole, row_statistics& out) {
+void statistics_of_merged_state(index rows, const inverse_temperature& t, const partial_state& whole, row_statistics& out) {
   constexpr index lanes = pack<T>::lanes;
   alignas(pack_bytes) double max[batch_rows] = {}, reference[batch_rows], exponent[batch_rows], sum[batch_rows] = {},
                              sum_lo[batch_rows] = {}, max_count[batch_rows] = {};

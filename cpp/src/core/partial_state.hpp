@@ -1,5 +1,5 @@
-// What a subtree of the merge tree over the blocks of a row comes to (core/merge_tree.hpp), so that whoever has other blocks of
-// the row can go on with it.
+// What some blocks of a row come to, a subtree of the merge tree over all of them (core/merge_tree.hpp), so that whoever has others
+// can go on with it.
 #pragma once
 
 #include "core/double_double.hpp"
@@ -16,8 +16,8 @@ struct gap_sums_of_rows {
   double *gap, *gap_lo, *mass, *mass_lo;
 };
 
-// A number of each row in every array; nullptr where it is not wanted.
-struct subtree_rows {
+// Of several rows: a number of each in every array; nullptr where it is not wanted.
+struct partial_state {
   double *max, *max_count;  // as those of block_statistics,
   double *sum_all, *sum_without_max;  // and these, with the reference and the exponent that follow from the maximum
   double *sum_all_lo, *sum_without_max_lo;  // of float64 rows

@@ -1,4 +1,4 @@
-#include "ops/merged_shards.hpp"
+#include "ops/merged_statistics.hpp"
 
 #include "core/number.hpp"
 #include "rows/row_chunks.hpp"
@@ -6,8 +6,8 @@
 namespace crossent {
 namespace {
 
-// f(array, whether it is there) for the arrays of a subtree in the order in which they lie.
-template <class F> void for_each_column(subtree_rows& s, const subtree_format& format, F f) {
+// f(array, whether it is there) for the arrays of a state in the order in which they lie.
+template <class F> void for_each_column(partial_state& s, const partial_state_format& format, F f) {
   const auto each = [&](bool is_there, auto&... columns) { (f(columns, is_there), ...); };
   const auto each_gap = [&](bool is_there, gap_sums_of_rows& g) { each(is_there, g.gap, g.gap_lo, g.mass, g.mass_lo); };
   each(true, s.max, s.max_count, s.sum_all, s.sum_without_max);
@@ -20,15 +20,15 @@ template <class F> void for_each_column(subtree_rows& s, const subtree_format& f
 
 }  // namespace
 
-index subtree_format::numbers() const {
-  subtree_rows none{};
+index partial_state_format::numbers() const {
+  partial_state none{};
   index count = 0;
   for_each_column(none, *this, [&](double*, bool is_there) { count += is_there; });
   return count;
 }
 
-subtree_rows subtree_at(double* at, index rows, const subtree_format& format) {
-  subtree_rows s{};
+partial_state partial_state_at(double* at, index rows, const partial_state_format& format) {
+  partial_state s{};
   for_each_column(s, format, [&](double*& column, bool is_there) {
     if (!is_there) return;
     column = at;
@@ -37,25 +37,25 @@ subtree_rows subtree_at(double* at, index rows, const subtree_format& format) {
   return s;
 }
 
-subtree_rows from_row(subtree_rows s, index first) {
+partial_state from_row(partial_state s, index first) {
   for_each_column(s, {}, [&](double*& column, bool) {
     if (column != nullptr) column += first;
   });
   return s;
 }
 
-merged_shards::merged_shards(const whole_rows& whole)
+merged_statistics::merged_statistics(const merged_state& whole)
     : whole_(whole),
-      subtree_(subtree_at(const_cast<double*>(whole.subtree), whole.rows, whole.format)),
+      state_(partial_state_at(const_cast<double*>(whole.columns), whole.rows, whole.format)),
       kernel_(kernels(arithmetic())),
       t_(kernel_.inverse_temperature_of(temperature())) {}
 
-void merged_shards::load(index first, index count, int, row_statistics& out) const {
-  kernel_.statistics_of_subtrees(count, t_, from_row(subtree_, first), out);
+void merged_statistics::load(index first, index count, int, row_statistics& out) const {
+  kernel_.statistics_of_merged_state(count, t_, from_row(state_, first), out);
 }
 
-void merged_shards::load(index first, index count, cross_entropy_rows& out) const {
-  const subtree_rows s = from_row(subtree_, first);
+void merged_statistics::load(index first, index count, cross_entropy_rows& out) const {
+  const partial_state s = from_row(state_, first);
   // Of the arrays of a kind there are all or none. NOLINTBEGIN(clang-analyzer-core.NullDereference)
   const auto sum = [](const double* hi, const double* lo, index i) { return rounded(double_double<double>{hi[i], lo[i]}); };
   for (index i = 0; i < count; ++i) {
@@ -77,10 +77,10 @@ void merged_shards::load(index first, index count, cross_entropy_rows& out) cons
 
 merged_distillation::merged_distillation(const shards_of_distillation& shards)
     : student(shards.student), teacher(shards.teacher), sums(shards.sums, shards.student.rows) {
-  if (shards.cross_entropy.subtree != nullptr) cross_entropy.emplace(shards.cross_entropy);
+  if (shards.cross_entropy.columns != nullptr) cross_entropy.emplace(shards.cross_entropy);
 }
 
-row_description describe_merged(const known_statistics& merged, const merged_shards& rows, const view& logits, int axis,
+row_description describe_merged(const known_statistics& merged, const merged_statistics& rows, const view& logits, int axis,
                                 index whole_classes, const mutable_view& out) {
   if (out.data == nullptr) return {merged, rows.arithmetic(), rows.rows(), whole_classes};
   row_description d(logits, axis, rows.temperature(), out);
