@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from operations import (
     CLASS_INDICES,
+    FRACTIONS,
     FUNCTIONS,
     HESSIANS,
     INDICES,
@@ -20,16 +21,15 @@ from operations import (
     PER_ELEMENT,
     PER_ROW,
     PROBABILITIES,
-    ByKind,
 )
 
 X = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, -0.5]])
 G = np.ones((2, 3))
 P = np.array([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]])
-VALUES = ByKind({
-    LOGITS: X, LOG_PROBABILITIES: X, PROBABILITIES: P, CLASS_INDICES: np.array([2, 0]),
+VALUES = {
+    LOGITS: X, LOG_PROBABILITIES: X, PROBABILITIES: P, FRACTIONS: P, CLASS_INDICES: np.array([2, 0]),
     PER_CLASS: np.array([1.0, 0.5, 2.0]), PER_ROW: np.array([0.25, 3.0]), PER_ELEMENT: P + 1,
-})
+}
 LISTED = np.array([[-0.75, -1.5, 0.5], [-1.0, 3.0, -1.25]])  # two in each row: the third is of no class
 VALUES |= {LISTED_CLASSES: np.array([[2, 0, -1], [1, -1, 0]]), LISTED_LOG_PROBABILITIES: LISTED, LISTED_LOGITS: LISTED}
 SENTINEL = -77.25

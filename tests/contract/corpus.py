@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 from operations import (
     CLASS_INDICES,
+    FRACTIONS,
     LISTED_CLASSES,
     LISTED_LOG_PROBABILITIES,
     LISTED_LOGITS,
@@ -15,7 +16,6 @@ from operations import (
     PER_ELEMENT,
     PER_ROW,
     PROBABILITIES,
-    ByKind,
 )
 
 
@@ -94,9 +94,9 @@ class Batch:
 
     def arrays(self, form):
         """The arguments of a form; where two are alike, the second is other rows or classes."""
-        found = ByKind({CLASS_INDICES: [self.y], LISTED_CLASSES: [self.k], LISTED_LOG_PROBABILITIES: [self.l],
-                        LISTED_LOGITS: [self.l], LOGITS: [self.x, self.t], LOG_PROBABILITIES: [self.x, self.t],
-                        PROBABILITIES: [self.q, self.q[:, ::-1]]})
+        found = {CLASS_INDICES: [self.y], LISTED_CLASSES: [self.k], LISTED_LOG_PROBABILITIES: [self.l],
+                 LISTED_LOGITS: [self.l], LOGITS: [self.x, self.t], LOG_PROBABILITIES: [self.x, self.t],
+                 PROBABILITIES: [self.q], FRACTIONS: [self.q, self.q[:, ::-1]]}
         seen = Counter()
         arrays = []
         for kind in form.arrays.values():

@@ -4,25 +4,26 @@ import numpy as np
 from operations import (
     CLASS_INDICES,
     FORMS,
+    FRACTIONS,
     LISTED_CLASSES,
     LISTED_LOG_PROBABILITIES,
     LISTED_LOGITS,
     LOG_PROBABILITIES,
     LOGITS,
     PROBABILITIES,
-    ByKind,
 )
 
 INF, NAN = np.inf, np.nan
-PLAIN = ByKind({
+PLAIN = {
     LOGITS: np.zeros_like,
     PROBABILITIES: lambda x: np.full_like(x, 0.25),
+    FRACTIONS: lambda x: np.full_like(x, 0.25),
     LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
     CLASS_INDICES: lambda x: np.zeros(rows_of(x), int),
     LISTED_CLASSES: lambda x: first_class_of(x),
     LISTED_LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
     LISTED_LOGITS: lambda x: np.full_like(x, -1),
-})
+}
 # Losses that take the softmax of their rows; those of elements; and all.
 ROW_LOSSES = tuple(form for form in FORMS if not form.per_element and form.arrays[form.first] == LOGITS)
 ELEMENT_LOSSES = tuple(form for form in FORMS if form.per_element)

@@ -20,16 +20,15 @@ from operations import (
     PER_ELEMENT,
     PER_ROW,
     PROBABILITIES,
-    ByKind,
 )
 from support import assert_same_bits
 
 import crossent as xe
 
 # Each kind of numbers from uniform ones in [0, 1], which every dtype of the second argument keeps in their range.
-OF_UNIFORM = ByKind({
-    LOGITS: lambda u: 8 * u - 4, PROBABILITIES: lambda u: u, LOG_PROBABILITIES: lambda u: -4 * u,
-    LISTED_LOGITS: lambda u: 8 * u - 4, LISTED_LOG_PROBABILITIES: lambda u: -4 * u - np.log(u.shape[1])})
+OF_UNIFORM = {LOGITS: lambda u: 8 * u - 4, PROBABILITIES: lambda u: u, FRACTIONS: lambda u: u,
+              LOG_PROBABILITIES: lambda u: -4 * u, LISTED_LOGITS: lambda u: 8 * u - 4,
+              LISTED_LOG_PROBABILITIES: lambda u: -4 * u - np.log(u.shape[1])}
 
 
 @st.composite

@@ -19,7 +19,6 @@ from operations import (
     PER_ELEMENT,
     PER_ROW,
     PROBABILITIES,
-    ByKind,
 )
 
 import crossent as xe
@@ -50,11 +49,11 @@ def x(rng):
 
 def arguments(form, x, rng):
     """x, and other arrays in which every derivative is moderate."""
-    draw = ByKind({
-        LOGITS: lambda: rng.normal(0, 1.5, x.shape), LOG_PROBABILITIES: lambda: rng.normal(0, 1.5, x.shape),
-        PROBABILITIES: lambda: rng.uniform(0.1, 0.9, x.shape), CLASS_INDICES: lambda: TARGET,
-        LISTED_CLASSES: lambda: LISTED, LISTED_LOG_PROBABILITIES: lambda: rng.uniform(-3, -1.5, x.shape),
-        LISTED_LOGITS: lambda: rng.uniform(-3, -1.5, x.shape)})
+    draw = {LOGITS: lambda: rng.normal(0, 1.5, x.shape), LOG_PROBABILITIES: lambda: rng.normal(0, 1.5, x.shape),
+            PROBABILITIES: lambda: rng.uniform(0.1, 0.9, x.shape), FRACTIONS: lambda: rng.uniform(0.1, 0.9, x.shape),
+            CLASS_INDICES: lambda: TARGET, LISTED_CLASSES: lambda: LISTED,
+            LISTED_LOG_PROBABILITIES: lambda: rng.uniform(-3, -1.5, x.shape),
+            LISTED_LOGITS: lambda: rng.uniform(-3, -1.5, x.shape)}
     first, *others = form.arrays.values()
     return 0.5 + np.tanh(x) / 4 if first == FRACTIONS else x, *(draw[kind]() for kind in others)
 

@@ -36,7 +36,6 @@ from .arguments import (
     PER_ROW,
     PROBABILITIES,
     WEIGHTS,
-    ByKind,
     may_be_negative,
     resolved,
 )
@@ -86,7 +85,6 @@ __all__ = [
     "PROBABILITIES",
     "STATISTICS",
     "WEIGHTS",
-    "ByKind",
     "draws",
     "exact",
     "may_be_negative",

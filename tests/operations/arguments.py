@@ -29,18 +29,8 @@ def normalised(rng, rows, classes):
     return p / p.sum(axis=1, keepdims=True)
 
 
-EXAMPLES = {FRACTIONS: PROBABILITIES}  # arrays of which kind are also of this one
-
-
-class ByKind(dict):
-    """What there is for each kind; where there is nothing, what there is for that of its examples."""
-
-    def __missing__(self, kind):
-        return self[EXAMPLES[kind]]
-
-
 # Ordinary arrays of each kind: rng, rows, classes.
-DRAW = ByKind({
+DRAW = {
     LOGITS: lambda rng, rows, classes: rng.normal(0, 3, (rows, classes)),
     PROBABILITIES: normalised,
     LOG_PROBABILITIES: lambda *shape: np.log(normalised(*shape)),
@@ -52,7 +42,7 @@ DRAW = ByKind({
     PER_CLASS: lambda rng, rows, classes: rng.uniform(0.5, 2, classes),
     PER_ROW: lambda rng, rows, classes: rng.uniform(0.5, 2, rows),
     PER_ELEMENT: lambda rng, rows, classes: rng.uniform(0.5, 2, (rows, classes)),
-})
+}
 
 
 def resolved(options, array):
