@@ -9,7 +9,10 @@ import torch.nn.functional as F  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.func import grad, hessian, jacrev, vmap  # noqa: E402
 
+import crossent as xe  # noqa: E402
 import crossent.torch as xt  # noqa: E402
+from crossent._options import defaults_of  # noqa: E402
+from crossent.torch._losses import LOSSES  # noqa: E402
 
 LONG = os.environ.get("CROSSENT_TORCH") == "long"  # `nox -s 'adapter(torch)'`
 N, C = 4, 5
@@ -111,20 +114,31 @@ def test_a_third_derivative():
 
 
 OPERATORS = {
-    "cross_entropy": lambda x, q, t: (x, t, None, V.to(x.dtype), 2.0, -100, 0.1, 0.3, None),
-    "nll_loss": lambda x, q, t: (x, t, W.to(x.dtype), None, -100, None),
-    "binary_cross_entropy": lambda x, q, t: (x.detach().sigmoid().requires_grad_(), q, None, None),
-    "binary_cross_entropy_with_logits": lambda x, q, t: (x, q, None, W, 0.1, None),
-    "kl_div": lambda x, q, t: (x, q, False, None),
-    "distillation_loss": lambda x, q, t: (x, q, t, None, None, 2.0, None, True, "js", 0.5, -100, 0.0, 0.3, None),
+    "cross_entropy": lambda x, q, t: {
+        "input": x, "target": t, "sample_weight": V.to(x.dtype), "temperature": 2.0, "label_smoothing": 0.1,
+        "z_loss": 0.3},
+    "nll_loss": lambda x, q, t: {"input": x, "target": t, "weight": W.to(x.dtype)},
+    "binary_cross_entropy": lambda x, q, t: {"input": x.detach().sigmoid().requires_grad_(), "target": q},
+    "binary_cross_entropy_with_logits": lambda x, q, t: {
+        "input": x, "target": q, "pos_weight": W, "label_smoothing": 0.1},
+    "kl_div": lambda x, q, t: {"input": x, "target": q},
+    "distillation_loss": lambda x, q, t: {
+        "input": x, "teacher_logits": q, "target": t, "temperature": 2.0, "divergence": "js", "z_loss": 0.3},
 }
+
+
+def of_schema(name, **given):
+    """The arguments of an operator in their order, those that are not given with their defaults."""
+    arguments = {**defaults_of(getattr(xe, name)), **given}
+    return tuple(arguments.get(label) for label in LOSSES[name].names)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("reduction", ("mean", "none"))
 def test_opcheck(name, reduction):
     x = torch.randn(N, C, requires_grad=True)
-    arguments = (*OPERATORS[name](x, torch.rand(N, C).softmax(1).requires_grad_(), T), reduction)
+    given = OPERATORS[name](x, torch.rand(N, C).softmax(1).requires_grad_(), T)
+    arguments = of_schema(name, **given, reduction=reduction)
     operators = torch.ops.crossent
     loss = getattr(operators, name)(*arguments)
     torch.library.opcheck(getattr(operators, name).default, arguments)
@@ -147,7 +161,7 @@ STRIDED = {
 def test_opcheck_strides(name, reduction):
     x = STRIDED[name]().requires_grad_()
     target = torch.randint(C, (N, *x.shape[2:]))
-    arguments = (x, target, None, None, 1.0, -100, 0.0, 0.0, None, reduction)
+    arguments = of_schema("cross_entropy", input=x, target=target, reduction=reduction)
     torch.library.opcheck(torch.ops.crossent.cross_entropy.default, arguments)
     torch.library.opcheck(torch.ops.crossent.log_softmax.default, (x, 1))
     torch.library.opcheck(torch.ops.crossent.softmax_backward.default, (x, x, 1))
