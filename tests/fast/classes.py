@@ -90,11 +90,13 @@ def log_softmax(x, temperature=1.0):
 def logsumexp(x, temperature=1.0):
     """(values, log(total)), of which one may cancel with the maximum."""
     rows = rows_of(x, temperature)
-    return rows.logsumexp, rows.scaled_log_total
+    return where(rows.unreadable, rows.largest, rows.logsumexp), rows.scaled_log_total
 
 
 def logsumexp_backward(grad_output, x):
-    values = times(column(grad_output), softmax(x)[0])
+    """Of rows of nothing but -inf 0."""
+    rows = rows_of(x)
+    values = times(column(grad_output), where(column(rows.largest == -np.inf), 0.0, rows.readable(rows.softmax)))
     return values, values
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from .classes import cross_entropy
 from .double_double import PHI, SCALE, expm1, high, log1p, maximum, near_0, phi, series, sum_last, where
 from .parts import Part, column, like
-from .rows import Logits, product, rows_of
+from .rows import Logits, is_counted, product, rows_of
 
 
 class Pair:
@@ -154,8 +154,7 @@ def distillation_loss(x, teacher, target=None, *, alpha=None, temperature=1.0, s
     v = weights_of(x, options.get("sample_weight"))
     share, parts = like(v, alpha), []
     if target is not None and np.ndim(high(target)) == 1:
-        ignore = options.get("ignore_index", -100)
-        v = where(np.array([ignore is None or int(y) != ignore for y in high(target)], bool), v, 0.0)
+        v = where(is_counted(high(target), options.get("ignore_index", -100)), v, 0.0)
     if alpha > 0:
         t = like(v, temperature)
         part = of_divergence(x, teacher, v, temperature, divergence, beta)

@@ -93,9 +93,9 @@ def kl_div(log_probs, target, *, log_target=False, axis=None):
     scaled = exp(target) if log_target else target * SCALE
 
     def losses():
-        own = times(scaled, target if log_target else log(target))
-        other = times(scaled, log_probs)
-        return where(high(scaled) == 0, 0.0, own - other), maximum(abs(own), abs(other))
+        log_t = target if log_target else log(target)
+        scale = maximum(abs(times(scaled, log_t)), abs(times(scaled, log_probs)))
+        return times(scaled, log_t - log_probs), scale
 
     def gradients():
         return -scaled, -scaled

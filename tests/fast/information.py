@@ -1,6 +1,6 @@
 """Measures of information of rows of probabilities: (values, scales), the sizes of the terms where these cancel."""
 
-from .double_double import DD, LOG_2, SCALE, high, log, maximum, sum_last, where
+from .double_double import DD, LOG_2, SCALE, high, log, log1p, maximum, sum_last, where
 from .parts import like, times
 
 
@@ -32,7 +32,8 @@ def kl_divergence(p, q, *, base=None):
 
 
 def js_divergence(p, q, *, base=None):
-    log_m = log_of_half(p + q)
+    near_1 = log1p(((p - 1.0) + (q - 1.0)) * 0.5)  # the rounding of p + q would be an error of its logarithm
+    log_m = where(high(p + q) > 1, near_1, log_of_half(p + q))
     pairs = [(scaled(x, log(x)), scaled(x, log_m)) for x in (p, q)]
     (p_own, p_other), (q_own, q_other) = pairs
     return in_base(p, base, sum_last((p_own - p_other) + (q_own - q_other)) * 0.5,

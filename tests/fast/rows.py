@@ -20,6 +20,11 @@ def product(a, b):
     return (a * SCALE**-0.5) * (b * SCALE**-0.5)
 
 
+def place_of_largest(x):
+    """In each row; 0 where there are no classes."""
+    return x.argmax(axis=1) if x.size else np.zeros(len(x), np.intp)
+
+
 class Logits:
     """Rows of logits that several functions take, so that the softmax at a temperature is computed once."""
 
@@ -43,11 +48,11 @@ class Rows:
     """
 
     def __init__(self, x, temperature=1.0):
-        wide = high(x)
-        self.unreadable = np.isnan(wide).any(axis=1) | (wide == np.inf).any(axis=1) | np.isneginf(wide).all(axis=1)
+        self.largest = high(x).max(axis=1, initial=-np.inf)
+        self.unreadable = ~np.isfinite(self.largest)
         x = where(column(self.unreadable), 0.0, x)
-        self.n, wide = np.arange(len(wide)), high(x)
-        self.masked, self.first = np.isneginf(wide), wide.argmax(axis=1) if wide.size else self.n
+        self.n, wide = np.arange(len(self.largest)), high(x)
+        self.masked, self.first = np.isneginf(wide), place_of_largest(wide)
         self.maximum = x[self.n, self.first]
         # The gap without a temperature: differences of two rows' are exact.
         self.at_1 = where(self.masked, MASKED * max(1.0, temperature),
@@ -92,6 +97,10 @@ class Rows:
         return where(bad if high(values).ndim == 1 else column(bad), np.nan, values)
 
 
+def is_counted(target, ignore_index):
+    return np.full(target.shape, ignore_index is None) | (target != ignore_index)
+
+
 class Coefficients:
     """Those of -log p in a loss, of each row: `of_target` of the class `y` alone if there is no other, else `b` of all
     classes, with `total` = A and `others` = A - b; `z`, that of logsumexp squared. `v`: the weight of each row, 0 where
@@ -111,7 +120,7 @@ class Coefficients:
             self.counted, self.denominator = np.ones(n, bool), sum_last(self.v)
         else:
             target = high(target).ravel()
-            self.counted = np.array([ignore_index is None or int(y) != ignore_index for y in target], bool)
+            self.counted = is_counted(target, ignore_index)
             self.y = np.where(self.counted, target, target.dtype.type(0)).astype(np.int64) if c else np.arange(n)
             self.v = where(self.counted, self.v, 0.0)
             of_y = self.v * w[self.y] if c else self.v
@@ -125,7 +134,7 @@ class Coefficients:
 
     def _sum_up(self):
         """A difference would lose what is left without the largest of them."""
-        largest = np.arange(high(self.b).shape[1]) == high(abs(self.b)).argmax(axis=1)[:, None]
+        largest = np.arange(high(self.b).shape[1]) == place_of_largest(high(abs(self.b)))[:, None]
         rest = sum_last(where(largest, 0.0, self.b))
         self.total = sum_last(where(largest, self.b, 0.0)) + rest
         self.others = where(largest, column(rest), column(self.total) - self.b)

@@ -76,16 +76,17 @@ class Sparse:
 
     def _listed(self, weights):
         """(the weights added up at the first place of each class, a mask of these places)"""
-        n, k = self.classes.shape
-        i, place, own = np.arange(n), np.full((n, self.c + 1), -1), np.zeros((n, k), bool)
-        p = weights * 0.0
-        for column_ in range(k):
-            c = self.classes[:, column_]
-            first = np.where(place[i, c] < 0, column_, place[i, c])
-            place[i, c] = first
-            own[i, column_] = (first == column_) & (c >= 0)
-            there = (np.arange(k) == first[:, None]) & (c >= 0)[:, None]
-            p = where(there, p + column(weights[:, column_]), p)
+        (n, k), listed = self.classes.shape, self.classes >= 0
+        i, place = self.rows.n[:, None], np.zeros((n, self.c + 1), np.intp)
+        place[i, self.classes[:, ::-1]] = np.arange(k)[::-1]  # of equal classes the first place is written last
+        first = place[i, self.classes]
+        own = listed & (first == np.arange(k))
+        p, again = where(own, weights, 0.0), listed & ~own
+        for column_ in np.flatnonzero(again.any(axis=0)):
+            rows = np.flatnonzero(again[:, column_])
+            at = rows, first[rows, column_]
+            for old, new in zip(arrays(p), arrays(p[at] + weights[rows, column_]), strict=True):
+                old[at] = new
         return p, own
 
     def _log_ratio(self, minus_log_q, listed):
@@ -162,7 +163,7 @@ class Sparse:
         minus_log_q = self.rows.minus_log_softmax + column(self.log_rho * SCALE)
         mean = sum_last(where(self.is_listed, 0.0, minus_log_q)) / n
         b = self.rest / n
-        not_b = 1.0 - b
+        not_b = (n - 1.0 + self.others[:, -1]) / n  # 1 - b, where the rest is nearly all
         first = self.rows.softmax * column(not_b)
         second = self.rows.one_minus_softmax * column(b)
         return (times(self.rest, mean - log(n) * SCALE), times(self.rest, mean), first - second,

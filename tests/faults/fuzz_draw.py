@@ -132,8 +132,9 @@ class _Draw:
         elif kind == LISTED_LOGITS:
             array = self.rng.normal(0, self.random.choice((0.1, 3, 30)), c.arrays["classes"].shape)
         elif kind == LISTED_LOG_PROBABILITIES:
-            shape = c.arrays["classes"].shape
-            array = -np.log(max(shape[c.axis], 1)) - self.rng.exponential(self.random.choice((0.1, 2, 20)), shape)
+            shape = c.arrays["classes"].shape  # at least a thousandth is left, so that 1 - total has 13 digits
+            more = 1e-3 + self.rng.exponential(self.random.choice((0.1, 2, 20)), shape)
+            array = -np.log(max(shape[c.axis], 1)) - more
         elif kind == FRACTIONS and self.chance(0.2):
             dtype = self.random.choice((np.dtype(bool), *values.INTEGERS))
             array = self.rng.integers(0, 2, shape).astype(dtype)

@@ -8,8 +8,7 @@ To add a loss:
        tests/fast (NumPy, whole batches). tests/oracle/test_fast.py compares the two.
     2. Add a row to table.py: the signature, and a `Form` (functions.py) for each way to call the loss. A form with
        `accuracy` is in the accuracy report.
-    3. Until tests/faults and tests/attack take tests/fast: the formula in faults/fuzz_reference.py (NumPy).
-       A library of peers/ that has the loss takes it in its adapter (peer_*.py), with a bound in peer_bounds.py.
+    3. A library of peers/ that has the loss takes it in its adapter (peer_*.py), with a bound in peer_bounds.py.
     4. `python tests/contract/golden.py --write` adds its hashes; those that were there must not change.
 
 To add an option:
