@@ -5,7 +5,7 @@
 """
 
 import numpy as np
-from starts import INDICES, UPSTREAM, consistent, loguniform
+from starts import INDICES, UPSTREAM, consistent, loguniform, option_of
 
 
 def some(rng, shape):
@@ -214,5 +214,5 @@ def moved_shared(rng, shared, names, draw):
         new[name] = np.abs(np.where(rng.random(value.shape) < 0.5, near, value)).astype(value.dtype)
     else:
         near = abs(value * (1 + rng.normal() * 10 ** rng.uniform(-8, -0.5)))
-        new[name] = min(near, 1.0) if name in ("smoothing", "alpha", "beta") else near
+        new[name] = min(near, 1.0) if option_of(name).span[1] <= 1 else near
     return new

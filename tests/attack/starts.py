@@ -4,15 +4,14 @@
 in float64 and rounded to the dtype at the end.
 """
 
-import ml_dtypes
 import numpy as np
+import operations
+from functions import OPTIONS
+from operations.random_options import random_number
 from oracle.parts import arithmetic
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 UPSTREAM = (1.0, 1.0, 1 / 3, 1 / 7, 1 / 15, 0.9, 1.3, 1.9, 1.99, -1.7)
-DENOMINATORS = (None, 3.0, 7.0, 1000.3)
 LISTED = 8
-SMOOTHING = (0.1, 0.3, 0.7, 0.9, 1.0)
 
 
 def loguniform(rng, low, high, shape=None):
@@ -229,13 +228,14 @@ def rows(rng, kinds, n, classes, dtype, starts=LOGITS):
 
 def shared(rng, names, classes, dtype):
     """What all rows of a batch have, by name."""
-    draw = {
-        "w": lambda: rng.uniform(0.2, 3, classes).astype(arithmetic(np.dtype(dtype))),
-        "temperature": lambda: float(np.exp(rng.uniform(-4, 4))),
-        "smoothing": lambda: float(rng.choice(SMOOTHING) if rng.random() < 0.6 else rng.uniform(0.01, 1)),
-        "z_loss": lambda: float(loguniform(rng, 1e-4, 3)),
-        "denominator": lambda: DENOMINATORS[rng.integers(len(DENOMINATORS))],
-        "alpha": lambda: float(rng.uniform(0.05, 0.95)),
-        "beta": lambda: float(rng.uniform(0.05, 0.95)),
-    }
-    return {name: draw[name]() for name in names}
+    def drawn(name):
+        if name == "w":
+            return rng.uniform(0.2, 3, classes).astype(arithmetic(np.dtype(dtype)))
+        return None if name == "denominator" and rng.random() < 0.25 else random_number(rng, option_of(name))
+
+    return {name: drawn(name) for name in names}
+
+
+def option_of(name):
+    """The entry of the library's option in the registry."""
+    return operations.OPTIONS[OPTIONS.get(name, name)]

@@ -7,8 +7,8 @@ import numpy as np
 from fuzz_layouts import Placed
 from fuzz_plants import plant
 from fuzz_results import wanted
-from fuzz_values import BFLOAT16
 from operations import OPTIONS, PER_ELEMENT, may_be_negative
+from oracle.parts import BFLOAT16
 from support import bits
 
 import crossent as xe

@@ -8,6 +8,7 @@ from fuzz_calls import FUNCTIONS, NAMES, Call
 from fuzz_layouts import draw_layout
 from operations import (
     CLASS_INDICES,
+    FLOATS,
     FRACTIONS,
     LISTED_CLASSES,
     LISTED_LOG_PROBABILITIES,
@@ -19,6 +20,7 @@ from operations import (
     PER_ELEMENT,
     WEIGHTS,
     may_be_negative,
+    random_options,
 )
 
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
@@ -54,7 +56,7 @@ class _Draw:
         shape, axis = values.shape_of(self.random, spec.axis is not None or "axis" in fixed)
         c = Call(self.name, axis, {}, {name: value for name, value in fixed.items() if name != "axis"})
         c.arrays[spec.first] = cast(self.first(spec.first, arrays[spec.first], shape, axis),
-                                    self.random.choice(values.FLOATS))
+                                    self.random.choice(FLOATS))
         options = [name for name in (form.options if form else spec.options) if name in spec.options]
         chosen_by_forms = {name for other in spec.forms for name in other.fixed}
         self.options(c, spec, [name for name in options if name not in chosen_by_forms])
@@ -88,13 +90,11 @@ class _Draw:
             c.options["axis"] = self.random.choice((c.axis, c.axis - ndim))
         if self.name in TAKE_SEVERAL_AXES and self.chance(0.2):
             c.options["axis"] = (c.axis,)
-        for name in names:  # left out in half of the calls
-            if OPTIONS[name].values and self.chance(0.5):
-                c.options[name] = self.random.choice(OPTIONS[name].values)
+        c.options |= random_options.some(self.rng, names)
         if "reduction" in names and self.chance(0.8):
             c.options["reduction"] = self.random.choice(("none", *spec.forms[0].reductions))
         if "reduction" in names and c.reduction == "mean" and self.chance(0.3):
-            c.options["denominator"] = self.random.choice(OPTIONS["denominator"].values)
+            c.options["denominator"] = random_options.value(self.rng, "denominator")
 
     # ---- Arrays
 
@@ -115,7 +115,7 @@ class _Draw:
             self.wrong = False
 
     def other_dtype(self, c):
-        return c.first.dtype if self.chance(0.6) else self.random.choice(values.FLOATS)
+        return c.first.dtype if self.chance(0.6) else self.random.choice(FLOATS)
 
     def other(self, c, name, kind):
         shape = c.first.shape
@@ -215,4 +215,4 @@ class _Draw:
                 c.out = (*shape, 1), dtype
             elif c.mistake == "dtype":
                 right = {dtype, np.dtype(np.float32)} if c.name in ("softmax", "log_softmax") else {dtype}
-                c.out = shape, self.random.choice([d for d in values.FLOATS if d not in right])
+                c.out = shape, self.random.choice([d for d in FLOATS if d not in right])

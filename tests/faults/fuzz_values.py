@@ -5,11 +5,8 @@ references are then accurate without care. In some calls a few of them are infin
 together: beside an infinite divergence a gradient entry is infinite, but 0 where its probability underflows in float32.
 """
 
-import ml_dtypes
 import numpy as np
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-FLOATS = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.float64))
 INTEGERS = tuple(np.dtype(f"{sign}{size}") for sign in "iu" for size in (1, 2, 4, 8))
 SPECIAL = (-np.inf, -np.inf, -np.inf, np.inf, np.nan)
 

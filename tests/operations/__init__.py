@@ -12,13 +12,13 @@ To add a loss:
     4. `python tests/contract/golden.py --write` adds its hashes; those that were there must not change.
 
 To add an option:
-    1. Add it to OPTIONS in arguments.py: an example, values for random calls, bad values, bad types.
+    1. Add it to OPTIONS in arguments.py: an example, values and a span for random calls, bad values, bad types.
     2. Add it to the signature of each loss that takes it, and to the `cases` of the forms; a form that refuses it
        `lacks` it.
     3. Add it to the formulas above.
 """
 
-from . import draws, exact
+from . import draws, exact, random_options
 from .arguments import (
     CLASS_INDICES,
     DRAW,
@@ -87,6 +87,7 @@ __all__ = [
     "draws",
     "exact",
     "may_be_negative",
+    "random_options",
     "resolved",
     "taking",
 ]

@@ -60,11 +60,13 @@ NOT_POSITIVE = (0, 0.0, -1, -1.0, NAN, INF, -INF)
 
 @dataclass(frozen=True)
 class Option:
-    """`example`: a value that is not the default; `values`: what a random call has; `bad_values` are a ValueError and
-    `bad_types` a TypeError in every function that takes the option, `needs` being given with them."""
+    """`example`: a value that is not the default; `values`: what a random call has; `span`: the least and the largest
+    number where any will do; `bad_values` are a ValueError and `bad_types` a TypeError in every function that takes the
+    option, `needs` being given with them."""
 
     example: object
     values: tuple = ()
+    span: tuple = ()
     bad_values: tuple = ()
     bad_types: tuple = ()
     needs: dict = field(default_factory=dict)
@@ -72,15 +74,20 @@ class Option:
 
 OPTIONS = {
     "temperature": Option(
-        2.0, values=(0.25, 0.5, 1 / 3, 1.0, 2, 7.0), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
-    "alpha": Option(0.25, values=(None, 0.0, 0.25, 1.0), bad_values=(-0.1, 1.1, NAN, INF), bad_types=NO_NUMBERS),
-    "beta": Option(0.25, values=(0.1, 0.5, 0.9), bad_values=(-0.1, 1.1, NAN), bad_types=NO_NUMBERS),
+        2.0, values=(0.25, 0.5, 1 / 3, 1.0, 2, 7.0), span=(0.02, 50), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
+    "alpha": Option(
+        0.25, values=(None, 0.0, 0.25, 1.0), span=(0.05, 0.95), bad_values=(-0.1, 1.1, NAN, INF), bad_types=NO_NUMBERS),
+    "beta": Option(
+        0.25, values=(0.1, 0.5, 0.9), span=(0.05, 0.95), bad_values=(-0.1, 1.1, NAN), bad_types=NO_NUMBERS),
     "label_smoothing": Option(
-        0.125, values=(0.0, 0.1, 0.5, 1.0), bad_values=(-0.1, 1.0000001, 1.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
-    "z_loss": Option(0.25, values=(0.0, 1e-4, 0.5), bad_values=(-0.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
+        0.125, values=(0.0, 0.1, 0.5, 1.0), span=(0.01, 1), bad_values=(-0.1, 1.0000001, 1.1, NAN, INF, -INF),
+        bad_types=NO_NUMBERS),
+    "z_loss": Option(
+        0.25, values=(0.0, 1e-4, 0.5), span=(1e-4, 3), bad_values=(-0.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
     "log_floor": Option(-2.5, values=(None, -100.0, -2.5), bad_values=(NAN,), bad_types=NO_NUMBERS),
     "denominator": Option(
-        3.0, values=(1.0, 7.5, 64), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS, needs={"reduction": "mean"}),
+        3.0, values=(1.0, 7.5, 64), span=(1, 1000), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS,
+        needs={"reduction": "mean"}),
     "ignore_index": Option(2, bad_types=(-100.0, "1", [0.5], 1j, True)),
     "base": Option(2.0, values=(None, 2, 10.0, 0.5), bad_values=(1, 1.0, 0, -2, NAN), bad_types=NO_NUMBERS),
     "divergence": Option("js", values=("forward", "reverse", "js"), bad_values=("kl", "", None, "Forward")),

@@ -15,7 +15,8 @@ have wide bounds: their accuracy is tested elsewhere against exact values.
 from dataclasses import dataclass
 
 import numpy as np
-from peer_cases import BFLOAT16, INFORMATION
+from oracle.parts import BFLOAT16
+from peer_cases import INFORMATION
 
 U = 2.0**-53
 MANTISSA = {np.dtype(np.float16): (10, -14), BFLOAT16: (7, -126), np.dtype(np.float32): (23, -126),

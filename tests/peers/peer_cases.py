@@ -5,14 +5,12 @@ A case is one call with all its arguments. `repr(case)` is Python, so that a fai
 
 from dataclasses import dataclass, field, replace
 
-import ml_dtypes
 import numpy as np
 import operations
-from operations import CLASS_INDICES, FRACTIONS, LOGITS, LOSSES, MEASURES, PROBABILITIES
+from operations import CLASS_INDICES, FRACTIONS, LOGITS, LOSSES, MEASURES, PROBABILITIES, random_options
 from operations import FUNCTIONS as OPERATIONS
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-DTYPES = tuple(map(np.dtype, (np.float16, BFLOAT16, np.float32, np.float64)))
+DTYPES = operations.FLOATS
 # The functions of the registry, by names without a dot. The gradient of logsumexp is compared with its value.
 REGISTERED = {name.replace("information.", "information_" if name.removeprefix("information.") in OPERATIONS else ""):
               function for name, function in OPERATIONS.items()}
@@ -24,6 +22,7 @@ ROW_LOSSES = (*(loss.name for loss in LOSSES if not loss.per_element and loss.na
               "perplexity")
 POINTWISE = tuple(loss.name for loss in LOSSES if loss.per_element)
 INFORMATION = tuple(name for name, function in REGISTERED.items() if function in MEASURES and name != "perplexity")
+NO_LIBRARY_HAS = ("keepdims", "log_floor", "z_loss")
 FUNCTIONS = (*NORMALISERS, *BACKWARD, *ROW_LOSSES, *POINTWISE, *INFORMATION)
 
 
@@ -154,13 +153,16 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
     second = other_dtype(rng, dtype)
     rows, c = shape[:axis] + shape[axis + 1:], shape[axis]
     registered = REGISTERED[function]
-    taken, first = registered.options, registered.arrays[registered.first]
+    first = registered.arrays[registered.first]
+    taken = [name for name in registered.options if (not only or name in only) and name not in NO_LIBRARY_HAS]
     kinds = {form.arrays.get("target") for form in LOSS[function].forms} if function in LOSS else {
         registered.arrays.get("target")}
-    arrays, options, pointwise = {}, {}, function in POINTWISE
+    arrays, pointwise = {}, function in POINTWISE
+    drawn = random_options.some(rng, [name for name in taken if name != "denominator"], .4)
+    options = {name: value for name, value in drawn.items() if value is not None}
 
     def maybe(name, chance, value):
-        if name in taken and (not only or name in only) and rng.random() < chance:
+        if name in taken and rng.random() < chance:
             options[name] = value()
 
     if function in (*NORMALISERS, "entropy_with_logits"):
@@ -174,7 +176,6 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
         arrays["p"] = draw_probabilities(rng, shape, axis, dtype)
         if "q" in registered.arrays:
             arrays["q"] = draw_probabilities(rng, shape, axis, second, zeros=rng.random() < .2)
-        maybe("base", .3, lambda: float(rng.choice((2, 10, 1.5))))
     elif FRACTIONS in kinds:
         y = draw_probabilities(rng, shape, None, second)
         y = np.round(y).astype(rng.choice((bool, np.int8, second))) if rng.random() < .4 else y
@@ -185,14 +186,12 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
         else:
             arrays = {registered.first: draw_logits(rng, shape, axis, dtype, masks=False), "target": y}
         maybe("pos_weight", .3, lambda: coarse(rng, shape[-1:]))
-        maybe("label_smoothing", .2, lambda: float(rng.choice((.1, .5, 1.))))
         maybe("weight", .3, lambda: coarse(rng, shape if rng.random() < .5 else shape[-1:]))
     elif pointwise:
         lp = np.log(draw_probabilities(rng, shape, axis, np.float64, zeros=False)).astype(dtype)
         t = draw_probabilities(rng, shape, axis, second)
         arrays = {registered.first: lp, "target": t}
-        maybe("log_target", .4, lambda: True)
-        if "log_target" in options:
+        if options.get("log_target"):
             arrays["target"] = np.log(np.maximum(t.astype(np.float64), 1e-4)).astype(np.float32).astype(second)
     else:
         of_teacher = "teacher_logits" in registered.arrays
@@ -201,9 +200,6 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
         if of_teacher:
             teacher = draw_logits(rng, shape, axis, np.float32, masks=False)
             arrays["teacher_logits"] = teacher.astype(second)
-            maybe("divergence", .6, lambda: str(rng.choice(("reverse", "js"))))
-            if options.get("divergence") == "js":
-                maybe("beta", .5, lambda: float(rng.choice((.1, .5, .75))))
         soft = "probabilities" in only if only else rng.random() < .4
         if PROBABILITIES in kinds and soft:
             if np.isneginf(x.astype(np.float32)).any():
@@ -218,11 +214,11 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
         maybe("sample_weight", .25, lambda: coarse(rng, rows))
         if "target" in arrays:
             maybe("weight", .3, lambda: coarse(rng, (c,)))
-            if not np.isneginf(arrays[registered.first].astype(np.float32)).any():
-                maybe("label_smoothing", .3, lambda: float(rng.choice((.1, .5, 1.))))
-            maybe("alpha", .6, lambda: float(rng.choice((0., .25, .9, 1.))))
-        maybe("scale_by_temperature", .3, lambda: False)
-    maybe("temperature", .4, lambda: float(rng.choice((.5, 2., 3., 10.))))
+        refused = ("label_smoothing",) if np.isneginf(arrays[registered.first].astype(np.float32)).any() else ()
+        if "target" not in arrays:
+            refused = next(form.lacks for form in LOSS[function].forms if "target" not in form.arrays)
+        for name in refused:
+            options.pop(name, None)
     if pointwise:
         maybe("axis", .5, lambda: axis)
     elif axis != Case(function, arrays).axis or rng.random() < .3:
@@ -231,7 +227,7 @@ def draw(rng, function, *, shapes=None, dtypes=DTYPES, only=(), plain=False):
     if function in LOSS:
         options["reduction"] = str(rng.choice(LOSS[function].reductions))
         if options["reduction"] == "mean":
-            maybe("denominator", .2, lambda: float(rng.choice((.5, 3., 1000.))))
+            maybe("denominator", .2, lambda: random_options.value(rng, "denominator"))
         if rng.random() < .4:
             whole = pointwise and "axis" not in options
             upstream = coarse(rng, (shape if whole else rows) if options["reduction"] == "none" else ()).astype(

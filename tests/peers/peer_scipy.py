@@ -39,7 +39,7 @@ def information(case):
     if case.function == "kl_divergence":
         return stats.entropy(p, q, base=base, axis=axis) if usual else special.rel_entr(p, q).sum(axis=axis) / unit
     if usual:
-        return jensenshannon(p, q, base=base, axis=axis) ** 2
+        return jensenshannon(p, q, axis=axis) ** 2 / unit
     m = (p + q) / 2
     return (special.rel_entr(p, m) + special.rel_entr(q, m)).sum(axis=axis) / 2 / unit
 
