@@ -1,5 +1,6 @@
-"""What several test files share: comparison of bits, memory layouts, and scripts in a process of their own."""
+"""What several test files share: comparison of bits, memory layouts, examples, scripts in a process of their own."""
 
+import doctest
 import os
 import signal
 import subprocess
@@ -31,6 +32,13 @@ def assert_same_bits(actual, wanted):
         first = np.unravel_index(different[0], actual.shape)
         raise AssertionError(
             f"{different.size} of {actual.size} differ, the first at {first}: {actual[first]!r}, {wanted[first]!r}")
+
+
+def assert_examples_run(function, name):
+    """Those of a docstring, of which there are some."""
+    [examples] = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
+    assert examples.examples
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(examples).failed == 0
 
 
 def at_offset(array, offset):

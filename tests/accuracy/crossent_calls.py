@@ -5,22 +5,22 @@ see inputs.py.
 """
 
 import operations
-from operations import CLASS_INDICES, FORMS, FRACTIONS, LOG_PROBABILITIES, LOGITS, PROBABILITIES, resolved
+from operations import FORMS, kinds, resolved
 
 from crossent import information
 
 # Names in a batch, by argument; those of targets by kind.
 ARGUMENTS = {"logits": "x", "teacher_logits": "t", "probs": "p", "log_probs": "log_p",
              "weight": "w", "sample_weight": "v", "pos_weight": "pw"}
-TARGETS = {CLASS_INDICES: "y", FRACTIONS: "y", PROBABILITIES: "q", LOG_PROBABILITIES: "log_q"}
+TARGETS = {kinds.CLASS_INDICES: "y", kinds.FRACTIONS: "y", kinds.PROBABILITIES: "q", kinds.LOG_PROBABILITIES: "log_q"}
 
 
 def family_of(form):
-    if FRACTIONS in form.arrays.values():
+    if kinds.FRACTIONS in form.arrays.values():
         return "binary"
     if "teacher_logits" in form.arrays:
         return "divergences"
-    return "logits" if form.arrays[form.first] == LOGITS else "probabilities"
+    return "logits" if form.arrays[form.first] == kinds.LOGITS else "probabilities"
 
 
 def array_of(batch, argument, kind):

@@ -4,34 +4,19 @@ import re
 
 import numpy as np
 import pytest
-from operations import (
-    CLASS_INDICES,
-    FRACTIONS,
-    FUNCTIONS,
-    HESSIANS,
-    INDICES,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    LOSSES,
-    MEASURES,
-    PER_CLASS,
-    PER_ELEMENT,
-    PER_ROW,
-    PROBABILITIES,
-)
+from operations import FUNCTIONS, HESSIANS, LOSSES, MEASURES, kinds
 
 X = np.array([[0.5, -1.0, 2.0], [1.0, 0.0, -0.5]])
 G = np.ones((2, 3))
 P = np.array([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]])
 VALUES = {
-    LOGITS: X, LOG_PROBABILITIES: X, PROBABILITIES: P, FRACTIONS: P, CLASS_INDICES: np.array([2, 0]),
-    PER_CLASS: np.array([1.0, 0.5, 2.0]), PER_ROW: np.array([0.25, 3.0]), PER_ELEMENT: P + 1,
+    kinds.LOGITS: X, kinds.LOG_PROBABILITIES: X, kinds.PROBABILITIES: P, kinds.FRACTIONS: P,
+    kinds.CLASS_INDICES: np.array([2, 0]),
+    kinds.PER_CLASS: np.array([1.0, 0.5, 2.0]), kinds.PER_ROW: np.array([0.25, 3.0]), kinds.PER_ELEMENT: P + 1,
 }
 LISTED = np.array([[-0.75, -1.5, 0.5], [-1.0, 3.0, -1.25]])  # two in each row: the third is of no class
-VALUES |= {LISTED_CLASSES: np.array([[2, 0, -1], [1, -1, 0]]), LISTED_LOG_PROBABILITIES: LISTED, LISTED_LOGITS: LISTED}
+VALUES |= {kinds.LISTED_CLASSES: np.array([[2, 0, -1], [1, -1, 0]]),
+           kinds.LISTED_LOG_PROBABILITIES: LISTED, kinds.LISTED_LOGITS: LISTED}
 SENTINEL = -77.25
 
 
@@ -63,18 +48,19 @@ def arguments_of(loss):
     return loss.forms[0].arrays
 
 
-OF_INDICES = loss_functions(lambda loss: CLASS_INDICES in arguments_of(loss).values())
-OF_INDICES_ALONE = loss_functions(lambda loss: tuple(arguments_of(loss).values())[1:] == (CLASS_INDICES,))
-OF_PROBABILITIES = loss_functions(lambda loss: {CLASS_INDICES, PROBABILITIES} <= {
+OF_INDICES = loss_functions(lambda loss: kinds.CLASS_INDICES in arguments_of(loss).values())
+OF_INDICES_ALONE = loss_functions(lambda loss: tuple(arguments_of(loss).values())[1:] == (kinds.CLASS_INDICES,))
+OF_PROBABILITIES = loss_functions(lambda loss: {kinds.CLASS_INDICES, kinds.PROBABILITIES} <= {
     form.arrays.get("target") for form in loss.forms})
 OF_TEACHERS = loss_functions(lambda loss: "teacher_logits" in arguments_of(loss))
 OF_ROWS = loss_functions(lambda loss: not loss.per_element)
 OF_ELEMENTS = loss_functions(lambda loss: loss.per_element)
-WEIGHTED_ELEMENTS = loss_functions(lambda loss: PER_ELEMENT in loss.forms[0].weights.values())
-WEIGHTED_CLASSES = loss_functions(lambda loss: PER_CLASS in loss.forms[0].weights.values())
+WEIGHTED_ELEMENTS = loss_functions(lambda loss: kinds.PER_ELEMENT in loss.forms[0].weights.values())
+WEIGHTED_CLASSES = loss_functions(lambda loss: kinds.PER_CLASS in loss.forms[0].weights.values())
 # The argument that holds a second distribution.
 SECOND = {name: argument for name, loss in OF_LOSSES.items()
-          for argument, kind in [item for item in list(arguments_of(loss).items())[1:] if item[1] not in INDICES][:1]}
+          for argument in [argument for argument, kind in list(arguments_of(loss).items())[1:]
+                           if kind not in kinds.INDICES][:1]}
 
 
 # ---- The check -------------------------------------------------------------------------------------------------------

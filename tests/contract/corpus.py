@@ -4,19 +4,7 @@ import copy
 from collections import Counter
 
 import numpy as np
-from operations import (
-    CLASS_INDICES,
-    FRACTIONS,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    PER_CLASS,
-    PER_ELEMENT,
-    PER_ROW,
-    PROBABILITIES,
-)
+from operations import kinds
 
 
 def integers(shape, seed):
@@ -94,9 +82,10 @@ class Batch:
 
     def arrays(self, form):
         """The arguments of a form; where two are alike, the second is other rows or classes."""
-        found = {CLASS_INDICES: [self.y], LISTED_CLASSES: [self.k], LISTED_LOG_PROBABILITIES: [self.l],
-                 LISTED_LOGITS: [self.l], LOGITS: [self.x, self.t], LOG_PROBABILITIES: [self.x, self.t],
-                 PROBABILITIES: [self.q], FRACTIONS: [self.q, self.q[:, ::-1]]}
+        found = {kinds.CLASS_INDICES: [self.y], kinds.LISTED_CLASSES: [self.k],
+                 kinds.LISTED_LOG_PROBABILITIES: [self.l], kinds.LISTED_LOGITS: [self.l],
+                 kinds.LOGITS: [self.x, self.t], kinds.LOG_PROBABILITIES: [self.x, self.t],
+                 kinds.PROBABILITIES: [self.q], kinds.FRACTIONS: [self.q, self.q[:, ::-1]]}
         seen = Counter()
         arrays = []
         for kind in form.arrays.values():
@@ -105,7 +94,7 @@ class Batch:
         return arrays
 
     def weights(self, kind):
-        return {PER_CLASS: self.w, PER_ROW: self.v, PER_ELEMENT: self.q[:, ::-1]}[kind]
+        return {kinds.PER_CLASS: self.w, kinds.PER_ROW: self.v, kinds.PER_ELEMENT: self.q[:, ::-1]}[kind]
 
     def upstream(self, form):
         return self.t if form.per_element else self.g

@@ -1,31 +1,21 @@
 """Plain calls of every form, of an array that an edge case is about."""
 
 import numpy as np
-from operations import (
-    CLASS_INDICES,
-    FORMS,
-    FRACTIONS,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    PROBABILITIES,
-)
+from operations import FORMS, kinds
 
 INF, NAN = np.inf, np.nan
 PLAIN = {
-    LOGITS: np.zeros_like,
-    PROBABILITIES: lambda x: np.full_like(x, 0.25),
-    FRACTIONS: lambda x: np.full_like(x, 0.25),
-    LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
-    CLASS_INDICES: lambda x: np.zeros(rows_of(x), int),
-    LISTED_CLASSES: lambda x: first_class_of(x),
-    LISTED_LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
-    LISTED_LOGITS: lambda x: np.full_like(x, -1),
+    kinds.LOGITS: np.zeros_like,
+    kinds.PROBABILITIES: lambda x: np.full_like(x, 0.25),
+    kinds.FRACTIONS: lambda x: np.full_like(x, 0.25),
+    kinds.LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
+    kinds.CLASS_INDICES: lambda x: np.zeros(rows_of(x), int),
+    kinds.LISTED_CLASSES: lambda x: first_class_of(x),
+    kinds.LISTED_LOG_PROBABILITIES: lambda x: np.full_like(x, -1),
+    kinds.LISTED_LOGITS: lambda x: np.full_like(x, -1),
 }
 # Losses that take the softmax of their rows; those of elements; and all.
-ROW_LOSSES = tuple(form for form in FORMS if not form.per_element and form.arrays[form.first] == LOGITS)
+ROW_LOSSES = tuple(form for form in FORMS if not form.per_element and form.arrays[form.first] == kinds.LOGITS)
 ELEMENT_LOSSES = tuple(form for form in FORMS if form.per_element)
 
 

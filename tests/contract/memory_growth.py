@@ -10,23 +10,7 @@ import sys
 
 import ml_dtypes
 import numpy as np
-from operations import (
-    CLASS_INDICES,
-    FITS,
-    FORMS,
-    HESSIANS,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    MEASURES,
-    NORMALISERS,
-    PER_CLASS,
-    PER_ELEMENT,
-    PER_ROW,
-    POINTWISE,
-    STATISTICS,
-    resolved,
-)
+from operations import FITS, FORMS, HESSIANS, MEASURES, NORMALISERS, POINTWISE, STATISTICS, kinds, resolved
 
 ROWS, CLASSES, LISTED = 32, 128_256, 64
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
@@ -42,10 +26,10 @@ LAYOUTS = {
 # ---- Calls: functions of {name: array} -------------------------------------------------------------------------------
 
 
-def inputs_of(kinds, arrays):
+def inputs_of(of_kinds, arrays):
     """The arguments of these kinds, in their order: the first with classes is "first", another one "second"."""
     inputs, place = [], "first"
-    for kind in kinds:
+    for kind in of_kinds:
         if kind in arrays:
             inputs.append(arrays[kind])
         else:
@@ -61,11 +45,11 @@ def of_form(form, case, direction):
             out[...] = 0.25
             inputs[0] = out
         options = {**form.fixed, **resolved(
-            case, lambda name, kind: arrays[PER_CLASS if name == "pos_weight" else kind])}  # which is broadcast
+            case, lambda name, kind: arrays[kinds.PER_CLASS if name == "pos_weight" else kind])}  # which is broadcast
         if direction == "value":
             form.function(*inputs, **options)
         elif direction == "backward":
-            upstream = arrays[PER_ELEMENT if form.per_element else PER_ROW]
+            upstream = arrays[kinds.PER_ELEMENT if form.per_element else kinds.PER_ROW]
             form.backward(upstream, *inputs, out=out, **{**options, "reduction": "none"})
         else:
             form.function(*inputs, return_grad=True, grad_out=out, **options)
@@ -120,7 +104,7 @@ def filled(layout, dtype):
 
 
 def small(name, array):
-    few = array[:50] if name == PER_CLASS else array[:2, :50] if array.ndim == 2 else array[:2]
+    few = array[:50] if name == kinds.PER_CLASS else array[:2, :50] if array.ndim == 2 else array[:2]
     return np.array(few % 50 if few.dtype.kind == "i" else few)
 
 
@@ -128,10 +112,12 @@ def growth(layout, first, second):
     """{call: MiB that it adds to the peak}, the copies last."""
     first, second = filled(layout, DTYPES[first]), filled(layout, DTYPES[second])
     arrays = {"first": first, "second": second, "grad": np.zeros_like(first),
-              "hess": np.zeros_like(first), CLASS_INDICES: np.arange(ROWS) * 7,
-              LISTED_CLASSES: np.arange(ROWS * LISTED).reshape(ROWS, LISTED) * 17 % CLASSES,
-              **dict.fromkeys((LISTED_LOG_PROBABILITIES, LISTED_LOGITS), np.full((ROWS, LISTED), -7.0, np.float32)),
-              PER_ROW: np.ones(ROWS, np.float32), PER_CLASS: np.full(CLASSES, 0.5, np.float32), PER_ELEMENT: second}
+              "hess": np.zeros_like(first), kinds.CLASS_INDICES: np.arange(ROWS) * 7,
+              kinds.LISTED_CLASSES: np.arange(ROWS * LISTED).reshape(ROWS, LISTED) * 17 % CLASSES,
+              **dict.fromkeys((kinds.LISTED_LOG_PROBABILITIES, kinds.LISTED_LOGITS),
+                              np.full((ROWS, LISTED), -7.0, np.float32)),
+              kinds.PER_ROW: np.ones(ROWS, np.float32), kinds.PER_CLASS: np.full(CLASSES, 0.5, np.float32),
+              kinds.PER_ELEMENT: second}
     few = {name: small(name, array) for name, array in arrays.items()}
     CALLS["logsumexp"]({"first": np.zeros((2000, 100), np.float32)})  # starts the threads
     found = {}

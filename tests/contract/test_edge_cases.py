@@ -109,11 +109,14 @@ def test_every_row_of_weight_0_with_label_smoothing(dtype):
     np.testing.assert_array_equal(grad, np.zeros((2, 3)))
 
 
+without_second_row = pytest.mark.parametrize("options", [
+    {"target": [1, -100]}, {"weight": [1, 1, 0], "target": [1, 2]}, {"sample_weight": [1, 0], "target": [1, 2]},
+], ids=("ignored", "weight_0", "sample_weight_0"))
+
+
 @losses
 @pytest.mark.parametrize("poison", [INF, -INF, NAN])
-@pytest.mark.parametrize("options", [{"target": [1, -100]}, {"weight": [1, 1, 0], "target": [1, 2]},
-                                     {"sample_weight": [1, 0], "target": [1, 2]}],
-                         ids=("ignored", "weight_0", "sample_weight_0"))
+@without_second_row
 def test_row_that_does_not_count_is_never_read(loss, options, poison, dtype):
     """pytorch#11551: ignored rows with infinite logits give NaN gradients there."""
     x = arr([[1, 2, 3], [poison] * 3], dtype)
@@ -130,9 +133,7 @@ def test_row_that_does_not_count_is_never_read(loss, options, poison, dtype):
 
 @losses
 @pytest.mark.parametrize("poison", [INF, -INF, NAN])
-@pytest.mark.parametrize("options", [{"target": [1, -100]}, {"weight": [1, 1, 0], "target": [1, 2]},
-                                     {"sample_weight": [1, 0], "target": [1, 2]}],
-                         ids=("ignored", "weight_0", "sample_weight_0"))
+@without_second_row
 def test_row_that_does_not_count_with_poisoned_upstream_gradient(loss, options, poison, dtype):
     backward = getattr(xe, loss.__name__ + "_backward")
     x, target = arr([[1, 2, 3], [1, 2, 3]], dtype), options["target"]

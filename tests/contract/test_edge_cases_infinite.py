@@ -5,7 +5,7 @@ import operations
 import oracle.divergence
 import pytest
 from contract.edge_calls import ELEMENT_LOSSES, INF, NAN, ROW_LOSSES, arr, assert_close, call, others_of
-from operations import FRACTIONS, PROBABILITIES
+from operations.kinds import FRACTIONS, PROBABILITIES
 from oracle.divergence import DIVERGENCES
 
 import crossent as xe

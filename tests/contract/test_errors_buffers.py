@@ -19,7 +19,8 @@ from contract.bad_calls import (
     buffer_of,
     result_shape,
 )
-from operations import FUNCTIONS, PER_ELEMENT
+from operations import FUNCTIONS
+from operations.kinds import PER_ELEMENT
 
 import crossent as xe
 

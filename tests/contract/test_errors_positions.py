@@ -4,7 +4,8 @@ import numpy as np
 import operations
 import pytest
 from contract.bad_calls import FORWARD, OF_INDICES, OF_INDICES_ALONE, SENTINEL, X, assert_raises
-from operations import FRACTIONS, FUNCTIONS, PROBABILITIES
+from operations import FUNCTIONS
+from operations.kinds import FRACTIONS, PROBABILITIES
 
 import crossent as xe
 

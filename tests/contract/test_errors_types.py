@@ -15,7 +15,8 @@ from contract.bad_calls import (
     buffer_of,
     result_shape,
 )
-from operations import CLASS_INDICES, FUNCTIONS, OPTIONS, PER_CLASS, PER_ROW
+from operations import FUNCTIONS, OPTIONS
+from operations.kinds import CLASS_INDICES, PER_CLASS, PER_ROW
 
 import crossent as xe
 

@@ -26,7 +26,8 @@ from contract.bad_calls import (
     loss_functions,
     valid_arguments,
 )
-from operations import FUNCTIONS, OPTIONS, PER_CLASS, PER_ELEMENT, PER_ROW, may_be_negative
+from operations import FUNCTIONS, OPTIONS, may_be_negative
+from operations.kinds import PER_CLASS, PER_ELEMENT, PER_ROW
 
 import crossent as xe
 

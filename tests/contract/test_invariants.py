@@ -5,17 +5,7 @@ the promise that a result is within LIMIT ULP of the exact one: two results of o
 import numpy as np
 import operations
 import pytest
-from contract.drawn import (
-    HALVES,
-    LIMIT,
-    assert_near,
-    assert_sums_to_0,
-    batches,
-    classes,
-    logits,
-    rows_and_classes,
-    ulp,
-)
+from contract.drawn import HALVES, LIMIT, assert_near, assert_sums_to_0, batches, classes, logits, rows_and_classes, ulp
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays

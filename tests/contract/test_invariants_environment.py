@@ -10,17 +10,7 @@ import pytest
 from contract.environments import ENVIRONMENTS, LIBM, X86, Changed
 from hypothesis import given
 from hypothesis import strategies as st
-from operations import (
-    CLASS_INDICES,
-    LOG_PROBABILITIES,
-    LOGITS,
-    MEASURES,
-    NORMALISERS,
-    PER_ELEMENT,
-    PER_ROW,
-    POINTWISE,
-    PROBABILITIES,
-)
+from operations import MEASURES, NORMALISERS, POINTWISE, kinds
 from support import assert_same_bits
 
 # FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW, FE_UNDERFLOW, FE_INEXACT
@@ -34,8 +24,8 @@ def some_calls(seed, dtype, scale):
     rng = np.random.default_rng(seed)
     x = (scale * operations.draws.some_logits(rng, np.float64)).astype(dtype)
     p, g = operations.draws.some_probabilities(rng, dtype), rng.normal(0, 1, x.shape).astype(dtype)
-    arrays = {LOGITS: x, LOG_PROBABILITIES: x, PROBABILITIES: p, PER_ELEMENT: g, PER_ROW: g[:, 0],
-              CLASS_INDICES: np.zeros(len(x), int)}
+    arrays = {kinds.LOGITS: x, kinds.LOG_PROBABILITIES: x, kinds.PROBABILITIES: p, kinds.PER_ELEMENT: g,
+              kinds.PER_ROW: g[:, 0], kinds.CLASS_INDICES: np.zeros(len(x), int)}
 
     def call(function):
         inputs = [arrays[kind][::-1] if name == "q" else arrays[kind] for name, kind in function.arrays.items()]

@@ -7,44 +7,31 @@ import pytest
 from contract.memory_layouts import READABLE, WRITEABLE
 from hypothesis import given
 from hypothesis import strategies as st
-from operations import (
-    CLASS_INDICES,
-    FRACTIONS,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    MEASURES,
-    PER_CLASS,
-    PER_ELEMENT,
-    PER_ROW,
-    PROBABILITIES,
-)
+from operations import MEASURES, kinds
 from support import assert_same_bits
 
 import crossent as xe
 
 # Each kind of numbers from uniform ones in [0, 1], which every dtype of the second argument keeps in their range.
-OF_UNIFORM = {LOGITS: lambda u: 8 * u - 4, PROBABILITIES: lambda u: u, FRACTIONS: lambda u: u,
-              LOG_PROBABILITIES: lambda u: -4 * u, LISTED_LOGITS: lambda u: 8 * u - 4,
-              LISTED_LOG_PROBABILITIES: lambda u: -4 * u - np.log(u.shape[1])}
+OF_UNIFORM = {kinds.LOGITS: lambda u: 8 * u - 4, kinds.PROBABILITIES: lambda u: u, kinds.FRACTIONS: lambda u: u,
+              kinds.LOG_PROBABILITIES: lambda u: -4 * u, kinds.LISTED_LOGITS: lambda u: 8 * u - 4,
+              kinds.LISTED_LOG_PROBABILITIES: lambda u: -4 * u - np.log(u.shape[1])}
 
 
 @st.composite
-def cases(draw, kinds):
+def cases(draw, of_kinds):
     """Arrays of these kinds with the classes at 1, C-contiguous, and the axis to move the classes to."""
     first, second = (draw(st.sampled_from(operations.FLOATS)) for _ in range(2))
     classes = draw(st.sampled_from((1, 2, 3, 5, 10, 16, 17, 33, 100)))
     rows = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shape = (rows[0], classes, *rows[1:])
-    x = rng.uniform(0, 1, shape) if kinds[0] in (PROBABILITIES, FRACTIONS) else rng.normal(0, 3, shape)
-    if kinds[0] in (LOGITS, LOG_PROBABILITIES) and draw(st.booleans()):
+    x = rng.uniform(0, 1, shape) if of_kinds[0] in (kinds.PROBABILITIES, kinds.FRACTIONS) else rng.normal(0, 3, shape)
+    if of_kinds[0] in (kinds.LOGITS, kinds.LOG_PROBABILITIES) and draw(st.booleans()):
         x = np.where(rng.random(shape) < 0.05, rng.choice([-np.inf, np.inf, np.nan, 3e4], shape), x)
-    others = [rng.integers(0, classes, rows) if kind == CLASS_INDICES else
-              rng.integers(-1, classes, shape) if kind == LISTED_CLASSES else
-              OF_UNIFORM[kind](rng.uniform(0, 1, shape)).astype(second) for kind in kinds[1:]]
+    others = [rng.integers(0, classes, rows) if kind == kinds.CLASS_INDICES else
+              rng.integers(-1, classes, shape) if kind == kinds.LISTED_CLASSES else
+              OF_UNIFORM[kind](rng.uniform(0, 1, shape)).astype(second) for kind in of_kinds[1:]]
     return x.astype(first), others, second, draw(st.integers(0, len(rows)))
 
 
@@ -55,7 +42,7 @@ def test_losses(form, case, data):
     x, others, second, axis = data.draw(cases(list(form.arrays.values())))
     rows = x.shape[:1] + x.shape[2:]
     rng = np.random.default_rng(4)
-    shapes = {PER_CLASS: x.shape[1:2], PER_ROW: rows, PER_ELEMENT: x.shape}
+    shapes = {kinds.PER_CLASS: x.shape[1:2], kinds.PER_ROW: rows, kinds.PER_ELEMENT: x.shape}
 
     def weights(name, kind):
         return rng.uniform(0, 2, shapes[kind]).astype(second)
@@ -92,9 +79,9 @@ def test_losses(form, case, data):
 
 @given(data=st.data())
 @pytest.mark.parametrize("function", [
-    function for function in MEASURES if CLASS_INDICES not in function.arrays.values()], ids=repr)
+    function for function in MEASURES if kinds.CLASS_INDICES not in function.arrays.values()], ids=repr)
 def test_information(function, data):
-    p, others, _, axis = data.draw(cases([PROBABILITIES] * len(function.arrays)))
+    p, others, _, axis = data.draw(cases([kinds.PROBABILITIES] * len(function.arrays)))
     arguments, function = (p, *others), function.run
     wanted = function(*arguments, 1)
     laid_out = [data.draw(st.sampled_from(READABLE))(np.moveaxis(a, 1, axis), data) for a in arguments]

@@ -1,6 +1,5 @@
 """The package as installed: its names, docstrings, types and what it says about itself."""
 
-import doctest
 import importlib.resources
 import inspect
 import pickle
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from operations import FUNCTIONS
-from support import run_python
+from support import assert_examples_run, run_python
 
 import crossent as xe
 from crossent import _cli, information
@@ -63,13 +62,7 @@ def test_docstring_of_process_functions(name):
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *PROCESS])
 def test_examples_run(name):
-    function = FUNCTIONS[name].run if name in FUNCTIONS else getattr(xe, name)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    examples = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
-    assert examples
-    assert examples[0].examples
-    for example in examples:
-        assert runner.run(example).failed == 0
+    assert_examples_run(FUNCTIONS[name].run if name in FUNCTIONS else getattr(xe, name), name)
 
 
 def test_config():

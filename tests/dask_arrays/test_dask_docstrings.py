@@ -1,8 +1,7 @@
 """The examples of the docstrings."""
 
-import doctest
-
 import pytest
+from support import assert_examples_run
 
 pytest.importorskip("distributed", reason="an optional library: the session adapters has it")
 
@@ -13,6 +12,4 @@ FUNCTIONS = [getattr(xd, name) for name in xd.__all__]
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_docstrings(function):
-    [examples] = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs={})
-    assert examples.examples
-    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(examples).failed == 0
+    assert_examples_run(function, function.__name__)

@@ -10,7 +10,8 @@ has a relative error of g 2^-100 (float64: g 2^-53); a sum of C terms adds C 2^-
 is a few roundings at the scale of the result. The series of divergences between near rows have float64 coefficients,
 and 2^-61. Together that is less than 2^-8 ULP of a float64 result, and 2^-16 of a float32 result with gaps up to 100.
 tests/oracle/test_fast.py and tests/accuracy/test_reference.py allow 2^-9 ULP; the first has every case of the registry,
-the second every distribution of the accuracy report.
+the second every distribution of the accuracy report. The fuzzer of tests/faults, whose tolerances are wider, takes
+float64 for all results.
 """
 
 import numpy as np

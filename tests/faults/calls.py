@@ -5,18 +5,8 @@ two axes, (rows, classes), dtype and layout; the classes are the last axis.
 """
 
 import numpy as np
-from operations import (
-    DRAW,
-    FORMS,
-    FUNCTIONS,
-    HESSIANS,
-    MEASURES,
-    NORMALISERS,
-    OPTIONS,
-    PER_ELEMENT,
-    PER_ROW,
-    POINTWISE,
-)
+from operations import DRAW, FORMS, FUNCTIONS, HESSIANS, MEASURES, NORMALISERS, OPTIONS, POINTWISE
+from operations.kinds import PER_ELEMENT, PER_ROW
 from oracle.parts import arithmetic
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from fuzz_layouts import Placed
 from fuzz_plants import plant
 from fuzz_results import wanted
-from operations import OPTIONS, PER_ELEMENT, may_be_negative
+from operations import OPTIONS, may_be_negative
+from operations.kinds import PER_ELEMENT
 from oracle.parts import BFLOAT16
 from support import bits
 

@@ -6,22 +6,7 @@ import fuzz_values as values
 import numpy as np
 from fuzz_calls import FUNCTIONS, NAMES, Call
 from fuzz_layouts import draw_layout
-from operations import (
-    CLASS_INDICES,
-    FLOATS,
-    FRACTIONS,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    NORMALISERS,
-    OPTIONS,
-    PER_ELEMENT,
-    WEIGHTS,
-    may_be_negative,
-    random_options,
-)
+from operations import FLOATS, NORMALISERS, OPTIONS, kinds, may_be_negative, random_options
 
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
 NO_WEIGHTS = (-0.5, np.inf, np.nan)
@@ -66,7 +51,7 @@ class _Draw:
         if "grad_output" in spec.arrays:
             self.other(c, "grad_output", None)
         for name in options:
-            if OPTIONS[name].example in WEIGHTS and self.chance(0.5):
+            if OPTIONS[name].example in kinds.WEIGHTS and self.chance(0.5):
                 self.weight(c, name)
         if spec.returns == "loss" and self.chance(0.7):
             c.options["return_grad"] = True
@@ -99,9 +84,9 @@ class _Draw:
     # ---- Arrays
 
     def first(self, name, kind, shape, axis):
-        if kind == LOGITS:
+        if kind == kinds.LOGITS:
             return values.logits(self.random, self.rng, shape, self.special)
-        if kind == LOG_PROBABILITIES:
+        if kind == kinds.LOG_PROBABILITIES:
             return values.log_probabilities(self.random, self.rng, shape, axis, self.special)
         p = values.probabilities(self.random, self.rng, shape, axis)
         if not self.name.startswith("softmax"):  # whose probabilities are taken as they are
@@ -121,21 +106,21 @@ class _Draw:
         shape = c.first.shape
         if name == "grad_output":
             array = self.grad_output(c)
-        elif kind == LOGITS:
+        elif kind == kinds.LOGITS:
             array = values.near(self.random, self.rng, c.first.astype(np.float64), self.special)
-        elif kind == LOG_PROBABILITIES:
+        elif kind == kinds.LOG_PROBABILITIES:
             array = values.log_probabilities(self.random, self.rng, shape, c.axis, self.special)
-        elif kind == CLASS_INDICES:
+        elif kind == kinds.CLASS_INDICES:
             array = self.class_indices(c)
-        elif kind == LISTED_CLASSES:
+        elif kind == kinds.LISTED_CLASSES:
             array = self.listed_classes(c)
-        elif kind == LISTED_LOGITS:
+        elif kind == kinds.LISTED_LOGITS:
             array = self.rng.normal(0, self.random.choice((0.1, 3, 30)), c.arrays["classes"].shape)
-        elif kind == LISTED_LOG_PROBABILITIES:
+        elif kind == kinds.LISTED_LOG_PROBABILITIES:
             shape = c.arrays["classes"].shape  # at least a thousandth is left, so that 1 - total has 13 digits
             more = 1e-3 + self.rng.exponential(self.random.choice((0.1, 2, 20)), shape)
             array = -np.log(max(shape[c.axis], 1)) - more
-        elif kind == FRACTIONS and self.chance(0.2):
+        elif kind == kinds.FRACTIONS and self.chance(0.2):
             dtype = self.random.choice((np.dtype(bool), *values.INTEGERS))
             array = self.rng.integers(0, 2, shape).astype(dtype)
         else:
@@ -175,7 +160,7 @@ class _Draw:
             shape = values.broadcastable(self.random, c.first.shape)
         else:
             shape = (c.first.shape[c.axis],) if name == "weight" else values.broadcastable(self.random, c.rows)
-        kind = PER_ELEMENT if c.axis is None else OPTIONS[name].example
+        kind = kinds.PER_ELEMENT if c.axis is None else OPTIONS[name].example
         signed = may_be_negative(name, kind)
         w = values.weights(self.random, self.rng, shape, signed)
         self.spoil(w, NO_WEIGHTS[signed:])

@@ -19,22 +19,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.calls import CALLS
-from operations import (
-    CLASS_INDICES,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOSSES,
-    PER_CLASS,
-    PER_ROW,
-)
+from operations import LOSSES, kinds
 
 import crossent as xe
 
 # (rows, classes). Values only: what a gradient is written to would not fit.
 SHAPES = {"one row": (1, 1 << 28), "long rows": (64, 1 << 22), "short rows": (1 << 25, 8)}
 ENDLESS = {"one row of 2^30": (1, 1 << 30), "without end": (1 << 20, 1 << 20)}
-LISTED = (LISTED_CLASSES, LISTED_LOG_PROBABILITIES, LISTED_LOGITS)
+LISTED = (kinds.LISTED_CLASSES, kinds.LISTED_LOG_PROBABILITIES, kinds.LISTED_LOGITS)
 DRAWN_CLASSES = 1 << 22  # in rows with more all classes are alike
 
 
@@ -49,7 +41,7 @@ def stretched(call, shape, dtype):
             if value.dtype.kind == "f" and "weight" not in name:  # weights are of the dtype that the call computes in
                 value = value.astype(dtype)
             value = value[:, :8] if kind in LISTED else value
-            axes = {PER_CLASS: (classes,), PER_ROW: (rows,), CLASS_INDICES: (rows,),
+            axes = {kinds.PER_CLASS: (classes,), kinds.PER_ROW: (rows,), kinds.CLASS_INDICES: (rows,),
                     **dict.fromkeys(LISTED, (rows, value.shape[-1]))}
             value = np.broadcast_to(value, axes.get(kind, shape))
         arguments[name] = value

@@ -14,7 +14,8 @@ from inspect import signature
 import numpy as np
 from faults.calls import CALLS
 from faults.forked import survey
-from operations import OPTIONS, WEIGHTS
+from operations import OPTIONS
+from operations.kinds import WEIGHTS
 from support import bits
 import crossent as xe
 

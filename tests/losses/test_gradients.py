@@ -7,19 +7,7 @@ here; a wrong formula leaves far more than the 1e-8 allowed.
 import numpy as np
 import operations
 import pytest
-from operations import (
-    CLASS_INDICES,
-    FRACTIONS,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    PER_CLASS,
-    PER_ELEMENT,
-    PER_ROW,
-    PROBABILITIES,
-)
+from operations import kinds
 
 import crossent as xe
 
@@ -27,8 +15,8 @@ STEP = 2.0**-17
 ROWS, CLASSES = 5, 4
 TARGET = np.array([1, 2, 0, 3, 1])
 LISTED = np.array([[1, 0, -1, -1], [2, -1, 2, -1], [-1, 3, 0, 1], [-1, -1, -1, 2], [3, 2, -1, -1]])
-WEIGHTS = {PER_CLASS: np.array([0.5, 2.0, 1.0, 0.1]), PER_ROW: np.array([0.5, 2.0, 0.0, 0.3, 1.0]),
-           PER_ELEMENT: np.array([0.1, 1.0, 3.0, 2.0])}
+WEIGHTS = {kinds.PER_CLASS: np.array([0.5, 2.0, 1.0, 0.1]), kinds.PER_ROW: np.array([0.5, 2.0, 0.0, 0.3, 1.0]),
+           kinds.PER_ELEMENT: np.array([0.1, 1.0, 3.0, 2.0])}
 
 
 def slope(function, x):
@@ -49,13 +37,13 @@ def x(rng):
 
 def arguments(form, x, rng):
     """x, and other arrays in which every derivative is moderate."""
-    draw = {LOGITS: lambda: rng.normal(0, 1.5, x.shape), LOG_PROBABILITIES: lambda: rng.normal(0, 1.5, x.shape),
-            PROBABILITIES: lambda: rng.uniform(0.1, 0.9, x.shape), FRACTIONS: lambda: rng.uniform(0.1, 0.9, x.shape),
-            CLASS_INDICES: lambda: TARGET, LISTED_CLASSES: lambda: LISTED,
-            LISTED_LOG_PROBABILITIES: lambda: rng.uniform(-3, -1.5, x.shape),
-            LISTED_LOGITS: lambda: rng.uniform(-3, -1.5, x.shape)}
+    draw = {**dict.fromkeys((kinds.LOGITS, kinds.LOG_PROBABILITIES), lambda: rng.normal(0, 1.5, x.shape)),
+            **dict.fromkeys((kinds.PROBABILITIES, kinds.FRACTIONS), lambda: rng.uniform(0.1, 0.9, x.shape)),
+            kinds.CLASS_INDICES: lambda: TARGET, kinds.LISTED_CLASSES: lambda: LISTED,
+            **dict.fromkeys((kinds.LISTED_LOG_PROBABILITIES, kinds.LISTED_LOGITS),
+                            lambda: rng.uniform(-3, -1.5, x.shape))}
     first, *others = form.arrays.values()
-    return 0.5 + np.tanh(x) / 4 if first == FRACTIONS else x, *(draw[kind]() for kind in others)
+    return 0.5 + np.tanh(x) / 4 if first == kinds.FRACTIONS else x, *(draw[kind]() for kind in others)
 
 
 @pytest.mark.parametrize(("form", "case"), operations.CASES, ids=str)

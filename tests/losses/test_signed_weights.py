@@ -25,7 +25,7 @@ def arguments(form, rng, shape, dtype):
         return drawn if drawn.dtype.kind == "i" else drawn.astype(dtype)
 
     arrays = [array(kind) for kind in form.arrays.values()]
-    if form.arrays[form.first] == operations.LOGITS:
+    if form.arrays[form.first] == operations.kinds.LOGITS:
         arrays[0][::2, 0] += 60  # the others have tails that are subnormal in float16, and nearly so in float32
     options = {**form.fixed, **resolved(form.last_case, lambda _, kind: array(kind))}
     return arrays, {**options, "reduction": "none"}

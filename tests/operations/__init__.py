@@ -18,27 +18,10 @@ To add an option:
     3. Add it to the formulas above.
 """
 
-from . import draws, exact, random_options
-from .arguments import (
-    CLASS_INDICES,
-    DRAW,
-    FRACTIONS,
-    INDICES,
-    LISTED_CLASSES,
-    LISTED_LOG_PROBABILITIES,
-    LISTED_LOGITS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    OPTIONS,
-    PER_CLASS,
-    PER_ELEMENT,
-    PER_ROW,
-    PROBABILITIES,
-    WEIGHTS,
-    may_be_negative,
-    resolved,
-)
+from . import draws, exact, kinds, random_options
+from .arguments import OPTIONS
 from .functions import FLOATS, PAIRS
+from .kinds import DRAW, may_be_negative, resolved
 from .table import FITS, HESSIANS, LOSSES, MEASURES, NORMALISERS, POINTWISE, STATISTICS
 
 FORMS = tuple(form for loss in LOSSES for form in loss.forms)
@@ -58,34 +41,22 @@ def taking(*options):
 __all__ = [
     "ACCURACY",
     "CASES",
-    "CLASS_INDICES",
     "DRAW",
     "FITS",
     "FLOATS",
     "FORMS",
-    "FRACTIONS",
     "FUNCTIONS",
     "HESSIANS",
-    "INDICES",
-    "LISTED_CLASSES",
-    "LISTED_LOGITS",
-    "LISTED_LOG_PROBABILITIES",
-    "LOGITS",
-    "LOG_PROBABILITIES",
     "LOSSES",
     "MEASURES",
     "NORMALISERS",
     "OPTIONS",
     "PAIRS",
-    "PER_CLASS",
-    "PER_ELEMENT",
-    "PER_ROW",
     "POINTWISE",
-    "PROBABILITIES",
     "STATISTICS",
-    "WEIGHTS",
     "draws",
     "exact",
+    "kinds",
     "may_be_negative",
     "random_options",
     "resolved",

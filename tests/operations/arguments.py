@@ -1,57 +1,10 @@
-"""What array arguments hold, and every option of the library: once each, whichever functions take them."""
+"""Every option of the library, once, whichever functions take it."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-# ---- Array arguments -------------------------------------------------------------------------------------------------
-
-# The kinds of arrays over (rows, classes), but for class indices: one per row.
-LOGITS, PROBABILITIES, LOG_PROBABILITIES = "logits", "probabilities", "log-probabilities"
-FRACTIONS = "fractions"  # any numbers in [0, 1], such as the probabilities of events
-CLASS_INDICES = "class indices"
-# Of a teacher that is known of some classes: which, of every row, and a number for each; as many as there are classes,
-# some of them -1. The log-probabilities of a row add up to at most 1.
-LISTED_CLASSES, LISTED_LOG_PROBABILITIES, LISTED_LOGITS = "listed classes", "listed log-probabilities", "listed logits"
-INDICES = (CLASS_INDICES, LISTED_CLASSES)
-# The kinds of weights.
-PER_CLASS, PER_ROW, PER_ELEMENT = "per class", "per row", "per element"
-WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT)
-
-
-def may_be_negative(option, kind):
-    """Weights of rows and of elements have any sign; those of classes and of the positive class have not."""
-    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight")
-
-
-def normalised(rng, rows, classes):
-    p = rng.uniform(0.1, 1, (rows, classes))
-    return p / p.sum(axis=1, keepdims=True)
-
-
-# Ordinary arrays of each kind: rng, rows, classes.
-DRAW = {
-    LOGITS: lambda rng, rows, classes: rng.normal(0, 3, (rows, classes)),
-    PROBABILITIES: normalised,
-    LOG_PROBABILITIES: lambda *shape: np.log(normalised(*shape)),
-    FRACTIONS: lambda rng, rows, classes: rng.uniform(0.1, 0.9, (rows, classes)),
-    CLASS_INDICES: lambda rng, rows, classes: rng.integers(0, classes, rows),
-    LISTED_CLASSES: lambda rng, rows, classes: rng.integers(-1, classes, (rows, classes)),
-    LISTED_LOG_PROBABILITIES: lambda rng, rows, classes: -np.log(classes) - rng.exponential(1, (rows, classes)),
-    LISTED_LOGITS: lambda rng, rows, classes: rng.normal(0, 3, (rows, classes)),
-    PER_CLASS: lambda rng, rows, classes: rng.uniform(0.5, 2, classes),
-    PER_ROW: lambda rng, rows, classes: rng.uniform(0.5, 2, rows),
-    PER_ELEMENT: lambda rng, rows, classes: rng.uniform(0.5, 2, (rows, classes)),
-}
-
-
-def resolved(options, array):
-    """The options with `array(name, kind)` in place of each kind of weights."""
-    return {name: array(name, value) if isinstance(value, str) and value in WEIGHTS else value
-            for name, value in options.items()}
-
-
-# ---- Options ---------------------------------------------------------------------------------------------------------
+from .kinds import PER_CLASS, PER_ELEMENT, PER_ROW
 
 INF, NAN = np.inf, np.nan
 NO_NUMBERS = ("1", [0.5], 1j)

@@ -3,7 +3,7 @@
 import numpy as np
 import oracle
 
-from .arguments import PER_CLASS, PER_ROW
+from .kinds import PER_CLASS, PER_ROW
 
 ROWS, CLASSES = 12, 9
 WEIGHT = [0.5, 1.0, 2.0, 0.0, 0.25, 3.0, 1e-3, 1e3, 0.1]

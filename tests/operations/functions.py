@@ -7,9 +7,10 @@ from oracle.parts import BFLOAT16, arithmetic
 import crossent as xe
 from crossent import information
 
-from .arguments import OPTIONS, PER_ELEMENT, PER_ROW, WEIGHTS, resolved
+from .arguments import OPTIONS
 from .draws import weights_of
 from .exact import FORMULAS
+from .kinds import PER_ELEMENT, PER_ROW, WEIGHTS, resolved
 
 FLOATS = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.float64))
 # Dtypes of the first and second argument: alike, and each with a wider and a narrower one.

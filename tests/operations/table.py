@@ -3,7 +3,8 @@
 from oracle.divergence import DIVERGENCES
 
 from . import draws
-from .arguments import (
+from .functions import ALIKE, Form, Function, Loss
+from .kinds import (
     CLASS_INDICES,
     FRACTIONS,
     LISTED_CLASSES,
@@ -16,7 +17,6 @@ from .arguments import (
     PER_ROW,
     PROBABILITIES,
 )
-from .functions import ALIKE, Form, Function, Loss
 
 BOTH_WEIGHTS = {"weight": PER_CLASS, "sample_weight": PER_ROW}
 EVERY_WEIGHT = {"weight": PER_ELEMENT, "pos_weight": PER_ELEMENT}

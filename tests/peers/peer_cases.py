@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import operations
-from operations import CLASS_INDICES, FRACTIONS, LOGITS, LOSSES, MEASURES, PROBABILITIES, random_options
 from operations import FUNCTIONS as OPERATIONS
+from operations import LOSSES, MEASURES, random_options
+from operations.kinds import CLASS_INDICES, FRACTIONS, LOGITS, PROBABILITIES
 
 DTYPES = operations.FLOATS
 # The functions of the registry, by names without a dot. The gradient of logsumexp is compared with its value.
