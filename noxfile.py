@@ -62,7 +62,7 @@ def tests(session: nox.Session) -> None:
 
     What follows `--` goes to pytest, alone.
     """
-    _, build = wheel_of(session)
+    _, build = wheel_of(session, with_tests=True)
     install(session, "demo,mpi,test", "mpich>=5")
     if session.posargs:
         session.run("python", "tests/run_levels.py", *session.posargs)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core, _validate
-from ._dtypes import arithmetic, floating
+from ._arrays import arithmetic, floating
 
 if TYPE_CHECKING:
     from collections.abc import Callable

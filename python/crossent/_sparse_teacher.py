@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from ._dtypes import as_array
-from ._positions import position, rows_of
+from ._arrays import as_array, position, rows_of
 
 if TYPE_CHECKING:
     from ._types import Array

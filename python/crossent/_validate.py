@@ -14,8 +14,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import _core, _hints
-from ._dtypes import FLOAT32, arithmetic, as_array, converted, floating, floating_dtype, largest
-from ._memory import clashes, overlaps_itself, shares_memory
+from ._arrays import (
+    FLOAT32,
+    arithmetic,
+    as_array,
+    clashes,
+    converted,
+    floating,
+    floating_dtype,
+    largest,
+    overlaps_itself,
+    position,
+    rows_of,
+    shares_memory,
+)
 from ._numbers import (  # noqa: F401  # for the core, which looks here
     at_least_zero,
     at_most_zero,
@@ -32,7 +44,6 @@ from ._numbers import (  # noqa: F401  # for the core, which looks here
     top_k,
     whole_number,
 )
-from ._positions import position, rows_of
 from ._sparse_teacher import listed_classes, refuse_listed_class, refuse_teacher, sparse_teacher  # noqa: F401  # likewise
 
 if TYPE_CHECKING:

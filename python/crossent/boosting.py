@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from . import _numbers, _validate
+from ._arrays import floating, largest
 from ._binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
 from ._cross_entropy import cross_entropy
-from ._dtypes import floating, largest
 from ._gradient_hessian import binary_cross_entropy_with_logits_gradient_hessian, cross_entropy_gradient_hessian
 from ._result_memory import ResultMemory
 

@@ -14,7 +14,7 @@ from operations import FUNCTIONS
 from support import assert_examples_run, run_python
 
 import crossent as xe
-from crossent import _cli, information
+from crossent import __main__, information
 
 PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
 TYPES = ("RowStatistics", "TemperatureFit")
@@ -176,7 +176,7 @@ def test_no_warnings_on_normal_paths(dtype):
 
 
 def test_command_info(capsys):
-    assert _cli.main(["info"]) == 0
+    assert __main__.main(["info"]) == 0
     printed = capsys.readouterr().out
     for key, value in xe.config().items():
         assert key in printed
@@ -184,8 +184,8 @@ def test_command_info(capsys):
 
 
 def test_command_demo_says_what_to_install(capsys, monkeypatch):
-    monkeypatch.setattr(_cli, "DEMO_MODULES", ("numpy", "no_such_module"))
-    assert _cli.main(["demo"]) == 1
+    monkeypatch.setattr(__main__, "DEMO_MODULES", ("numpy", "no_such_module"))
+    assert __main__.main(["demo"]) == 1
     assert re.search(r"needs no_such_module: pip install crossent\[demo\]", capsys.readouterr().err)
 
 
@@ -194,14 +194,14 @@ def test_command_demo_takes_a_folder_and_quick(monkeypatch, tmp_path):
     demo = types.ModuleType("crossent._demo")  # the real one needs the extra `demo`
     demo.run = lambda out, quick: given.append((out, quick)) or 0
     monkeypatch.setitem(sys.modules, "crossent._demo", demo)
-    monkeypatch.setattr(_cli, "DEMO_MODULES", ())
-    assert _cli.main(["demo", "--out", str(tmp_path), "--quick"]) == 0
-    assert _cli.main(["demo"]) == 0
+    monkeypatch.setattr(__main__, "DEMO_MODULES", ())
+    assert __main__.main(["demo", "--out", str(tmp_path), "--quick"]) == 0
+    assert __main__.main(["demo"]) == 0
     assert given == [(tmp_path, True), (Path("crossent-demo"), False)]
 
 
 def test_command_alone_prints_help(capsys):
-    assert _cli.main([]) == 0
+    assert __main__.main([]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: crossent")
     assert all(command in printed for command in ("demo", "info", "--version"))
@@ -209,7 +209,7 @@ def test_command_alone_prints_help(capsys):
 
 def test_command_version(capsys):
     with pytest.raises(SystemExit) as caught:
-        _cli.main(["--version"])
+        __main__.main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"crossent {xe.__version__}\n"
 
@@ -217,6 +217,6 @@ def test_command_version(capsys):
 @pytest.mark.parametrize("arguments", (["train"], ["info", "now"], ["demo", "--slow"]), ids=str)
 def test_command_with_other_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
-        _cli.main(arguments)
+        __main__.main(arguments)
     assert caught.value.code == 2
     assert "usage: crossent" in capsys.readouterr().err

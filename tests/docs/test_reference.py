@@ -31,8 +31,8 @@ def test_every_module():
 
 
 def test_every_command():
-    from crossent import _cli
+    from crossent import __main__ as command
 
     page = (REFERENCE / "command-line.rst").read_text()
-    [commands] = [action.choices for action in _cli.make_parser()._actions if action.dest == "command"]
+    [commands] = [action.choices for action in command.make_parser()._actions if action.dest == "command"]
     assert {*re.findall(r"^.. program-output:: crossent (\w+) --help$", page, re.MULTILINE)} == {*commands}

@@ -2,7 +2,7 @@
 
 from support import run_python
 
-MAIN = "import sys; from crossent._cli import main; sys.exit(main(sys.argv[1:]))"
+MAIN = "import sys; from crossent.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
 def run(command, *arguments, code=MAIN):

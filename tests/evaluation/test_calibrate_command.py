@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import run
 
-from crossent import _cli
+from crossent.__main__ import main
 from crossent.evaluation import _terminal, _token_statistics, calibrate
 
 crossent = partial(run, "calibrate")
@@ -66,7 +66,7 @@ def test_interrupted(files, tmp_path, monkeypatch, capsys):
         yield from given
 
     monkeypatch.setattr(_token_statistics, "read_ahead", read_ahead)
-    assert _cli.main(["calibrate", "logits.npy", "targets.npy", "--report", "out.html"]) == 130
+    assert main(["calibrate", "logits.npy", "targets.npy", "--report", "out.html"]) == 130
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("crossent calibrate: interrupted in pass 3, at temperature ")
@@ -78,6 +78,6 @@ def test_progress(files, monkeypatch, capsys):
     monkeypatch.setattr(_terminal, "INTERVAL", 0)
     monkeypatch.setattr(_terminal.sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 550)
-    assert _cli.main(["calibrate", "logits.npy", "targets.npy"]) == 0
+    assert main(["calibrate", "logits.npy", "targets.npy"]) == 0
     shown = capsys.readouterr().err
     assert "pass 1, at temperature 1: 100 % [" in shown and "pass 2, at temperature " in shown

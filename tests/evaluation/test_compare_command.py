@@ -10,7 +10,7 @@ import pytest
 from evaluation.commands import MAIN
 from support import run_python
 
-from crossent import _cli
+from crossent.__main__ import main
 from crossent.evaluation import _token_statistics, compare
 from crossent.evaluation._commands import COMPARE_COLUMNS
 
@@ -32,7 +32,7 @@ def files(rng, tmp_path, monkeypatch):
 
 def run(capsys, *arguments):
     """(exit code, stdout, stderr) of `crossent compare` and these arguments."""
-    code = _cli.main(["compare", *arguments])
+    code = main(["compare", *arguments])
     return code, *capsys.readouterr()
 
 
@@ -179,6 +179,6 @@ def test_what_is_done_is_printed_when_interrupted(llama, tmp_path, monkeypatch, 
 
 def test_help(capsys):
     with pytest.raises(SystemExit):
-        _cli.main(["compare", "--help"])
+        main(["compare", "--help"])
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("exit codes", "130", "--json", "--csv FILE", "--llama", "--targets"))

@@ -16,7 +16,7 @@ import pytest
 from commands import MAIN, run
 
 import crossent as xe
-from crossent import _cli
+from crossent.__main__ import main
 from crossent.evaluation import _terminal, _token_statistics, evaluate
 
 crossent = partial(run, "eval")
@@ -48,7 +48,7 @@ def test_csv_has_every_row_that_counts(files, dtype, capsys, monkeypatch):
     logits[30, 4] = np.nan
     np.save("logits.npy", logits)
     monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 700)  # several blocks
-    assert _cli.main(["eval", "logits.npy", "targets.npy", "--skip-nan", "--csv", "tokens.csv"]) == 0
+    assert main(["eval", "logits.npy", "targets.npy", "--skip-nan", "--csv", "tokens.csv"]) == 0
     with open("tokens.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     counted = np.delete(np.arange(500), [30, *range(10, 20)])
@@ -152,14 +152,14 @@ def test_bad_input(files, tmp_path):
 def test_usage_errors(files, capsys):
     for arguments in (["logits.npy"], ["logits.npy", "targets.npy", "--bins", "many"]):
         with pytest.raises(SystemExit) as caught:
-            _cli.main(["eval", *arguments])
+            main(["eval", *arguments])
         assert caught.value.code == 2
     assert "usage: crossent eval" in capsys.readouterr().err
 
 
 def test_help_has_the_exit_codes(capsys):
     with pytest.raises(SystemExit):
-        _cli.main(["eval", "--help"])
+        main(["eval", "--help"])
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("exit codes", "130", "--json", "--csv FILE"))
 
@@ -180,7 +180,7 @@ def test_what_is_done_is_printed_when_interrupted(files, tmp_path, monkeypatch, 
     (tmp_path / "tokens.csv").write_text("old")
     before = sorted(os.listdir())
     interrupted_after(monkeypatch, 3)
-    assert _cli.main(["eval", "logits.npy", "targets.npy", "--json", "--csv", "tokens.csv", "--blocks", "20"]) == 130
+    assert main(["eval", "logits.npy", "targets.npy", "--json", "--csv", "tokens.csv", "--blocks", "20"]) == 130
     printed = capsys.readouterr()
     assert printed.err == "crossent eval: interrupted after 150 of 500 rows; tokens.csv is not written\n"
     result = evaluate(files[0][:150], files[1][:150], blocks=20)
@@ -190,7 +190,7 @@ def test_what_is_done_is_printed_when_interrupted(files, tmp_path, monkeypatch, 
 
 def test_nothing_is_printed_when_nothing_is_done(files, monkeypatch, capsys):
     interrupted_after(monkeypatch, 0)
-    assert _cli.main(["eval", "logits.npy", "targets.npy"]) == 130
+    assert main(["eval", "logits.npy", "targets.npy"]) == 130
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "crossent eval: interrupted after 0 of 500 rows\n")
 
@@ -225,7 +225,7 @@ def test_progress_and_ctrl_c_in_a_terminal(tmp_path):
 def test_no_progress_where_stderr_is_not_a_terminal(files, monkeypatch, capsys):
     monkeypatch.setattr(_terminal, "INTERVAL", 0)
     monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 550)
-    assert _cli.main(["eval", "logits.npy", "targets.npy"]) == 0
+    assert main(["eval", "logits.npy", "targets.npy"]) == 0
     assert capsys.readouterr().err == ""
 
 

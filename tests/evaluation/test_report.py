@@ -8,7 +8,7 @@ import pytest
 from pages import line, parsed
 
 import crossent as xe
-from crossent import _cli
+from crossent.__main__ import main
 from crossent.evaluation import _token_statistics, calibrate, compare, evaluate
 
 pytest.importorskip("matplotlib", reason="an optional library: the session adapters has it")
@@ -20,7 +20,7 @@ def save(logits, target):
 
 
 def report(*options, command="eval"):
-    assert _cli.main([command, "logits.npy", "targets.npy", "--report", "out.html", *options]) == 0
+    assert main([command, "logits.npy", "targets.npy", "--report", "out.html", *options]) == 0
     return parsed()
 
 
@@ -101,8 +101,8 @@ def test_rows_with_a_nan(files):
 @pytest.mark.parametrize("name", ["<b>&amp;\"'.npy", "a $x_1$ \\ {}.npy", os.fsdecode(b"\xff\xfe.npy")], ids=repr)
 def test_names_of_files(files, name):
     os.rename("logits.npy", name)
-    assert _cli.main(["eval", name, "targets.npy", "--report", "out.html"]) == 0
-    assert _cli.main(["calibrate", name, "targets.npy", "--report", "calibrated.html"]) == 0
+    assert main(["eval", name, "targets.npy", "--report", "out.html"]) == 0
+    assert main(["calibrate", name, "targets.npy", "--report", "calibrated.html"]) == 0
     shown = name.encode("utf-8", "replace").decode()
     assert parsed().titles[0] == f"Evaluation of {shown}"
     assert parsed("calibrated.html").titles[0] == f"Calibration of {shown}"
@@ -122,7 +122,7 @@ def compared(rng, logits, *options):
     """The page of the logits and of others, and the others."""
     other = logits + rng.normal(0, 0.3, logits.shape).astype(np.float32)
     np.save("<other>.npy", other)
-    assert _cli.main(["compare", "logits.npy", "<other>.npy", "--report", "out.html", *options]) == 0
+    assert main(["compare", "logits.npy", "<other>.npy", "--report", "out.html", *options]) == 0
     return parsed(), other
 
 
@@ -148,7 +148,7 @@ def test_comparison_without_targets(rng, files):
 
 
 def test_comparison_of_equal_models(files):
-    assert _cli.main(["compare", "logits.npy", "logits.npy", "--report", "out.html"]) == 0
+    assert main(["compare", "logits.npy", "logits.npy", "--report", "out.html"]) == 0
     assert "No row has a KL divergence that is finite and not 0." in parsed().texts
 
 
@@ -157,7 +157,7 @@ def test_comparison_of_infinite_divergences(files):
     np.save("logits.npy", logits)
     logits[:, 1] = -np.inf
     np.save("other.npy", logits)
-    assert _cli.main(["compare", "logits.npy", "other.npy", "--report", "out.html", "--blocks", "2"]) == 0
+    assert main(["compare", "logits.npy", "other.npy", "--report", "out.html", "--blocks", "2"]) == 0
     page = parsed()
     assert "KL divergence is infinite in every row." in page.texts and "It is infinite in each." in page.texts
 
@@ -217,7 +217,7 @@ def test_interrupted(files, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(_token_statistics, "read_ahead", read_ahead)
     monkeypatch.setattr(_token_statistics, "ELEMENTS_AT_A_TIME", 550)
-    assert _cli.main(["eval", "logits.npy", "targets.npy", "--csv", "tokens.csv", "--report", "out.html"]) == 130
+    assert main(["eval", "logits.npy", "targets.npy", "--csv", "tokens.csv", "--report", "out.html"]) == 130
     message = "interrupted after 50 of 500 rows; tokens.csv is not written; out.html is not written"
     assert capsys.readouterr().err == f"crossent eval: {message}\n"
     assert (tmp_path / "out.html").read_text() == "old" and sorted(os.listdir()) == before

@@ -41,8 +41,10 @@ def copy_sources():
 def build(library):
     """The package from the copy, in a folder for PYTHONPATH. What has not changed is not compiled again."""
     shutil.rmtree(library, ignore_errors=True)
+    settings = f"build-dir={BUILD}", "cmake.define.CMAKE_UNITY_BUILD=OFF"
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps",
-                    f"--config-settings=build-dir={BUILD}", "--target", str(library), str(SOURCE)], check=True)
+                    *(f"--config-settings={setting}" for setting in settings), "--target", str(library), str(SOURCE)],
+                   check=True)
 
 
 def first_failure(library, tests):

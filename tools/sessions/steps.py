@@ -15,24 +15,25 @@ def one_of(*jobs: Callable[[nox.Session], None]) -> Callable:
 
 # One name for all: each Python has a name of its own for the same one, and ccache takes it for another then.
 COMPILER = os.environ.get("CXX", "c++")
-WHEELS: dict[str, str] = {}  # of this run of nox, by the Python that they are for
+# Those of this run of nox, by the Python that they are for, and whether the C++ tests were built with them.
+WHEELS: dict[tuple[str, bool], str] = {}
 
 
-def wheel_of(session: nox.Session) -> tuple[str, str]:
-    """The wheel for the Python of the session, which is built once with the C++ tests, and the folder of the build."""
+def wheel_of(session: nox.Session, with_tests: bool = False) -> tuple[str, str]:
+    """The wheel for the Python of the session, built once, and the folder of the build, with C++ tests or without."""
     python = session.run("python", "-c", "import sys; print(sys.implementation.cache_tag)", silent=True).strip()
     build = f"build/{python}"
-    if python not in WHEELS:
+    wheel = WHEELS.get((python, True)) or WHEELS.get((python, with_tests))
+    if wheel is None:
         folder = Path(session.create_tmp()).resolve() / "wheel"
         shutil.rmtree(folder, ignore_errors=True)
-        settings = [f"build-dir={build}", "cmake.define.CROSSENT_TESTS=ON"]
+        settings = [f"build-dir={build}", f"cmake.define.CROSSENT_TESTS={'ON' if with_tests else 'OFF'}"]
         if shutil.which("ccache"):  # a build for another Python compiles the kernels no second time
             settings.append("cmake.define.CMAKE_CXX_COMPILER_LAUNCHER=ccache")
         session.run(*("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."),
                     *(f"--config-settings={setting}" for setting in settings), env={"CXX": COMPILER})
-        (wheel,) = folder.iterdir()
-        WHEELS[python] = str(wheel)
-    return WHEELS[python], build
+        wheel = WHEELS[python, with_tests] = str(next(folder.iterdir()))
+    return wheel, build
 
 
 def install(session: nox.Session, extras: str, *others: str) -> None:

@@ -17,8 +17,7 @@ from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph
 
 from .. import _validate
-from .._dtypes import as_array, floating_dtype, like
-from .._positions import rows_of
+from .._arrays import as_array, floating_dtype, like, rows_of
 from .._threads import num_threads
 from ..evaluation._evaluate import block_index
 

@@ -11,7 +11,7 @@ import numpy as np
 from dask import delayed
 
 from .. import row_statistics
-from .._dtypes import like
+from .._arrays import like
 from .._threads import num_threads
 from ..evaluation._calibration import check_bins
 from ..evaluation._compare import check_worst, matched, open_paired_targets, window_length

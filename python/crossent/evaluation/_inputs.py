@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .._dtypes import as_array
+from .._arrays import as_array
 from .._types import Array
 from ._files import FileRows, dtype_of, open_file, resolve_shape
 from ._formats import NpzRows, open_hdf5, open_npy, open_safetensors

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .._dtypes import floating_dtype
+from .._arrays import floating_dtype
 from .._types import Array
 
 # Takes a number of rows and returns the next that many, (n, classes).

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import _dtypes, _numbers, _validate
-from .._dtypes import arithmetic, as_array, floating_dtype, like
+from .. import _arrays, _numbers, _validate
+from .._arrays import arithmetic, as_array, floating_dtype, like, rows_of
 from .._options import refuse_options_of_target
-from .._positions import rows_of
 from . import _ways
 from ._ways import Call, loss
 
@@ -36,7 +35,7 @@ def floating(name: str, given: Any) -> jax.Array:
     if x.dtype.kind in "biu":
         return x.astype(float)
     if floating_dtype(np.dtype(x.dtype)) is None:
-        _dtypes.floating(name, like(x))
+        _arrays.floating(name, like(x))
     return x
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
+from .._arrays import like
 from .._axes import Axes as ClassAxes
-from .._dtypes import like
 from ._arguments import floating, normaliser
 from ._ways import normalised
 

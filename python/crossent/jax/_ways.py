@@ -23,8 +23,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import crossent
 
 from .. import _threads
-from .._dtypes import arithmetic
-from .._positions import rows_of
+from .._arrays import arithmetic, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

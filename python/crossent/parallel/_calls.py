@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import _core, _numbers
+from .._arrays import arithmetic, converted
 from .._cross_entropy import cross_entropy
 from .._distillation_loss import distillation_loss
-from .._dtypes import arithmetic, converted
 from .._options import defaults_of, for_core
 from ._shards import OF_SPEC, OF_STATES, RowSpec, Shard, checksum, split_target
 from ._state import Node

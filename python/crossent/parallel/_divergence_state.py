@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 import numpy as np
 
 from .. import _core, _numbers, _validate
+from .._arrays import arithmetic, converted, floating
 from .._distillation_loss import distillation_loss
-from .._dtypes import arithmetic, converted, floating
 from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._calls import DistillationTotals, distillation_of
 from ._shards import OF_SPEC, RowSpec, Shard, split_target

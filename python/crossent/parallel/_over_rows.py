@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from .._dtypes import FLOAT32, arithmetic, floating
+from .._arrays import FLOAT32, arithmetic, floating
 from .._nll_loss import nll_loss
 from ._communicator import communicator, exchange
 from ._row_sums import BlockSums, LossCall, RowSums, checked_start, denominators_of, given_denominators

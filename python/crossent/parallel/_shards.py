@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from .. import _core, _numbers, _validate
-from .._dtypes import as_array, floating
+from .._arrays import as_array, floating
 from ._state import BLOCK, subtrees
 
 if TYPE_CHECKING:

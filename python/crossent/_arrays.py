@@ -1,4 +1,4 @@
-"""Arrays of the floating dtypes that the core has."""
+"""Arrays: as the dtypes that the core has; the rows and elements in them; the memory that they share."""
 
 from __future__ import annotations
 
@@ -67,3 +67,57 @@ def arithmetic(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def largest(dtype: np.dtype[Any]) -> float:
     """The largest finite number of the arithmetic on `dtype`."""
     return LARGEST64 if arithmetic(dtype) is FLOAT64 else LARGEST32
+
+
+# ---- Rows and elements ----------------------------------------------------------------------------------------------
+
+
+def position(name: str, shape: tuple[int, ...], at: int) -> str:
+    """The name of the element `at`, counted in C order: "target[3, 5]", or "target" for a 0-d array."""
+    place = np.unravel_index(at, shape)
+    return f"{name}[{', '.join(map(str, place))}]" if place else name
+
+
+def rows_of(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """The rows' shape: `shape` without the class axis."""
+    return shape[:axis] + shape[axis + 1 :]
+
+
+# ---- Memory ---------------------------------------------------------------------------------------------------------
+
+
+def overlaps_itself(x: Array) -> bool:
+    """Whether positions share bytes; exact for the results of slicing, transposing and np.diagonal."""
+    if x.flags.c_contiguous or x.size == 0:
+        return False
+    reach = x.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (n - 1)
+    return False
+
+
+def clashes(out: Array, x: Array) -> bool:
+    """Whether `out` shares a byte with `x` without being the same array."""
+    return _layout(out) != _layout(x) and shares_memory(out, x)
+
+
+def shares_memory(out: Array, x: Array) -> bool:
+    """Whether `out` shares a byte with `x`."""
+    if not np.may_share_memory(out, x):
+        return False
+    try:
+        return bool(np.shares_memory(out, x, max_work=_EFFORT))
+    except np.exceptions.TooHardError:
+        return True
+
+
+# np.shares_memory is exact, which takes exponential time in the worst case: a question this hard is answered with yes.
+_EFFORT: Any = 1_000_000
+
+
+def _layout(x: Array) -> tuple[Any, ...]:
+    # The stride of an axis of length 1 is never used, and NumPy sets it as it likes.
+    strides = [s for s, n in zip(x.strides, x.shape, strict=True) if n > 1]
+    return x.__array_interface__["data"][0], x.dtype, x.shape, strides
