@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import machine
-import once
 import records
 import report
+import startup
 import tables
 from ceilings import NoCompiler, library
 from cells import CELLS, GROUPS
@@ -30,7 +30,7 @@ SLOW_TO_COMPILE = "torch.compile"  # left out of --quick: its compilations take 
 
 
 def parse() -> argparse.Namespace:
-    names = [cell.name for cell in CELLS] + list(once.NAMES)
+    names = [cell.name for cell in CELLS] + list(startup.NAMES)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", help="comma-separated; default: all but wheel and build. " + ", ".join(names))
     parser.add_argument("--threads", help="comma-separated thread counts; default: 1 and all, with --quick all")
@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--from", dest="earlier", type=Path, nargs="+", help="measure nothing: join these JSON files")
     options = parser.parse_args()
 
-    chosen = options.cells.split(",") if options.cells else [name for name in names if name not in once.BUILDS]
+    chosen = options.cells.split(",") if options.cells else [name for name in names if name not in startup.BUILDS]
     options.cells = [name for group in chosen for name in GROUPS.get(group, [group])]
     if unknown := set(options.cells) - set(names):
         parser.error(f"unknown cells: {', '.join(sorted(unknown))}")
@@ -119,7 +119,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "cells": [],
     }
     start = time.perf_counter()
-    for threads in options.threads if set(options.cells) - set(once.NAMES) else ():
+    for threads in options.threads if set(options.cells) - set(startup.NAMES) else ():
         lines = run_worker(threads, options)
         if (about := next(lines, None)) is None:
             continue
@@ -128,7 +128,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for cell in lines:
             result["cells"].append(cell)
             print(report.line(cell), flush=True)
-    for cell in once.measure(options.cells, options.quick):
+    for cell in startup.measure(options.cells, options.quick):
         result["cells"].append(cell)
         print(report.line(cell), flush=True)
     result["seconds"] = round(time.perf_counter() - start, 1)

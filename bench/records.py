@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import once
+import startup
 from cells import CELLS
 
 
@@ -36,6 +36,6 @@ def join(paths: list[Path]) -> dict[str, Any]:
         place = cell["name"], cell.get("threads")
         if place not in cells or (cell.get("others") or 0.0) <= (cells[place].get("others") or 0.0):
             cells[place] = cell
-    order = [cell.name for cell in CELLS] + list(once.NAMES)
+    order = [cell.name for cell in CELLS] + list(startup.NAMES)
     ordered = sorted(cells.values(), key=lambda cell: (cell.get("threads", 0), order.index(cell["name"])))
     return {**reports[-1], "runs": [run for one in reports for run in one["runs"]], "cells": ordered}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Result = dict[str, Any]  # what worker.py or once.py measured of a cell
+Result = dict[str, Any]  # what worker.py or startup.py measured of a cell
 WORDS = {True: "reached", False: "falls short", None: "not compared"}
 DISTURBED = 0.1  # processors that other programs kept busy while a cell was measured
 STAR = f"* other programs kept more than {DISTURBED} processors busy: measure again before you believe it"

@@ -33,7 +33,7 @@ numpydoc_show_class_members = False  # the template of classes shows them
 autodoc_mock_imports = [
     "jax",
     "torch",
-    *(f"crossent.jax.{name}" for name in ("_derivatives", "_ways")),
+    *(f"crossent.jax.{name}" for name in ("_derivatives", "_backends")),
     *(f"crossent.torch.{name}" for name in ("_eager", "_losses", "_operators")),
 ]
 

@@ -76,7 +76,7 @@ def test_shapes_and_dtypes(name, arguments, options):
     ("distillation_loss", {"alpha": 1.0}, {"logits": X[None], "teacher_logits": X[None], "target": [[1, 5, 0]]}),
 ])
 @pytest.mark.parametrize("with_gradient", [False, True])
-def test_values(name, options, arrays, with_gradient, way):
+def test_values(name, options, arrays, with_gradient, backend):
     """The message of crossent, when the computation runs."""
     arrays = {"logits": X, **arrays}
     _, message = refusal(getattr(xe, name), **arrays, **options)
@@ -90,7 +90,7 @@ def test_values(name, options, arrays, with_gradient, way):
         jax.block_until_ready(computed(arrays["logits"], others))
 
 
-def test_position_in_an_example(way):
+def test_position_in_an_example(backend):
     """Under vmap a position is that within one example, as the function sees it."""
     x, y = np.stack([X] * 64), np.zeros((64, 2), np.int32)
     y[40, 1] = 7
@@ -102,7 +102,7 @@ def test_position_in_an_example(way):
         jax.block_until_ready(jax.vmap(lambda x, v: xj.cross_entropy(x, y[0], sample_weight=v))(x, weights))
 
 
-def test_a_function_that_ran_before(way):
+def test_a_function_that_ran_before(backend):
     """JAX then raises a ValueError; the next call is as good as the first."""
     computed = jax.jit(lambda x, y: xj.cross_entropy(x, y))
     wrong = re.escape("target[1] is 3, outside [0, 3)")
@@ -118,14 +118,14 @@ def test_indices_that_are_too_wide_are_not_wrapped(wide):
     assert refusal(xj.cross_entropy, X, np.array([0, wide])) == expected
 
 
-def test_set_way(way):
-    before = xj.way()
-    xj.set_way("callback")
-    assert xj.way() == "callback"
-    with pytest.raises(ValueError, match="way is 'python': expected one of"):
-        xj.set_way("python")
-    xj.set_way(before)
-    assert xj.way() == before == way
+def test_set_backend(backend):
+    before = xj.backend()
+    xj.set_backend("callback")
+    assert xj.backend() == "callback"
+    with pytest.raises(ValueError, match="backend is 'python': expected one of"):
+        xj.set_backend("python")
+    xj.set_backend(before)
+    assert xj.backend() == before == backend
 
 
 def test_options_are_no_arrays():
@@ -134,7 +134,7 @@ def test_options_are_no_arrays():
 
 
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
-def test_other_platforms(platform, way):
+def test_other_platforms(platform, backend):
     computed = jax.jit(jax.grad(lambda x: xj.cross_entropy(x, jnp.zeros(2, int))))
     with pytest.raises(NotImplementedError, match=f"crossent.jax on {platform}: expected arrays on a CPU device"):
         computed.trace(X).lower(lowering_platforms=(platform,))
@@ -156,11 +156,11 @@ def test_without_the_module_for_xla():
 import sys
 sys.modules["crossent.jax._xla"] = None
 import numpy as np, jax, crossent as xe, crossent.jax as xj
-assert xj.way() == "callback"
+assert xj.backend() == "callback"
 try:
-    xj.set_way("ffi")
+    xj.set_backend("ffi")
 except ValueError as error:
-    assert str(error) == "way is 'ffi': expected one of 'callback'"
+    assert str(error) == "backend is 'ffi': expected one of 'callback'"
 else:
     raise AssertionError
 x, y = np.float32([[0, 1], [2, 0]]), np.int32([1, 0])
@@ -178,6 +178,6 @@ def test_a_module_for_another_interface(tmp_path):
 import sys, jax.ffi
 jax.ffi.include_dir = lambda: sys.argv[1]
 import crossent.jax as xj
-assert xj.way() == "callback"
+assert xj.backend() == "callback"
 assert xj.softmax([0.0, 0.0]).tolist() == [0.5, 0.5]
 """, tmp_path)

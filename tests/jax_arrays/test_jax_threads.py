@@ -13,7 +13,7 @@ import crossent as xe  # noqa: E402
 import crossent.jax as xj  # noqa: E402
 
 
-def test_calls_from_many_threads(way, rng):
+def test_calls_from_many_threads(backend, rng):
     x, y = rng.normal(0, 3, (8, 40, 900)).astype(np.float32), rng.integers(0, 900, (8, 40))
     both = jax.jit(jax.value_and_grad(xj.cross_entropy))
     expected = [xe.cross_entropy(*one, return_grad=True) for one in zip(x, y, strict=True)]
@@ -33,7 +33,7 @@ def test_calls_from_many_threads(way, rng):
     assert wrong == []
 
 
-def test_independent_calls_in_one_computation(way, rng):
+def test_independent_calls_in_one_computation(backend, rng):
     """XLA runs them at once."""
     x, y = rng.normal(0, 3, (6, 400, 300)).astype(np.float32), rng.integers(0, 300, (6, 400))
     together = jax.jit(lambda x: [jax.value_and_grad(xj.cross_entropy)(x[k], y[k]) for k in range(6)])
@@ -50,9 +50,9 @@ def test_one_processor():
 import os
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 import numpy as np, jax, crossent as xe, crossent.jax as xj
-from crossent.jax import _ways
+from crossent.jax import _backends
 x, y = np.random.default_rng(0).normal(size=(2, 500, 400)).astype(np.float32), np.zeros((2, 500), np.int32)
-for _ways.chosen in {_ways.chosen, "callback"}:
+for _backends.chosen in {_backends.chosen, "callback"}:
     losses = jax.jit(jax.vmap(xj.cross_entropy))(x, y)
     assert losses.tolist() == [xe.cross_entropy(*one) for one in zip(x, y)]
 """)

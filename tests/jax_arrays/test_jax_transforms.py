@@ -40,7 +40,7 @@ def looped(batch, axes, **options):
 
 @pytest.mark.parametrize("axes", [(0, 0, 0, None), (0, None, None, None), (0, 0, None, None), (0, None, 0, None)])
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-def test_vmap(axes, reduction, way, batch):
+def test_vmap(axes, reduction, backend, batch):
     one = {name: x if axis is not None or name == "weight" else x[0]
            for (name, x), axis in zip(batch.items(), axes, strict=True)}
     losses, gradients = looped(one, axes, reduction=reduction)
@@ -51,13 +51,13 @@ def test_vmap(axes, reduction, way, batch):
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean"])
-def test_vmap_over_the_target_alone(reduction, way, batch):
+def test_vmap_over_the_target_alone(reduction, backend, batch):
     x, y = batch["logits"][0], batch["target"]
     losses = jax.jit(jax.vmap(lambda y: xj.cross_entropy(x, y, reduction=reduction)))(y)
     assert_same_bits(losses, np.stack([xe.cross_entropy(x, t, reduction=reduction) for t in y]))
 
 
-def test_vmap_of_vmap_over_other_axes(way, batch):
+def test_vmap_of_vmap_over_other_axes(backend, batch):
     """Every row an example, examples along the last axis, and class weights of their own."""
     x, y = batch["logits"].transpose(1, 2, 0), batch["target"]
     w = np.arange(N * C, dtype=np.float32).reshape(N, C)
@@ -68,7 +68,7 @@ def test_vmap_of_vmap_over_other_axes(way, batch):
 
 
 @pytest.mark.parametrize("count", [3, 600])
-def test_vmap_of_other_functions(count, way, rng):
+def test_vmap_of_other_functions(count, backend, rng):
     """Of few examples, and of as many as threads share; a weight that is broadcast over the elements of each."""
     x, z, q = (rng.normal(0, 3, (count, 3, 50)).astype(np.float32) for _ in range(3))
     y, w = xe.softmax(q), np.float32([[1], [0.5], [2]])
@@ -81,7 +81,7 @@ def test_vmap_of_other_functions(count, way, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_no_array_of_the_size_of_the_logits_is_made(dtype, way):
+def test_no_array_of_the_size_of_the_logits_is_made(dtype, backend):
     """Beside the gradient; not for constants that examples share, for broadcast weights, or for a gradient times 1."""
     x, y, w = jnp.ones((64, 256), dtype), jnp.zeros((8, 64), int), jnp.ones(256)
     loss = lambda x, y: xj.cross_entropy(x, y, weight=w, sample_weight=jnp.ones(()))
@@ -92,12 +92,12 @@ def test_no_array_of_the_size_of_the_logits_is_made(dtype, way):
         assert memory.temp_size_in_bytes < x.nbytes / 4
 
 
-def test_vmap_over_no_examples(way):
+def test_vmap_over_no_examples(backend):
     losses = jax.vmap(xj.cross_entropy)(jnp.ones((0, N, C)), jnp.zeros((0, N), int))
     assert losses.shape == (0,)
 
 
-def test_jit_of_grad_and_grad_of_jit(way, batch):
+def test_jit_of_grad_and_grad_of_jit(backend, batch):
     arrays = [x if name == "weight" else x[0] for name, x in batch.items()]
     _, expected = xe.cross_entropy(*arrays[:2], sample_weight=arrays[2], weight=arrays[3], return_grad=True)
     for gradient in (jax.grad(loss_of), jax.jit(jax.grad(loss_of)), jax.grad(jax.jit(loss_of)),
@@ -107,7 +107,7 @@ def test_jit_of_grad_and_grad_of_jit(way, batch):
 
 @pytest.mark.parametrize("reduction", ["none", "mean"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_checkpoint_computes_the_loss_again(reduction, dtype, way, rng):
+def test_checkpoint_computes_the_loss_again(reduction, dtype, backend, rng):
     """A layer and its loss: the gradients are those without jax.checkpoint, through a loop that is compiled once."""
     x, w = rng.normal(size=(3, 8, 4)).astype(np.float32), jnp.asarray(rng.normal(size=(4, C)), dtype)
     y = rng.integers(0, C, (3, 8))
@@ -122,7 +122,7 @@ def test_checkpoint_computes_the_loss_again(reduction, dtype, way, rng):
     assert_same_bits(plain, again)
 
 
-def test_loss_scale_in_half_precision(way):
+def test_loss_scale_in_half_precision(backend):
     """The upstream gradient multiplies before the result is rounded: 2^16 / 70,000 rows is no 0 in float16."""
     x, y = np.zeros((70_000, 2), np.float16), np.zeros(70_000, np.int32)
     grad = jax.grad(lambda x: 2.0**16 * xj.cross_entropy(x, y))(x)
@@ -130,7 +130,7 @@ def test_loss_scale_in_half_precision(way):
     assert grad.any()
 
 
-def test_loss_that_a_gradient_does_not_use(way, batch):
+def test_loss_that_a_gradient_does_not_use(backend, batch):
     x, y = batch["logits"][0], batch["target"][0]
     grad = jax.grad(lambda x: (x.sum(), xj.cross_entropy(x, y))[0])(x)
     assert (grad == 1).all()
@@ -140,7 +140,7 @@ def test_loss_that_a_gradient_does_not_use(way, batch):
     assert (grad == 1).all()
 
 
-def test_gradient_of_the_constant_arguments(way, batch):
+def test_gradient_of_the_constant_arguments(backend, batch):
     """Refused unless it is said that they are constants; arguments that nothing is differentiated in are."""
     x, z = batch["logits"][:2]
     gradient = jax.grad(lambda x: xj.kl_div_with_logits(x, 2 * x))
@@ -156,7 +156,7 @@ def test_gradient_of_the_constant_arguments(way, batch):
 
 @pytest.mark.parametrize("derivative", [jax.hessian, jax.jacfwd, lambda f: jax.grad(lambda x: jax.grad(f)(x).sum())])
 @pytest.mark.parametrize("function", [xj.cross_entropy, xj.softmax])
-def test_other_derivatives_are_refused(derivative, function, way, batch):
+def test_other_derivatives_are_refused(derivative, function, backend, batch):
     x, y = batch["logits"][0], batch["target"][0]
     f = (lambda x: function(x, y)) if function is xj.cross_entropy else (lambda x: function(x)[0, 0])
     with pytest.raises((TypeError, NotImplementedError), match=r"first derivatives only|forward-mode"):
@@ -167,7 +167,7 @@ def test_several_devices():
     """Arrays on other devices of the host, rows spread over devices by jit and by shard_map; the same bits."""
     run_python("""
 import numpy as np, jax, crossent as xe, crossent.jax as xj
-from crossent.jax import _ways
+from crossent.jax import _backends
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 from support import assert_same_bits
 rng = np.random.default_rng(0)
@@ -176,7 +176,7 @@ loss, grad = xe.cross_entropy(x, y, return_grad=True)
 devices = jax.devices()
 assert len(devices) == 4
 spread = NamedSharding(Mesh(devices, "rows"), P("rows"))
-for _ways.chosen in {_ways.chosen, "callback"}:
+for _backends.chosen in {_backends.chosen, "callback"}:
     both = jax.jit(jax.value_and_grad(xj.cross_entropy))
     for place in (devices[3], spread):
         at = jax.device_put((x, y), place)

@@ -38,7 +38,7 @@ def split(options):
 
 
 @cases
-def test_losses(form, case, pair, way, rng):
+def test_losses(form, case, pair, backend, rng):
     arrays, options = form.arguments(rng, pair, case)
     weights, options = split(options)
     function = getattr(xj, form.loss.name)
@@ -68,7 +68,7 @@ def test_losses(form, case, pair, way, rng):
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 @pytest.mark.parametrize("axis", [-1, 0, 1])
-def test_normalisers(name, axis, dtype, way, rng):
+def test_normalisers(name, axis, dtype, backend, rng):
     x = rng.normal(0, 4, (5, 7, 6)).astype(dtype)
     g = rng.normal(0, 1, x.shape).astype(dtype)
     result, backward = jax.vjp(lambda x: getattr(xj, name)(x, axis, temperature=1.5), x)
@@ -79,7 +79,7 @@ def test_normalisers(name, axis, dtype, way, rng):
 
 @pytest.mark.parametrize("axis", [None, 0, 1, -1])
 @pytest.mark.parametrize("indices", [True, False])
-def test_class_axis(axis, indices, way, rng):
+def test_class_axis(axis, indices, backend, rng):
     x = rng.normal(0, 4, (5, 7, 6)).astype(np.float32)
     at = 1 if axis is None else axis
     y = rng.integers(0, 5, np.delete(x.shape, at)) if indices else xe.softmax(rng.normal(size=x.shape), axis=at)
@@ -92,7 +92,7 @@ def test_class_axis(axis, indices, way, rng):
 
 
 @pytest.mark.parametrize("shape", [(7,), (1, 1), (0, 3), (3, 0, 2), (2, 1)])
-def test_unusual_shapes(shape, way, rng):
+def test_unusual_shapes(shape, backend, rng):
     x = rng.normal(0, 4, shape).astype(np.float32)
     y = np.zeros(shape[:1] + shape[2:] if len(shape) > 1 else (1,), np.int16)
     if 0 in shape[1:2]:
@@ -107,12 +107,12 @@ def test_unusual_shapes(shape, way, rng):
 
 
 @pytest.mark.parametrize("kind", "bhilqBHILQ")
-def test_dtypes_of_indices(kind, way):
+def test_dtypes_of_indices(kind, backend):
     x = np.float32([[1, 2, 3], [3, 0, 1]])
     assert_same_bits(xj.cross_entropy(x, np.array([2, 0], kind)), xe.cross_entropy(x, np.array([2, 0], kind)))
 
 
-def test_converted_arguments(way):
+def test_converted_arguments(backend):
     """Lists, integers and bool; weights that are broadcast; a target of one row of its own shape."""
     assert_same_bits(xj.cross_entropy([[0, 1], [2, 1]], [1, 0]), xe.cross_entropy([[0, 1], [2, 1]], [1, 0]))
     assert_same_bits(xj.softmax([1, 2, 3]), xe.softmax([1, 2, 3]))
@@ -123,7 +123,7 @@ def test_converted_arguments(way):
     assert_same_bits(xj.cross_entropy(x, [0] * 4, sample_weight=0.5), xe.cross_entropy(x, [0] * 4, sample_weight=0.5))
 
 
-def test_large(way, rng):
+def test_large(backend, rng):
     """As many rows and classes as several threads share."""
     x = rng.normal(0, 4, (300, 4000)).astype(np.float32)
     y = rng.integers(0, 4000, 300)
@@ -144,7 +144,7 @@ def test_signatures(name):
 
 @pytest.mark.parametrize("axis", [None, (0, 2), (-1, 1), ()])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_several_axes(way, rng, name, axis):
+def test_several_axes(backend, rng, name, axis):
     x = rng.normal(0, 4, (2, 3, 5)).astype(np.float32)
     function = getattr(xj, name)
     assert_same_bits(jax.jit(lambda x: function(x, axis=axis))(x), getattr(xe, name)(x, axis=axis))
@@ -153,7 +153,7 @@ def test_several_axes(way, rng, name, axis):
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_float32_of_a_half(way, rng, name):
+def test_float32_of_a_half(backend, rng, name):
     x = jnp.asarray(rng.normal(0, 4, (3, 5)), jnp.bfloat16)
     out = getattr(xj, name)(x, dtype=np.float32)
     assert_same_bits(out, getattr(xe, name)(np.asarray(x), dtype=np.float32))

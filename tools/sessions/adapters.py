@@ -32,11 +32,11 @@ def torch(session: nox.Session) -> None:
 
 
 def jax(session: nox.Session) -> None:
-    """crossent.jax with its module for XLA: every dtype and option, both ways to the core. Minutes."""
+    """crossent.jax with its module for XLA: every dtype and option, both backends. Minutes."""
     definitions = {"CROSSENT_JAX_INCLUDE": jax_headers(session), "CROSSENT_WERROR": "ON"}
     settings = (f"--config-settings=cmake.define.{name}={value}" for name, value in definitions.items())
     session.install(".[jax,test]", *settings)
-    env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_WAYS": "ffi callback"}
+    env = {"CROSSENT_JAX": "long", "CROSSENT_JAX_BACKENDS": "ffi callback"}
     session.run("python", "-m", "pytest", "tests/jax_arrays", "tests/contract/test_extension_module.py",
                 *session.posargs, env=env)
     session.install("optax")

@@ -22,7 +22,7 @@ import crossent
 
 from .. import _numbers
 from .._options import OF_GRADIENT, takes_options_of
-from . import _ways
+from . import _backends
 from ._arguments import Arguments
 from ._normalisers import log_softmax, softmax
 
@@ -50,18 +50,18 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "backend",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "distillation_loss",
     "kl_div_with_logits",
     "log_softmax",
-    "set_way",
+    "set_backend",
     "softmax",
-    "way",
 ]
 
 
-def way() -> _ways.Way:
+def backend() -> _backends.Backend:
     """Return how JAX calls the library.
 
     Returns
@@ -73,33 +73,33 @@ def way() -> _ways.Way:
     Examples
     --------
     >>> import crossent.jax
-    >>> crossent.jax.way() in ("ffi", "callback")
+    >>> crossent.jax.backend() in ("ffi", "callback")
     True
     """
-    return _ways.chosen
+    return _backends.chosen
 
 
-def set_way(way: _ways.Way) -> None:
+def set_backend(backend: _backends.Backend) -> None:
     """Set how JAX calls the library from now on; functions that are compiled already stay as they are.
 
     Parameters
     ----------
-    way : {"ffi", "callback"}
-        As `way` returns it.
+    backend : {"ffi", "callback"}
+        As `backend` returns it.
 
     Raises
     ------
     ValueError
-        If `way` is another name, or ``"ffi"`` where `crossent` was built without JAX.
+        If `backend` is another name, or ``"ffi"`` where `crossent` was built without JAX.
 
     Examples
     --------
     >>> import crossent.jax
-    >>> crossent.jax.set_way(crossent.jax.way())
+    >>> crossent.jax.set_backend(crossent.jax.backend())
     """
-    if way not in _ways.AVAILABLE:
-        _numbers.refuse_name("way", way, _ways.AVAILABLE)
-    _ways.chosen = way
+    if backend not in _backends.AVAILABLE:
+        _numbers.refuse_name("backend", backend, _backends.AVAILABLE)
+    _backends.chosen = backend
 
 
 @takes_options_of(crossent.cross_entropy, *OF_GRADIENT)

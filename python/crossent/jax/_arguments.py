@@ -14,8 +14,8 @@ import numpy as np
 from .. import _arrays, _numbers, _validate
 from .._arrays import arithmetic, as_array, floating_dtype, like, rows_of
 from .._options import refuse_options_of_target
-from . import _ways
-from ._ways import Call, loss
+from . import _backends
+from ._backends import Call, loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,8 +129,8 @@ class Arguments:
         return loss(_call(self.function, tuple(self.arrays), self.options, x.ndim, ("loss",)), x, tuple(others))
 
     def _divergence(self, divergence: str) -> None:
-        if divergence not in _ways.DIVERGENCES:
-            _numbers.refuse_name("divergence", divergence, _ways.DIVERGENCES)
+        if divergence not in _backends.DIVERGENCES:
+            _numbers.refuse_name("divergence", divergence, _backends.DIVERGENCES)
         self.options["divergence"] = divergence
         if divergence == "js" and not 0 < self.options["beta"] < 1:
             _numbers.refuse_beta(self.options["beta"])
@@ -148,7 +148,7 @@ class Arguments:
         self.options["ignore_index"] = -100
 
     def _reduction(self, reduction: str, denominator: float | None) -> None:
-        known = (*_ways.REDUCTIONS, "batchmean") if self.function == "kl_div_with_logits" else _ways.REDUCTIONS
+        known = (*_backends.REDUCTIONS, "batchmean") if self.function == "kl_div_with_logits" else _backends.REDUCTIONS
         if reduction not in known:
             _numbers.refuse_name("reduction", reduction, known)
         if denominator is not None:
@@ -173,4 +173,4 @@ def normaliser(function: str, x: Any, axis: int, temperature: float, dtype: Any)
 def _call(
     function: str, operands: tuple[str, ...], options: dict[str, Any], ndim: int, results: tuple[str, ...]
 ) -> Call:
-    return Call(function, operands, tuple(options.items()), ndim, results, _ways.chosen)
+    return Call(function, operands, tuple(options.items()), ndim, results, _backends.chosen)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._arrays import like
 from .._axes import Axes as ClassAxes
 from ._arguments import floating, normaliser
-from ._ways import normalised
+from ._backends import normalised
 
 if TYPE_CHECKING:
     import jax

@@ -1,4 +1,4 @@
-"""The two ways from JAX to the core: through the foreign function interface of XLA, or through a call of Python.
+"""The two backends, which call the core: through XLA's foreign function interface, or through a call of Python.
 
 Both do the same: they look for operands by name, and run a call on each example of a batch that `jax.vmap` made. Then
 the rules by which JAX differentiates: in the first argument, once, by reverse mode.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .._types import Array
 
 
-Way = Literal["ffi", "callback"]
+Backend = Literal["ffi", "callback"]
 Arrays = tuple[jax.Array, ...]
 Type = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype
 
@@ -53,7 +53,7 @@ class Call:
     options: tuple[tuple[str, Any], ...]
     ndim: int
     results: tuple[str, ...]
-    way: Way
+    backend: Backend
 
     def returning(self, *results: str) -> Call:
         return replace(self, results=results)
@@ -104,7 +104,7 @@ def _register() -> bool:
     return True
 
 
-AVAILABLE: tuple[Way, ...] = ("ffi", "callback") if _register() else ("callback",)
+AVAILABLE: tuple[Backend, ...] = ("ffi", "callback") if _register() else ("callback",)
 chosen = AVAILABLE[0]
 
 
@@ -185,7 +185,7 @@ def _add_examples(operands: Any, axes: Any, *, call: Call, results: tuple[Type, 
 
 
 def _lower(context: Any, *operands: Any, call: Call, results: tuple[Type, ...]) -> Any:
-    if call.way == "ffi":
+    if call.backend == "ffi":
         attributes = _attributes(call, context.avals_in)
         return jax.ffi.ffi_lowering(f"crossent_{call.function}")(context, *operands, **attributes)
     # As jax.pure_callback, which first puts the operands on a device. Where no thread is left to copy them, as with one
@@ -249,7 +249,7 @@ def _loss_backward(call: Call, saved: Any, upstream: Any) -> Any:
         return jnp.zeros_like(first), None
     if _saves_gradient(call, first):
         return first * upstream, None
-    backward = Call(call.function, (*call.operands, "grad_output"), call.options, call.ndim, ("grad",), call.way)
+    backward = Call(call.function, (*call.operands, "grad_output"), call.options, call.ndim, ("grad",), call.backend)
     return run(backward, (*saved, upstream))[0], None
 
 
@@ -270,7 +270,7 @@ def _normalised_forward(call: Call, x: jax.Array) -> Any:
 
 def _normalised_backward(call: Call, result: jax.Array, upstream: jax.Array) -> Any:
     backward = Call(
-        f"{call.function}_backward", ("grad_output", "result"), call.options, call.ndim, ("out",), call.way
+        f"{call.function}_backward", ("grad_output", "result"), call.options, call.ndim, ("out",), call.backend
     )
     return run(backward, (upstream, result))
 

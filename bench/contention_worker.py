@@ -1,4 +1,4 @@
-"""One process of beside.py: crossent right after another library's work, and after a pause. Prints a line of JSON."""
+"""One process of contention.py: crossent right after another library's work, and after a pause. Prints JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """crossent.jax beside JAX's own functions: loss and gradient, compiled, and what a call costs.
 
-    python bench/jax_ways.py [--seconds S]
+    python bench/jax_backends.py [--seconds S]
 
 Calls alternate within one process, and of each function the median is printed, with the ratio to JAX's own. "a call" is
 the loss alone of (32, 10) logits; "identity" is a compiled function that does nothing, what JAX itself takes.
@@ -23,13 +23,13 @@ def own_loss(logits, target):
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), target[:, None], axis=1).mean()
 
 
-def compiled(function, *arrays, way=None):
-    """A call of the compiled function; crossent.jax in it calls the core in this way."""
-    before = xj.way()
-    xj.set_way(way or before)
+def compiled(function, *arrays, backend=None):
+    """A call of the compiled function; crossent.jax in it calls the core through this backend."""
+    before = xj.backend()
+    xj.set_backend(backend or before)
     call = functools.partial(jax.jit(function), *arrays)
     jax.block_until_ready(call())  # compiles it
-    xj.set_way(before)
+    xj.set_backend(before)
     return call
 
 
@@ -55,9 +55,10 @@ def report(title, calls, seconds):
 def calls_of(transformed, arrays, **options):
     """Of (a function of) each loss, in each library."""
     calls = {"JAX": compiled(transformed(own_loss), *arrays)}
-    for way in ("ffi", "callback") if xj.way() == "ffi" else ("callback",):
-        # A lambda: JAX takes the same function for the same computation, whichever way it goes.
-        calls[f"crossent.jax, {way}"] = compiled(transformed(lambda x, y: xj.cross_entropy(x, y)), *arrays, way=way)
+    for backend in ("ffi", "callback") if xj.backend() == "ffi" else ("callback",):
+        # A lambda: JAX takes the same function for the same computation, whichever backend it takes.
+        function = transformed(lambda x, y: xj.cross_entropy(x, y))
+        calls[f"crossent.jax, {backend}"] = compiled(function, *arrays, backend=backend)
     calls["crossent on NumPy"] = functools.partial(xe.cross_entropy, *map(np.asarray, arrays), **options)
     return calls
 

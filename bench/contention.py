@@ -16,7 +16,7 @@ from beside_worker import LIBRARIES, SHAPES
 from report import DISTURBED
 
 Times = dict[str, float]  # of one call in one process, in seconds
-WORKER = Path(__file__).resolve().parent / "beside_worker.py"
+WORKER = Path(__file__).resolve().parent / "contention_worker.py"
 HEADER = (
     f"{'beside':<14}{'call':<15}{'shape':>13}{'asleep ms':>11}{'at once ms':>12}{'median':>9}{'worst':>8}"
     f"{'longest call ms':>17}{'processes':>11}{'to crossent':>13}"
@@ -44,7 +44,7 @@ def run_worker(cell: str, number: int) -> list[dict[str, Times]]:
     command = [sys.executable, str(WORKER), library, str(programs), "first" if number % 2 else "last"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        sys.exit(f"beside.py: a process beside {cell} ended with {done.returncode}")
+        sys.exit(f"contention.py: a process beside {cell} ended with {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
