@@ -261,12 +261,13 @@ def assert_within(limit, actual, wanted, scale=None):
     wanted = np.asarray(wanted, dtype=object)
     scale = wanted if scale is None else np.asarray(scale, dtype=object)
     assert actual.shape == wanted.shape == scale.shape
-    doubtful = np.flatnonzero(~surely_within(float(limit), actual, wanted, scale))
     distinct = {}
-    for i in doubtful:
-        distinct.setdefault((actual.ravel()[i].tobytes(), id(wanted.ravel()[i]), id(scale.ravel()[i])), i)
+    for i, (a, w, s) in enumerate(zip(actual.ravel().tolist(), wanted.ravel(), scale.ravel(), strict=True)):
+        distinct.setdefault((a, id(w), id(s)), i)
+    cases = np.fromiter(distinct.values(), np.intp, len(distinct))
+    sure = surely_within(float(limit), *(array.ravel()[cases] for array in (actual, wanted, scale)))
     worst, where = mpf(-1), 0
-    for i in distinct.values():
+    for i in cases[~sure]:
         size = error(actual.ravel()[i], wanted.ravel()[i], actual.dtype, scale.ravel()[i])
         if size > worst:
             worst, where = size, i
