@@ -1,7 +1,7 @@
 """Whether the tests find the faults of planted.py: python tests/plants/run.py [--search SECONDS] [NAME ...]
 
 Each is put into a copy of the tracked files in build/plants, from which the package is built. The tests that are named
-beside it run first, then all, at the best level of this machine, up to the first that fails. Exit status 1: one that
+beside it run first, then all, at the level that has it, up to the first that fails. Exit status 1: one that
 none found. Adapters have to be installed with what they adapt: `nox -s 'long(plants)'`. An hour and a half.
 
 With --search, the search of tests/attack in place of the tests, for the faults that it is to find.
@@ -47,11 +47,11 @@ def build(library):
                    check=True)
 
 
-def first_failure(library, tests):
+def first_failure(library, tests, isa):
     """The test that fails first, or None."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    done = subprocess.run(command, cwd=SOURCE, env={**os.environ, "PYTHONPATH": str(library)}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    env = {**os.environ, "PYTHONPATH": str(library), **({"CROSSENT_ISA": isa} if isa else {})}
+    done = subprocess.run(command, cwd=SOURCE, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode in (0, 5):  # 5: none was there to run
         return None
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
@@ -61,7 +61,7 @@ def first_failure(library, tests):
 
 
 def by_tests(fault, library):
-    return first_failure(library, fault.tests.split()) or first_failure(library, [])
+    return first_failure(library, fault.tests.split(), fault.isa) or first_failure(library, [], fault.isa)
 
 
 def by_search(fault, library, seconds):
