@@ -2,7 +2,7 @@
 
 Each is put into a copy of the tracked files in build/plants, from which the package is built. The tests that are named
 beside it run first, then all, at the level that has it, up to the first that fails. Exit status 1: one that
-none found. Adapters have to be installed with what they adapt: `nox -s 'long(plants)'`. An hour and a half.
+none found. Adapters have to be installed with what they adapt: `nox -s 'long(plants)'`. An hour.
 
 With --search, the search of tests/attack in place of the tests, for the faults that it is to find.
 """

@@ -62,7 +62,7 @@ def sweep(session: nox.Session) -> None:
 
 
 def plants(session: nox.Session) -> None:
-    """Whether the tests find 40 planted faults: an hour and a half. What follows `--` goes to tests/plants/run.py."""
+    """Whether the tests find the planted faults: an hour. What follows `--` goes to tests/plants/run.py."""
     session.install(".[boosting,dask,evaluation,jax,sklearn,test,torch]", "pybind11>=3", "scikit-build-core")
     session.run("python", "tests/plants/run.py", *session.posargs)
 
