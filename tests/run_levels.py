@@ -17,7 +17,7 @@ import crossent
 
 # Accuracy of the baseline, which has arithmetic of its own: `if constexpr (!has_fma)`.
 ACCURACY = (
-    "tests/accuracy",
+    "tests/accuracy/test_accuracy.py",
     "tests/attack/test_attack.py",
     "tests/faults/test_fuzz.py",
     "tests/losses/test_divergence.py",
