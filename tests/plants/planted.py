@@ -23,7 +23,7 @@ FAULTS = [
     Fault("a share of 0 of an infinite loss", CORE + "rows/reduction.cpp",
           "return share == 0 && std::isinf(term) ? 0 : share * term;", "return share * term;", "tests/losses"),
     Fault("ignore_index of unsigned targets", CORE + "rows/row_inputs.cpp", "(std::is_signed_v<I> || ignore >= 0)",
-          "std::is_signed_v<I>", "tests/losses/test_cross_entropy.py"),
+          "std::is_signed_v<I>", "tests/contract/test_edge_cases.py"),
     Fault("ignore_index that is a class", CORE + "rows/row_inputs.cpp", "const bool absent = may_ignore & equal;",
           "const bool absent = may_ignore & equal & (ignore < 0);", "tests/losses/test_cross_entropy.py"),
     Fault("z-loss of a class of weight 0", CORE + "rows/row_inputs.cpp", "smoothed_ || with_z_loss_ || all;",
