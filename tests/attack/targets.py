@@ -13,11 +13,11 @@ import fast_oracle
 import measures
 import ml_dtypes
 import numpy as np
-import sparse
+import sparse_teachers
 import starts
 from functions import KINDS, Function, exact_errors
 
-FUNCTIONS = {name: function for module in (classes, elements, divergences, measures, sparse)
+FUNCTIONS = {name: function for module in (classes, elements, divergences, measures, sparse_teachers)
              for name, function in module.FUNCTIONS.items()}
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 CLASSES = (2, 3, 17, 64, 100, 129, 300, 1024, 1025, 4097)
