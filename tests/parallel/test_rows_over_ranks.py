@@ -206,7 +206,7 @@ def test_an_error_on_one_rank_is_one_on_all(error, text, bad):
     ("nll_loss of float32, terms (1.0,), denominators of the rows", {"loss": xe.nll_loss}),
     ("cross_entropy of float32, terms (1.0,), denominators (1.0,)", {"reduction": "sum"}),
     ("cross_entropy of float32, terms (1.0,), denominators (2.0,)", {"denominator": 2}),
-], ids=str)
+], ids=["dtype", "loss", "reduction", "denominator"])
 def test_ranks_that_compute_different_losses(text, bad):
     for error in outcomes(3, lambda comm: bad_call(comm, bad)):
         assert type(error) is ValueError
