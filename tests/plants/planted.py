@@ -25,7 +25,7 @@ FAULTS = [
     Fault("ignore_index of unsigned targets", CORE + "rows/row_inputs.cpp", "(std::is_signed_v<I> || ignore >= 0)",
           "std::is_signed_v<I>", "tests/contract/test_edge_cases.py"),
     Fault("ignore_index that is a class", CORE + "rows/row_inputs.cpp", "const bool absent = may_ignore & equal;",
-          "const bool absent = may_ignore & equal & (ignore < 0);", "tests/losses/test_cross_entropy.py"),
+          "const bool absent = may_ignore & equal & (ignore < 0);", "tests/contract/test_edge_cases_of_losses.py"),
     Fault("z-loss of a class of weight 0", CORE + "rows/row_inputs.cpp", "smoothed_ || with_z_loss_ || all;",
           "smoothed_ || all;", "tests/losses/test_cross_entropy.py"),
     Fault("upstream gradient of a distillation", CORE + "ops/cross_entropy_term.cpp", "if (share_ != 1)",
