@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from beside_worker import LIBRARIES, SHAPES
+from contention_worker import LIBRARIES, SHAPES
 from report import DISTURBED
 
 Times = dict[str, float]  # of one call in one process, in seconds

@@ -35,7 +35,7 @@ def assert_same_bits(actual, wanted):
 
 
 def assert_examples_run(function, name):
-    """Those of a docstring, of which there are some."""
+    """A docstring has examples, and they print what it says."""
     [examples] = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
     assert examples.examples
     assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(examples).failed == 0

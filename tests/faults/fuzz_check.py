@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from fuzz_layouts import Placed
 from fuzz_plants import plant
-from fuzz_results import wanted
+from fuzz_results import WEIGHT_NAMES, wanted
 from operations import OPTIONS, may_be_negative
 from operations.kinds import PER_ELEMENT
 from oracle.parts import BFLOAT16
@@ -14,7 +14,6 @@ from support import bits
 
 import crossent as xe
 
-WEIGHT_NAMES = ("weight", "pos_weight", "sample_weight")
 IN_GAPS = 0xFF  # of inputs: NaN in every floating dtype, -1 or the largest number in the integer ones
 CANARY = 0xA5  # in and around outputs
 

@@ -7,7 +7,7 @@ import numpy as np
 import operations
 
 LOSSES = {loss.name for loss in operations.LOSSES}
-WEIGHTS = ("weight", "pos_weight", "sample_weight")
+WEIGHT_NAMES = ("weight", "pos_weight", "sample_weight")
 NOT_OF_FORMULAS = ("axis", "reduction", "denominator", "return_grad", "keepdims", "dtype")
 
 
@@ -21,7 +21,7 @@ def wanted(call, arrays):
     of_loss = call.loss in LOSSES
     given = [seen[name] for name in call.spec.arrays if name in seen and not (of_loss and name == "grad_output")]
     options = {name: value for name, value in call.options.items() if name not in NOT_OF_FORMULAS}
-    options |= {name: seen[name] for name in WEIGHTS if name in seen}
+    options |= {name: seen[name] for name in WEIGHT_NAMES if name in seen}
     if of_loss:
         pairs = _of_loss(call, partial(fast.FORMULAS[call.loss], *given), options, seen.get("grad_output", 1.0))
     elif call.name == "information.perplexity":

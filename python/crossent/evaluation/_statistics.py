@@ -208,6 +208,6 @@ def _means(sums: Array, position: Array) -> ByPosition:
 
 
 def finite_mean(x: Array) -> float:
-    """The mean of the finite numbers, of which there must be at least one."""
+    """The mean of the finite numbers, at least one of them."""
     parts = [(part.sum(), part.size) for part in _parts(x, False)]
     return float(sum(total for total, _ in parts) / sum(size for _, size in parts))

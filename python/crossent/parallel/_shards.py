@@ -99,7 +99,7 @@ class RowSpec:
 
     @property
     def format(self) -> tuple[bool, bool, bool, float]:
-        """What the numbers of a subtree depend on, as the core takes it."""
+        """What the numbers of a state depend on, as the core takes it."""
         return self.dtype == "float64", self.smoothed, self.target == "probabilities", self.temperature
 
     @property

@@ -1,5 +1,5 @@
-// Partial states: what some blocks of a row come to, and two neighbours as one, a row in each lane. Both take the steps of
-// block_tree.hpp, so that it does not show in a result who has merged what.
+// Partial states: the state of some blocks of a row, and the merging of two neighbours, a row in each lane. Both take the steps of
+// block_tree.hpp, so that a result does not show who has merged what.
 #pragma once
 
 #include "core/partial_state.hpp"
