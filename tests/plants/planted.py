@@ -9,7 +9,7 @@ class Fault:
     file: str
     text: str  # occurs once
     wrong: str  # in its place
-    tests: str  # where it should be found; else all tests are run
+    tests: str  # where it should be found, else all tests are run; or files of C++ tests
     targets: tuple[str, ...] = ()  # of the search of tests/attack, which is to find it too
     isa: str = ""  # the level that has it; else the best
 
@@ -41,9 +41,9 @@ FAULTS = [
     Fault("ties of bfloat16", CORE + "core/half.hpp", "(u + 0x7fffu + even) >> 16", "(u + 0x8000u) >> 16",
           "tests/contract/test_bits.py tests/losses"),
     Fault("float16 just below infinity", CORE + "core/half.hpp", "rest >= 0x477ff000u", "rest > 0x477fe000u",
-          "tests/losses tests/contract/test_edge_cases.py"),
+          "cpp/tests/test_half.cpp"),
     Fault("the tree of many blocks", CORE + "core/merge_tree.hpp", "groups % 2 == 0;", "groups % 2 == 0 && groups < 3;",
-          "tests/contract/test_bits.py tests/parallel"),
+          "cpp/tests/test_merge_tree.cpp"),
     Fault("flushed subnormals", CORE + "core/fp_environment.hpp", "_mm_setcsr(0x1f80);", "_mm_setcsr(saved_);",
           "tests/contract/test_environment.py tests/contract/test_invariants_environment.py"),
     # Without the rounding errors of its table.

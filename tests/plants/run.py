@@ -1,8 +1,9 @@
 """Whether the tests find the faults of planted.py: python tests/plants/run.py [--search SECONDS] [NAME ...]
 
 Each is put into a copy of the tracked files in build/plants, from which the package is built. The tests that are named
-beside it run first, then all, at the level that has it, up to the first that fails. Exit status 1: one that
-none found. Adapters have to be installed with what they adapt: `nox -s 'long(plants)'`. An hour.
+beside it run first, then all, at the level that has it, up to the first that fails; named files of C++ tests are built
+and run in place of the package's tests. Exit status 1: one that none found. Adapters have to be installed with what
+they adapt: `nox -s 'long(plants)'`. An hour.
 
 With --search, the search of tests/attack in place of the tests, for the faults that it is to find.
 """
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from planted import FAULTS
@@ -22,6 +24,7 @@ from planted import FAULTS
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "plants"
 SOURCE, BUILD, CLEAN = FOLDER / "source", FOLDER / "core", FOLDER / "clean"
+CPP_TESTS = FOLDER / "cpp_tests"
 
 
 def copy_sources():
@@ -60,6 +63,19 @@ def first_failure(library, tests, isa):
     return failed[1]
 
 
+def by_cpp_tests(fault):
+    """The named files of C++ tests, if one of their cases fails, or None."""
+    configure = ["cmake", "-S", SOURCE, "-B", CPP_TESTS, "-DCMAKE_BUILD_TYPE=Release", "-DCROSSENT_TESTS=ON"]
+    with planted(fault):
+        subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cmake", "--build", CPP_TESTS, "--target", "crossent_tests", "--parallel", "2"], check=True,
+                       stdout=subprocess.DEVNULL)
+    program = next(path for path in CPP_TESTS.rglob("crossent_tests") if path.is_file())
+    done = subprocess.run([program, f"--source-file={fault.tests.replace('cpp/', '*cpp/').replace(' ', ',')}"],
+                          stdout=subprocess.DEVNULL)
+    return fault.tests if done.returncode else None
+
+
 def by_tests(fault, library):
     return first_failure(library, fault.tests.split(), fault.isa) or first_failure(library, [], fault.isa)
 
@@ -74,24 +90,38 @@ def by_search(fault, library, seconds):
     return next((name for name, of_target in found.items() if of_target["confirmed"] > of_target["bar"]), None)
 
 
-def library_with(fault):
-    """The package with the fault, as `build`. One of Python code needs no compiler."""
+@contextmanager
+def planted(fault):
     file = SOURCE / fault.file
     text = file.read_text()
     if text.count(fault.text) != 1:
         raise SystemExit(f"{fault.file} has {text.count(fault.text)} times, not once: {fault.text}")
-    library = FOLDER / "faulty"
     try:
         file.write_text(text.replace(fault.text, fault.wrong))
+        yield file
+    finally:
+        file.write_text(text)
+
+
+def library_with(fault):
+    """The package with the fault, as `build`. One of Python code needs no compiler."""
+    library = FOLDER / "faulty"
+    with planted(fault) as file:
         if fault.file.startswith("python/"):
             shutil.rmtree(library, ignore_errors=True)
             shutil.copytree(CLEAN, library)
             shutil.copy(file, library / Path(fault.file).relative_to("python"))
         else:
             build(library)
-    finally:
-        file.write_text(text)
     return library
+
+
+def finder_of(fault, seconds):
+    """What finds the fault, or None. seconds: of the search, in place of the tests."""
+    if fault.tests.startswith("cpp/") and not seconds:
+        return by_cpp_tests(fault)
+    library = library_with(fault)
+    return by_search(fault, library, seconds) if seconds else by_tests(fault, library)
 
 
 def main():
@@ -107,8 +137,8 @@ def main():
     build(CLEAN)
     found = {}
     for fault in chosen:
-        library, start = library_with(fault), time.monotonic()
-        found[fault.name] = by_search(fault, library, given.search) if given.search else by_tests(fault, library)
+        start = time.monotonic()
+        found[fault.name] = finder_of(fault, given.search)
         print(f"{fault.name}: {found[fault.name] or 'NOT FOUND'} ({time.monotonic() - start:.0f} s)", flush=True)
         if given.json:
             given.json.write_text(json.dumps(found, indent=1) + "\n")
