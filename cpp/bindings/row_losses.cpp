@@ -119,7 +119,7 @@ struct perplexity_function {
 };
 
 struct fit_temperature_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, sample_weight, bounds)
+  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, sample_weight, bounds, max_passes)
 
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
@@ -127,9 +127,10 @@ struct fit_temperature_function {
     const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
     c.read_positive_sample_weight(given[arg::sample_weight]);   // or the loss might have no least value
     const auto [low, high] = check_in_python("bounds", given[arg::bounds]).cast<std::pair<double, double>>();
+    const index most = check_in_python("max_passes", given[arg::max_passes]).cast<index>();
     temperature_fit fit;
     c.run([&, low = low, high = high](const execution& e) {
-      fit = fit_temperature(input(c.x), target.classes(), target.probabilities(), c.options, low, high, e);
+      fit = fit_temperature(input(c.x), target.classes(), target.probabilities(), c.options, low, high, most, e);
     });
     if (!std::isfinite(fit.nll_before)) raise_from_python("refuse_fit", fit.nll_before);
     constexpr const char* bounds[] = {"lower", nullptr, "upper"};

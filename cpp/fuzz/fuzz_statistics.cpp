@@ -79,11 +79,12 @@ void check_temperature(bytes& data, const row_shape& s) {
   a.inputs.push_back(data.ConsumeBool() ? floats::input(data, s.rows, arithmetic(a.inputs[0].type), kind::weights) : floats());
   a.indices.push_back(by_index ? integers::input(data, s.rows, s.classes, -100) : integers());
   a.outputs.push_back({strided({4}, 8), dtype::float64});
+  const index most = data.ConsumeIntegralInRange<int>(1, 40);
   check(data, a, [&](arrays& c, const execution& e) {
     row_loss_options options;
     options.axis = s.axis;
     options.sample_weight = c.in(2);
-    const temperature_fit fit = fit_temperature(c.in(0), c.index_in(0), c.in(1), options, 0.05, 20, e);
+    const temperature_fit fit = fit_temperature(c.in(0), c.index_in(0), c.in(1), options, 0.05, 20, most, e);
     put(c, {fit.temperature, fit.nll_before, fit.nll_after, 10.0 * fit.passes + fit.at_bound});
   });
 }

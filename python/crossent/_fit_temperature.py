@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from . import _core
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ._results import TemperatureFit
+    from .evaluation import Calibration
 
 
 def fit_temperature(
@@ -20,15 +22,16 @@ def fit_temperature(
     ignore_index: int | None = -100,
     sample_weight: ArrayLike | None = None,
     bounds: tuple[float, float] = (1e-3, 1e3),
+    max_passes: int = 6,
 ) -> TemperatureFit:
     """The temperature of the least cross-entropy of `target` under the softmax of ``logits / temperature``.
 
     One number that makes the probabilities of a classifier agree with how often it is right, and leaves its decisions
-    as they are. Fit it on data that the classifier was not trained on. The logits are read at most 6 times, and
-    nothing of their size is made.
+    as they are. Fit it on data that the classifier was not trained on. The logits are read at most `max_passes`
+    times, and nothing of their size is made.
 
     If the target of every row is the class of its largest logit, the loss falls as the temperature does, down to the
-    lower bound; if the logits say less than nothing about the targets, up to the upper bound. `at_bound` says so.
+    lower bound; if the logits say nothing about the targets, up to the upper bound. `at_bound` says so, and a warning.
 
     The formula for rows ``x`` of the target ``y`` or the target probabilities ``q``, with the row's weight ``v``::
 
@@ -53,6 +56,8 @@ def fit_temperature(
         of the dtypes of `logits`. The default is ones.
     bounds : (float, float), default (1e-3, 1e3)
         The least and the largest temperature, finite and > 0.
+    max_passes : int, default 6
+        How many times the logits are read at most, >= 1. The first pass is at temperature 1.
 
     Returns
     -------
@@ -72,6 +77,11 @@ def fit_temperature(
     numpy.exceptions.AxisError
         If `axis` is out of range.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the loss still falls beyond one of the bounds, or the search did not converge within `max_passes`.
+
     References
     ----------
     C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
@@ -83,9 +93,31 @@ def fit_temperature(
     >>> fit = xe.fit_temperature(logits, [0, 0, 1, 0])
     >>> print(f"{fit.temperature:.4f}: {fit.nll_before:.4f} to {fit.nll_after:.4f}")
     3.6410: 1.0181 to 0.5623
-    >>> xe.fit_temperature(logits, [0, 0, 1, 1]).at_bound
-    'lower'
     """
+    fit = fit_silently(logits, target, axis, ignore_index, sample_weight, bounds, max_passes)
+    message = warning_of(fit)
+    if message is not None:
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return fit
+
+
+def fit_silently(*arguments: object) -> TemperatureFit:
+    """`fit_temperature` without its warning, for callers that have one of their own; all arguments, in their order."""
     from ._results import TemperatureFit
 
-    return TemperatureFit(*_core.fit_temperature(logits, target, axis, ignore_index, sample_weight, bounds))
+    return TemperatureFit(*_core.fit_temperature(*arguments))
+
+
+def warning_of(fit: TemperatureFit | Calibration) -> str | None:
+    """What is to be said about a temperature that is not the one of the least loss."""
+    if not fit.converged:
+        passes = f"max_passes={fit.passes}"
+        return f"the search did not converge within {passes}: temperature {fit.temperature:.6g} may not be the best one"
+    if fit.at_bound is None:
+        return None
+    beyond, cause = {
+        "lower": ("below", "every target is the class of its row's largest logit, and the loss has no minimum"),
+        "upper": ("above", "the logits say nothing about the targets, and the loss has no minimum"),
+    }[fit.at_bound]
+    bound = f"temperature {fit.temperature:.6g} is the {fit.at_bound} bound"
+    return f"{bound}, and the loss still falls {beyond} it: either {cause}, or the minimum is out of bounds"

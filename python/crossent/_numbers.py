@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -65,6 +66,14 @@ def bounds(value: Any) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"bounds is {(low, high)}: expected the lower one first")
     return low, high
+
+
+def max_passes(value: object) -> int:
+    """How many times the logits are read at most; what no search needs is cut to a number that the core takes."""
+    passes = whole_number("max_passes", value)
+    if passes < 1:
+        raise ValueError(f"max_passes is {passes}: expected an integer >= 1")
+    return min(passes, sys.maxsize)
 
 
 def whole_number(name: str, value: object) -> int:

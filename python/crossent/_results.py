@@ -16,13 +16,13 @@ class TemperatureFit(NamedTuple):
     nll_before: float
     """The mean cross-entropy at temperature 1, in nats."""
     nll_after: float
-    """The mean cross-entropy at the temperature found."""
+    """The mean cross-entropy at the temperature found; NaN where the only pass was at 1, and 1 is out of the bounds."""
     at_bound: Literal["lower", "upper"] | None
     """Which of the bounds the temperature is, where the loss falls still beyond it."""
     passes: int
-    """How many times the logits were read, at most 6."""
+    """How many times the logits were read, at most `max_passes`."""
     converged: bool
-    """False if that was not enough: then the temperature is the best one tried."""
+    """False if that was not enough: then the temperature is the best one tried within the bounds."""
 
 
 class RowStatistics(NamedTuple):

@@ -34,6 +34,7 @@ from ._numbers import (  # noqa: F401  # for the core, which looks here
     bounds,
     fraction,
     logarithm_base,
+    max_passes,
     number,
     positive,
     refuse_alpha,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from operations import FUNCTIONS
+from operations import FITS, FUNCTIONS
 from support import assert_examples_run, run_python
 
 import crossent as xe
@@ -19,6 +19,7 @@ from crossent import __main__, information
 PROCESS = ("config", "get_num_threads", "num_threads", "set_num_threads")
 TYPES = ("RowStatistics", "TemperatureFit")
 SECTIONS = ("Parameters", "Returns", "Raises", "References", "Examples")
+WARNING = {function.name for function in FITS}
 
 
 def test_all_names():
@@ -38,7 +39,7 @@ def test_signature(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstring(name):
-    """One line, a paragraph, the formula, arguments, results, errors, sources, an example: in this order."""
+    """One line, a paragraph, the formula, arguments, results, errors, warnings, sources, an example: in this order."""
     function = FUNCTIONS[name].run
     module = "information" if name.startswith("information.") else "xe"
     text = inspect.getdoc(function)
@@ -46,7 +47,8 @@ def test_docstring(name):
     assert first.endswith(".")
     assert blank == ""
     assert "formula" in text.partition("Parameters")[0]
-    assert tuple(re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)) == SECTIONS
+    sections = (*SECTIONS[:3], "Warns", *SECTIONS[3:]) if name in WARNING else SECTIONS
+    assert tuple(re.findall(r"^(\w+)\n-+$", text, re.MULTILINE)) == sections
     assert f"{module}.{function.__name__}(" in text.partition("Examples")[2]
     documented = text.partition("Parameters")[2].partition("Returns")[0]
     for parameter in inspect.signature(function).parameters:

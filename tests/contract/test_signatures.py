@@ -31,8 +31,14 @@ def test_core_takes_the_arguments_in_the_public_order(name):
 def test_each_argument_is_passed_in_its_place(name, monkeypatch):
     function, core_name = FUNCTIONS[name]
     given = {parameter: object() for parameter in parameters(function)}
-    monkeypatch.setattr(_core, core_name, lambda *arguments: arguments)
-    assert function(**given) == tuple(given.values())
+
+    def refuse(*arguments):  # what is done with a result is no matter here
+        raise LookupError(arguments)
+
+    monkeypatch.setattr(_core, core_name, refuse)
+    with pytest.raises(LookupError) as refused:
+        function(**given)
+    assert refused.value.args == (tuple(given.values()),)
 
 
 def test_stubs_have_the_functions_of_the_core():

@@ -4,6 +4,7 @@
 import json
 import math
 import tracemalloc
+import warnings
 
 import exact_figures
 import ml_dtypes
@@ -12,7 +13,6 @@ import pytest
 
 import crossent as xe
 from crossent.evaluation import Calibration, calibrate, evaluate
-from crossent.evaluation._calibrate import MOST_PASSES
 
 SEARCH = 1e-7  # of log T, which `fit_temperature` promises for float64 logits
 ROUNDING = {np.float64: 5 * 2.0**-52}  # of a mean of the numbers of row_statistics: see test_evaluate.py
@@ -24,6 +24,14 @@ def draw(rng, rows=700, classes=37, scale=2.0, dtype=np.float64):
     logits = rng.normal(0, 1, (rows, classes))
     logits[np.arange(rows), target] += rng.normal(3, 2, rows)
     return (scale * logits).astype(dtype), target
+
+
+def warned(problem, *arguments, **options):
+    """The result, which warns once of the problem, at the line of the call."""
+    with pytest.warns(RuntimeWarning, match=problem) as caught:
+        found = calibrate(*arguments, **options)
+    assert [warning.filename for warning in caught] == [__file__]
+    return found
 
 
 def tolerance(logits, target, log_temperature, dtype):
@@ -40,10 +48,8 @@ def test_temperature(rng, dtype, scale):
     found = calibrate(logits, target)
     assert (found.at_bound, found.converged) == (None, True)
     assert abs(np.log(found.temperature) - exact) <= tolerance(logits, target, exact, dtype)
-    fit = xe.fit_temperature(logits, target)
-    assert fit.converged is (scale != 0.1)  # six passes are not enough from 1 to 0.06
-    if not fit.converged:
-        return
+    fit = xe.fit_temperature(logits, target, max_passes=8)  # six are not enough from 1 to 0.06
+    assert fit.converged
     assert abs(np.log(found.temperature / fit.temperature)) <= SEARCH + tolerance(logits, target, exact, dtype)
     assert found.after.loss == pytest.approx(fit.nll_after, rel=ROUNDING.get(dtype, 5 * 2.0**-23))
 
@@ -55,8 +61,11 @@ def test_temperature_of_hard_problems(rng):
         target = rng.integers(0, classes, rows)
         logits = rng.normal(size=(rows, classes)) * 10 ** rng.uniform(-2, 3)
         logits[np.arange(rows), target] += np.abs(logits).mean() * rng.uniform(0, 4)
-        found = calibrate(logits, target)
-        assert found.converged and found.passes < MOST_PASSES, k
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = calibrate(logits, target)
+        assert found.converged and found.passes < 20, k
+        assert len(caught) == (found.at_bound is not None), k
         if found.at_bound is None and found.before.loss > 0:
             exact = exact_figures.log_temperature(logits, target)
             assert abs(np.log(found.temperature) - exact) <= tolerance(logits, target, exact, np.float64), k
@@ -123,16 +132,32 @@ def test_memory_does_not_grow_with_the_classes(tmp_path):
 
 def test_bounds():
     logits, right, wrong = np.array([[4.0, 0.0], [0.0, 4.0]]), np.array([0, 1]), np.array([1, 0])
-    lower, upper = calibrate(logits, right), calibrate(logits, wrong, bounds=(0.5, 20))
+    lower = warned("0.001 is the lower bound", logits, right)
+    upper = warned("20 is the upper bound", logits, wrong, bounds=(0.5, 20))
     assert (lower.at_bound, lower.temperature, lower.passes) == ("lower", 1e-3, 2)
     assert (upper.at_bound, upper.temperature) == ("upper", 20)
     assert ["at_bound", "lower"] in [line.split() for line in str(lower).split("\n")]
     mixed, target = np.tile(logits, (2, 1)), np.array([0, 1, 0, 0])
     assert calibrate(mixed, target).temperature == pytest.approx(3.641, rel=1e-3)
     for bounds, expected in (((1.5, 3), (3, "upper")), ((5, 9), (5, "lower")), ((2, 2), (2, "upper"))):
-        found = calibrate(mixed, target, bounds=bounds)
+        found = warned(f"{expected[0]} is the {expected[1]} bound", mixed, target, bounds=bounds)
         assert (found.temperature, found.at_bound) == expected
         assert found.before.temperature == 1
+
+
+def test_max_passes(rng):
+    logits, target = draw(rng)
+    full = calibrate(logits, target)
+    assert full.passes > 4
+    for most in range(1, full.passes):
+        found = warned(f"did not converge within max_passes={most}", logits, target, max_passes=most)
+        assert (found.passes, found.converged, found.at_bound) == (most, False, None)
+        assert found.before == full.before
+        assert found.after == evaluate(logits, target, temperature=found.temperature)
+    assert calibrate(logits, target, max_passes=full.passes) == full
+    assert calibrate(logits, target, max_passes=10**30) == full
+    at_bound = warned("1 is the lower bound", logits / full.temperature / 4, target, bounds=(1, 2), max_passes=1)
+    assert (at_bound.temperature, at_bound.at_bound, at_bound.passes) == (1, "lower", 1)
 
 
 def test_infinite_gaps_in_other_classes(rng):
@@ -160,6 +185,8 @@ def test_skip_nan(rng):
     ({}, {"bounds": (1, math.inf)}, "bounds is"),
     ({}, {"bounds": (math.nan, 1)}, "bounds is"),
     ({}, {"bins": 0}, "bins is 0"),
+    ({}, {"max_passes": 0}, "max_passes is 0: expected an integer >= 1"),
+    ({}, {"max_passes": 1, "bounds": (2, 3)}, r"max_passes is 1 and bounds is \(2, 3\): expected at least 2"),
     ({}, {"holdout": True, "blocks": 4}, "no row is left: 0 are ignored, 0 have a NaN"),
     ({"target": [-100] * 4}, {}, "no row is left to fit"),
     ({"target": [-100, 0, -100, 1]}, {"holdout": True}, "no row is left to fit"),
@@ -169,6 +196,11 @@ def test_errors(change, arguments, message):
     logits = np.array([[0.0, -np.inf], [1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
     with pytest.raises(ValueError, match=message):
         calibrate(logits, np.array(change.get("target", [0, 0, 1, 0])), **arguments)
+
+
+def test_max_passes_of_another_type():
+    with pytest.raises(TypeError, match=r"max_passes is 6\.0: expected an integer"):
+        calibrate(np.eye(2), np.array([0, 0]), max_passes=6.0)
 
 
 def test_result_is_for_json_and_for_people(rng):
@@ -182,5 +214,5 @@ def test_result_is_for_json_and_for_people(rng):
     assert lines["temperature"].split() == ["1", f"{found.temperature:.6g}"]
     error = found.after.block_standard_errors["loss"]
     assert lines["loss"].split()[2:] == [f"{found.after.loss:.6g}", f"{error:.2g}"]
-    one = calibrate(np.array([[1.0, 0.0]]), np.array([0]))
+    one = warned("lower bound", np.array([[1.0, 0.0]]), np.array([0]))
     assert one.as_dict()["loss_change_standard_error"] is None

@@ -1,5 +1,7 @@
 """`crossent calibrate`: what it prints and writes, and what it does when it cannot."""
 
+import argparse
+import inspect
 import json
 import os
 from functools import partial
@@ -10,7 +12,7 @@ import pytest
 from commands import run
 
 from crossent.__main__ import main
-from crossent.evaluation import _terminal, _token_statistics, calibrate
+from crossent.evaluation import _commands, _terminal, _token_statistics, calibrate
 
 crossent = partial(run, "calibrate")
 fails = partial(commands.fails, "calibrate")
@@ -26,8 +28,25 @@ def test_json(files):
     options = "--json --holdout --blocks 20 --bins 8 --vocab-size 11 --threads 1 --bounds 0.5 1.1"
     done = crossent("logits.npy", "targets.npy", *options.split())
     assert (done.returncode, done.stderr) == (0, "")
-    result = calibrate(*files, blocks=20, bins=8, holdout=True, bounds=(0.5, 1.1))
+    with pytest.warns(RuntimeWarning, match="upper bound"):  # which the command shows in its result alone
+        result = calibrate(*files, blocks=20, bins=8, holdout=True, bounds=(0.5, 1.1))
     assert json.loads(done.stdout) == result.as_dict()
+
+
+def test_max_passes(files):
+    done = crossent("logits.npy", "targets.npy", "--max-passes", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.warns(RuntimeWarning, match="max_passes=2"):
+        result = calibrate(*files, max_passes=2)
+    assert done.stdout == f"{result}\n"
+    assert ["converged", "no"] in [line.split() for line in done.stdout.split("\n")]
+
+
+def test_default_of_max_passes():
+    parser = argparse.ArgumentParser()
+    _commands.add_parsers(parser.add_subparsers())
+    default = inspect.signature(calibrate).parameters["max_passes"].default
+    assert parser.parse_args(["calibrate", "logits.npy", "targets.npy"]).max_passes == default
 
 
 def test_bad_input(files):
@@ -42,6 +61,7 @@ def test_bad_input(files):
         ("logits.npy", "none.npy"): "no row is left to fit",
         ("absent.npy", "targets.npy"): "absent.npy: No such file or directory",
         ("logits.npy", "targets.npy", "--bounds", "2", "1"): "bounds is (2.0, 1.0)",
+        ("logits.npy", "targets.npy", "--max-passes", "0"): "max_passes is 0",
         ("logits.npy", "targets.npy", "--bins", "0"): "bins is 0",
         ("logits.npy", "targets.npy", "--threads", "0"): "n is 0",
         ("logits.npy", "targets.npy", "--holdout", "--blocks", "1000"): "no row is left",

@@ -4,6 +4,8 @@ Float64: the last step of Newton's method is below 1e-4 and leaves its square. T
 float32, 6e-8, which the sums over rows and classes average out in part; so does the temperature.
 """
 
+import warnings
+
 import numpy as np
 import operations
 import pytest
@@ -44,6 +46,14 @@ def slope(x, q, v, temperature):
             (mpf(float(a)) - sum(map(float, q[i])) * b) * mpf(float(logit))
             for a, b, logit in zip(q[i], p, x[i], strict=True))
     return total
+
+
+def warned(problem, *arguments, **options):
+    """The fit, which warns once of the problem, at the line of the call."""
+    with pytest.warns(RuntimeWarning, match=problem) as caught:
+        fit = xe.fit_temperature(*arguments, **options)
+    assert [warning.filename for warning in caught] == [__file__]
+    return fit
 
 
 def assert_is_optimum(fit, x, q, v, limit):
@@ -127,38 +137,26 @@ def test_rows_of_very_different_confidence(rng):
         assert fit.passes <= 6
 
 
-def test_when_six_passes_are_not_enough_the_best_one_is_returned():
-    """A few rows that are sure and wrong among thousands that are sure and right, by gaps of all sizes."""
-    x = np.zeros((4000, 2))
-    x[:, 0] = np.geomspace(1e-2, 1e4, 4000)
-    target = np.zeros(4000, int)
-    target[::997] = 1
-    fit = xe.fit_temperature(x, target)
-    assert fit.passes <= 6
-    assert fit.nll_after <= fit.nll_before
-    assert fit.nll_after == pytest.approx(xe.cross_entropy(x / fit.temperature, target), rel=1e-9)
-
-
 def test_separable_rows_reach_the_lower_bound(dtype, rng):
     x = rng.normal(0, 1, (50, 4)).astype(dtype)
-    fit = xe.fit_temperature(x, x.argmax(axis=1), bounds=(0.25, 8))
+    fit = warned("0.25 is the lower bound", x, x.argmax(axis=1), bounds=(0.25, 8))
     assert fit[:1] + fit[3:] == (0.25, "lower", 2, True)
     assert fit.nll_after == pytest.approx(xe.cross_entropy(x * 4, x.argmax(axis=1)), rel=1e-6)
 
 
 def test_separable_rows_whose_loss_underflows():
-    fit = xe.fit_temperature([[4.0, 0.0], [0.0, 4.0]], [0, 1])
+    fit = warned("0.001 is the lower bound", [[4.0, 0.0], [0.0, 4.0]], [0, 1])
     assert (fit.temperature, fit.at_bound, fit.nll_after) == (1e-3, "lower", 0.0)
 
 
 def test_separable_rows_whose_upper_bound_is_1():
-    fit = xe.fit_temperature([[4.0, 0.0], [0.0, 4.0]], [0, 1], bounds=(1e-3, 1.0))
+    fit = warned("0.001 is the lower bound", [[4.0, 0.0], [0.0, 4.0]], [0, 1], bounds=(1e-3, 1.0))
     assert (fit.temperature, fit.at_bound) == (1e-3, "lower")
 
 
 def test_wrong_rows_reach_the_upper_bound(dtype, rng):
     x = rng.normal(0, 1, (50, 4)).astype(dtype)
-    fit = xe.fit_temperature(x, x.argmin(axis=1))
+    fit = warned("1000 is the upper bound", x, x.argmin(axis=1))
     assert fit.temperature == 1e3
     assert fit.at_bound == "upper"
     assert fit.converged
@@ -168,7 +166,8 @@ def test_bounds_that_exclude_the_optimum_or_1(rng):
     x, target = calibrated(rng, 200, 3, 4.0)
     free = xe.fit_temperature(x, target)
     assert 2 < free.temperature < 8
-    below, above = xe.fit_temperature(x, target, bounds=(0.5, 2)), xe.fit_temperature(x, target, bounds=(20, 30))
+    below = warned("2 is the upper bound", x, target, bounds=(0.5, 2))
+    above = warned("20 is the lower bound", x, target, bounds=(20, 30))
     assert (below.temperature, below.at_bound) == (2, "upper")
     assert (above.temperature, above.at_bound) == (20, "lower")
     around = xe.fit_temperature(x, target, bounds=(2, 8))
@@ -182,6 +181,65 @@ def test_a_loss_that_does_not_depend_on_it(x):
     fit = xe.fit_temperature(x, [0, 0])
     assert (fit.temperature, fit.at_bound, fit.passes, fit.converged) == (1.0, None, 1, True)
     assert fit.nll_before == fit.nll_after
+
+
+# ---- max_passes and the warnings -------------------------------------------------------------------------------------
+
+
+def test_passes_are_counted_and_no_more_than_asked_for(rng):
+    x, target = calibrated(rng, 200, 30, 50.0)
+    full = xe.fit_temperature(x, target)
+    assert full.passes > 3
+    for most in range(1, full.passes):
+        fit = warned(f"did not converge within max_passes={most}", x, target, max_passes=most)
+        assert (fit.passes, fit.converged, fit.at_bound) == (most, False, None)
+        assert fit.nll_after == pytest.approx(xe.cross_entropy(x, target, temperature=fit.temperature), rel=1e-12)
+        assert full.nll_after <= fit.nll_after <= fit.nll_before == full.nll_before
+    for most in (full.passes, np.int8(100), 10**30):
+        assert xe.fit_temperature(x, target, max_passes=most) == full
+
+
+def test_one_pass(rng):
+    x, target = calibrated(rng, 200, 3, 4.0)
+    loss = xe.cross_entropy(x, target)
+    fit = warned("max_passes=1: temperature 1 may", x, target, max_passes=1)
+    assert fit == (1.0, loss, loss, None, 1, False)
+    for bounds, nearest in (((2, 8), 2), ((0.25, 0.5), 0.5)):  # whose loss is not known
+        fit = warned(f"max_passes=1: temperature {nearest} may", x, target, bounds=bounds, max_passes=1)
+        assert fit[:2] + fit[3:] == (nearest, loss, None, 1, False)
+        assert np.isnan(fit.nll_after)
+    at_bound = warned("1 is the upper bound", x, target, bounds=(0.5, 1.0), max_passes=1)
+    assert (at_bound.temperature, at_bound.passes, at_bound.converged) == (1.0, 1, True)
+
+
+def test_more_passes_find_what_six_do_not(rng):
+    """The optimum is near 0.06: at 1 the probabilities say next to nothing of where it is."""
+    target = rng.integers(0, 37, 300)
+    x = rng.normal(0, 0.1, (300, 37))
+    x[np.arange(300), target] += rng.normal(0.3, 0.2, 300)
+    assert not warned("did not converge within max_passes=6", x, target).converged
+    fit = xe.fit_temperature(x, target, max_passes=30)
+    assert fit.passes > 6
+    assert_is_optimum(fit, x, np.eye(37)[target], np.ones(300), FLOAT64_LIMIT)
+
+
+def test_a_warning_that_is_an_error_leaves_nothing_half_done(rng):
+    x, target = calibrated(rng, 200, 3, 4.0)
+    before = x.copy(), target.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(RuntimeWarning, match="did not converge"):
+                xe.fit_temperature(x, target, max_passes=1)
+            assert xe.fit_temperature(x, target).converged
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(target, before[1])
+
+
+def test_what_the_warnings_say():
+    x = [[4.0, 0.0], [0.0, 4.0]]
+    warned("every target is the class of its row's largest logit", x, [0, 1])
+    warned("the logits say nothing about the targets", x, [1, 0])
 
 
 # ---- The contract ----------------------------------------------------------------------------------------------------
@@ -231,7 +289,7 @@ def test_axes(rng):
     wanted = xe.fit_temperature(x, target)
     images = np.moveaxis(x.reshape(3, 4, 5, 4), -1, 1)
     assert xe.fit_temperature(images, target.reshape(3, 4, 5)) == wanted
-    assert xe.fit_temperature([1.0, 0.0], 1).at_bound == "upper"
+    assert warned("upper bound", [1.0, 0.0], 1).at_bound == "upper"
 
 
 BAD = [
@@ -247,6 +305,10 @@ BAD = [
     (TypeError, r"bounds\[1\]", {"bounds": (1.0, "2")}),
     (TypeError, "bounds", {"bounds": 2.0}),
     (TypeError, "bounds", {"bounds": (1.0, 2.0, 3.0)}),
+    (ValueError, "max_passes is 0: expected an integer >= 1", {"max_passes": 0}),
+    (ValueError, "max_passes is -3", {"max_passes": np.int64(-3)}),
+    (TypeError, "max_passes is 2.0: expected an integer", {"max_passes": 2.0}),
+    (TypeError, "max_passes is None: expected an integer", {"max_passes": None}),
     (IndexError, r"target\[1\] is 2", {"target": [0, 2]}),
 ]
 

@@ -216,7 +216,8 @@ def test_fit_temperature(dtype):
     """Of rows that are all right: the loss falls down to the lower bound."""
     x = np.array([[1, 3, 2.5, -4], [2, 5, 1, 0], [700, -3000, 2, 1]], dtype)
     for low in TEMPERATURES:
-        fit = xe.fit_temperature(x, [1, 1, 0], bounds=(low, 1e3))
+        with pytest.warns(RuntimeWarning, match="is the lower bound"):
+            fit = xe.fit_temperature(x, [1, 1, 0], bounds=(low, 1e3))
         assert (fit.temperature, fit.at_bound, fit.nll_after) == (low, "lower", 0)
     fit = xe.fit_temperature(x, [1, 0, 0], bounds=(1e-300, 1e3))
     assert 0.1 < fit.temperature < 10

@@ -212,7 +212,8 @@ POINTWISE = (
 # What is neither a loss nor returns an array: a fit, and a tuple of arrays.
 FITS = (
     Function("fit_temperature",
-             "logits, target, *, axis=None, ignore_index=-100, sample_weight=None, bounds=(0.001, 1000.0)",
+             "logits, target, *, axis=None, ignore_index=-100, sample_weight=None, bounds=(0.001, 1000.0), "
+             "max_passes=6",
              logits=LOGITS, target=CLASS_INDICES),
 )
 

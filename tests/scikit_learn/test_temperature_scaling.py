@@ -1,5 +1,6 @@
 """crossent.sklearn.TemperatureScaling: what it fits, on which rows, and that decisions stay."""
 
+import inspect
 import pickle
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, cross_val_predict
@@ -89,10 +90,38 @@ def test_sample_weights_reach_both(data):
 def test_bounds_and_labels(data):
     X, y = data
     names = np.array(["no", "perhaps", "yes"])[y]
-    model = TemperatureScaling(GaussianNB(), bounds=(0.5, 1.0)).fit(X, names)
+    model = TemperatureScaling(GaussianNB(), bounds=(0.5, 1.0))
+    assert_warns_once(model, X, names, "1 is the upper bound")
     assert model.temperature_ == 1.0
     assert model.temperature_fit_.at_bound == "upper"
     assert set(model.classes_) == set(names) >= set(model.predict(X))
+
+
+def assert_warns_once(model, X, y, problem):
+    """At the line of the call, with the class of scikit-learn's solvers, after all is fitted."""
+    with pytest.warns(ConvergenceWarning, match=problem) as caught:
+        assert model.fit(X, y) is model
+    assert [warning.filename for warning in caught] == [__file__]
+    wanted = clone(model)
+    with pytest.raises(ConvergenceWarning, match=problem):  # warnings are errors in this suite
+        wanted.fit(X, y)
+    np.testing.assert_array_equal(wanted.predict_proba(X), model.predict_proba(X))
+    assert vars(wanted).keys() == vars(model).keys()
+
+
+def test_max_passes(data):
+    X, y = data
+    full = TemperatureScaling(GaussianNB()).fit(X, y).temperature_fit_
+    model = TemperatureScaling(GaussianNB(), max_passes=full.passes - 1)
+    assert_warns_once(model, X, y, f"did not converge within max_passes={full.passes - 1}")
+    assert model.temperature_fit_.passes == full.passes - 1
+    assert TemperatureScaling(GaussianNB(), max_passes=full.passes).fit(X, y).temperature_fit_ == full
+
+
+@pytest.mark.parametrize("name", ["bounds", "max_passes"])
+def test_defaults_are_those_of_fit_temperature(name):
+    defaults = [inspect.signature(f).parameters[name].default for f in (TemperatureScaling, xe.fit_temperature)]
+    assert defaults[0] == defaults[1]
 
 
 def test_metadata_routing(data):
@@ -129,6 +158,14 @@ def test_pairs_of_four_classes_are_no_logits():
         TemperatureScaling(SVC(decision_function_shape="ovo")).fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # so few rows may have no best temperature
+def test_no_more_folds_than_rows_of_the_rarest_class(data):
+    X, y = data
+    few = np.concatenate([np.flatnonzero(y == 0)[:3], np.flatnonzero(y == 1)[:20]])
+    model, of_3 = (TemperatureScaling(GaussianNB(), cv=cv).fit(X[few], y[few]) for cv in (None, 3))
+    assert model.temperature_fit_ == of_3.temperature_fit_
+
+
 def test_errors(data):
     X, y = data
     with pytest.raises(NotFittedError):
@@ -138,12 +175,14 @@ def test_errors(data):
         TemperatureScaling(GaussianNB(), cv=5).fit(X[few], y[few])
     with pytest.raises(ValueError, match="1 rows: expected at least"):
         TemperatureScaling(GaussianNB()).fit(X[few[2:]], y[few[2:]])
-    assert TemperatureScaling(GaussianNB()).fit(X[few], y[few]).temperature_fit_ == TemperatureScaling(
-        GaussianNB(), cv=3).fit(X[few], y[few]).temperature_fit_
     with pytest.raises(ValueError, match="expected the same"):
         TemperatureScaling(FrozenEstimator(GaussianNB().fit(X, y))).fit(X, y + 1)
     with pytest.raises(ValueError, match="bounds"):
         TemperatureScaling(GaussianNB(), bounds=(2, 1)).fit(X, y)
+    with pytest.raises(ValueError, match="max_passes is 0"):
+        TemperatureScaling(GaussianNB(), max_passes=0).fit(X, y)
+    with pytest.raises(TypeError, match=r"max_passes is 1\.5"):
+        TemperatureScaling(GaussianNB(), max_passes=1.5).fit(X, y)
 
 
 # ---- In scikit-learn -------------------------------------------------------------------------------------------------

@@ -128,6 +128,8 @@ assert_type(
     tuple[Number, Array],
 )
 assert_type(information.perplexity(x, y), Number)
+fit: xe.TemperatureFit = xe.fit_temperature(
+    x, probs, axis=1, ignore_index=-100, sample_weight=row, bounds=(1e-2, 1e2), max_passes=20)
 
 alone = Alone()
 assert_type(parallel.cross_entropy(x, y, alone), Number)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from operations import FUNCTIONS
+from operations import FITS, FUNCTIONS
 
 CALLS = Path(__file__).with_name("calls.py")
 LOSSES = [name for name, function in FUNCTIONS.items() if "return_grad" in function.signature]
@@ -34,7 +34,7 @@ def test_results_are_of_the_types(monkeypatch):
     assert len(checked) > 4 * len(LOSSES)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [*LOSSES, *(function.name for function in FITS)])
 def test_every_option_is_used(name):
     """So that an option which the overloads of a loss do not know is an error of the type checkers."""
     calls = (node for node in ast.walk(ast.parse(CALLS.read_text())) if isinstance(node, ast.Call))

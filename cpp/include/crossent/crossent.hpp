@@ -221,14 +221,16 @@ struct temperature_fit {
   double temperature;
   double nll_before, nll_after;  // the mean cross-entropy at temperature 1 and at the one found
   int at_bound;  // -1: the loss still falls below `low`; 1: beyond `high`; 0: neither
-  int passes;  // over the logits: at most 6
+  index passes;  // over the logits: at most max_passes
   bool converged;  // false: that was not enough; the temperature is the best one tried
 };
 // The temperature in [low, high], 0 < low < high, of the least mean cross-entropy(logits / temperature, target), of axis,
 // ignore_index and sample_weight (>= 0). Where the mean at temperature 1 is not finite, there is no fit: passes is 1.
+// max_passes >= 1: the first is at temperature 1. If it is the only one, and 1 is out of the bounds, the temperature is the
+// bound next to 1 and nll_after is NaN.
 // indices, probabilities: one is given
 temperature_fit fit_temperature(const view& logits, const index_view& indices, const view& probabilities,
-                                const row_loss_options&, double low, double high, const execution& = {});
+                                const row_loss_options&, double low, double high, index max_passes, const execution& = {});
 
 // What each row of logits predicts, in natural logarithms, of the softmax at `options.temperature`: one number per row in C order.
 // Rows that are ignored, or have a NaN or an infinite maximum: NaN, -1.

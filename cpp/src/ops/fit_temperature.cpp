@@ -1,6 +1,7 @@
 // The temperature of the least mean cross-entropy. The derivation is in docs/tutorial/3-temperature.md.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/fp_environment.hpp"
 #include "core/merge_tree.hpp"
@@ -174,8 +175,8 @@ class search {
 }  // namespace
 
 temperature_fit fit_temperature(const view& logits, const index_view& indices, const view& probabilities,
-                                const row_loss_options& options, double low, double high, const execution& e) {
-  constexpr int most_passes = 6;
+                                const row_loss_options& options, double low, double high, index max_passes,
+                                const execution& e) {
   const default_environment environment;
   temperature_problem problem(logits, indices, probabilities, options, e);
   moments m = problem.at(1);
@@ -184,10 +185,11 @@ temperature_fit fit_temperature(const view& logits, const index_view& indices, c
   search s(low, high);
   double t = std::clamp(1.0, low, high);
   if (t != 1) {
+    if (max_passes == 1) return {t, m.loss, std::numeric_limits<double>::quiet_NaN(), 0, 1, false};
     m = problem.at(t);
     fit = {t, fit.nll_before, m.loss, 0, 2, false};
   }
-  while (!s.take(t, m) && fit.passes < most_passes) {
+  while (!s.take(t, m) && fit.passes < max_passes) {
     t = s.next();
     m = problem.at(t);
     ++fit.passes;

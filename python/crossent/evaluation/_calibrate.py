@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from .._fit_temperature import warning_of
+from .._numbers import max_passes as checked_passes
 from ._calibration import Reliability, check_bins
 from ._evaluate import block_index, reliability_of, summary
 from ._inputs import open_rows, open_targets
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from .._types import Array
 
 
-MOST_PASSES = 20
 FIRST_STEP = math.log(1.25)
 SMALL_STEP = 1e-6  # of log T: the last secant makes the error far smaller
 
@@ -113,13 +115,14 @@ def calibrate(
     skip_nan: bool = False,
     bins: int = 15,
     rows_at_a_time: int | None = None,
+    max_passes: int = 20,
 ) -> Calibration:
     """The temperature of the least loss of logits that may be larger than memory, and the figures before and after.
 
     What `fit_temperature` finds, for anything that `evaluate` reads. The logits are read by block, once for each
-    temperature that is tried, six to eight times as a rule and at most 20; six numbers of each row are kept of the
-    first and of the last of these passes. The result does not depend on `rows_at_a_time` or on the number of threads,
-    to the last bit.
+    temperature that is tried, six to eight times as a rule and at most `max_passes`; six numbers of each row are kept
+    of the first and of the last of these passes. The result does not depend on `rows_at_a_time` or on the number of
+    threads, to the last bit.
 
     The formula for rows ``x`` of the target ``y``::
 
@@ -154,6 +157,9 @@ def calibrate(
         The bins of the calibration errors.
     rows_at_a_time : int, optional
         The rows in a block of reading. The default is those of four million logits.
+    max_passes : int, default 20
+        How many times the logits are read at most, >= 1, or >= 2 if 1 is out of the bounds. The first pass is at
+        temperature 1.
 
     Returns
     -------
@@ -174,6 +180,11 @@ def calibrate(
     OSError
         If a file cannot be read.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the loss still falls beyond one of the bounds, or the search did not converge within `max_passes`.
+
     References
     ----------
     C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
@@ -188,7 +199,7 @@ def calibrate(
     3.6410: 1.0181 to 0.5623
     """
     check_bins(bins)
-    check_bounds(bounds)
+    max_passes = check_search(bounds, max_passes)
     rows = open_rows(logits, vocab_size=vocab_size)
     labels = open_targets(target, rows.count)
     index = block_index(blocks, rows.count)
@@ -199,7 +210,11 @@ def calibrate(
             pass
         return found
 
-    return fit_and_judge(read, bounds, split(rows, index, holdout), index, bins).result
+    found = fit_and_judge(read, bounds, max_passes, split(rows, index, holdout), index, bins).result
+    message = warning_of(found)
+    if message is not None:
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return found
 
 
 class Judged(NamedTuple):
@@ -210,10 +225,16 @@ class Judged(NamedTuple):
     after: Reliability
 
 
-def check_bounds(bounds: tuple[float, float]) -> None:
+def check_search(bounds: tuple[float, float], max_passes: object) -> int:
+    """How many passes there may be."""
     low, high = bounds
     if not 0 < low <= high < np.inf:
         raise ValueError(f"bounds is {bounds}: expected 0 < lower <= upper < inf")
+    passes = checked_passes(max_passes)
+    if passes == 1 and not low <= 1 <= high:
+        both = "expected at least 2, as temperature 1 and one within the bounds are both read"
+        raise ValueError(f"max_passes is 1 and bounds is {bounds}: {both}")
+    return passes
 
 
 def split(rows: Rows, index: Array | None, holdout: bool) -> Array | None:
@@ -228,6 +249,7 @@ def split(rows: Rows, index: Array | None, holdout: bool) -> Array | None:
 def fit_and_judge(
     read: Callable[[float], TokenStatistics],
     bounds: tuple[float, float],
+    max_passes: int,
     fitted: Array | None,
     index: Array | None,
     bins: int,
@@ -239,13 +261,15 @@ def fit_and_judge(
     _check_losses(before, fitted)
     before_figures = summary(before, index, bins, judged)
     after, passes = before, 1
-    while True:
-        if search.temperature != after.temperature:
-            after = read(search.temperature)
-            passes += 1
-        if search.is_found or passes == MOST_PASSES:
-            break
+    if search.temperature != after.temperature:
+        after, passes = read(search.temperature), 2
+    while not search.is_found:
         search.take(*_gaps(after, fitted))
+        if search.temperature == after.temperature or passes == max_passes:
+            break
+        after = read(search.temperature)
+        passes += 1
+    converged = search.is_found and search.temperature == after.temperature
     counted = before.counted(judged)
     change, error, block_error = mean_of(
         before.log_prob[counted].astype(np.float64) - after.log_prob[counted],
@@ -253,8 +277,8 @@ def fit_and_judge(
     )
     result = Calibration(
         temperature=after.temperature,
-        at_bound=search.at_bound,
-        converged=search.is_found,
+        at_bound=search.at_bound if converged else None,
+        converged=converged,
         passes=passes,
         fitted_rows=int(np.count_nonzero(before.counted(fitted))),
         holdout=fitted is not None,

@@ -187,6 +187,7 @@ def _add_calibrate(commands: Any) -> None:
     _terminal.add_logits_and_targets(parser)
     low_high = "the least and the largest temperature (1e-3 1e3)"
     parser.add_argument("--bounds", type=float, nargs=2, default=(1e-3, 1e3), metavar=("LOW", "HIGH"), help=low_high)
+    parser.add_argument("--max-passes", type=int, default=20, metavar="N", help="read the logits at most N times (20)")
     parser.add_argument("--holdout", action="store_true", help="fit to every second block, or row; judge the others")
     _terminal.add_output_options(parser)
     parser.set_defaults(run=lambda options: _terminal.guarded("calibrate", lambda: _calibrate(options)))
@@ -194,19 +195,20 @@ def _add_calibrate(commands: Any) -> None:
 
 def _calibrate(options: argparse.Namespace) -> int:
     """Errors are raised."""
-    from ._calibrate import check_bounds, fit_and_judge, split
+    from ._calibrate import check_search, fit_and_judge, split
     from ._calibration import check_bins
     from ._report import calibration_page, report_file
 
     check_bins(options.bins)
     bounds = tuple(options.bounds)
-    check_bounds(bounds)
+    max_passes = check_search(bounds, options.max_passes)
     report = report_file(options.report)
     rows, target, index = _open_inputs(options)
     passes = _Passes(rows, target, options)
     try:
         with _terminal.threads(options.threads), report as file:
-            judged = fit_and_judge(passes.read, bounds, split(rows, index, options.holdout), index, options.bins)
+            fitted = split(rows, index, options.holdout)
+            judged = fit_and_judge(passes.read, bounds, max_passes, fitted, index, options.bins)
             if file is not None:
                 file.write(calibration_page(*judged, options.logits, options.targets))
     except KeyboardInterrupt:

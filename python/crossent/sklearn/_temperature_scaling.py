@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils import get_tags, indexable
@@ -16,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 import crossent as xe
+from crossent._fit_temperature import fit_silently, warning_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -45,6 +48,8 @@ class TemperatureScaling(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         many as the rarest class has rows.
     bounds : (float, float), default (1e-3, 1e3)
         The least and the largest temperature.
+    max_passes : int, default 6
+        How many times the search for the temperature reads the logits at most, >= 1.
     n_jobs : int, optional
         How many copies are trained at once, as in scikit-learn.
 
@@ -78,11 +83,18 @@ class TemperatureScaling(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
     """
 
     def __init__(
-        self, estimator: Any, *, cv: Any = None, bounds: tuple[float, float] = (1e-3, 1e3), n_jobs: int | None = None
+        self,
+        estimator: Any,
+        *,
+        cv: Any = None,
+        bounds: tuple[float, float] = (1e-3, 1e3),
+        max_passes: int = 6,
+        n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.cv = cv
         self.bounds = bounds
+        self.max_passes = max_passes
         self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
@@ -102,6 +114,11 @@ class TemperatureScaling(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         Returns
         -------
         self
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the loss still falls beyond one of the bounds, or the search did not converge within `max_passes`.
         """
         X, y, sample_weight = indexable(X, column_or_1d(y, warn=True), sample_weight)
         check_classification_targets(y)
@@ -117,11 +134,16 @@ class TemperatureScaling(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             self._confirm_classes()
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, logits, dtype=logits.dtype, ensure_non_negative=True)
-        self.temperature_fit_ = xe.fit_temperature(logits, target, sample_weight=sample_weight, bounds=self.bounds)
+        self.temperature_fit_ = fit_silently(logits, target, 1, None, sample_weight, self.bounds, self.max_passes)
         self.temperature_ = self.temperature_fit_.temperature
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
+        message = warning_of(self.temperature_fit_)
+        if message is not None:
+            # Not a RuntimeWarning: scikit-learn warns so of solvers that stop early, and of kernels whose best
+            # parameters are at their bounds, and its users filter by this class.
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return self
 
     def _routed(self, sample_weight: Any, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
