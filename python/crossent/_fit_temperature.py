@@ -62,9 +62,9 @@ def fit_temperature(
     Returns
     -------
     TemperatureFit
-        A named tuple of the ``temperature``, within 1e-7 of its value for float64 logits; ``nll_before`` and
-        ``nll_after``, the mean cross-entropy at temperature 1 and at the one found; ``at_bound``, ``"lower"``,
-        ``"upper"`` or None; ``passes``; and ``converged``.
+        A named tuple of the ``temperature``, for float64 logits with a relative error of at most 1e-7 unless classes
+        of probability below 1e-8 decide it; ``nll_before`` and ``nll_after``, the mean cross-entropy at temperature 1
+        and at the one found; ``at_bound``, ``"lower"``, ``"upper"`` or None; ``passes``; and ``converged``.
 
     Raises
     ------

@@ -18,7 +18,7 @@ class TemperatureFit(NamedTuple):
     nll_after: float
     """The mean cross-entropy at the temperature found; NaN where the only pass was at 1, and 1 is out of the bounds."""
     at_bound: Literal["lower", "upper"] | None
-    """Which of the bounds the temperature is, where the loss falls still beyond it."""
+    """The bound that the temperature is at, if the loss still falls beyond it."""
     passes: int
     """How many times the logits were read, at most `max_passes`."""
     converged: bool

@@ -145,6 +145,17 @@ def test_bounds():
         assert found.before.temperature == 1
 
 
+@pytest.mark.parametrize("optimum, bounds, at_bound", [
+    (1 - 2e-5, (1 - 1.99e-5, 2), "lower"),
+    (1 + 2e-5, (0.5, 1 + 1.99e-5), "upper"),
+])
+def test_an_optimum_just_beyond_a_bound(rng, optimum, bounds, at_bound):
+    logits, target = draw(rng)
+    logits *= optimum / calibrate(logits, target).temperature
+    found = warned(f"is the {at_bound} bound", logits, target, bounds=bounds)
+    assert (found.temperature in bounds, found.at_bound, found.converged) == (True, at_bound, True)
+
+
 def test_max_passes(rng):
     logits, target = draw(rng)
     full = calibrate(logits, target)

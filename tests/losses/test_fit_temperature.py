@@ -16,6 +16,7 @@ from support import assert_same_bits
 import crossent as xe
 
 FLOAT64_LIMIT, FLOAT32_LIMIT = 1e-7, 1e-6
+LAST_STEP = 1e-4  # of Newton's method, at most
 
 
 def limit_of(dtype):
@@ -176,6 +177,18 @@ def test_bounds_that_exclude_the_optimum_or_1(rng):
     assert around.nll_before == free.nll_before
 
 
+@pytest.mark.parametrize("optimum, bounds, at_bound", [
+    (1 - 3e-5, (1 - 1e-5, 2), "lower"),
+    (1 + 3e-5, (0.5, 1 + 1e-5), "upper"),
+])
+def test_an_optimum_just_beyond_a_bound(optimum, bounds, at_bound, rng):
+    """The last of Newton's steps leads there from 1, which is within the bounds."""
+    x, target = calibrated(rng, 200, 3, 1.0)
+    x *= optimum / xe.fit_temperature(x, target).temperature
+    fit = warned(f"is the {at_bound} bound", x, target, bounds=bounds)
+    assert (fit.temperature in bounds, fit.at_bound, fit.passes, fit.converged) == (True, at_bound, 1, True)
+
+
 @pytest.mark.parametrize("x", [[[5.0], [1.0]], [[2.0, 2.0], [3.0, 3.0]]], ids=["one class", "equal logits"])
 def test_a_loss_that_does_not_depend_on_it(x):
     fit = xe.fit_temperature(x, [0, 0])
@@ -223,6 +236,15 @@ def test_more_passes_find_what_six_do_not(rng):
     assert_is_optimum(fit, x, np.eye(37)[target], np.ones(300), FLOAT64_LIMIT)
 
 
+@pytest.mark.filterwarnings("ignore:temperature 1e.13 is the upper bound")  # of targets that round to uniform ones
+def test_a_search_ends_where_rounding_errors_hide_the_optimum(rng):
+    """At 1e8 times the size of float32 logits steps are noise, and only a narrow interval ends 1 of 50 searches."""
+    for _ in range(300):
+        x = rng.normal(0, 1, (rng.integers(1, 6), 3)).astype(np.float32)
+        q = xe.softmax(x.astype(np.float64) / 1e8).astype(np.float32)
+        assert xe.fit_temperature(x, q, bounds=(1e-12, 1e13), max_passes=300).converged
+
+
 def test_a_warning_that_is_an_error_leaves_nothing_half_done(rng):
     x, target = calibrated(rng, 200, 3, 4.0)
     before = x.copy(), target.copy()
@@ -240,6 +262,28 @@ def test_what_the_warnings_say():
     x = [[4.0, 0.0], [0.0, 4.0]]
     warned("every target is the class of its row's largest logit", x, [0, 1])
     warned("the logits say nothing about the targets", x, [1, 0])
+
+
+# ---- Precision of the last step --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gap, small, weight, temperature", [
+    (33.375242104551454, 0.0006252970895807129, 527892951.42721796, 0.9412189135191623),
+    (28.0822889536616, 3.600818072841631e-06, 241.81060048813168, 0.9354641422209561),
+])
+def test_error_of_the_last_step(gap, small, weight, temperature):
+    """Found by a search: rows whose wrong class has a probability of 1e-13 have half the mean gap, and it is 1.6e-7.
+
+    A Newton step of the length s leaves K s^2, where K is half the curvature of the log of the mean gap over its slope,
+    in units of 1 / T, and 1/2 for the logarithm of T. Curvature and slope are the variance and the mean of the gaps
+    under weights, whose ratio is at most the largest gap G: K <= (G / T + 1) / 2.
+    """
+    x, target = np.array([[small, 0], [small, 0], [gap, 0], [gap, 0]]), np.array([0, 1, 0, 1])
+    p_small, p_gap = (1 / (1 + np.exp(g / temperature)) for g in (small, gap))
+    v = np.array([1 - p_small, p_small, weight * (1 - p_gap), weight * p_gap])
+    fit = xe.fit_temperature(x, target, sample_weight=v)
+    limit = (gap / fit.temperature + 1) / 2 * LAST_STEP**2
+    assert_is_optimum(fit, x, np.eye(2)[target], v, limit)
 
 
 # ---- The contract ----------------------------------------------------------------------------------------------------

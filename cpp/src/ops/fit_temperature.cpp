@@ -143,12 +143,20 @@ class search {
     const double change = log_of(m.mean_gap / m.target_gap) * (m.mean_gap / m.variance);   // of 1/T, as a share of it
     const double step = change > -1 ? -log_of(1 + change) : -change;
     if (std::abs(step) <= small_step) {
-      temperature_ = std::clamp(exp_of(log_t + step), bound_[0], bound_[1]);
+      const double found = exp_of(log_t + step);
+      temperature_ = std::clamp(found, bound_[0], bound_[1]);
+      at_bound_ = found < bound_[0] ? -1 : found > bound_[1] ? 1 : 0;
       change_ = (m.mean_gap - m.target_gap) * (step / 2);   // the loss is a parabola here
       return converged_ = true;
     }
-    next_ = next_from(log_t + step, rises ? 0 : 1);
-    return false;
+    // Beyond the interval lies a bound, to be tried once, or a temperature that was tried: then the interval is halved.
+    const int towards = rises ? 0 : 1;
+    const double width = inside_[1] - inside_[0];
+    if (inside_[0] < log_t + step && log_t + step < inside_[1]) next_ = exp_of(log_t + step);
+    else if (inside_[towards] == log_bound_[towards]) next_ = bound_[towards];
+    else if (width > narrow) next_ = exp_of(inside_[0] + width / 2);
+    else converged_ = true;
+    return converged_;
   }
   double next() const { return next_; }
   double temperature() const { return temperature_; }
@@ -157,14 +165,10 @@ class search {
   bool converged() const { return converged_; }
 
  private:
-  static constexpr double small_step = 1e-4;   // of log T; Newton squares it
-
-  // Beyond the interval lies a bound, to be tried once, or a temperature that was tried: then the interval is halved.
-  double next_from(double log_t, int towards) const {
-    if (inside_[0] < log_t && log_t < inside_[1]) return exp_of(log_t);
-    if (inside_[towards] == log_bound_[towards]) return bound_[towards];
-    return exp_of(inside_[0] + (inside_[1] - inside_[0]) / 2);
-  }
+  // Of log T. Newton's step leaves its square, times at most (G / T + 1) / 2 where no gap above G contributes to mean_gap.
+  static constexpr double small_step = 1e-4;
+  // Of an interval. Where the loss is nearly flat, rounding errors of the moments keep steps from ever being small.
+  static constexpr double narrow = 1e-7;
 
   double bound_[2], log_bound_[2], inside_[2];
   double temperature_ = 1, next_ = 1, change_ = 0;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FIRST_STEP = math.log(1.25)
 SMALL_STEP = 1e-6  # of log T: the last secant makes the error far smaller
+NARROW = 1e-7  # an interval of log T: where the loss is nearly flat, rounding errors keep steps from ever being small
 
 
 class TemperatureSearch:
@@ -66,10 +67,15 @@ class TemperatureSearch:
         self._inside[1 if rises else 0] = log_t
         log_next = self._proposed(log_t, _log_ratio(mean_gap, target_gap))
         if abs(log_next - log_t) <= SMALL_STEP:
-            self.is_found = True
-            self.temperature = min(max(math.exp(log_next), self._bounds[0]), self._bounds[1])
+            self._find(math.exp(log_next))
         else:
-            self.temperature = self._next(log_next, 0 if rises else 1)
+            self._move(log_next, 0 if rises else 1)
+
+    def _find(self, temperature: float) -> None:
+        low, high = self._bounds
+        self.is_found = True
+        self.temperature = min(max(temperature, low), high)
+        self.at_bound = "lower" if temperature < low else "upper" if temperature > high else None
 
     def _proposed(self, log_t: float, value: float) -> float:
         """NaN where the secant says nothing; the middle of the interval where the last one has helped little."""
@@ -86,14 +92,18 @@ class TemperatureSearch:
         inverse = here[0] + value * (last[0] - here[0]) / (value - last[1])
         return -math.log(inverse) if inverse > 0 else math.inf
 
-    def _next(self, log_t: float, towards: int) -> float:
-        """`log_t` where it is inside; else a bound, to be tried once, or the middle of the interval."""
-        if self._inside[0] < log_t < self._inside[1]:
-            return math.exp(log_t)
+    def _move(self, log_t: float, towards: int) -> None:
+        """To `log_t` where it is inside; else to a bound, to be tried once, or to the middle of the interval."""
+        low, high = self._inside
         bound = self._bounds[towards]
-        if self._inside[towards] == math.log(bound):
-            return bound
-        return math.exp(sum(self._inside) / 2)
+        if low < log_t < high:
+            self.temperature = math.exp(log_t)
+        elif self._inside[towards] == math.log(bound):
+            self.temperature = bound
+        elif high - low > NARROW:
+            self.temperature = math.exp((low + high) / 2)
+        else:
+            self.is_found = True
 
 
 def _log_ratio(mean_gap: float, target_gap: float) -> float:

@@ -173,7 +173,7 @@ class Calibration(Figures):
     temperature: float
     """The temperature found."""
     at_bound: Literal["lower", "upper"] | None
-    """Which of the bounds the temperature is, where the loss falls still beyond it."""
+    """The bound that the temperature is at, if the loss still falls beyond it."""
     converged: bool
     """False if the passes were not enough: then the temperature is the last one tried."""
     passes: int
