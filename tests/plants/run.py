@@ -134,7 +134,8 @@ def main():
     if given.search:
         chosen = [fault for fault in chosen if fault.targets]
     copy_sources()
-    build(CLEAN)
+    if given.search or not all(fault.tests.startswith("cpp/") for fault in chosen):
+        build(CLEAN)
     found = {}
     for fault in chosen:
         start = time.monotonic()
