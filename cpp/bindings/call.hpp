@@ -73,7 +73,7 @@ struct number_check {
   const char* name;
   double low, high;
 };
-extern const number_check fraction, positive, at_least_zero, at_most_zero;
+extern const number_check fraction, positive, at_least_zero, at_most_zero, finite;
 double number(const number_check& check, const char* name, PyObject* given);
 
 // The position of `given` in `names`.

@@ -70,6 +70,7 @@ const number_check fraction{"fraction", 0, 1};
 const number_check positive{"positive", numeric_limits<double>::min(), numeric_limits<double>::max()};
 const number_check at_least_zero{"at_least_zero", 0, numeric_limits<double>::max()};
 const number_check at_most_zero{"at_most_zero", -numeric_limits<double>::infinity(), 0};
+const number_check finite{"finite", -numeric_limits<double>::max(), numeric_limits<double>::max()};
 
 py::object call_check(const char* check, const py::object* given, std::size_t count) {
   py::tuple arguments(count);

@@ -35,6 +35,7 @@ void cross_entropy_function::read_options(row_call& c, const arguments& given) {
   c.options.temperature = number(positive, "temperature", given[arg::temperature]);
   c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
   c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
+  c.options.entropy_weight = number(finite, "entropy_weight", given[arg::entropy_weight]);
   read_reduction(given[arg::reduction], given[arg::denominator], common, c.options);
 }
 
@@ -159,6 +160,35 @@ struct row_statistics_function {
   }
 };
 
+struct row_statistics_backward_function {
+  CROSSENT_ARGUMENTS(logits, target, log_prob, entropy, logsumexp, axis, ignore_index, temperature, n_classes, out)
+
+  static py::object run(const arguments& given) {
+    row_call c("logits", given[arg::logits], given[arg::axis]);
+    read_ignore_index(given[arg::ignore_index], c.options);
+    c.options.shard.classes = given[arg::n_classes] == Py_None
+                                  ? c.x.size(c.options.axis)
+                                  : check_in_python("classes_without_padding", c.x.shape(), index{c.options.axis},
+                                                    given[arg::n_classes]).cast<index>();
+    const bool has_target = given[arg::target] != Py_None;
+    const array target = has_target ? c.class_indices(given[arg::target], c.x, c.rows, c.options) : array();
+    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
+    const auto upstream = [&](const char* name, int of) {
+      return given[of] == Py_None ? view{} : input(c.floating(name, given[of], c.rows));
+    };
+    const view log_prob = upstream("log_prob", arg::log_prob), entropy = upstream("entropy", arg::entropy),
+               logsumexp = upstream("logsumexp", arg::logsumexp);
+    if (log_prob.data == nullptr && entropy.data == nullptr && logsumexp.data == nullptr) raise_from_python("refuse_no_upstream");
+    if (log_prob.data != nullptr && !has_target) raise_from_python("refuse_log_prob");
+    const result out = c.result_like("out", given[arg::out], c.x);
+    c.run([&](const execution& e) {
+      row_statistics_backward(input(c.x), has_target ? indices(target) : index_view{}, log_prob, entropy, logsumexp, c.options,
+                              output(out.written), e);
+    });
+    return out.returned;
+  }
+};
+
 struct nll_loss_function {
   CROSSENT_ARGUMENTS(log_probs, target, axis, weight, ignore_index, sample_weight, reduction, denominator)
 
@@ -266,6 +296,7 @@ PyMethodDef row_losses[] = {
     method<perplexity_function>("perplexity"),
     method<fit_temperature_function>("fit_temperature"),
     method<row_statistics_function>("row_statistics"),
+    method<row_statistics_backward_function>("row_statistics_backward"),
     method<row_divergences_function>("row_divergences"),
     {}};
 

@@ -43,8 +43,8 @@ struct row_outputs : loss_outputs {
 };
 
 struct cross_entropy_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
-                     denominator)
+  CROSSENT_ARGUMENTS(logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, entropy_weight,
+                     sample_weight, reduction, denominator)
 
   // All but ignore_index, which a target is read by.
   static void read_options(row_call& c, const arguments& given);

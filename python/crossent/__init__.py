@@ -26,7 +26,7 @@ from ._normalisers import (
     softmax,
     softmax_backward,
 )
-from ._row_statistics import row_statistics
+from ._row_statistics import row_statistics, row_statistics_backward
 from ._sigmoid import log_sigmoid, sigmoid
 from ._sparse_distillation_loss import sparse_distillation_loss, sparse_distillation_loss_backward
 from ._threads import config, get_num_threads, num_threads, set_num_threads
@@ -61,6 +61,7 @@ __all__ = [
     "nll_loss_backward",
     "num_threads",
     "row_statistics",
+    "row_statistics_backward",
     "set_num_threads",
     "sigmoid",
     "softmax",

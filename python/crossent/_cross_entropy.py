@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         temperature: float
         label_smoothing: float
         z_loss: float
+        entropy_weight: float
 
     class _Reduced(_Options, Reduced): ...
     class _Each(_Options, EachRow): ...
@@ -55,6 +56,7 @@ def cross_entropy(
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    entropy_weight: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     denominator: float | None = None,
@@ -65,7 +67,7 @@ def cross_entropy(
 
     The value and, with `return_grad`, the gradient with respect to the logits, computed in one pass. The relative
     accuracy is full also for confident rows, whose loss and gradient are tiny. An ignored row, or one whose weights
-    are all 0 (without `z_loss`), is never read: its loss and gradient are 0 whatever its logits are. The dtype of
+    are all 0 (without `z_loss` and `entropy_weight`), is never read: its loss and gradient are 0 whatever its logits are. The dtype of
     `target` says whether it holds indices or probabilities; probabilities are not renormalised.
 
     The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with ``p = softmax(x / T)`` at
@@ -77,6 +79,10 @@ def cross_entropy(
     ``z_loss`` adds ``v * z_loss * logsumexp(x / T)^2`` to the loss of each row that is not ignored, whatever ``w[y]``
     is: it keeps the logits of a language model near log-probabilities. There logsumexp is the difference of the maximum
     and the logarithm of a sum, and loss and gradient have the error of that logarithm, below 4 ULP of it.
+
+    ``entropy_weight`` adds ``-v * entropy_weight * H`` to the same rows, with the entropy ``H = -sum_c p[c] * log p[c]``
+    of ``softmax(x / T)``: the entropy bonus of policy gradients, and the confidence penalty of classifiers. The loss may
+    be negative then. Its error, and that of the gradient, is a few ULP of the largest term.
 
     ``"mean"`` divides the sum of the losses by the sum of ``v * w[y]`` over the rows that are not ignored, also with
     smoothing: with class weights, and not by the number of rows. For probabilities it divides by the sum of ``v``
@@ -106,6 +112,9 @@ def cross_entropy(
         The share of the target that is spread evenly over all classes, in [0, 1].
     z_loss : float, default 0.0
         The coefficient of the squared logsumexp of each row, finite and >= 0.
+    entropy_weight : float, default 0.0
+        The coefficient of the entropy of each row, which is subtracted; finite. A positive one is a reward for
+        uncertain predictions.
     sample_weight : array_like, optional
         A weight per row, finite, of any sign, in the shape of `logits` without the class axis or broadcastable to it;
         any of the dtypes of `logits`. The default is ones. A negative one gives the loss and gradient of the row with
@@ -143,6 +152,10 @@ def cross_entropy(
     C. M. Bishop, Pattern Recognition and Machine Learning, Springer 2006, equations 4.108 and 4.109.
     C. Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016, section 7 (smoothing).
     A. Chowdhery et al., PaLM: Scaling Language Modeling with Pathways, JMLR 24, 2023, section 5 (z-loss).
+    R. J. Williams and J. Peng, Function Optimization Using Connectionist Reinforcement Learning Algorithms, Connection
+    Science 3(3), 1991 (entropy bonus).
+    G. Pereyra et al., Regularizing Neural Networks by Penalizing Confident Output Distributions, arXiv 1701.06548, 2017
+    (confidence penalty).
 
     Examples
     --------
@@ -160,8 +173,8 @@ def cross_entropy(
     [[ 0.25 -0.25]]
     """
     return _core.cross_entropy(
-        logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction,
-        denominator, return_grad, grad_out,
+        logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, entropy_weight, sample_weight,
+        reduction, denominator, return_grad, grad_out,
     )
 
 
@@ -177,6 +190,7 @@ def cross_entropy_backward(
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    entropy_weight: float = 0.0,
     sample_weight: ArrayLike | None = None,
     reduction: Reduction = "mean",
     denominator: float | None = None,
@@ -191,7 +205,8 @@ def cross_entropy_backward(
     and with ``b`` the coefficients of ``-log p`` in its loss; for indices ``q[c]`` is 1 where ``c = y``, else 0::
 
         b[c] = v * w[c] * ((1 - e) * q[c]  +  e / C)
-        out[c] = g / T * (p[c] * (sum_k b[k] + 2 * v * z_loss * logsumexp(x / T)) - b[c]) / denominator
+        slope = sum_k b[k] + 2 * v * z_loss * logsumexp(x / T) + v * entropy_weight * (log p[c] + H)
+        out[c] = g / T * (p[c] * slope - b[c]) / denominator
 
     References
     ----------
@@ -205,6 +220,6 @@ def cross_entropy_backward(
      [-0.5  0.5]]
     """
     return _core.cross_entropy_backward(
-        grad_output, logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, sample_weight,
-        reduction, denominator, out,
+        grad_output, logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, entropy_weight,
+        sample_weight, reduction, denominator, out,
     )

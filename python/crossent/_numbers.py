@@ -42,6 +42,13 @@ def at_least_zero(name: str, value: object) -> float:
     return result
 
 
+def finite(name: str, value: object) -> float:
+    result = number(name, value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name} is {result}: expected a finite number")
+    return result
+
+
 def at_most_zero(name: str, value: object) -> float:
     result = number(name, value)
     if not result <= 0:
@@ -96,6 +103,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "temperature": positive,
     "label_smoothing": fraction,
     "z_loss": at_least_zero,
+    "entropy_weight": finite,
     "beta": fraction,
     "scale_by_temperature": lambda _, value: bool(value),
 }

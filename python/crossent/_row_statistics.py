@@ -1,4 +1,4 @@
-"""What each row of logits predicts."""
+"""What each row of logits predicts, and the gradient of that."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ._results import RowStatistics
+    from ._types import Array
 
 
 def row_statistics(
@@ -87,3 +88,68 @@ def row_statistics(
     [[0, 1], [1, 2]]
     """
     return _core.row_statistics(logits, target, axis, ignore_index, temperature, top_k, n_classes)
+
+
+def row_statistics_backward(
+    logits: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    log_prob: ArrayLike | None = None,
+    entropy: ArrayLike | None = None,
+    logsumexp: ArrayLike | None = None,
+    axis: int = -1,
+    ignore_index: int | None = -100,
+    temperature: float = 1.0,
+    n_classes: int | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient through `row_statistics`.
+
+    The sum of the vector-Jacobian products of the three statistics that have a gradient, with respect to the logits,
+    for the upstream gradients ``g1`` of ``log_prob``, ``g2`` of ``entropy`` and ``g3`` of ``logsumexp``: what policy
+    gradients need, whose losses are functions of these numbers. An entry is within a few ULP of the largest of its
+    terms, also in confident rows, where ``1 - p[y]`` and ``log(p[c]) + H`` are tiny.
+
+    The formula for a row ``x`` of the target ``y``, with ``p = softmax(x / temperature)`` and the entropy ``H``::
+
+        out[c] = (g1 * ((c == y) - p[c])  -  g2 * p[c] * (log(p[c]) + H)  +  g3 * p[c]) / temperature
+
+    Parameters
+    ----------
+    logits, target, axis, ignore_index, temperature, n_classes
+        As for `row_statistics`. Entries of padding are 0.
+    log_prob, entropy, logsumexp : array_like, optional
+        The upstream gradients, in the shape of `logits` without the class axis; any of the dtypes of `logits`. At least
+        one of them is given; `log_prob` needs a target.
+    out : ndarray, optional
+        Receives the result: the shape and dtype of `logits`, any strides. May be exactly an input of that shape and
+        dtype. A `MemoryError` or Ctrl-C may leave it partly written.
+
+    Returns
+    -------
+    ndarray in the shape of `logits`
+        `out` if it was given; else a new array of the dtype and memory order of `logits`. A row that is ignored, or
+        whose upstream gradients are all 0, is not read: its entries are 0. They are NaN in other rows with a NaN or an
+        infinite maximum.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, numpy.exceptions.AxisError
+        As `row_statistics`; ValueError also if no upstream gradient is given, or that of `log_prob` without a target,
+        or if one has another shape than the rows.
+
+    References
+    ----------
+    R. J. Williams and J. Peng, Function Optimization Using Connectionist Reinforcement Learning Algorithms, Connection
+    Science 3(3), 1991, for the entropy in policy gradients.
+
+    Examples
+    --------
+    >>> import crossent as xe
+    >>> print(xe.row_statistics_backward([[0.0, 0.0], [2.0, 0.0]], [1, 0], log_prob=[1.0, 0.0], entropy=[0.0, 1.0]))
+    [[-0.5         0.5       ]
+     [-0.20998717  0.20998717]]
+    """
+    return _core.row_statistics_backward(
+        logits, target, log_prob, entropy, logsumexp, axis, ignore_index, temperature, n_classes, out
+    )

@@ -32,6 +32,7 @@ from ._numbers import (  # noqa: F401  # for the core, which looks here
     at_least_zero,
     at_most_zero,
     bounds,
+    finite,
     fraction,
     logarithm_base,
     max_passes,
@@ -319,10 +320,22 @@ def without_padding(logits: object, axis: Any, n_classes: object) -> Array:
     """The logits of the first classes."""
     x = np.asarray(logits)
     axis = class_axis("logits", x.shape, axis)
+    return x[(*(slice(None),) * axis, slice(classes_without_padding(x.shape, axis, n_classes)))]
+
+
+def classes_without_padding(shape: tuple[int, ...], axis: int, n_classes: object) -> int:
     count = whole_number("n_classes", n_classes)
-    if not 0 < count <= x.shape[axis]:
-        raise ValueError(f"n_classes is {count}: expected an integer in [1, {x.shape[axis]}], the classes of logits")
-    return x[(*(slice(None),) * axis, slice(count))]
+    if not 0 < count <= shape[axis]:
+        raise ValueError(f"n_classes is {count}: expected an integer in [1, {shape[axis]}], the classes of logits")
+    return count
+
+
+def refuse_no_upstream() -> NoReturn:
+    raise ValueError("log_prob, entropy and logsumexp are None: expected an upstream gradient of at least one of them")
+
+
+def refuse_log_prob() -> NoReturn:
+    raise ValueError("log_prob was given without a target: expected the target whose log-probability it belongs to")
 
 
 def named_row_statistics(values: tuple[Any, ...]) -> RowStatistics:

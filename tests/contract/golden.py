@@ -58,6 +58,12 @@ def of_class_indices(x, target, g, weight, v):
         "cross_entropy options": full, "cross_entropy options grad": full_grad,
         "cross_entropy z_loss": xe.cross_entropy(finite, target, reduction="none", z_loss=0.25),
         "cross_entropy z_loss grad": xe.cross_entropy(x, target, z_loss=0.25, reduction="sum", return_grad=True)[1],
+        "cross_entropy entropy": xe.cross_entropy(x, target, reduction="none", entropy_weight=-0.5, **everything),
+        "cross_entropy entropy grad": xe.cross_entropy(
+            x, target, reduction="none", entropy_weight=0.25, return_grad=True)[1],
+        "cross_entropy entropy options grad": xe.cross_entropy(
+            x, target, reduction="none", entropy_weight=-0.5, return_grad=True, **sharp, **everything)[1],
+        "row_statistics_backward": xe.row_statistics_backward(x, target, log_prob=g, entropy=v, logsumexp=-g, **sharp),
         "cross_entropy temperature": xe.cross_entropy(x, target, reduction="none", **sharp, **everything),
         "cross_entropy temperature grad": xe.cross_entropy(x, target, reduction="sum", return_grad=True, **sharp)[1],
         "cross_entropy mean grad": xe.cross_entropy(x, target, return_grad=True)[1],

@@ -26,14 +26,18 @@ def cross_entropy_losses(rows, k):
         loss = where(infinite, np.copysign(np.inf, high(loss)), loss)
     if high(k.z).any():
         loss = loss + k.z * product(rows.logsumexp, rows.logsumexp)
-    loss = rows.readable(loss, k.read)
-    return loss, loss
+    loss = size = rows.readable(loss, k.read)
+    if high(k.entropy).any():
+        of_entropy = k.entropy * (rows.mean_gap + rows.scaled_log_total)
+        loss = loss - of_entropy
+        size = maximum(abs(size), abs(of_entropy))
+    return loss, size
 
 
 def cross_entropy_gradients(rows, k):
     """(A - b) p - b (1 - p), and the larger of its two terms; with one coefficient there is one term in each entry. A
     has 2 z logsumexp in it, whose error is that of log(total) where max + log(total) cancels."""
-    if k.b is None and not high(k.z).any():
+    if k.b is None and not high(k.z).any() and not high(k.entropy).any():
         of_one = where(rows.at(k.y), -rows.one_minus_softmax, rows.softmax)
         gradient = scale = times(column(k.of_target), of_one)
     else:
@@ -46,6 +50,10 @@ def cross_entropy_gradients(rows, k):
         carried = abs(k.z * (rows.scaled_log_total * (2 / SCALE)))
         gradient = first - second
         scale = maximum(maximum(abs(first), abs(second)), rows.softmax * column(carried))
+        if high(k.entropy).any():
+            of_entropy, size = rows.entropy_gradient(k.entropy)
+            gradient = gradient - of_entropy
+            scale = maximum(maximum(scale, size), abs(gradient))
     gradient, scale = (rows.readable(part * rows.per_temperature, k.read) for part in (gradient, scale))
     return gradient, scale
 
@@ -114,8 +122,21 @@ def log_softmax_backward(grad_output, log_probs, temperature=1.0):
 
 def entropy_with_logits(x, temperature=1.0):
     rows = rows_of(x, temperature)
-    values = rows.readable(sum_last(rows.e * rows.gap) * rows.inverse + rows.scaled_log_total)
+    values = rows.readable(rows.mean_gap + rows.scaled_log_total)
     return values, values
+
+
+def row_statistics_backward(x, target, log_prob, entropy, logsumexp, temperature=1.0, ignore_index=-100):
+    rows, counted = rows_of(x, temperature), is_counted(target, ignore_index)
+    y = np.where(counted, target, target.dtype.type(0)).astype(np.int64)
+    of_target = where(rows.at(y), rows.one_minus_softmax, -rows.softmax) * column(log_prob)
+    of_entropy, size = rows.entropy_gradient(entropy)
+    of_logsumexp = rows.softmax * column(logsumexp)
+    values = of_target + of_entropy + of_logsumexp
+    size = maximum(maximum(abs(of_target), abs(of_logsumexp)), maximum(size, abs(values)))
+    read = counted & ((high(log_prob) != 0) | (high(entropy) != 0) | (high(logsumexp) != 0))
+    values, size = (rows.readable(part * rows.per_temperature, read) for part in (values, size))
+    return where(column(read), values, 0.0), where(column(read), size, 0.0)
 
 
 def sum_of_squares(x, temperature=1.0):

@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .double_double import DD, SCALE, exp, high, log1p, sum_last, where
+from .double_double import DD, SCALE, exp, high, log1p, maximum, sum_last, where
 from .parts import column, like
 
 MASKED = 1e4  # in place of an infinite gap: e^-1e4 is 0 to any dtype, and 0 times it is 0
@@ -81,6 +81,16 @@ class Rows:
     def one_minus_softmax(self):
         return (SCALE - self.e + column(self.tail)) * column(self.inverse)
 
+    @cached_property
+    def mean_gap(self):
+        return sum_last(self.e * self.gap) * self.inverse
+
+    def entropy_gradient(self, weight):
+        """Of the entropy, T times a weight of each row: (values, the larger of their two terms)."""
+        first = self.softmax * self.gap * column(weight)
+        second = product(self.softmax, column(self.mean_gap)) * column(weight)
+        return first - second, maximum(abs(first), abs(second))
+
     @property
     def minus_log_softmax(self):
         return where(self.masked, np.inf, self.gap * SCALE + column(self.scaled_log_total))
@@ -103,11 +113,11 @@ def is_counted(target, ignore_index):
 
 class Coefficients:
     """Those of -log p in a loss, of each row: `of_target` of the class `y` alone if there is no other, else `b` of all
-    classes, with `total` = A and `others` = A - b; `z`, that of logsumexp squared. `v`: the weight of each row, 0 where
+    classes, with `total` = A and `others` = A - b; `z`, that of logsumexp squared; `entropy`, that of minus the entropy. `v`: the weight of each row, 0 where
     it is ignored; `denominator`: that of the mean."""
 
     def __init__(self, x, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None,
-                 z_loss=0.0):
+                 z_loss=0.0, entropy_weight=0.0):
         n, c = high(x).shape
         one = like(x, 1.0)
         w = like(x, np.ones(c) if weight is None else weight)
@@ -128,7 +138,7 @@ class Coefficients:
             if label_smoothing != 0:
                 self.b = column(self.v * (e / like(x, max(c, 1)))) * w[None, :]
                 self.b = where(np.arange(c) == self.y[:, None], self.b + column(self.of_target), self.b)
-        self.z = self.v * like(x, z_loss)
+        self.z, self.entropy = self.v * like(x, z_loss), self.v * like(x, entropy_weight)
         if self.b is not None:
             self._sum_up()
 
@@ -143,4 +153,4 @@ class Coefficients:
     def read(self):
         """Whether a coefficient of a row is not 0."""
         any_b = high(self.of_target) != 0 if self.b is None else (high(self.b) != 0).any(axis=1)
-        return any_b | (high(self.z) != 0)
+        return any_b | (high(self.z) != 0) | (high(self.entropy) != 0)

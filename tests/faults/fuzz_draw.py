@@ -110,6 +110,8 @@ class _Draw:
             array = values.near(self.random, self.rng, c.first.astype(np.float64), self.special)
         elif kind == kinds.LOG_PROBABILITIES:
             array = values.log_probabilities(self.random, self.rng, shape, c.axis, self.special)
+        elif kind == kinds.PER_ROW:
+            array = values.upstream(self.random, self.rng, c.rows)
         elif kind == kinds.CLASS_INDICES:
             array = self.class_indices(c)
         elif kind == kinds.LISTED_CLASSES:

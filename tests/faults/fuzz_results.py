@@ -5,6 +5,7 @@ from functools import partial
 import fast
 import numpy as np
 import operations
+from operations.kinds import PER_ROW
 
 LOSSES = {loss.name for loss in operations.LOSSES}
 WEIGHT_NAMES = ("weight", "pos_weight", "sample_weight")
@@ -60,7 +61,8 @@ def _seen(call, name, x):
         return x
     if name == "sample_weight":
         return np.broadcast_to(x, call.rows).ravel()
-    if (name == "target" and x.dtype.kind in "iu") or (name == "grad_output" and "softmax" not in call.name):
+    of_rows = call.spec.arrays[name] == PER_ROW or (name == "grad_output" and "softmax" not in call.name)
+    if of_rows or (name == "target" and x.dtype.kind in "iu"):
         return x.ravel()
     x = np.moveaxis(x, call.axis, -1)
     x = x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1])

@@ -21,7 +21,7 @@ import crossent as xe
 FORMS = {form.name: form for form in operations.FORMS if form.loss.name in (
     "cross_entropy", "binary_cross_entropy_with_logits")}
 CASES = [(name, case) for name, form in FORMS.items() for case, options in form.cases.items()
-         if not {"z_loss", "temperature"} & set(options)]
+         if not {"z_loss", "temperature", "entropy_weight"} & set(options)]
 HESSIANS = {
     "diagonal": {}, "absolute": {"hessian": "absolute"}, "xgboost": {"hessian_scale": 2.0, "hessian_floor": 1e-16},
     "scaled": {"hessian_scale": 9 / 8}, "absolute scaled": {"hessian": "absolute", "hessian_scale": 1.3},

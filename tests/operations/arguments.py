@@ -37,6 +37,8 @@ OPTIONS = {
         bad_types=NO_NUMBERS),
     "z_loss": Option(
         0.25, values=(0.0, 1e-4, 0.5), span=(1e-4, 3), bad_values=(-0.1, NAN, INF, -INF), bad_types=NO_NUMBERS),
+    "entropy_weight": Option(
+        0.25, values=(-0.5, 0.0, 1e-3, 0.5), span=(1e-4, 3), bad_values=(NAN, INF, -INF), bad_types=NO_NUMBERS),
     "log_floor": Option(-2.5, values=(None, -100.0, -2.5), bad_values=(NAN,), bad_types=NO_NUMBERS),
     "denominator": Option(
         3.0, values=(1.0, 7.5, 64), span=(1, 1000), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS,

@@ -20,8 +20,8 @@ ONE = mpf(1)
 def cross_entropy_part(x, target, share=ONE, **options):
     gradients, scales = oracle.cross_entropy_grad(x, target, **options)
     own = oracle.denominator(*x.shape, target, **options)
-    return Part(share * oracle.cross_entropy_rows(x, target, **options), share * gradients, share * scales,
-                {"mean": own})
+    losses, sizes = oracle.cross_entropy_terms(x, target, **options)
+    return Part(share * losses, share * gradients, share * scales, {"mean": own}, share * sizes)
 
 
 def cross_entropy(x, target, **options):
@@ -134,6 +134,22 @@ def logsumexp(x, temperature=1.0):
 def logsumexp_backward(grad_output, x):
     values = softmax(x)[0] * oracle.exact(grad_output)[:, None]
     return values, values
+
+
+def row_statistics_backward(x, target, log_prob, entropy, logsumexp, temperature=1.0, ignore_index=-100):
+    """(gradients, the largest of their terms and of themselves)."""
+    values, sizes, t = *(np.full(x.shape, oracle.ZERO, dtype=object) for _ in range(2)), mpf(float(temperature))
+    for i, y in enumerate(target):
+        g = [mpf(float(a[i])) for a in (log_prob, entropy, logsumexp)]
+        if not any(g) or y == ignore_index:
+            continue
+        row = oracle.Row(x[i], temperature)
+        p, others, of_entropy = row.softmax(), row.one_minus_softmax(), row.entropy_gradient()
+        for c in range(len(p)):
+            terms = [g[0] * (others[c] if c == y else -p[c]), g[1] * of_entropy[0][c], g[2] * p[c]]
+            values[i, c] = mp.fsum(terms) / t
+            sizes[i, c] = max(abs(terms[0]), abs(terms[2]), abs(g[1]) * of_entropy[1][c], abs(values[i, c] * t)) / t
+    return values, sizes
 
 
 def of_elements(function):

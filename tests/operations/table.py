@@ -28,17 +28,20 @@ TEMPERATURE_CASES = {"cold": {"temperature": 1 / 3}, "hot": {"temperature": 7.0}
                                                 "temperature": 0.7}}
 Z_LOSS_CASES = {"z_loss": {"z_loss": 0.25},
                 "weight_smoothing_z_loss": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 1e-4}}
+ENTROPY_CASES = {"entropy": {"entropy_weight": 0.25}, "entropy_temperature": {"entropy_weight": 2.0, "temperature": 0.7},
+                 "entropy_everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 0.25, "temperature": 7.0,
+                                        "entropy_weight": -0.5}}
 
 CROSS_ENTROPY = Loss(
     "cross_entropy",
     "logits, target, *, axis=None, temperature=1.0, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
-    "sample_weight=None, reduction='mean', denominator=None",
+    "entropy_weight=0.0, sample_weight=None, reduction='mean', denominator=None",
     Form(
         arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
         cases={**INDEX_CASES, "label_smoothing": {"label_smoothing": 0.1},
                "label_smoothing_1": {"label_smoothing": 1.0},
                "weight_label_smoothing": {"weight": PER_CLASS, "label_smoothing": 0.3},
-               **Z_LOSS_CASES, **TEMPERATURE_CASES,
+               **Z_LOSS_CASES, **TEMPERATURE_CASES, **ENTROPY_CASES,
                "everything": {**BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05}},
         golden={},  # contract/golden.py has its own arrays for class indices
         accuracy={"cross_entropy": {}, "cross_entropy smoothed": {**BOTH_WEIGHTS, "label_smoothing": 0.1}},
@@ -48,10 +51,11 @@ CROSS_ENTROPY = Loss(
         "probabilities", arrays={"logits": LOGITS, "target": PROBABILITIES}, draw=draws.probabilities,
         lacks=("ignore_index",),
         cases={"weight": {"weight": PER_CLASS}, "smoothing": {"label_smoothing": 0.1}, **Z_LOSS_CASES,
-               **TEMPERATURE_CASES,
+               **TEMPERATURE_CASES, **ENTROPY_CASES,
                "sample_weight": {"sample_weight": PER_ROW}, "everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3}},
         golden={"cross_entropy": {}, "cross_entropy options": {**BOTH_WEIGHTS, "label_smoothing": 0.125},
                 "cross_entropy z_loss": {**BOTH_WEIGHTS, "z_loss": 0.25},
+                "cross_entropy entropy": {**BOTH_WEIGHTS, "entropy_weight": 0.25},
                 "cross_entropy temperature": {**BOTH_WEIGHTS, "label_smoothing": 0.125, "temperature": 0.7}},
         accuracy={"cross_entropy probabilities": {}},
     ),
@@ -221,6 +225,10 @@ STATISTICS = (
     Function("row_statistics",
              "logits, target=None, *, axis=-1, ignore_index=-100, temperature=1.0, top_k=0, n_classes=None",
              logits=LOGITS, target=CLASS_INDICES),
+    Function("row_statistics_backward",
+             "logits, target=None, *, log_prob=None, entropy=None, logsumexp=None, axis=-1, ignore_index=-100, "
+             "temperature=1.0, n_classes=None, out=None",
+             logits=LOGITS, target=CLASS_INDICES, log_prob=PER_ROW, entropy=PER_ROW, logsumexp=PER_ROW),
 )
 
 # Two results, of which the first is that of `grad_out`.

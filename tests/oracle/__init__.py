@@ -53,6 +53,20 @@ class Row:
     def logsumexp(self):
         return self.maximum + self.log_total
 
+    def mean_gap(self):
+        """sum_c p_c gap_c: the entropy without log_total."""
+        return mp.fsum(dot(p, gap) for p, gap in zip(self.softmax(), self.expand(self.gap), strict=True))
+
+    def entropy(self):
+        return self.mean_gap() + self.log_total
+
+    def entropy_gradient(self):
+        """((C,) derivatives of the entropy, T times, the larger of their two terms): p_c (log p_c + H), in which the
+        logarithms of the total cancel."""
+        mean, gaps = self.mean_gap(), self.expand(self.gap)
+        pairs = [(dot(p, gap), p * mean) for p, gap in zip(self.softmax(), gaps, strict=True)]
+        return [a - b for a, b in pairs], [max(pair) for pair in pairs]
+
 
 def exact(array):
     """The object array of the same shape that holds `array` exactly."""
@@ -67,33 +81,33 @@ def exact(array):
 
 
 def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, z_loss=0.0,
-                 temperature=1.0):
-    """Per row: (a, b, v * w[y], v * z), with a the coefficient of -log p[y] alone, b (C,) the smoothing part of each
-    class, and v * z that of logsumexp**2; None for an ignored row. With class probabilities, an (N, C) target, b is all
-    there is of a: (0, b, v, v * z)."""
+                 entropy_weight=0.0, temperature=1.0):
+    """Per row: (a, b, v * w[y], v * z, v * h), with a the coefficient of -log p[y] alone, b (C,) the smoothing part of
+    each class, v * z that of logsumexp**2 and v * h that of minus the entropy; None for an ignored row. With class
+    probabilities, an (N, C) target, b is all there is of a: (0, b, v, v * z, v * h)."""
     w = [mpf(1)] * c if weight is None else exact(weight)
     v = [mpf(1)] * n if sample_weight is None else exact(sample_weight)
-    e, z = mpf(float(label_smoothing)), mpf(float(z_loss))
+    e, z, h = mpf(float(label_smoothing)), mpf(float(z_loss)), mpf(float(entropy_weight))
     spread = [e / c * w_c for w_c in w] if e else None
     rows = []
     for i in range(n):
         if np.ndim(target) == 2:
             q = exact(target[i])
             rows.append((ZERO, [v[i] * w_c * ((1 - e) * q_c + e / c) for w_c, q_c in zip(w, q, strict=True)], v[i],
-                         v[i] * z))
+                         v[i] * z, v[i] * h))
             continue
         y = int(target[i])
         if ignore_index is not None and y == ignore_index:
             rows.append(None)
         else:
             rows.append((v[i] * (1 - e) * w[y], [v[i] * s for s in spread] if spread else None, v[i] * w[y],
-                         v[i] * z))
+                         v[i] * z, v[i] * h))
     return rows
 
 
 def is_read(entry):
     """Whether any coefficient of a row is not 0."""
-    return entry is not None and bool(entry[0] or entry[3] or (entry[1] and any(entry[1])))
+    return entry is not None and bool(entry[0] or entry[3] or entry[4] or (entry[1] and any(entry[1])))
 
 
 def dot(coefficient, value):
@@ -108,10 +122,15 @@ def class_of(target, i):
 
 def cross_entropy_rows(logits, target, **options):
     """(N,) exact losses of the rows."""
+    return cross_entropy_terms(logits, target, **options)[0]
+
+
+def cross_entropy_terms(logits, target, **options):
+    """(N,) exact losses of the rows, and the larger of what each is without the entropy and of that alone."""
     n, c = logits.shape
-    losses = np.empty(n, dtype=object)
+    losses, sizes = np.empty(n, dtype=object), np.empty(n, dtype=object)
     for i, entry in enumerate(coefficients(n, c, target, **options)):
-        losses[i] = ZERO
+        losses[i] = sizes[i] = ZERO
         if not is_read(entry):
             continue
         row = Row(logits[i], options.get("temperature", 1.0))
@@ -120,7 +139,10 @@ def cross_entropy_rows(logits, target, **options):
         if entry[1]:
             losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p, strict=True))
         losses[i] += entry[3] * row.logsumexp() ** 2
-    return losses
+        of_entropy = entry[4] * row.entropy()
+        sizes[i] = max(abs(losses[i]), abs(of_entropy))
+        losses[i] -= of_entropy
+    return losses, sizes
 
 
 def nll_loss_rows(log_probs, target, **options):
@@ -147,7 +169,7 @@ def scales(n, c, target, reduction, grad_output=1.0, mean_denominator=None, **op
 
 def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
     """(gradient, scale): the exact (N, C) gradient ((A - b_c) p_c - b_c (1 - p_c)) / T and the larger of its two terms,
-    at which a result's spacing is measured. A has 2 v z logsumexp in it."""
+    at which a result's spacing is measured. A has 2 v z logsumexp in it, and v h (log p_c + H), whose two terms count."""
     n, c = logits.shape
     t = options.get("temperature", 1.0)
     factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options) / mpf(float(t))
@@ -160,7 +182,7 @@ def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_de
         b = [s * factor[i] for s in entry[1]] if entry[1] else [ZERO] * c
         b[y] += entry[0] * factor[i]
         total, slope = mp.fsum(b), 2 * entry[3] * row.logsumexp() * factor[i]
-        if entry[1] or entry[3]:
+        if entry[1] or entry[3] or entry[4]:
             first = [((total - b[k]) + slope) * p[k] for k in range(c)]  # 60 digits do not hold 1 + slope
             second = [b[k] * q[k] for k in range(c)]
             grad[i] = [f - s for f, s in zip(first, second, strict=True)]
@@ -168,6 +190,11 @@ def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_de
             if entry[3]:  # where logsumexp = max + log_total cancels, its error is that of log_total
                 error = abs(2 * entry[3] * factor[i] * row.log_total)
                 scale[i] = [max(a, error * p_c) for a, p_c in zip(scale[i], p, strict=True)]
+            if entry[4]:
+                h = entry[4] * factor[i]
+                grad[i] = [g - h * d for g, d in zip(grad[i], row.entropy_gradient()[0], strict=True)]
+                scale[i] = [max(a, abs(h) * s, abs(g)) for a, s, g in zip(
+                    scale[i], row.entropy_gradient()[1], grad[i], strict=True)]
         else:  # one term each: computed per distinct logit
             grad[i] = row.expand([total * e / row.total for e in row.e])
             grad[i, y] = -total * q[y]

@@ -23,7 +23,7 @@ ROW_LOSSES = (*(loss.name for loss in LOSSES if not loss.per_element and loss.na
               "perplexity")
 POINTWISE = tuple(loss.name for loss in LOSSES if loss.per_element)
 INFORMATION = tuple(name for name, function in REGISTERED.items() if function in MEASURES and name != "perplexity")
-NO_LIBRARY_HAS = ("keepdims", "log_floor", "z_loss")
+NO_LIBRARY_HAS = ("keepdims", "log_floor", "z_loss", "entropy_weight")
 FUNCTIONS = (*NORMALISERS, *BACKWARD, *ROW_LOSSES, *POINTWISE, *INFORMATION)
 
 

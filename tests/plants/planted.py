@@ -26,7 +26,7 @@ FAULTS = [
           "std::is_signed_v<I>", "tests/contract/test_edge_cases.py"),
     Fault("ignore_index that is a class", CORE + "rows/row_inputs.cpp", "const bool absent = may_ignore & equal;",
           "const bool absent = may_ignore & equal & (ignore < 0);", "tests/contract/test_edge_cases_of_losses.py"),
-    Fault("z-loss of a class of weight 0", CORE + "rows/row_inputs.cpp", "smoothed_ || with_z_loss_ || all;",
+    Fault("z-loss of a class of weight 0", CORE + "rows/row_inputs.cpp", "smoothed_ || has_other_terms_ || all;",
           "smoothed_ || all;", "tests/losses/test_cross_entropy.py"),
     Fault("upstream gradient of a distillation", CORE + "ops/cross_entropy_term.cpp", "if (share_ != 1)",
           "if (share_ > 1)", "tests/losses/test_distillation_loss.py"),

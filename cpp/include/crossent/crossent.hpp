@@ -124,6 +124,7 @@ struct row_loss_options {
   std::int64_t ignore_index = -100;
   double label_smoothing = 0;
   double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x/T)^2 to the cross-entropy of each row that counts
+  double entropy_weight = 0;        // adds - v entropy_weight H to the same rows, H being the entropy of softmax(x/T)
   double temperature = 1;           // T of cross_entropy, whose logits are x/T; beside a divergence 1
   view sample_weight;               // the rows' shape (strides may be 0); absent: ones
   reduction_kind reduction = reduction_kind::mean;
@@ -250,6 +251,12 @@ struct predictions {
 // Of axis, temperature and, with a target (target.data != nullptr), ignore_index. 0 <= k <= classes. Some of it may be written
 // when target_error is thrown.
 void predict(const view& logits, const index_view& target, const row_loss_options&, const predictions&, const execution& = {});
+
+// The sum of the vector-Jacobian products of log_prob, entropy and logsumexp. Their upstream gradients: the rows' shape (strides may
+// be 0); those that are not given are 0. Of axis, temperature and, with a target, ignore_index; of shard.classes classes, the gradient
+// of those behind them being 0; grad: the shape of the logits.
+void row_statistics_backward(const view& logits, const index_view& target, const view& log_prob, const view& entropy,
+                             const view& logsumexp, const row_loss_options&, const mutable_view& grad, const execution& = {});
 
 // The diagonal of the Hessian of a loss.
 struct hessian_options {

@@ -14,6 +14,7 @@
 //   tail                   sum_c exp((x_c - max)/T) without one instance of the maximum: p_argmax = 1 / (1 + tail)
 //   log_sum                log(1 + tail), so that -log p_c = (max - x_c)/T + log_sum
 //   p_c                    e_c inverse_max_term / (1 + tail)
+//   S                      sum_c p_c (max - x_c)/T, the mean gap: the entropy of the row is log_sum + S
 //   b_c, A                 the coefficient of -log p_c in a loss, and sum_c b_c; the gradient is (A p_c - b_c)/T. With a
 //                          z-loss, z logsumexp(x/T)^2, A has 2 z logsumexp(x/T) in it
 //   mass                   sum_c w_c q_c of class probabilities q; weighted_gap_to_max: sum_c w_c (max - x_c)
@@ -112,6 +113,18 @@ struct dtype_kernels {
   // Of the entropy of the softmax: sum e (max - x) of each block, and from its sum over a row that row's entropy.
   void (*gap_sums_of_logits)(const source&, const row_statistics&, index block_begin, index block_end, const block_sums&);
   void (*entropy_of_logits)(index rows, const row_statistics&, const double* gap_sum, double* out);
+  // Of the entropy in a loss at a temperature: sum e (max - x) of each block, from its own maximum and of its own terms, which may be
+  // cached (else nullptr); what `blocks` of them from entry `first` on come to; and factors for write_entropy_gradient from those
+  // of cross_entropy. Returns whether that may take cached exponentials.
+  void (*gap_sums_of_blocks)(const source&, const source* exponentials, index block_begin, index block_end,
+                             const inverse_temperature&, const block_statistics&, const block_sums&);
+  void (*merge_gap_sums)(index first, index blocks, const inverse_temperature&, const block_statistics&, const double* gap,
+                         const double* gap_lo, double* out, double* out_lo);
+  bool (*scale_entropy_gradient)(index rows, const double* exponent, gradient_rows&, entropy_rows&);
+  // Of cached exponentials (else nullptr) only without a second term.
+  void (*write_entropy_gradient)(const source&, const row_statistics&, const source* exponentials, const source* q, const sink&,
+                                 index block_begin, index block_end, const inverse_temperature&, const gradient_rows&,
+                                 const entropy_rows&);
   // Of predictions at a temperature: sum e (max - x), sum e^2, and how many logits are above and equal to that of the target, of
   // each block; the equal ones of the classes before the target; from the sum of the squares over a row, in place, sum p^2; and the
   // k classes of the largest logits of a row, with these logits.

@@ -58,6 +58,17 @@ struct alignas(64) hessian_rows {
   double exponent[batch_rows];  // of terms that are not cached
 };
 
+// The entropy H of the softmax in a loss, which has - weight H in it, and logsumexp_weight logsumexp(x/T), of which only the
+// gradient is wanted. Entries are e_c (factor + slope gap_c / T) power[0] power[1] - weight_c (beta + gamma q_c).
+struct alignas(64) entropy_rows {
+  double weight[batch_rows], logsumexp_weight[batch_rows];
+  double gap_sum[batch_rows], gap_sum_lo[batch_rows];  // sum e (max - x), of biased terms
+  // Out.
+  double slope[batch_rows], slope_lo[batch_rows];
+  double factor_tiny[batch_rows];  // of float64 rows, _scaled: the part of the factor that may be subnormal
+  double power[2][batch_rows];
+};
+
 // A loss in -log p, of rows of class indices or of class probabilities, and its gradient.
 struct alignas(64) cross_entropy_rows {
   // Of the call.
@@ -81,6 +92,7 @@ struct alignas(64) cross_entropy_rows {
   double loss[batch_rows], loss_lo[batch_rows];
   double argmax_gradient[batch_rows];
   hessian_rows* hessian = nullptr;  // nullptr: not wanted
+  entropy_rows* entropy = nullptr;  // nullptr: the loss has none
   gradient_rows gradient;  // of which the target is the class y; its exponents are for the caller to make
 };
 

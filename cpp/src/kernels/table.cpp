@@ -3,6 +3,7 @@
 #include "kernels/loss/cross_entropy.hpp"
 #include "kernels/loss/divergence.hpp"
 #include "kernels/loss/elementwise.hpp"
+#include "kernels/loss/entropy.hpp"
 #include "kernels/loss/few_classes.hpp"
 #include "kernels/loss/forward_kl_over_classes.hpp"
 #include "kernels/loss/gap_moments.hpp"
@@ -76,6 +77,10 @@ template <class T> constexpr dtype_kernels kernels_of() {
   if constexpr (sizeof(T) == 4) k.joint_divergence_sums = joint_divergence_sums;
   k.gap_sums_of_logits = gap_sums_of_logits<T>;
   k.entropy_of_logits = entropy_of_logits<T>;
+  k.gap_sums_of_blocks = gap_sums_of_blocks<T>;
+  k.merge_gap_sums = merge_gap_sums<T>;
+  k.scale_entropy_gradient = scale_entropy_gradient<T>;
+  k.write_entropy_gradient = write_entropy_gradient<T>;
   k.prediction_sums = prediction_sums<T>;
   k.count_equal = count_equal<T>;
   k.sum_of_squares = sum_of_squares<T>;

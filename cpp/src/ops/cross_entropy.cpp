@@ -30,8 +30,7 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
     if (losses_lo_ != nullptr) std::copy_n(s.rows.loss_lo, batch.count, losses_lo_ + batch.first);
   }
   void write(row_batch& batch, index begin, index end) override {
-    source q;
-    batch.write_softmax_gradient(term_.probabilities(batch, q), begin, end, state(batch).rows.gradient);
+    term_.write(batch, state(batch), begin, end);
   }
   void complete(row_batch& batch) override {
     if (!batch.plan->writes() || batch.plan->writes_target) return;
@@ -65,7 +64,7 @@ void cross_entropy(const view& logits, const index_view& indices, const view& pr
   const bool exponential = options.reduction == reduction_kind::exp_mean;
   const bool is_sum =
       loss.data != nullptr && (options.reduction == reduction_kind::sum || options.reduction == reduction_kind::mean);
-  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities, options.entropy_weight != 0);
   d.sums_losses = is_sum;
   d.may_run_fused = probabilities.data == nullptr && few_class_cross_entropy::applies(options);
   d.reuses_exponentials = true;
@@ -86,6 +85,47 @@ void cross_entropy(const view& logits, const index_view& indices, const view& pr
   if (exponential) store_number(loss.data, loss.type, exp_mean(losses.all(), rows, denominator, e));
   else if (is_sum) store_number(loss.data, loss.type, reduced(losses.sum(e), options.reduction, denominator));
   else reduce(losses.all(), rows, options.reduction, denominator, loss, e);
+}
+
+namespace {
+
+// Of the classes from `first` on.
+void write_zeros(const mutable_view& grad, int axis, index first, const execution& e) {
+  const row_array to(grad, axis);
+  const index rows = to.rows.rows(), classes = grad.shape[axis] - first, blocks = block_count(classes);
+  parallel_for(rows * blocks, std::min(classes, block_classes), threads_for(rows * classes, e), e,
+               [&](index begin, index end, int) {
+                 for (index u = begin; u < end; ++u) {
+                   index offset = 0;
+                   to.rows.offsets(u / blocks, 1, &offset);
+                   const index from = first + u % blocks * block_classes, last = std::min(grad.shape[axis], from + block_classes);
+                   for (index c = from; c < last; ++c) store_number(to.data + offset + c * to.class_stride, to.type, 0);
+                 }
+               });
+}
+
+}  // namespace
+
+void row_statistics_backward(const view& logits, const index_view& target, const view& log_prob, const view& entropy,
+                             const view& logsumexp, const row_loss_options& options, const mutable_view& grad,
+                             const execution& e) {
+  const default_environment environment;
+  row_description d(logits, options.axis, options.temperature, grad);
+  d.classes = options.shard.classes;
+  const targets y(target, d.rows, options, d.classes, d.type, true, e);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, {}, true);
+  d.reuses_exponentials = true;
+  const row_plan plan = make_plan(d, e);
+  row_losses losses(plan.rows, 0, false);
+  const upstream ones({}, plan.type, 1);
+  const row_statistics_upstream coefficients(log_prob, entropy, logsumexp, plan.type);
+  cross_entropy_term term(plan, inputs, y, ones, options, 1.0, e);
+  term.coefficients = &coefficients;
+  cross_entropy_operation operation(term, losses, nullptr);
+  run_rows(plan, operation, e);
+  write_zeros(grad, options.axis, d.classes, e);
+  multiply(grad, gradient_temperature(options.temperature, grad.type).scale, e);
+  y.throw_if_bad();
 }
 
 void cross_entropy_of_shards(const merged_state& whole, const view& logits, const index_view& indices,

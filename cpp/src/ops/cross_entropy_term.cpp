@@ -36,9 +36,10 @@ void put(double* hi, double* lo, index i, double_double<double> v) {
 
 }  // namespace
 
-cross_entropy_inputs cross_entropy_term::describe(row_description& d, int logits, const targets& y, const view& probabilities) {
+cross_entropy_inputs cross_entropy_term::describe(row_description& d, int logits, const targets& y, const view& probabilities,
+                                                  bool with_entropy) {
   const bool has_probabilities = probabilities.data != nullptr, is_of_target = !has_probabilities && !y.smoothed();
-  if (!is_of_target) d.with_sums = true;
+  if (!is_of_target || with_entropy) d.with_sums = true;
   d.entries = is_of_target ? single_entries::of_target : single_entries::any;
   return {logits, has_probabilities ? d.read(probabilities, 1.0, false) : -1};
 }
@@ -88,6 +89,7 @@ void cross_entropy_term::pack_class_weights(const execution& e) {
 void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool all_rows) const {
   cross_entropy_rows& r = state.rows;
   y_.load(batch.first, batch.count, state.y(), r.class_weight, r.row_weight, all_rows);
+  if (has_entropy()) load_entropy(batch, state);
   batch.skip_zero_weight_rows(r.row_weight);
   if (plan_.with_sums) {
     const index arrays = (probabilities_ >= 0 ? 5 : 0) + (smoothed_ ? 1 : 0);   // the one of smoothing first
@@ -97,6 +99,26 @@ void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool
   upstream_.load(batch.first, batch.count, r.row_weight, r.upstream);
   if (share_ != 1)
     for (index i = 0; i < batch.count; ++i) r.upstream[i] *= share_;
+}
+
+void row_statistics_upstream::load(index first, index count, cross_entropy_rows& r, entropy_rows& entropy) const {
+  double* const to[] = {r.class_weight, entropy.weight, entropy.logsumexp_weight};
+  for (int k = 0; k < 3; ++k) {
+    if (values_[k].given()) values_[k].load(first, count, to[k]);
+    else std::fill_n(to[k], count, 0.0);
+    for (index i = 0; i < count && k < 2; ++i) to[k][i] = -to[k][i];
+  }
+  for (index i = 0; i < count; ++i)
+    if (to[0][i] == 0 && to[1][i] == 0 && to[2][i] == 0) r.row_weight[i] = 0;
+}
+
+void cross_entropy_term::load_entropy(row_batch& batch, cross_entropy_state& state) const {
+  if (state.entropy == nullptr) state.entropy = std::make_unique<entropy_state>();
+  entropy_rows& entropy = state.entropy->rows;
+  state.rows.entropy = &entropy;
+  if (plan_.with_sums) state.entropy->reserve(batch);
+  if (coefficients != nullptr) return coefficients->load(batch.first, batch.count, state.rows, entropy);
+  std::fill_n(entropy.weight, batch.count, options_.entropy_weight);
 }
 
 probability_sums cross_entropy_term::sums_of_probabilities(row_batch& batch, cross_entropy_state& state) const {
@@ -112,6 +134,7 @@ void cross_entropy_term::sum(row_batch& batch, cross_entropy_state& state, index
     plan_.kernel().sum_probabilities(x, batch.input(probabilities_), weight_, begin, end, max,
                                      batch.in[logits_].statistics.max_block, sums_of_probabilities(batch, state));
   if (smoothed_) plan_.kernel().weighted_gap_to_max(x, weight_, begin, end, max, state.sums.data());
+  if (state.entropy != nullptr) state.entropy->sum(batch, logits_, begin, end);
 }
 
 gap_sums cross_entropy_term::merge_gaps(row_batch& batch, index row, index begin, index end, const double* gaps,
@@ -208,6 +231,7 @@ void cross_entropy_term::put_partial_state(row_batch& batch, cross_entropy_state
 void cross_entropy_term::merge(row_batch& batch, cross_entropy_state& state) const {
   cross_entropy_rows& r = state.rows;
   find_classes(batch, state);
+  if (state.entropy != nullptr) state.entropy->merge(batch, logits_);
   for (index i = 0; i < batch.count && smoothed_; ++i)
     r.weighted_gap_to_max[i] = rounded(merge_smoothing_gaps(batch, state, i, 0, batch.blocks).gap);
   for (index i = 0; i < batch.count && probabilities_ >= 0; ++i) {
@@ -250,7 +274,7 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   for (index i = 0; i < batch.count && (smoothed_ || r.probabilities); ++i)
     r.argmax_weight[i] = y_.weight(std::max<index>(r.argmax[i], 0));
   // A target of weight 0 has no coefficient: its entry is as those of the other classes.
-  for (index i = 0; i < batch.count && r.z_loss > 0; ++i)
+  for (index i = 0; i < batch.count && (r.z_loss > 0 || r.entropy != nullptr); ++i)
     if (r.class_weight[i] == 0) state.y()[i] = targets::ignored;
   kernels().cross_entropy(x.statistics, r);
   if (!plan_.writes()) return;
@@ -259,7 +283,15 @@ void cross_entropy_term::finish(row_batch& batch, cross_entropy_state& state) co
   r.gradient.with_beta = smoothed_ || weight_ != nullptr;
   r.gradient.with_gamma = r.probabilities;
   r.gradient.with_target = plan_.writes_target;
-  batch.scale_factors(x.statistics.exponent, r.gradient);
+  if (state.entropy != nullptr) state.entropy->scale(batch, x.statistics, r.gradient);
+  else batch.scale_factors(x.statistics.exponent, r.gradient);
+}
+
+void cross_entropy_term::write(row_batch& batch, const cross_entropy_state& state, index begin, index end) const {
+  source storage;
+  const source* const q = probabilities(batch, storage);
+  if (state.entropy != nullptr) state.entropy->write(batch, logits_, q, begin, end, state.rows.gradient);
+  else batch.write_softmax_gradient(q, begin, end, state.rows.gradient);
 }
 
 const source* cross_entropy_term::probabilities(const row_batch& batch, source& storage) const {

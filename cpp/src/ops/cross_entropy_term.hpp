@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/double_double.hpp"
+#include "ops/entropy_term.hpp"
 #include "rows/gradient_temperature.hpp"
 #include "rows/row_driver.hpp"
 #include "rows/row_inputs.hpp"
@@ -10,10 +11,23 @@ namespace crossent {
 
 class merged_statistics;
 
+// Upstream gradients of log_prob, entropy and logsumexp, as those of a loss with these coefficients; each may be absent.
+class row_statistics_upstream {
+ public:
+  row_statistics_upstream(const view& log_prob, const view& entropy, const view& logsumexp, dtype arithmetic)
+      : values_{{log_prob, arithmetic}, {entropy, arithmetic}, {logsumexp, arithmetic}} {}
+  // A row of no coefficient gets the weight 0.
+  void load(index first, index count, cross_entropy_rows&, entropy_rows&) const;
+
+ private:
+  row_values values_[3];
+};
+
 // The state of a loss in -log p for the rows of a batch.
 struct cross_entropy_state {
   std::vector<double> sums;   // of each (row, block), one array after the other
   cross_entropy_rows rows{};
+  std::unique_ptr<entropy_state> entropy;   // where the loss has it
   index* y() { return rows.gradient.target; }
 };
 
@@ -25,7 +39,8 @@ struct cross_entropy_inputs {
 class cross_entropy_term {
  public:
   // Adds the term to an operation that reads `logits`, and the probabilities, where they are the target.
-  static cross_entropy_inputs describe(row_description&, int logits, const targets&, const view& probabilities);
+  static cross_entropy_inputs describe(row_description&, int logits, const targets&, const view& probabilities,
+                                       bool with_entropy = false);
   // share: of the gradient. Of a shard the plan has the classes that are here, and `sum` and `put_partial_state` give their part;
   // `finish` needs what all shards came to.
   cross_entropy_term(const row_plan&, const cross_entropy_inputs&, const targets&, const upstream&, const row_loss_options&,
@@ -33,6 +48,7 @@ class cross_entropy_term {
 
   bool with_loss_lo = false;               // whether the rounding errors of losses are wanted
   const merged_statistics* merged = nullptr;   // of rows that are in shards
+  const row_statistics_upstream* coefficients = nullptr;   // of each row, in place of those of a loss
 
   // all_rows: also those that no coefficient of this term reaches.
   void load(row_batch&, cross_entropy_state&, bool all_rows) const;
@@ -51,6 +67,7 @@ class cross_entropy_term {
   const row_statistics& statistics(const row_batch& batch) const { return batch.in[logits_].statistics; }
   // nullptr where targets are indices.
   const source* probabilities(const row_batch&, source& storage) const;
+  void write(row_batch&, const cross_entropy_state&, index begin, index end) const;
   // f(row, class, gradient): the entries that the difference of two rounded numbers would lose.
   template <class F> void for_each_entry(row_batch& batch, cross_entropy_state& state, F f) const {
     cross_entropy_rows& r = state.rows;
@@ -71,6 +88,8 @@ class cross_entropy_term {
     double_double<double> mass_without_max;
   };
 
+  bool has_entropy() const { return options_.entropy_weight != 0 || coefficients != nullptr; }
+  void load_entropy(row_batch&, cross_entropy_state&) const;
   bool needs_argmax() const { return smoothed_ || probabilities_ >= 0; }
   void sum_class_weights(const execution&);
   void pack_class_weights(const execution&);

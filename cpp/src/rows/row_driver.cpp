@@ -221,12 +221,7 @@ void row_batch::skip_zero_weight_rows(const double* row_weight) {
 
 void row_batch::scale_factors(const double* exponent, gradient_rows& gradient) {
   from_cache = plan->cache_exponentials && plan->kernel().unbias_factors(count, gradient.factor, gradient.factor_lo);
-  if (from_cache && !plan->lanes_over_rows)
-    for (index i = 0; i < count; ++i)
-      in[0].cached_rows[i] = in[0].x[i] == nullptr
-                                 ? nullptr
-                                 : in[0].exponentials.data() + i * cached_row_bytes(plan->classes, item_size(plan->type));
-  if (from_cache) return;
+  if (from_cache) return point_at_cached();
   std::copy_n(exponent, count, gradient.exponent);
   plan->kernel().split_exponents(count, gradient.factor, gradient.factor_lo, gradient.exponent);
 }
@@ -236,6 +231,15 @@ void row_batch::write_softmax_gradient(const source* q, index begin, index end, 
     return plan->kernel().write_softmax_gradient(input(0), in[0].statistics, q, output(), begin, end, plan->input(0).t,
                                                  gradient);
   plan->kernel().write_cached_gradient(cached(), q, output(), gradient);
+}
+
+// With lanes over rows they lie in one place.
+void row_batch::point_at_cached() {
+  if (plan->lanes_over_rows) return;
+  for (index i = 0; i < count; ++i)
+    in[0].cached_rows[i] = in[0].x[i] == nullptr
+                               ? nullptr
+                               : in[0].exponentials.data() + i * cached_row_bytes(plan->classes, item_size(plan->type));
 }
 
 source row_batch::cached() const {

@@ -67,7 +67,8 @@ struct alignas(64) row_batch {
   // them for cached exponentials.
   void scale_factors(const double* exponent, gradient_rows&);
   void write_softmax_gradient(const source* q, index begin, index end, const gradient_rows&) const;
-  source cached() const;   // the exponentials, where the output is made of them
+  void point_at_cached();
+  source cached() const;   // the exponentials, after that
   void store_entry(index row, index c, double value);   // of the output
 };
 

@@ -105,7 +105,7 @@ targets::targets(const index_view& target, index rows, const row_loss_options& o
       has_ignore_(options.has_ignore_index),
       ignore_(options.ignore_index),
       smoothed_(smooths(options, classes, e)),
-      with_z_loss_(options.z_loss > 0),
+      has_other_terms_(options.z_loss > 0 || options.entropy_weight != 0),
       is_mean_(options.reduction == reduction_kind::mean || options.reduction == reduction_kind::exp_mean),
       given_denominator_(options.denominator),
       denominators_{options.denominators[0], options.denominators[1]},
@@ -203,7 +203,7 @@ void targets::load(index first, index count, index* y, double* class_weight, dou
     return;
   }
   sample_weight_.load(first, count, row_weight);
-  const bool zero_counts = smoothed_ || with_z_loss_ || all;   // rows whose class has weight 0
+  const bool zero_counts = smoothed_ || has_other_terms_ || all;   // rows whose class has weight 0
   for (index i = 0; i < count; ++i) {
     class_weight[i] = y[i] < 0 ? 0.0 : weight(y[i]);
     row_weight[i] = y[i] < 0 || (class_weight[i] == 0 && !zero_counts) ? 0.0 : row_weight[i];

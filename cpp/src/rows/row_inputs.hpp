@@ -91,7 +91,7 @@ class targets {
   index classes_;
   bool has_ignore_;
   std::int64_t ignore_;
-  bool smoothed_, with_z_loss_;
+  bool smoothed_, has_other_terms_;
   bool is_mean_;
   double given_denominator_, denominators_[2];   // for false and true in place of with_class_weights
   const char* weights_;

@@ -120,10 +120,33 @@ template <class N> struct smoothing {
   }
 };
 
-// v (sum b (-log p) + z logsumexp^2), from the weighted gaps to the maximum and the coefficients of log_sum.
+// S of a row, the mean of (max - x)/T.
+template <class N> class mean_gap {
+ public:
+  N usual = number<N>(set1(0.0));  // 0 where it is tiny
+  tiny_numbers<N, constants<double>::subnormal_scale> tiny;
+
+  CROSSENT_INLINE_MEMBER void set(const row_statistics& statistics, const entropy_rows& entropy, index i, const smoothing<N>& s,
+                                  N tail) {
+    constexpr bool is_float = std::is_same_v<N, doubles>;
+    const auto inverse_max_term = load_inverse_max_term(statistics, i);
+    const N sum = number<N>(load<double>(entropy.gap_sum + i), load<double>(entropy.gap_sum_lo + i));
+    const N of_max = number<N>(inverse_max_term.hi, inverse_max_term.lo);
+    const N biased = s.over_temperature(sum * of_max / (number<N>(set1(1.0)) + tail));
+    usual = times_power(biased, set1(power_of_two<double>(is_float ? -static_cast<int>(bias<float>)
+                                                                   : -static_cast<int>(bias<double>))));
+    if constexpr (!is_float) {
+      const mask<double> is_tiny = usual.hi < set1(subnormal<double>::tiny);
+      usual = select(is_tiny, exact(set1(0.0)), usual);
+      tiny.set(is_tiny, one_number(biased));
+    }
+  }
+};
+
+// v (sum b (-log p) + z logsumexp^2 - lambda H), from the weighted gaps to the maximum and the coefficients of log_sum.
 template <bool probabilities, class N>
 CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entropy_rows& r, index i, const smoothing<N>& s,
-                             N log_sum) {
+                             N log_sum, N mean) {
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   N loss;
   if constexpr (probabilities) {
@@ -138,6 +161,7 @@ CROSSENT_INLINE N loss_value(const row_statistics& statistics, const cross_entro
     const N lse = s.over_temperature(of(statistics.max)) + log_sum;
     loss = loss + number<N>(set1(r.z_loss)) * (lse * lse);
   }
+  if (r.entropy != nullptr) loss = loss + -times(of(r.entropy->weight), log_sum + mean);
   return times(of(r.row_weight), loss);
 }
 
@@ -152,7 +176,7 @@ template <class N> struct coefficients {
 };
 template <bool probabilities, class N>
 CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics, const cross_entropy_rows& r, index i,
-                                                const smoothing<N>& s, const row_tail<N>& row) {
+                                                const smoothing<N>& s, const row_tail<N>& row, N mean) {
   const auto of = [&](const double* v) CROSSENT_INLINE_LAMBDA { return number<N>(load<double>(v + i)); };
   const auto weight_sum_without = [&](N w) CROSSENT_INLINE_LAMBDA { return s.weight_sum + -w; };
   const auto pair_of_row = [&](const double* v, const double* lo)
@@ -179,6 +203,18 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
     c.of_p = c.of_p + (slope + twice_z * number<N>(unscale(row.tiny.number)));
     if constexpr (!probabilities) c.target.others = c.target.others + slope;
     c.max.others = c.max.others + slope;
+  }
+  if (r.entropy != nullptr) {
+    const N lambda = of(r.entropy->weight), of_logsumexp = of(r.entropy->logsumexp_weight);
+    const N of_max = of_logsumexp + lambda * mean;
+    c.of_p = c.of_p + of_max;
+    c.max.others = c.max.others + of_max;
+    if constexpr (!probabilities) {
+      const N gap = s.over_temperature(of(statistics.max) + number<N>(-load<double>(r.target + i)));
+      const mask<double> is_finite = absolute(first_part(gap)) < set1(constants<double>::infinity);
+      const N difference = select(is_finite, mean + -gap, number<N>(set1(0.0)));   // else the target has no p
+      c.target.others = c.target.others + (of_logsumexp + lambda * difference);
+    }
   }
   return c;
 }
@@ -211,15 +247,21 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
   const doubles zero = set1(0.0);
   const smoothing<N> s(r);
   const division<N> by_divisor(number<N>(set1(r.divisor)) * number<N>(set1(r.gradient_temperature)));
-  const auto loss_of = [&](index i, N tail) CROSSENT_INLINE_LAMBDA {
-    return two_numbers(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail)));
+  const auto loss_of = [&](index i, N tail, N mean) CROSSENT_INLINE_LAMBDA {
+    return two_numbers(loss_value<probabilities>(statistics, r, i, s, log_sum_of(tail), mean));
   };
   for (index i = 0; i < r.count; i += 8) {
     const row_tail<N> row(load_tail(statistics, i), statistics.is_extended ? load<double>(statistics.tail_scaled + i) : zero);
     const N tail = row.tail, v = number<N>(load<double>(r.row_weight + i));
-    const coefficients<N> c = coefficients_of<probabilities>(statistics, r, i, s, row);
-    const double_double<doubles> loss = loss_of(i, tail);
-    store(r.loss + i, row.tiny.add(loss.hi, v, c.sum));
+    mean_gap<N> mean;
+    N lambda = number<N>(zero);
+    if (r.entropy != nullptr) {
+      mean.set(statistics, *r.entropy, i, s, tail);
+      lambda = number<N>(load<double>(r.entropy->weight + i));
+    }
+    const coefficients<N> c = coefficients_of<probabilities>(statistics, r, i, s, row, mean.usual);
+    const double_double<doubles> loss = loss_of(i, tail, mean.usual);
+    store(r.loss + i, mean.tiny.add(row.tiny.add(loss.hi, v, c.sum + -lambda), v, -lambda));
     if (r.with_loss_lo) store(r.loss_lo + i, loss.lo);
     if (!r.with_gradient) continue;
     if (r.hessian != nullptr) hessian_of(statistics, i, row, c.sum, v, *r.hessian);
@@ -227,13 +269,13 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     const doubles g = load<double>(r.upstream + i);
     const N one = number<N>(set1(1.0)), scale = by_divisor(number<N>(g) * v);
     const division<N> by_sum(one + tail);
-    const doubles counts = r.z_loss != 0 ? set1(1.0) : one_number(c.sum);
+    const doubles counts = r.z_loss != 0 || r.entropy != nullptr ? set1(1.0) : one_number(c.sum);
     const mask<double> has_no_gradient = (first_part(v) == zero) | (counts == zero) | (g == zero);  // whatever is in the row
     const auto store_row = [&](double* to, doubles x)
                                CROSSENT_INLINE_LAMBDA { store(to + i, select(has_no_gradient, zero, x)); };
     const N twice_z = number<N>(set1(2 * r.z_loss));
     const auto gradient_of = [&](N x, const class_coefficients<N>& of, N u) CROSSENT_INLINE_LAMBDA {
-      return row.tiny.add(one_number(by_sum(x) * scale), twice_z * u + -of.b, scale);
+      return mean.tiny.add(row.tiny.add(one_number(by_sum(x) * scale), twice_z * u + -of.b, scale), lambda * u, scale);
     };
     const auto inverse_max_term = load_inverse_max_term(statistics, i);
     const auto store_pair = [&](double* to, double* lo, N x) CROSSENT_INLINE_LAMBDA {
@@ -243,6 +285,11 @@ template <class N, bool probabilities> void cross_entropy_of(const row_statistic
     };
     store_pair(r.gradient.factor, r.gradient.factor_lo,
                c.of_p * scale * by_sum(number<N>(inverse_max_term.hi, inverse_max_term.lo)));
+    if (r.entropy != nullptr) {
+      const N of_entropy = lambda * scale * by_sum(number<N>(inverse_max_term.hi, inverse_max_term.lo));
+      store_pair(r.entropy->slope, r.entropy->slope_lo, -of_entropy);
+      store_row(r.entropy->factor_tiny, one_number(of_entropy) * mean.tiny.number.value);
+    }
     store_pair(r.gradient.beta, r.gradient.beta_lo, scale * s.each);
     if constexpr (probabilities) {
       store_pair(r.gradient.gamma, r.gradient.gamma_lo, scale * s.keep);
