@@ -90,8 +90,11 @@ inline int_dtype int_type(array a) {
   return types[a.type_number() - numpy::NPY_BYTE_];
 }
 
-// The dtype that a call on `a` computes in, and its largest finite number.
+// The dtype that a call on `a` computes in, its least positive number, and its largest finite one.
 inline dtype arithmetic(array a) { return float_type(a) == dtype::float64 ? dtype::float64 : dtype::float32; }
+inline double least_positive(array a) {
+  return float_type(a) == dtype::float64 ? std::numeric_limits<double>::denorm_min() : std::numeric_limits<float>::denorm_min();
+}
 inline double largest(array a) {
   if (arithmetic(a) == dtype::float64) return std::numeric_limits<double>::max();
   return std::numeric_limits<float>::max();

@@ -84,6 +84,9 @@ int sum_axis(const char* name, array x, PyObject* axis);
 int class_axis(const char* name, array x, PyObject* axis);
 int loss_axis(const char* name, array x, PyObject* axis);
 
+// None: 0.
+double softcap(const char* name, PyObject* given);
+
 void read_ignore_index(PyObject* given, row_loss_options& options);
 py::object ignored_class(const row_loss_options& options);  // an int or None
 
@@ -123,6 +126,10 @@ class call {
   // The same, or labels that are floating numbers.
   array class_labels(PyObject* target, array x, const rows_of& rows, const row_loss_options& options);
   array class_weights(PyObject* weight, array x, const rows_of& rows, int axis);
+  // Finite or -inf: one per class. None: none.
+  array class_bias(const char* name, PyObject* bias, index classes);
+  // The temperature of all rows, or 1 and one of each in `of_rows`.
+  double temperature(PyObject* given, const rows_of& rows, array& of_rows);
   array row_weights(PyObject* sample_weight, array x, const rows_of& rows) {
     return row_numbers("sample_weight", sample_weight, x, rows);
   }
@@ -167,7 +174,7 @@ class call {
     int axis = -1;
   };
 
-  static constexpr int most_arrays = 12;   // inputs, converted inputs and outputs
+  static constexpr int most_arrays = 20;   // inputs, converted inputs and outputs
 
   // The fields of x as they are now, valid until the next call; none if x is not a plain ndarray.
   array inspect(PyObject* x);
@@ -184,8 +191,8 @@ class call {
   array_fields arrays_[most_arrays];   // those kept, then the one inspected last
   const char* names_[most_arrays];
   int arrays_count_ = 0;
-  named_input inputs_[8];
-  bounds bounds_[4];
+  named_input inputs_[12];
+  bounds bounds_[8];
   classes classes_{};
   double upstream_ = 0;
   int inputs_count_ = 0, bounds_count_ = 0;

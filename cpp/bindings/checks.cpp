@@ -111,6 +111,8 @@ double number(const number_check& check, const char* name, PyObject* x) {
   return check_in_python(check.name, name, x).cast<double>();
 }
 
+double softcap(const char* name, PyObject* x) { return x == Py_None ? 0 : number(positive, name, x); }
+
 int one_of(const char* name, PyObject* x, const char* const* names, int count) {
   for (int i = 0; i < count && PyUnicode_CheckExact(x); ++i)
     if (PyUnicode_CompareWithASCIIString(x, names[i]) == 0) return i;
@@ -223,6 +225,29 @@ array call::class_weights(PyObject* weight, array x, const rows_of& rows, int ax
   if (const array w = inspect(weight); rows.ndim > 0 && is_arithmetic(w, x) && w.shape() == as)
     return within("weight", keep("weight", w), 0, largest(x));
   return converted("weight", check_in_python("class_weights", weight, classes, rows, x.dtype()), is_floating, as);
+}
+
+array call::class_bias(const char* name, PyObject* bias, index classes) {
+  if (bias == Py_None) return {};
+  record_input(name, bias);
+  const shape as{1, &classes};
+  if (const array b = inspect(bias); is_floating(b) && b.shape() == as)
+    return within(name, keep(name, b), -numeric_limits<double>::infinity(), largest(b));
+  return converted(name, check_in_python("class_bias", name, bias, classes), is_floating, as);
+}
+
+double call::temperature(PyObject* given, const rows_of& rows, array& of_rows) {
+  if (PyFloat_CheckExact(given) || PyLong_CheckExact(given)) return number(positive, "temperature", given);
+  if (const array t = inspect(given); is_floating(t) && t.ndim() > 0 && t.shape() == rows) {
+    record_input("temperature", given);
+    of_rows = within("temperature", keep("temperature", t), least_positive(t), largest(t));
+    return 1;
+  }
+  const py::object checked = check_in_python("temperatures", given, rows);
+  if (PyFloat_CheckExact(checked.ptr())) return PyFloat_AS_DOUBLE(checked.ptr());
+  record_input("temperature", given);
+  of_rows = converted("temperature", checked, is_floating, rows);
+  return 1;
 }
 
 array call::row_numbers(const char* name, PyObject* given, array x, const rows_of& rows) {

@@ -28,9 +28,9 @@ bool read_reduction(PyObject* reduction, PyObject* denominator, reductions_known
 // In the order of the enumerators.
 inline constexpr const char* divergences[] = {"forward", "reverse", "js"};
 
-inline divergence_options read_divergence(PyObject* temperature, PyObject* divergence, PyObject* beta) {
+inline divergence_options read_divergence(double temperature, PyObject* divergence, PyObject* beta) {
   divergence_options options;
-  options.temperature = number(positive, "temperature", temperature);
+  options.temperature = temperature;
   options.kind = static_cast<divergence_kind>(one_of("divergence", divergence, divergences, 3));
   options.beta = number(fraction, "beta", beta);
   if (options.kind == divergence_kind::js && !(0 < options.beta && options.beta < 1))

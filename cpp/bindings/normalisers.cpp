@@ -26,21 +26,30 @@ py::object result_dtype(array x, PyObject* dtype, PyObject* out) {
   return checked;
 }
 
-using normaliser = void (*)(const view&, int, double, const mutable_view&, const execution&);
+using normaliser = void (*)(const view&, const normaliser_options&, const mutable_view&, const execution&);
 using normaliser_backward = void (*)(const view&, const view&, int, double, const mutable_view&, const execution&);
 
+normaliser_options read_options(call& c, array x, int axis, PyObject* temperature, PyObject* cap, PyObject* bias) {
+  normaliser_options options;
+  array of_rows;
+  options.axis = axis;
+  options.temperature = c.temperature(temperature, rows_of(x, axis), of_rows);
+  options.transform = {softcap("softcap", cap), input(c.class_bias("logit_bias", bias, x.size(axis))), input(of_rows)};
+  return options;
+}
+
 template <normaliser f, bool is_log> struct normaliser_function {
-  CROSSENT_ARGUMENTS(x, axis, temperature, dtype, out)
+  CROSSENT_ARGUMENTS(x, axis, temperature, softcap, logit_bias, dtype, out)
 
   static py::object run(const arguments& given) {
     call c;
     const array x = c.floating("x", given[arg::x]);
     if (is_over_axes(x, given[arg::axis])) return over_axes<normaliser_function>(is_log ? "log_softmax" : "softmax", given);
-    const int axis = class_axis("x", x, given[arg::axis]);
-    const double temperature = number(positive, "temperature", given[arg::temperature]);
+    const normaliser_options options = read_options(c, x, class_axis("x", x, given[arg::axis]), given[arg::temperature],
+                                                    given[arg::softcap], given[arg::logit_bias]);
     const py::object dtype = result_dtype(x, given[arg::dtype], given[arg::out]);
     const result out = c.result_like("out", given[arg::out], x, dtype.ptr());
-    c.run([&](const execution& e) { f(input(x), axis, temperature, output(out.written), e); });
+    c.run([&](const execution& e) { f(input(x), options, output(out.written), e); });
     return out.returned;
   }
 };
@@ -93,7 +102,7 @@ struct reduced_shape {
 };
 
 struct logsumexp_function {
-  CROSSENT_ARGUMENTS(x, axis, keepdims, out)
+  CROSSENT_ARGUMENTS(x, axis, temperature, softcap, logit_bias, keepdims, out)
 
   static py::object run(const arguments& given) {
     call c;
@@ -102,16 +111,18 @@ struct logsumexp_function {
     const int axis = sum_axis("x", x, given[arg::axis]);
     const bool keepdims = as_bool(given[arg::keepdims]);
     const reduced_shape as(x, axis, keepdims);
+    const normaliser_options options =
+        read_options(c, x, axis, given[arg::temperature], given[arg::softcap], given[arg::logit_bias]);
     const py::object created = given[arg::out] == Py_None ? new_array(arithmetic(x), as) : py::object();
     const array out = created ? c.created(created) : c.output("out", given[arg::out], numpy_dtype(arithmetic(x)).ptr(), as);
     const rows_of rows(out, keepdims ? axis : -1);
-    c.run([&](const execution& e) { logsumexp(input(x), axis, rows.output(out), e); });
+    c.run([&](const execution& e) { logsumexp(input(x), options, rows.output(out), e); });
     return created ? scalar_if_0d(created) : py::reinterpret_borrow<py::object>(given[arg::out]);
   }
 };
 
 struct logsumexp_backward_function {
-  CROSSENT_ARGUMENTS(grad_output, x, axis, keepdims, out)
+  CROSSENT_ARGUMENTS(grad_output, x, axis, temperature, softcap, logit_bias, keepdims, out)
 
   static py::object run(const arguments& given) {
     call c;
@@ -121,8 +132,10 @@ struct logsumexp_backward_function {
     const bool keepdims = as_bool(given[arg::keepdims]);
     const array grad_output = c.floating("grad_output", given[arg::grad_output], reduced_shape(x, axis, keepdims));
     const rows_of rows(grad_output, keepdims ? axis : -1);
+    const normaliser_options options =
+        read_options(c, x, axis, given[arg::temperature], given[arg::softcap], given[arg::logit_bias]);
     const result out = c.result_like("out", given[arg::out], x);
-    c.run([&](const execution& e) { logsumexp_backward(rows.input(grad_output), input(x), axis, output(out.written), e); });
+    c.run([&](const execution& e) { logsumexp_backward(rows.input(grad_output), input(x), options, output(out.written), e); });
     return out.returned;
   }
 };

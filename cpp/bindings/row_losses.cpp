@@ -32,7 +32,8 @@ py::object compute_cross_entropy(row_call& c, const row_target& target, const gr
 void cross_entropy_function::read_options(row_call& c, const arguments& given) {
   c.read_weight(given[arg::weight]);
   c.read_sample_weight(given[arg::sample_weight]);
-  c.options.temperature = number(positive, "temperature", given[arg::temperature]);
+  c.read_temperature(given[arg::temperature]);
+  c.read_transform(given[arg::softcap], given[arg::logit_bias]);
   c.options.label_smoothing = number(fraction, "label_smoothing", given[arg::label_smoothing]);
   c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
   c.options.entropy_weight = number(finite, "entropy_weight", given[arg::entropy_weight]);
@@ -55,7 +56,10 @@ distillation_loss_function::options distillation_loss_function::read_options(row
   c.options.z_loss = number(at_least_zero, "z_loss", given[arg::z_loss]);
   how.terms.alpha = given[arg::alpha] != Py_None ? number(fraction, "alpha", given[arg::alpha]) : with_target ? 0.5 : 1;
   how.terms.scale_by_temperature = as_bool(given[arg::scale_by_temperature]);
-  how.divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+  how.divergence = read_divergence(c.row_temperature(given[arg::temperature]), given[arg::divergence], given[arg::beta]);
+  c.read_transform(given[arg::softcap], given[arg::logit_bias]);
+  c.set_transform(how.divergence.teacher, "teacher_softcap", given[arg::teacher_softcap], "teacher_logit_bias",
+                  given[arg::teacher_logit_bias]);
   c.terms = distillation_terms(how.terms, how.divergence.temperature);
   c.read_weight(given[arg::weight]);
   c.read_sample_weight(given[arg::sample_weight]);
@@ -120,12 +124,13 @@ struct perplexity_function {
 };
 
 struct fit_temperature_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, sample_weight, bounds, max_passes)
+  CROSSENT_ARGUMENTS(logits, target, axis, softcap, logit_bias, ignore_index, sample_weight, bounds, max_passes)
 
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
     const row_target target{c.class_target(given[arg::target], c.x, c.rows, c.options)};
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
     c.read_positive_sample_weight(given[arg::sample_weight]);   // or the loss might have no least value
     const auto [low, high] = check_in_python("bounds", given[arg::bounds]).cast<std::pair<double, double>>();
     const index most = check_in_python("max_passes", given[arg::max_passes]).cast<index>();
@@ -140,7 +145,7 @@ struct fit_temperature_function {
 };
 
 struct row_statistics_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, temperature, top_k, n_classes)
+  CROSSENT_ARGUMENTS(logits, target, axis, ignore_index, temperature, softcap, logit_bias, top_k, n_classes)
 
   static py::object run(const arguments& given) {
     py::object logits = as_python(given[arg::logits]);
@@ -150,7 +155,8 @@ struct row_statistics_function {
     read_ignore_index(given[arg::ignore_index], c.options);
     const bool has_target = given[arg::target] != Py_None;
     const array target = has_target ? c.class_indices(given[arg::target], c.x, c.rows, c.options) : array();
-    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
+    c.read_temperature(given[arg::temperature]);
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
     const index k = check_in_python("top_k", given[arg::top_k], c.x.size(c.options.axis)).cast<index>();
     const prediction_arrays arrays(c.rows, has_target, k, arithmetic(c.x));
     c.run([&](const execution& e) {
@@ -161,7 +167,8 @@ struct row_statistics_function {
 };
 
 struct row_statistics_backward_function {
-  CROSSENT_ARGUMENTS(logits, target, log_prob, entropy, logsumexp, axis, ignore_index, temperature, n_classes, out)
+  CROSSENT_ARGUMENTS(logits, target, log_prob, entropy, logsumexp, axis, ignore_index, temperature, softcap, logit_bias,
+                     n_classes, out)
 
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
@@ -172,7 +179,8 @@ struct row_statistics_backward_function {
                                                     given[arg::n_classes]).cast<index>();
     const bool has_target = given[arg::target] != Py_None;
     const array target = has_target ? c.class_indices(given[arg::target], c.x, c.rows, c.options) : array();
-    c.options.temperature = number(positive, "temperature", given[arg::temperature]);
+    c.read_temperature(given[arg::temperature]);
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
     const auto upstream = [&](const char* name, int of) {
       return given[of] == Py_None ? view{} : input(c.floating(name, given[of], c.rows));
     };
@@ -206,12 +214,17 @@ struct nll_loss_function {
 };
 
 struct kl_div_with_logits_function {
-  CROSSENT_ARGUMENTS(logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, teacher_logits, axis, temperature, softcap, logit_bias, teacher_softcap, teacher_logit_bias,
+                     divergence, beta, sample_weight, reduction, denominator)
 
   static py::object run(const arguments& given, const gradient_request& request) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
-    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    divergence_options divergence =
+        read_divergence(c.row_temperature(given[arg::temperature]), given[arg::divergence], given[arg::beta]);
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
+    c.set_transform(divergence.teacher, "teacher_softcap", given[arg::teacher_softcap], "teacher_logit_bias",
+                    given[arg::teacher_logit_bias]);
     c.read_sample_weight(given[arg::sample_weight]);
     read_reduction(given[arg::reduction], given[arg::denominator], with_batchmean, c.options);
     const row_outputs out(c, request, c.x);
@@ -223,15 +236,19 @@ struct kl_div_with_logits_function {
 };
 
 struct row_divergences_function {
-  CROSSENT_ARGUMENTS(logits, teacher_logits, axis)
+  CROSSENT_ARGUMENTS(logits, teacher_logits, axis, softcap, logit_bias, teacher_softcap, teacher_logit_bias)
 
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     const array teacher = c.floating("teacher_logits", given[arg::teacher_logits], c.x.shape());
+    divergence_options divergence;
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
+    c.set_transform(divergence.teacher, "teacher_softcap", given[arg::teacher_softcap], "teacher_logit_bias",
+                    given[arg::teacher_logit_bias]);
     const auto made = [&] { return new_array(arithmetic(c.x), c.rows); };
     const py::object forward_kl = made(), reverse_kl = made(), js = made();
     const divergences_of_rows out{output(c.created(forward_kl)), output(c.created(reverse_kl)), output(c.created(js))};
-    c.run([&](const execution& e) { row_divergences(input(c.x), input(teacher), c.options.axis, out, e); });
+    c.run([&](const execution& e) { row_divergences(input(c.x), input(teacher), divergence, c.options, out, e); });
     return py::make_tuple(forward_kl, reverse_kl, js);
   }
 };

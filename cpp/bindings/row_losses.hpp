@@ -14,6 +14,21 @@ struct row_call : call {
   row_call(const char* name, PyObject* given, PyObject* axis)
       : x(floating(name, given)), rows(x, options.axis = loss_axis(name, x, axis)) {}
 
+  void read_temperature(PyObject* given) { options.temperature = row_temperature(given); }
+  // Beside a divergence, which has it in its own options, unless each row has one.
+  double row_temperature(PyObject* given) {
+    array of_rows;
+    const double t = temperature(given, rows, of_rows);
+    options.transform.temperature = input(of_rows);
+    return t;
+  }
+  void read_transform(PyObject* softcap, PyObject* logit_bias) {
+    set_transform(options.transform, "softcap", softcap, "logit_bias", logit_bias);
+  }
+  void set_transform(logit_transform& to, const char* softcap_name, PyObject* cap, const char* bias_name, PyObject* bias) {
+    to.softcap = softcap(softcap_name, cap);
+    to.bias = input(class_bias(bias_name, bias, options.shard.classes > 0 ? options.shard.classes : x.size(options.axis)));
+  }
   void read_weight(PyObject* weight) { options.weight = input(class_weights(weight, x, rows, options.axis)); }
   void read_sample_weight(PyObject* weight) { options.sample_weight = broadcast_0d(input(row_weights(weight, x, rows)), rows); }
   // None of them is negative.
@@ -43,8 +58,8 @@ struct row_outputs : loss_outputs {
 };
 
 struct cross_entropy_function {
-  CROSSENT_ARGUMENTS(logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, entropy_weight,
-                     sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, target, axis, temperature, softcap, logit_bias, weight, ignore_index, label_smoothing, z_loss,
+                     entropy_weight, sample_weight, reduction, denominator)
 
   // All but ignore_index, which a target is read by.
   static void read_options(row_call& c, const arguments& given);
@@ -52,8 +67,9 @@ struct cross_entropy_function {
 };
 
 struct distillation_loss_function {
-  CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta, weight,
-                     ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator)
+  CROSSENT_ARGUMENTS(logits, teacher_logits, target, axis, temperature, softcap, logit_bias, teacher_softcap,
+                     teacher_logit_bias, alpha, scale_by_temperature, divergence, beta, weight, ignore_index, label_smoothing,
+                     z_loss, sample_weight, reduction, denominator)
 
   struct options {
     distillation_options terms;

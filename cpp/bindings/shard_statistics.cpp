@@ -32,11 +32,13 @@ struct statistics_call : shard_call {
 };
 
 struct predict_shard_function {
-  CROSSENT_ARGUMENTS(states, place, logits, target, axis, ignore_index, top_k)
+  CROSSENT_ARGUMENTS(states, place, logits, target, axis, ignore_index, temperature, softcap, logit_bias, top_k)
 
   static py::object run(const arguments& given) {
     statistics_call c(given[arg::place], given[arg::axis], given[arg::logits], given[arg::target], given[arg::ignore_index],
                       given[arg::top_k]);
+    c.read_temperature(given[arg::temperature]);
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
     const index rows = c.row_count(), k = c.candidates();
     const python::states merged(c, given[arg::states]);
     const std::vector<index> block_counts = c.block_counts();

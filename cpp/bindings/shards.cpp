@@ -37,7 +37,7 @@ partial_state_format format::read(const arguments& given) {
 states::states(const shard_call& c, PyObject* given) {
   const arguments items = items_of(given);
   whole.format = format::read(items_of(items[arg::format]));
-  if (whole.format.extended != (float_type(c.x) == dtype::float64)) raise_changed("states");
+  if (float_type(c.x) == dtype::float64 && !whole.format.extended) raise_changed("states");
   whole.rows = c.row_count();
   columns = numbers_of("states", items[arg::columns], whole.format.numbers() * whole.rows);
   whole.columns = columns.data();
@@ -48,7 +48,7 @@ states::states(const shard_call& c, PyObject* given) {
 
 void states::confirm(const shard_call& c, const row_target& target) const {
   const partial_state_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
-  if (wanted.smoothed != whole.format.smoothed) raise_changed("states");
+  if (wanted.smoothed != whole.format.smoothed || wanted.extended != whole.format.extended) raise_changed("states");
   if (target.y && target.are_indices() == whole.format.probabilities) raise_changed("target");
 }
 
@@ -74,7 +74,7 @@ struct partial_states_of_shard_function {
       partial_states_of_shard(c.logits(), target.classes(), target.probabilities(), c.options, block_counts.data(), subtrees,
                               out.mutable_data(), by_index ? target_logits.mutable_data() : nullptr, e);
     });
-    return py::make_tuple(out, by_index ? py::object(target_logits) : py::none(), format.smoothed);
+    return py::make_tuple(out, by_index ? py::object(target_logits) : py::none(), format.smoothed, format.extended);
   }
 };
 
@@ -117,19 +117,24 @@ struct cross_entropy_of_shards_function : on_shards<cross_entropy_function> {
 };
 
 struct divergence_sums_of_shard_function {
-  CROSSENT_ARGUMENTS(student, teacher, place, logits, teacher_logits, axis, temperature, divergence, beta)
+  CROSSENT_ARGUMENTS(student, teacher, place, logits, teacher_logits, axis, temperature, softcap, logit_bias, teacher_softcap,
+                     teacher_logit_bias, divergence, beta)
 
   static py::object run(const arguments& given) {
     shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
     const array t = c.floating("teacher_logits", given[arg::teacher_logits], c.here.shape());
-    const divergence_options divergence = read_divergence(given[arg::temperature], given[arg::divergence], given[arg::beta]);
+    divergence_options divergence =
+        read_divergence(c.row_temperature(given[arg::temperature]), given[arg::divergence], given[arg::beta]);
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
+    c.set_transform(divergence.teacher, "teacher_softcap", given[arg::teacher_softcap], "teacher_logit_bias",
+                    given[arg::teacher_logit_bias]);
     const states student(c, given[arg::student]), teacher(c, given[arg::teacher]);
     const std::vector<index> block_counts = c.block_counts();
     const auto subtrees = static_cast<index>(block_counts.size());
     numbers sums({subtrees, 2 * c.row_count(), index{2}});
     c.run([&](const execution& e) {
-      divergence_sums_of_shard(student.whole, teacher.whole, c.logits(), input(t), c.options.axis, divergence,
-                               block_counts.data(), subtrees, sums.mutable_data(), e);
+      divergence_sums_of_shard(student.whole, teacher.whole, c.logits(), input(t), divergence, c.options, block_counts.data(),
+                               subtrees, sums.mutable_data(), e);
     });
     return sums;
   }
@@ -185,15 +190,17 @@ struct distillation_of_shards_function : on_shards<distillation_loss_function> {
 };
 
 // softmax, and log_softmax
-template <void (*f)(const merged_state&, const view&, int, const mutable_view&, const execution&)>
+template <void (*f)(const merged_state&, const view&, const row_loss_options&, const mutable_view&, const execution&)>
 struct normaliser_of_shard_function {
-  CROSSENT_ARGUMENTS(states, place, logits, axis, out)
+  CROSSENT_ARGUMENTS(states, place, logits, axis, temperature, softcap, logit_bias, out)
 
   static py::object run(const arguments& given) {
     shard_call c(given[arg::place], given[arg::axis], given[arg::logits]);
+    c.read_temperature(given[arg::temperature]);
+    c.read_transform(given[arg::softcap], given[arg::logit_bias]);
     const result out = c.result_like("out", given[arg::out], c.here);
     const python::states merged(c, given[arg::states]);
-    c.run([&](const execution& e) { f(merged.whole, c.logits(), c.options.axis, output(out.written), e); });
+    c.run([&](const execution& e) { f(merged.whole, c.logits(), c.options, output(out.written), e); });
     return out.returned;
   }
 };

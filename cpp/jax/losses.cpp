@@ -165,15 +165,15 @@ void binary_cross_entropy_with_logits(const call& c) {
   });
 }
 
-using normaliser = void (*)(const view&, int, double, const mutable_view&, const execution&);
+using normaliser = void (*)(const view&, const normaliser_options&, const mutable_view&, const execution&);
 using normaliser_backward = void (*)(const view&, const view&, int, double, const mutable_view&, const execution&);
 
 template <normaliser f> void normalise(const call& c) {
-  const int axis = static_cast<int>(c.attribute<std::int64_t>("axis"));
-  const double temperature = c.attribute<double>("temperature");
+  normaliser_options options;
+  options.axis = static_cast<int>(c.attribute<std::int64_t>("axis"));
+  options.temperature = c.attribute<double>("temperature");
   const array x = c.operand("x", c.first()), out = c.result("out", c.first());
-  c.for_each_example(c.first().elements(),
-                     [&](index i, const execution& e) { f(x.at(i), axis, temperature, out.output_at(i), e); });
+  c.for_each_example(c.first().elements(), [&](index i, const execution& e) { f(x.at(i), options, out.output_at(i), e); });
 }
 
 template <normaliser_backward f> void normalise_backward(const call& c) {

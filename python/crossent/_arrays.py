@@ -69,6 +69,11 @@ def largest(dtype: np.dtype[Any]) -> float:
     return LARGEST64 if arithmetic(dtype) is FLOAT64 else LARGEST32
 
 
+def least_positive(dtype: np.dtype[Any]) -> float:
+    """The least positive number of the arithmetic on `dtype`."""
+    return 5e-324 if arithmetic(dtype) is FLOAT64 else 2.0**-149
+
+
 # ---- Rows and elements ----------------------------------------------------------------------------------------------
 
 

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from ._types import Array, Scalar
 
 
-def softmax(x: object, axis: object, temperature: object, dtype: object, out: object) -> Array:
-    return _normalised(_core.softmax, x, axis, temperature, dtype, out)
+def softmax(x: object, axis: object, *others: object) -> Array:
+    return _normalised(_core.softmax, x, axis, *others)
 
 
-def log_softmax(x: object, axis: object, temperature: object, dtype: object, out: object) -> Array:
-    return _normalised(_core.log_softmax, x, axis, temperature, dtype, out)
+def log_softmax(x: object, axis: object, *others: object) -> Array:
+    return _normalised(_core.log_softmax, x, axis, *others)
 
 
-def _normalised(
-    core: Callable[..., Array], given: object, axis: object, temperature: object, dtype: object, out: object
-) -> Array:
+# logit_options: temperature, softcap, logit_bias.
+def _normalised(core: Callable[..., Array], given: object, axis: object, *others: object) -> Array:
+    *logit_options, dtype, out = others
     x = floating("x", given)
     axes = Axes("x", x, axis)
     of_result = _validate.result_dtype(x.dtype, dtype, out)
     return axes.filled(
-        out, {"x": given}, lambda to: core(axes.merged(x), -1, temperature, of_result, to), of_result)
+        out, {"x": given}, lambda to: core(axes.merged(x), -1, *logit_options, of_result, to), of_result)
 
 
 def softmax_backward(grad_output: object, probs: object, axis: object, temperature: object, out: object) -> Array:
@@ -62,16 +62,18 @@ def _normalised_backward(
         lambda to: core(axes.merged(g), axes.merged(y), -1, temperature, to), y.dtype)
 
 
-def logsumexp(given: object, axis: object, keepdims: object, out: object) -> Scalar | Array:
+def logsumexp(given: object, axis: object, *others: object) -> Scalar | Array:
+    *logit_options, keepdims, out = others
     x = floating("x", given)
     axes = Axes("x", x, axis, may_be_empty=True)
     shape, dtype = axes.reduced_shape(bool(keepdims)), arithmetic(x.dtype)
     result = np.empty(shape, dtype) if out is None else _validate.output("out", out, shape, dtype, {"x": given})
-    _core.logsumexp(axes.merged(x), -1, False, result.reshape(axes.rows))
+    _core.logsumexp(axes.merged(x), -1, *logit_options, False, result.reshape(axes.rows))
     return _returned(result, out)  # type: ignore[no-any-return]
 
 
-def logsumexp_backward(upstream: object, given: object, axis: object, keepdims: object, out: object) -> Array:
+def logsumexp_backward(upstream: object, given: object, axis: object, *others: object) -> Array:
+    *logit_options, keepdims, out = others
     x = floating("x", given)
     axes = Axes("x", x, axis, may_be_empty=True)
     g = floating("grad_output", upstream)
@@ -80,7 +82,7 @@ def logsumexp_backward(upstream: object, given: object, axis: object, keepdims: 
     g = g.reshape(*axes.rows, 1)
     return axes.filled(
         out, {"x": given, "grad_output": upstream},
-        lambda to: _core.logsumexp_backward(g, axes.merged(x), -1, True, to), x.dtype)
+        lambda to: _core.logsumexp_backward(g, axes.merged(x), -1, *logit_options, True, to), x.dtype)
 
 
 def _returned(result: Array, out: object) -> Any:

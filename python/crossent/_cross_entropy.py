@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         EachRow,
         EachRowGradient,
         IndexLossOptions,
+        LogitOptions,
         Loss,
         Number,
         Reduced,
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
         Reduction,
     )
 
-    class _Options(IndexLossOptions, total=False):
-        temperature: float
+    class _Options(IndexLossOptions, LogitOptions, total=False):
         label_smoothing: float
         z_loss: float
         entropy_weight: float
@@ -51,7 +51,9 @@ def cross_entropy(
     target: ArrayLike,
     *,
     axis: int | None = None,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
@@ -67,16 +69,18 @@ def cross_entropy(
 
     The value and, with `return_grad`, the gradient with respect to the logits, computed in one pass. The relative
     accuracy is full also for confident rows, whose loss and gradient are tiny. An ignored row, or one whose weights
-    are all 0 (without `z_loss` and `entropy_weight`), is never read: its loss and gradient are 0 whatever its logits are. The dtype of
+    are all 0 (without `z_loss` and `entropy_weight`), is never read: its loss and gradient are 0 whatever its logits are. The
+    dtype of
     `target` says whether it holds indices or probabilities; probabilities are not renormalised.
 
-    The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with ``p = softmax(x / T)`` at
-    the temperature ``T``, the class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
+    The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with the temperature ``T``, the
+    class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
 
+        p = softmax(z),  z = x / T, or (softcap * tanh(x / softcap) + logit_bias) / T
         indices:        loss = v * ((1 - e) * w[y] * -log p[y]  +  e / C * sum_c w[c] * -log p[c])
         probabilities:  loss = v * sum_c w[c] * ((1 - e) * q[c] + e / C) * -log p[c]
 
-    ``z_loss`` adds ``v * z_loss * logsumexp(x / T)^2`` to the loss of each row that is not ignored, whatever ``w[y]``
+    ``z_loss`` adds ``v * z_loss * logsumexp(z)^2`` to the loss of each row that is not ignored, whatever ``w[y]``
     is: it keeps the logits of a language model near log-probabilities. There logsumexp is the difference of the maximum
     and the logarithm of a sum, and loss and gradient have the error of that logarithm, below 4 ULP of it.
 
@@ -90,6 +94,9 @@ def cross_entropy(
     in the textbook form, ``1 - eps`` for the target and ``eps / (C - 1)`` for each other class, is
     ``label_smoothing = eps * C / (C - 1)``.
 
+    With `softcap`, `logit_bias` or an array of temperatures, ``z`` is computed in float64, to 4 units in the last place:
+    float32 results are as accurate as without, float64 results are exact for logits that are as far off.
+
     The gradient has the dtype of `logits`. The entries of a mean over many rows may be too small for float16, where
     less than 3e-8 is 0: give a `denominator` that is smaller by some power of two and divide by that later, in float32.
 
@@ -102,8 +109,16 @@ def cross_entropy(
         `ignore_index`. Of a floating dtype: class probabilities in the shape of `logits`, in [0, 1].
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
-    temperature : float, default 1.0
-        Finite and > 0; divides the logits. Near 0 the loss may be infinite, and so may gradients, which are over ``T``.
+    temperature : float or array_like, default 1.0
+        Finite and > 0; divides the logits. An array has one for each row: it has the shape of `logits` without the
+        class axis, or one that broadcasts to it. Near 0 the loss may be infinite, and so may gradients, which are over
+        ``T``.
+    softcap : float, optional
+        Finite and > 0: ``softcap * tanh(x / softcap)`` takes the place of the logits ``x``, as in the heads of some
+        language models. A logit of -inf is ``-softcap`` then: leave classes out by `logit_bias`.
+    logit_bias : array_like, (C,), optional
+        A number per class that is added after the softcap: finite, or -inf for a class that is not allowed. Any of the
+        dtypes of `logits`.
     weight : array_like, (C,), optional
         A weight per class, finite and >= 0; any of the dtypes of `logits`. The default is ones.
     ignore_index : int or None, default -100
@@ -173,8 +188,8 @@ def cross_entropy(
     [[ 0.25 -0.25]]
     """
     return _core.cross_entropy(
-        logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, entropy_weight, sample_weight,
-        reduction, denominator, return_grad, grad_out,
+        logits, target, axis, temperature, softcap, logit_bias, weight, ignore_index, label_smoothing, z_loss,
+        entropy_weight, sample_weight, reduction, denominator, return_grad, grad_out,
     )
 
 
@@ -185,7 +200,9 @@ def cross_entropy_backward(
     target: ArrayLike,
     *,
     axis: int | None = None,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     weight: ArrayLike | None = None,
     ignore_index: int | None = -100,
     label_smoothing: float = 0.0,
@@ -205,8 +222,10 @@ def cross_entropy_backward(
     and with ``b`` the coefficients of ``-log p`` in its loss; for indices ``q[c]`` is 1 where ``c = y``, else 0::
 
         b[c] = v * w[c] * ((1 - e) * q[c]  +  e / C)
-        slope = sum_k b[k] + 2 * v * z_loss * logsumexp(x / T) + v * entropy_weight * (log p[c] + H)
+        slope = sum_k b[k] + 2 * v * z_loss * logsumexp(z) + v * entropy_weight * (log p[c] + H)
         out[c] = g / T * (p[c] * slope - b[c]) / denominator
+
+    With a softcap, ``out[c]`` is multiplied by ``1 - tanh(x[c] / softcap)^2``.
 
     References
     ----------
@@ -220,6 +239,6 @@ def cross_entropy_backward(
      [-0.5  0.5]]
     """
     return _core.cross_entropy_backward(
-        grad_output, logits, target, axis, temperature, weight, ignore_index, label_smoothing, z_loss, entropy_weight,
-        sample_weight, reduction, denominator, out,
+        grad_output, logits, target, axis, temperature, softcap, logit_bias, weight, ignore_index, label_smoothing,
+        z_loss, entropy_weight, sample_weight, reduction, denominator, out,
     )

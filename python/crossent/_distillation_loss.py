@@ -18,15 +18,16 @@ if TYPE_CHECKING:
         EachRow,
         EachRowGradient,
         IndexLossOptions,
+        LogitOptions,
         Loss,
         Number,
         Reduced,
         ReducedGradient,
         Reduction,
+        TeacherLogitOptions,
     )
 
-    class _Options(IndexLossOptions, total=False):
-        temperature: float
+    class _Options(IndexLossOptions, LogitOptions, TeacherLogitOptions, total=False):
         alpha: float | None
         scale_by_temperature: bool
         divergence: Divergence
@@ -62,7 +63,11 @@ def distillation_loss(
     target: ArrayLike | None = None,
     *,
     axis: int | None = None,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    teacher_softcap: float | None = None,
+    teacher_logit_bias: ArrayLike | None = None,
     alpha: float | None = None,
     scale_by_temperature: bool = True,
     divergence: Divergence = "forward",
@@ -101,8 +106,13 @@ def distillation_loss(
         Class indices or class probabilities, as for `cross_entropy`. Without it there is the divergence alone.
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
-    temperature : float, default 1.0
-        Finite and > 0; divides both logits, in the divergence only, of which ``T^2`` leaves nothing near 0.
+    temperature : float or array_like, default 1.0
+        Finite and > 0; divides both logits, in the divergence only, of which ``T^2`` leaves nothing near 0. An array
+        has one for each row: the shape of `logits` without the class axis, or one that broadcasts to it.
+    softcap, logit_bias
+        As for `cross_entropy`, of `logits` in both terms.
+    teacher_softcap, teacher_logit_bias
+        The same of `teacher_logits`.
     alpha : float, optional
         The share of the divergence, in [0, 1]. The default is 0.5 with `target` and 1 without, where nothing else fits.
     scale_by_temperature : bool, default True
@@ -153,9 +163,9 @@ def distillation_loss(
     [[-0.75  0.75]]
     """
     return _core.distillation_loss(
-        logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
-        weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator,
-        return_grad, grad_out,
+        logits, teacher_logits, target, axis, temperature, softcap, logit_bias, teacher_softcap, teacher_logit_bias,
+        alpha, scale_by_temperature, divergence, beta, weight, ignore_index, label_smoothing, z_loss, sample_weight,
+        reduction, denominator, return_grad, grad_out,
     )
 
 
@@ -167,7 +177,11 @@ def distillation_loss_backward(
     target: ArrayLike | None = None,
     *,
     axis: int | None = None,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    teacher_softcap: float | None = None,
+    teacher_logit_bias: ArrayLike | None = None,
     alpha: float | None = None,
     scale_by_temperature: bool = True,
     divergence: Divergence = "forward",
@@ -201,6 +215,7 @@ def distillation_loss_backward(
     [[-1.5  1.5]]
     """
     return _core.distillation_loss_backward(
-        grad_output, logits, teacher_logits, target, axis, temperature, alpha, scale_by_temperature, divergence, beta,
-        weight, ignore_index, label_smoothing, z_loss, sample_weight, reduction, denominator, out,
+        grad_output, logits, teacher_logits, target, axis, temperature, softcap, logit_bias, teacher_softcap,
+        teacher_logit_bias, alpha, scale_by_temperature, divergence, beta, weight, ignore_index, label_smoothing,
+        z_loss, sample_weight, reduction, denominator, out,
     )

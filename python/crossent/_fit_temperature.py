@@ -19,6 +19,8 @@ def fit_temperature(
     target: ArrayLike,
     *,
     axis: int | None = None,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     ignore_index: int | None = -100,
     sample_weight: ArrayLike | None = None,
     bounds: tuple[float, float] = (1e-3, 1e3),
@@ -49,6 +51,8 @@ def fit_temperature(
         `ignore_index`. Of a floating dtype: class probabilities in the shape of `logits`, in [0, 1].
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
+    softcap, logit_bias
+        As for `cross_entropy`: they come before the temperature.
     ignore_index : int or None, default -100
         Rows of this target are left out. None leaves no row out. Only with class indices.
     sample_weight : array_like, optional
@@ -94,7 +98,8 @@ def fit_temperature(
     >>> print(f"{fit.temperature:.4f}: {fit.nll_before:.4f} to {fit.nll_after:.4f}")
     3.6410: 1.0181 to 0.5623
     """
-    fit = fit_silently(logits, target, axis, ignore_index, sample_weight, bounds, max_passes)
+    fit = fit_silently(
+        logits, target, axis, softcap, logit_bias, ignore_index, sample_weight, bounds, max_passes)
     message = warning_of(fit)
     if message is not None:
         warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, overload
+from typing import TYPE_CHECKING, overload
 
 from . import _core
 from ._backward import documented
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
         Divergence,
         EachRow,
         EachRowGradient,
+        LogitOptions,
         Loss,
         Number,
         ReducedKL,
         ReducedKLGradient,
         ReductionKL,
+        TeacherLogitOptions,
     )
 
-    class _Options(TypedDict, total=False):
+    class _Options(LogitOptions, TeacherLogitOptions, total=False):
         axis: int | None
-        temperature: float
         divergence: Divergence
         beta: float
         sample_weight: ArrayLike | None
@@ -55,7 +56,11 @@ def kl_div_with_logits(
     teacher_logits: ArrayLike,
     *,
     axis: int | None = None,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    teacher_softcap: float | None = None,
+    teacher_logit_bias: ArrayLike | None = None,
     divergence: Divergence = "forward",
     beta: float = 0.5,
     sample_weight: ArrayLike | None = None,
@@ -88,9 +93,14 @@ def kl_div_with_logits(
         Any of the dtypes of `logits`.
     axis : int, optional
         The class axis. The default is 1, or 0 for 1-D logits.
-    temperature : float, default 1.0
-        Finite and > 0; divides both logits. Near 0 both distributions are one-hot, over all maxima alike: the loss may
+    temperature : float or array_like, default 1.0
+        Finite and > 0; divides both logits. An array has one for each row: the shape of `logits` without the class
+        axis, or one that broadcasts to it. Near 0 both distributions are one-hot, over all maxima alike: the loss may
         be infinite then, and so may gradients, which are over ``T``.
+    softcap, logit_bias
+        As for `cross_entropy`, of `logits`.
+    teacher_softcap, teacher_logit_bias
+        The same of `teacher_logits`.
     divergence : {"forward", "reverse", "js"}, default "forward"
         Which divergence: the forward or reverse one of Kullback and Leibler, or the one of Jensen and Shannon.
     beta : float, default 0.5
@@ -141,8 +151,8 @@ def kl_div_with_logits(
     [[-0.5  0.5]]
     """
     return _core.kl_div_with_logits(
-        logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction, denominator,
-        return_grad, grad_out,
+        logits, teacher_logits, axis, temperature, softcap, logit_bias, teacher_softcap, teacher_logit_bias,
+        divergence, beta, sample_weight, reduction, denominator, return_grad, grad_out,
     )
 
 
@@ -153,7 +163,11 @@ def kl_div_with_logits_backward(
     teacher_logits: ArrayLike,
     *,
     axis: int | None = None,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    teacher_softcap: float | None = None,
+    teacher_logit_bias: ArrayLike | None = None,
     divergence: Divergence = "forward",
     beta: float = 0.5,
     sample_weight: ArrayLike | None = None,
@@ -184,6 +198,6 @@ def kl_div_with_logits_backward(
     [[-1.  1.]]
     """
     return _core.kl_div_with_logits_backward(
-        grad_output, logits, teacher_logits, axis, temperature, divergence, beta, sample_weight, reduction,
-        denominator, out,
+        grad_output, logits, teacher_logits, axis, temperature, softcap, logit_bias, teacher_softcap,
+        teacher_logit_bias, divergence, beta, sample_weight, reduction, denominator, out,
     )

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def softmax(
-    x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None, out: Array | None = None
+    x: ArrayLike,
+    axis: Axes = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Probabilities proportional to the exponentials of `x` along an axis.
 
@@ -23,7 +30,9 @@ def softmax(
 
     The formula, with the temperature ``T``::
 
-        softmax(x)[c] = exp(x[c] / T) / sum_k exp(x[k] / T)
+        softmax(x)[c] = exp(z[c]) / sum_k exp(z[k]),  z = x / T, or (softcap * tanh(x / softcap) + logit_bias) / T
+
+    With `softcap`, `logit_bias` or an array of temperatures, ``z`` is computed in float64.
 
     Parameters
     ----------
@@ -33,8 +42,14 @@ def softmax(
     axis : int, tuple of int or None, default -1
         The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
         in memory are copied.
-    temperature : float, default 1.0
-        Finite and > 0. Near 0 the softmax is one-hot, over all maxima alike.
+    temperature : float or array_like, default 1.0
+        Finite and > 0. An array has one for each row: it has the shape of `x` without the class axis, or one that
+        broadcasts to it. Near 0 the softmax is one-hot, over all maxima alike.
+    softcap : float, optional
+        Finite and > 0: ``softcap * tanh(x / softcap)`` takes the place of `x`, as in the heads of some language models.
+    logit_bias : array_like, (C,), optional
+        A number per class that is added after the softcap: finite, or -inf for a class that is not allowed. Any of the
+        dtypes of `x`.
     dtype : dtype, optional
         Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
         then not rounded to three digits.
@@ -68,7 +83,7 @@ def softmax(
     [[0.5 0.5]
      [1.  0. ]]
     """
-    return _core.softmax(x, axis, temperature, dtype, out)
+    return _core.softmax(x, axis, temperature, softcap, logit_bias, dtype, out)
 
 
 def softmax_backward(
@@ -123,7 +138,14 @@ def softmax_backward(
 
 
 def log_softmax(
-    x: ArrayLike, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None, out: Array | None = None
+    x: ArrayLike,
+    axis: Axes = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Logarithms of the softmax of `x` along an axis.
 
@@ -133,7 +155,7 @@ def log_softmax(
 
     The formula, with the temperature ``T``, in nats::
 
-        log_softmax(x)[c] = x[c] / T - log sum_k exp(x[k] / T)
+        log_softmax(x)[c] = z[c] - log sum_k exp(z[k]),  z as for `softmax`
 
     Parameters
     ----------
@@ -143,8 +165,11 @@ def log_softmax(
     axis : int, tuple of int or None, default -1
         The class axis, or several, whose entries are classes together; None: all of them. Axes that do not lie as one
         in memory are copied.
-    temperature : float, default 1.0
-        Finite and > 0. Near 0 the result may be -inf where `x` is not.
+    temperature : float or array_like, default 1.0
+        Finite and > 0, or an array with one for each row, as for `softmax`. Near 0 the result may be -inf where `x` is
+        not.
+    softcap, logit_bias
+        As for `softmax`.
     dtype : dtype, optional
         Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`, whose results are
         then not rounded to three digits.
@@ -172,7 +197,7 @@ def log_softmax(
     >>> print(xe.log_softmax([100.0, 0.0]))
     [-3.72007598e-44 -1.00000000e+02]
     """
-    return _core.log_softmax(x, axis, temperature, dtype, out)
+    return _core.log_softmax(x, axis, temperature, softcap, logit_bias, dtype, out)
 
 
 def log_softmax_backward(
@@ -226,7 +251,16 @@ def log_softmax_backward(
     return _core.log_softmax_backward(grad_output, log_probs, axis, temperature, out)
 
 
-def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Array | None = None) -> Scalar | Array:
+def logsumexp(
+    x: ArrayLike,
+    axis: Axes = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    keepdims: bool = False,
+    out: Array | None = None,
+) -> Scalar | Array:
     """Logarithm of the sum of the exponentials of `x` along an axis.
 
     The default axis is the last one; the default of `scipy.special.logsumexp` is the whole array. A row of nothing but
@@ -234,7 +268,7 @@ def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Arr
 
     The formula, in nats::
 
-        logsumexp(x) = log sum_c exp(x[c])
+        logsumexp(x) = log sum_c exp(z[c]),  z as for `softmax`
 
     Parameters
     ----------
@@ -242,6 +276,8 @@ def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Arr
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
     axis : int, tuple of int or None, default -1
         The axis, or axes, to sum over; None: all of them. Axes that do not lie as one in memory are copied.
+    temperature, softcap, logit_bias
+        As for `softmax`.
     keepdims : bool, default False
         Whether these axes stay, with length 1.
     out : ndarray, optional
@@ -272,20 +308,28 @@ def logsumexp(x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Arr
     >>> print(xe.logsumexp([[1000.0, 1000.0], [0.0, float("-inf")]]))
     [1000.69314718    0.        ]
     """
-    return _core.logsumexp(x, axis, keepdims, out)
+    return _core.logsumexp(x, axis, temperature, softcap, logit_bias, keepdims, out)
 
 
 def logsumexp_backward(
-    grad_output: ArrayLike, x: ArrayLike, axis: Axes = -1, *, keepdims: bool = False, out: Array | None = None
+    grad_output: ArrayLike,
+    x: ArrayLike,
+    axis: Axes = -1,
+    *,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
+    keepdims: bool = False,
+    out: Array | None = None,
 ) -> Array:
     """Gradient through `logsumexp`.
 
-    The vector-Jacobian product of ``logsumexp(x, axis, keepdims=keepdims)`` for an upstream gradient
-    ``g = grad_output``, with respect to ``x``. A row of nothing but ``-inf`` has gradient 0.
+    The vector-Jacobian product of ``logsumexp(x, axis, ...)`` for an upstream gradient ``g = grad_output``, with
+    respect to ``x``. A row of nothing but ``-inf`` has gradient 0.
 
-    The formula::
+    The formula, with the temperature ``T``; with a softcap times ``1 - tanh(x[c] / softcap)^2``::
 
-        out[c] = g * softmax(x)[c]
+        out[c] = g / T * softmax(x)[c]
 
     Parameters
     ----------
@@ -295,6 +339,8 @@ def logsumexp_backward(
         Float16, bfloat16 (of ml_dtypes), float32 or float64 of any strides. Integers, bool and lists become float64.
     axis : int, tuple of int or None, default -1
         The axis, or axes, summed over.
+    temperature, softcap, logit_bias
+        As `logsumexp` was given.
     keepdims : bool, default False
         Whether `grad_output` has these axes, with length 1.
     out : ndarray, (..., C, ...), optional
@@ -322,4 +368,4 @@ def logsumexp_backward(
     >>> print(xe.logsumexp_backward(2.0, [0.0, 0.0]))
     [1. 1.]
     """
-    return _core.logsumexp_backward(grad_output, x, axis, keepdims, out)
+    return _core.logsumexp_backward(grad_output, x, axis, temperature, softcap, logit_bias, keepdims, out)

@@ -19,7 +19,9 @@ def row_statistics(
     *,
     axis: int = -1,
     ignore_index: int | None = -100,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     top_k: int = 0,
     n_classes: int | None = None,
 ) -> RowStatistics:
@@ -28,10 +30,11 @@ def row_statistics(
     The numbers from which evaluations are made: loss and perplexity, accuracy and top-k accuracy, mean rank,
     calibration, Brier score. The logits are read once, and nothing of their size is made.
 
-    The formulas for a row ``x`` with the probabilities ``p = softmax(x / temperature)`` and the target ``y``::
+    The formulas for a row ``x`` of the target ``y``, with the probabilities ``p = softmax(z)``::
 
+        z = x / temperature, or (softcap * tanh(x / softcap) + logit_bias) / temperature
         log_prob       = log(p[y])
-        rank           = sum_c (x[c] > x[y]) + sum_{c < y} (x[c] == x[y])      0: y is the argmax
+        rank           = sum_c (z[c] > z[y]) + sum_{c < y} (z[c] == z[y])      0: y is the argmax
         entropy        = -sum_c p[c] log(p[c])
         sum_of_squares = sum_c p[c]^2                                           the Brier score is this + 1 - 2 p[y]
 
@@ -46,8 +49,10 @@ def row_statistics(
         The class axis.
     ignore_index : int or None, default -100
         Rows of this target are not looked at. None: no row is left out.
-    temperature : float, default 1.0
-        The logits are divided by it. Finite and > 0.
+    temperature : float or array_like, default 1.0
+        Finite and > 0; divides the logits. An array has one for each row, as for `cross_entropy`.
+    softcap, logit_bias
+        As for `cross_entropy`; a bias has `n_classes` numbers, where they are given.
     top_k : int, default 0
         How many of the most likely classes of each row are wanted, at most C.
     n_classes : int, optional
@@ -87,7 +92,8 @@ def row_statistics(
     >>> s.top_k.tolist()
     [[0, 1], [1, 2]]
     """
-    return _core.row_statistics(logits, target, axis, ignore_index, temperature, top_k, n_classes)
+    return _core.row_statistics(
+        logits, target, axis, ignore_index, temperature, softcap, logit_bias, top_k, n_classes)
 
 
 def row_statistics_backward(
@@ -99,7 +105,9 @@ def row_statistics_backward(
     logsumexp: ArrayLike | None = None,
     axis: int = -1,
     ignore_index: int | None = -100,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     n_classes: int | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -110,13 +118,14 @@ def row_statistics_backward(
     gradients need, whose losses are functions of these numbers. An entry is within a few ULP of the largest of its
     terms, also in confident rows, where ``1 - p[y]`` and ``log(p[c]) + H`` are tiny.
 
-    The formula for a row ``x`` of the target ``y``, with ``p = softmax(x / temperature)`` and the entropy ``H``::
+    The formula for a row ``x`` of the target ``y``, with the ``p`` of `row_statistics` and the entropy ``H``; with a
+    softcap times ``1 - tanh(x[c] / softcap)^2``::
 
         out[c] = (g1 * ((c == y) - p[c])  -  g2 * p[c] * (log(p[c]) + H)  +  g3 * p[c]) / temperature
 
     Parameters
     ----------
-    logits, target, axis, ignore_index, temperature, n_classes
+    logits, target, axis, ignore_index, temperature, softcap, logit_bias, n_classes
         As for `row_statistics`. Entries of padding are 0.
     log_prob, entropy, logsumexp : array_like, optional
         The upstream gradients, in the shape of `logits` without the class axis; any of the dtypes of `logits`. At least
@@ -151,5 +160,5 @@ def row_statistics_backward(
      [-0.20998717  0.20998717]]
     """
     return _core.row_statistics_backward(
-        logits, target, log_prob, entropy, logsumexp, axis, ignore_index, temperature, n_classes, out
-    )
+        logits, target, log_prob, entropy, logsumexp, axis, ignore_index, temperature, softcap, logit_bias, n_classes,
+        out)

@@ -30,6 +30,19 @@ class IndexLossOptions(TypedDict, total=False):
     denominator: float | None
 
 
+class LogitOptions(TypedDict, total=False):
+    """From the logits that are given to those of the softmax."""
+
+    temperature: ArrayLike
+    softcap: float | None
+    logit_bias: ArrayLike | None
+
+
+class TeacherLogitOptions(TypedDict, total=False):
+    teacher_softcap: float | None
+    teacher_logit_bias: ArrayLike | None
+
+
 # What the result of a loss depends on. Where there is but one row, its loss is a scalar with each reduction.
 class _Alone(TypedDict, total=False):
     return_grad: Literal[False]

@@ -23,6 +23,7 @@ from ._arrays import (
     floating,
     floating_dtype,
     largest,
+    least_positive,
     overlaps_itself,
     position,
     rows_of,
@@ -75,7 +76,9 @@ def refuse_values(name: str, shape: tuple[int, ...], at: int, count: int, low: f
 
 
 def _finite_in(low: float, high: float) -> str:
-    return f"a finite number in [{low:g}, {high:g}]"
+    if low == -np.inf:
+        return "a finite number or -inf"
+    return "a finite number > 0" if 0 < low < 1e-44 else f"a finite number in [{low:g}, {high:g}]"
 
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------
@@ -236,6 +239,23 @@ def class_weights(x: object, classes: int, rows: tuple[int, ...], dtype: np.dtyp
     array = converted(array, arithmetic(dtype))
     # One row and its weights have the same shape, so that the gradient may go where the weights lie.
     return array if rows else array.copy()
+
+
+def class_bias(name: str, x: object, classes: int) -> Array:
+    """A bias of shape (C,), of which an entry of -inf leaves a class out."""
+    array = floating(name, x)
+    within(name, array, -np.inf, largest(array.dtype))
+    same_shape(name, array, (classes,))
+    return array
+
+
+def temperatures(x: object, rows: tuple[int, ...]) -> float | Array:
+    """`temperature` as one number, or as one of each row."""
+    if np.ndim(x) == 0:  # type: ignore[arg-type]
+        return positive("temperature", x)
+    array = floating("temperature", x)
+    within("temperature", array, least_positive(array.dtype), largest(array.dtype))
+    return spread("temperature", array, rows)
 
 
 def row_numbers(name: str, x: object, rows: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -80,15 +80,30 @@ struct range_violation {
   index among = 0;
 };
 
+// Logits from the numbers that are given, (softcap tanh(x / softcap) + bias) / T. Whatever is given of it, they are computed in
+// float64.
+struct logit_transform {
+  double softcap = 0;   // > 0; 0: none
+  view bias;            // (C,), finite or -inf; absent: zeros
+  view temperature;     // the rows' shape (strides may be 0), finite and > 0: in place of one for all, which is 1 then
+
+  bool is_given() const { return softcap > 0 || bias.data != nullptr || temperature.data != nullptr; }
+};
+
 // ---- Normalisers -------------------------------------------------------------------------------------------------
 // x: (.., C, ..) with C at `axis`; out: the shape of x, and its dtype, or float32 beside a half type. out may be x.
 
+struct normaliser_options {
+  int axis = 0;
+  double temperature = 1;
+  logit_transform transform;
+};
 // out = exp(x/T) / sum exp(x/T)
-void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
+void softmax(const view& x, const normaliser_options&, const mutable_view& out, const execution& = {});
 // out = x/T - log sum exp(x/T)
-void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& = {});
-// out = log sum exp(x), of no class -inf; out: the rows' shape, the arithmetic dtype
-void logsumexp(const view& x, int axis, const mutable_view& out, const execution& = {});
+void log_softmax(const view& x, const normaliser_options&, const mutable_view& out, const execution& = {});
+// out = log sum exp(x/T), of no class -inf; out: the rows' shape, the arithmetic dtype
+void logsumexp(const view& x, const normaliser_options&, const mutable_view& out, const execution& = {});
 
 // out = p * (g - sum g p) / T, with p = softmax(x/T)
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,
@@ -96,8 +111,9 @@ void softmax_backward(const view& grad_output, const view& probs, int axis, doub
 // out = (g - exp(log_p) * sum g) / T
 void log_softmax_backward(const view& grad_output, const view& log_probs, int axis, double temperature, const mutable_view& out,
                           const execution& = {});
-// out = g * softmax(x); grad_output: the rows' shape (strides may be 0)
-void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& = {});
+// out = g * softmax(x/T) / T; grad_output: the rows' shape (strides may be 0)
+void logsumexp_backward(const view& grad_output, const view& x, const normaliser_options&, const mutable_view& out,
+                        const execution& = {});
 
 // ---- Elements ----------------------------------------------------------------------------------------------------
 // out: the shape of x. out may be x.
@@ -126,6 +142,7 @@ struct row_loss_options {
   double z_loss = 0;                // >= 0: adds v z_loss logsumexp(x/T)^2 to the cross-entropy of each row that counts
   double entropy_weight = 0;        // adds - v entropy_weight H to the same rows, H being the entropy of softmax(x/T)
   double temperature = 1;           // T of cross_entropy, whose logits are x/T; beside a divergence 1
+  logit_transform transform;        // its temperatures beside a divergence are those of the divergence
   view sample_weight;               // the rows' shape (strides may be 0); absent: ones
   reduction_kind reduction = reduction_kind::mean;
   double denominator = 0;           // replaces the mean's denominator where > 0
@@ -151,6 +168,7 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
 
 struct divergence_options {
   double temperature = 1;
+  logit_transform teacher;          // of the teacher's logits, but for the temperatures, which are the student's
   divergence_kind kind = divergence_kind::forward;
   double beta = 0.5;                // of js
 };
@@ -161,8 +179,9 @@ void kl_div_with_logits(const view& logits, const view& teacher_logits, const di
 struct divergences_of_rows {
   mutable_view forward_kl, reverse_kl, js;   // KL(teacher || student), KL(student || teacher), with beta = 1/2
 };
-void row_divergences(const view& logits, const view& teacher_logits, int axis, const divergences_of_rows&,
-                     const execution& = {});
+// Of options: axis and transform; of divergence_options: teacher.
+void row_divergences(const view& logits, const view& teacher_logits, const divergence_options&, const row_loss_options&,
+                     const divergences_of_rows&, const execution& = {});
 
 struct distillation_options {
   double alpha = 0.5;               // the share of the divergence

@@ -50,10 +50,11 @@ void cross_entropy_of_shards(const merged_state&, const view& logits, const inde
 
 // A divergence needs the merged states of both rows for its own sums over the classes, which are merged then. The states of the
 // student and of the teacher are without targets, at the temperature of the divergence.
+// Of row_loss_options: axis, transform and the first class of the shard.
 // sums: subtrees * (2 rows, 2) doubles, hi and lo of a sum each, which are merged along the tree as merge_sums does.
 void divergence_sums_of_shard(const merged_state& student, const merged_state& teacher, const view& logits,
-                              const view& teacher_logits, int axis, const divergence_options&, const index* block_counts,
-                              index subtrees, double* sums, const execution& = {});
+                              const view& teacher_logits, const divergence_options&, const row_loss_options&,
+                              const index* block_counts, index subtrees, double* sums, const execution& = {});
 
 struct shards_of_distillation {
   merged_state student, teacher;
@@ -75,7 +76,7 @@ struct shard_predictions {
   index* top_classes;
   double* top_logits;
 };
-// Of options: axis, shard and, with a target, ignore_index.
+// Of options: axis, shard, transform and, with a target, ignore_index.
 void predict_shard(const merged_state&, const view& logits, const index_view& target, const row_loss_options&,
                    const index* block_counts, const shard_predictions& out, const execution& = {});
 
@@ -92,10 +93,12 @@ struct merged_predictions {
 void predict_of_shards(const merged_predictions&, const index_view& target, const row_loss_options&, const predictions& out,
                        const execution& = {});
 
-// out = exp(x/T) / sum exp(x/T), and its logarithm, of the classes that are here
-void softmax_of_shard(const merged_state&, const view& logits, int axis, const mutable_view& out, const execution& = {});
-void log_softmax_of_shard(const merged_state&, const view& logits, int axis, const mutable_view& out, const execution& = {});
-// out = log sum exp(x), at the temperature 1; out: the rows' shape, the arithmetic dtype
+// out = exp(x/T) / sum exp(x/T), and its logarithm, of the classes that are here. Of options: axis, transform and shard.
+void softmax_of_shard(const merged_state&, const view& logits, const row_loss_options&, const mutable_view& out,
+                      const execution& = {});
+void log_softmax_of_shard(const merged_state&, const view& logits, const row_loss_options&, const mutable_view& out,
+                          const execution& = {});
+// out = log sum exp(x/T); out: the rows' shape, the arithmetic dtype
 void logsumexp_of_shards(const merged_state&, const mutable_view& out, const execution& = {});
 
 }  // namespace crossent

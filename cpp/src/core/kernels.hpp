@@ -150,6 +150,9 @@ struct dtype_kernels {
                                      index block_end, const sums_of_rows&, double temperature);
   element_kernel binary_cross_entropy, binary_cross_entropy_with_logits, logistic_hessian, kl_div, kl_div_log;
   bool (*in_range)(const void* x, index n, double low, double high);
+  // A logit of a source that has a transform, and, in the softcap, its derivative. Of float64.
+  double (*transformed_logit)(const source&, index row, index c);
+  double (*softcap_derivative)(const source&, index row, index c);
   // n numbers `stride` bytes apart, from and to any dtype.
   void (*gather)(const char* from, index stride, dtype, index n, void* to);
   void (*scatter)(const void* from, index n, char* to, index stride, dtype);
@@ -168,7 +171,7 @@ struct kernel_table {
   // log_sum of a - log_sum of b, accurate beside 1. Of float64 rows with tiny tails, `scaled` gets all of it, and the others 0.
   void (*log_sum_difference)(index rows, const row_statistics& a, const row_statistics& b, double* out, double* lo,
                              double* scaled);
-  void (*logsumexp)(index rows, const row_statistics&, double* out);
+  void (*logsumexp)(index rows, const row_statistics&, double temperature, double* out);
   void (*cross_entropy)(const row_statistics&, cross_entropy_rows&);
   // sum w (max - x) of a row, or of a subtree, from those of its blocks.
   gap_sums (*merge_gaps)(index blocks, const double* max, const double* gap, const double* mass, const double* mass_lo);

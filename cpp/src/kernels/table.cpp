@@ -97,6 +97,8 @@ template <class T> constexpr dtype_kernels kernels_of() {
   k.kl_div = elementwise_loop<T, kl_div_element<T>>;
   k.kl_div_log = elementwise_loop<T, kl_div_log_element<T>>;
   k.in_range = in_range<T>;
+  if constexpr (sizeof(T) == 8) k.transformed_logit = transformed_logit;
+  if constexpr (sizeof(T) == 8) k.softcap_derivative = softcap_derivative;
   k.gather = [](const char* from, index stride, dtype type, index n, void* to) {
     gather(from, stride, type, n, static_cast<T*>(to), 1);
   };

@@ -26,6 +26,7 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
   void finish(row_batch& batch) override {
     cross_entropy_state& s = state(batch);
     term_.finish(batch, s);
+    term_.multiply_by_softcap_derivative(batch, s);
     if (double* const to = losses_.of(batch.first, batch.worker)) std::copy_n(s.rows.loss, batch.count, to);
     if (losses_lo_ != nullptr) std::copy_n(s.rows.loss_lo, batch.count, losses_lo_ + batch.first);
   }
@@ -56,7 +57,7 @@ double exp_mean(const double* losses, index rows, double denominator, const exec
 void cross_entropy(const view& logits, const index_view& indices, const view& probabilities, const row_loss_options& options,
                    const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  row_description d(logits, options.axis, options.temperature, grad);
+  row_description d(logits, options.axis, options.temperature, grad, options.transform);
   const index rows = d.rows;
   const targets y(indices, rows, options, d.classes, d.type, d.writes(), e);
   if (options.reduction == reduction_kind::block_weights)
@@ -110,7 +111,7 @@ void row_statistics_backward(const view& logits, const index_view& target, const
                              const view& logsumexp, const row_loss_options& options, const mutable_view& grad,
                              const execution& e) {
   const default_environment environment;
-  row_description d(logits, options.axis, options.temperature, grad);
+  row_description d(logits, options.axis, options.temperature, grad, options.transform);
   d.classes = options.shard.classes;
   const targets y(target, d.rows, options, d.classes, d.type, true, e);
   const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, {}, true);
@@ -133,7 +134,8 @@ void cross_entropy_of_shards(const merged_state& whole, const view& logits, cons
                              const mutable_view& grad, const execution& e) {
   const default_environment environment;
   const merged_statistics merged(whole);
-  row_description d = describe_merged(merged, merged, logits, options.axis, options.shard.classes, grad);
+  row_description d =
+      describe_merged(merged, merged, logits, options.axis, options.shard, grad, options.transform);
   row_losses losses(d.rows, loss.data != nullptr ? d.rows : 0, false);
   const targets y(indices, d.rows, options, options.shard.classes, d.type, true, e);
   const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, grad.data != nullptr ? probabilities : view{});

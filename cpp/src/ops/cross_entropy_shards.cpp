@@ -55,7 +55,7 @@ class partial_state_operation : public row_operation<shard_batch> {
 
 partial_state_format format_of(dtype logits, bool probabilities, const row_loss_options& options, const execution& e) {
   return {
-      arithmetic(logits, options.temperature) == dtype::float64, smooths(options, options.shard.classes, e), probabilities,
+      arithmetic(logits, options.temperature, options.transform) == dtype::float64, smooths(options, options.shard.classes, e), probabilities,
       options.temperature};
 }
 
@@ -63,7 +63,8 @@ void partial_states_of_shard(const view& logits, const index_view& indices, cons
                              const row_loss_options& options, const index* block_counts, index subtrees, double* out,
                              double* target_logits, const execution& e) {
   const default_environment environment;
-  row_description d(logits, options.axis, options.temperature);
+  row_description d(logits, options.axis, options.temperature, {}, options.transform);
+  d.first_class = options.shard.first;
   d.is_part = true;
   const targets y(indices, d.rows, options, options.shard.classes, d.type, false, e);
   const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities);

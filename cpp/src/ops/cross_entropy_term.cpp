@@ -99,6 +99,7 @@ void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool
   upstream_.load(batch.first, batch.count, r.row_weight, r.upstream);
   if (share_ != 1)
     for (index i = 0; i < batch.count; ++i) r.upstream[i] *= share_;
+  batch.divide_by_temperatures(logits_, r.upstream);
 }
 
 void row_statistics_upstream::load(index first, index count, cross_entropy_rows& r, entropy_rows& entropy) const {
@@ -177,6 +178,13 @@ void cross_entropy_term::load_targets(row_batch& batch, cross_entropy_state& sta
   cross_entropy_rows& r = state.rows;
   const row_array& logits = plan_.input(logits_).array;
   const char* const* rows = batch.in[logits_].x;
+  if (plan_.input(logits_).is_transformed) {
+    for (index i = 0; i < batch.count; ++i) {
+      const index c = state.y()[i] - first_class_;
+      r.target[i] = r.row_weight[i] != 0 && 0 <= c && c < plan_.classes ? batch.logit(logits_, i, c) : 0;
+    }
+    return;
+  }
   with_loader(logits.type, [&](auto load) {
     for (index i = 0; i < batch.count; ++i) {
       const index c = state.y()[i] - first_class_;
@@ -292,6 +300,16 @@ void cross_entropy_term::write(row_batch& batch, const cross_entropy_state& stat
   const source* const q = probabilities(batch, storage);
   if (state.entropy != nullptr) state.entropy->write(batch, logits_, q, begin, end, state.rows.gradient);
   else batch.write_softmax_gradient(q, begin, end, state.rows.gradient);
+}
+
+void cross_entropy_term::multiply_by_softcap_derivative(row_batch& batch, cross_entropy_state& state) const {
+  cross_entropy_rows& r = state.rows;
+  if (!plan_.through_softcap) return;
+  for (index i = 0; i < batch.count; ++i) {
+    if (r.row_weight[i] == 0) continue;
+    if (state.y()[i] >= 0) r.gradient.target_gradient[i] *= batch.softcap_derivative(logits_, i, state.y()[i]);
+    if (needs_argmax() && r.argmax[i] >= 0) r.argmax_gradient[i] *= batch.softcap_derivative(logits_, i, r.argmax[i]);
+  }
 }
 
 const source* cross_entropy_term::probabilities(const row_batch& batch, source& storage) const {

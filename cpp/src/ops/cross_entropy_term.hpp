@@ -63,6 +63,8 @@ class cross_entropy_term {
   void put_partial_state(row_batch&, cross_entropy_state&, index begin, index end, const partial_state& to) const;
   // Losses, the gradient's factors and its single entries.
   void finish(row_batch&, cross_entropy_state&) const;
+  // Single entries of a gradient that goes through a softcap.
+  void multiply_by_softcap_derivative(row_batch&, cross_entropy_state&) const;
   static constexpr double alone = 1 - 0x1p-12;   // the tail of a maximum that is
   const row_statistics& statistics(const row_batch& batch) const { return batch.in[logits_].statistics; }
   // nullptr where targets are indices.

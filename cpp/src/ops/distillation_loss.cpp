@@ -33,10 +33,17 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   const bool with_cross_entropy = terms.count > 1, reads = merged == nullptr || grad.data != nullptr;
 
   row_description d = merged != nullptr
-                          ? describe_merged(*merged, merged->student, logits, options.axis, options.shard.classes, grad)
-                          : row_description(logits, options.axis, t, grad);
-  const auto read = [&](const view& x, double temperature, int unread) { return reads ? d.read(x, temperature) : unread; };
-  const int teacher = read(teacher_logits, t, 1);
+                          ? describe_merged(*merged, merged->student, logits, options.axis, options.shard, grad, options.transform)
+                          : row_description(logits, options.axis, t, grad, options.transform);
+  d.first_class = options.shard.first;
+  const auto read = [&](const view& x, double temperature, const logit_transform& transform, int unread) {
+    return reads ? d.read(x, temperature, true, transform) : unread;
+  };
+  logit_transform of_teacher = divergence.teacher, at_one = options.transform;
+  of_teacher.temperature = options.transform.temperature;
+  at_one.temperature = {};
+  const bool has_one_temperature = t == 1 && options.transform.temperature.data == nullptr;   // the terms of the loss
+  const int teacher = read(teacher_logits, t, of_teacher, 1);
   const index rows = d.rows, classes = merged != nullptr ? options.shard.classes : d.classes;
   const row_buffer divergence_losses(loss.data ? new_row_buffer(rows) : nullptr);   // before anything that takes its time
   const row_buffer cross_entropy_losses(loss.data && with_cross_entropy ? new_row_buffer(rows) : nullptr);
@@ -52,7 +59,7 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   d.with_sums = !(d.writes() && divergence_sums_while_writing(divergence.kind, d.type));
   cross_entropy_inputs inputs{};
   if (with_cross_entropy) {
-    inputs = cross_entropy_term::describe(d, t == 1 ? 0 : read(logits, 1.0, 2), y, reads ? probabilities : view{});
+    inputs = cross_entropy_term::describe(d, has_one_temperature ? 0 : read(logits, 1.0, at_one, 2), y, reads ? probabilities : view{});
     d.entries = single_entries::any;   // which have that of the divergence in them
   }
   const row_plan plan = make_plan(d, e);
@@ -64,6 +71,7 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   // T^2 is 0 at such temperatures, and nothing is left of the divergence.
   const double gradient_scale = how.scale_by_temperature ? 1 : at.scale;
   distillation_operation op;
+  op.scales_by_temperatures = how.scale_by_temperature;
   op.divergence_losses = divergence_losses.get();
   op.cross_entropy_losses = cross_entropy_losses.get();
   op.y = &y;

@@ -22,6 +22,7 @@ class distillation_operation : public row_operation<distillation_batch> {
   const targets* y = nullptr;
   const upstream* divergence_upstream = nullptr;
   std::unique_ptr<divergence_term> divergence;
+  bool scales_by_temperatures = false;   // the divergence of each row by the square of its own, where rows have one each
   std::unique_ptr<cross_entropy_term> cross_entropy;   // absent: the rows that are not ignored have the divergence alone
 
   void load(row_batch& batch) override {
@@ -36,6 +37,10 @@ class distillation_operation : public row_operation<distillation_batch> {
     std::copy_n(of_cross_entropy.rows.row_weight, batch.count, of_divergence.row_weight);
     divergence_upstream->load(batch.first, batch.count, of_divergence.row_weight, of_divergence.upstream);
     of_divergence.divisor = divergence_upstream->divisor();
+    batch.divide_by_temperatures(0, of_divergence.upstream);
+    if (scales_by_temperatures && batch.plan->input(0).temperature.given())
+      for (index i = 0; i < batch.count; ++i)
+        of_divergence.row_weight[i] *= batch.in[0].temperature[i] * batch.in[0].temperature[i];
   }
 
   void prepare(row_batch& batch) override { divergence->prepare(batch, state(batch).divergence); }
@@ -63,6 +68,7 @@ class distillation_operation : public row_operation<distillation_batch> {
     };
     add_divergence(of_cross_entropy.y(), r.gradient.target_gradient);
     add_divergence(r.argmax, r.argmax_gradient);
+    cross_entropy->multiply_by_softcap_derivative(batch, of_cross_entropy);
   }
 
   void write(row_batch& batch, index begin, index end) override {

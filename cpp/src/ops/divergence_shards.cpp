@@ -31,12 +31,16 @@ class sums_of_shard : public row_operation<divergence_batch> {
 }  // namespace
 
 void divergence_sums_of_shard(const merged_state& student, const merged_state& teacher, const view& logits,
-                              const view& teacher_logits, int axis, const divergence_options& options,
-                              const index* block_counts, index subtrees, double* sums, const execution& e) {
+                              const view& teacher_logits, const divergence_options& options,
+                              const row_loss_options& of_rows, const index* block_counts, index subtrees, double* sums,
+                              const execution& e) {
   const default_environment environment;
   const merged_distillation merged({student, teacher, {}, nullptr});
-  row_description d(logits, axis, options.temperature);
-  d.read(teacher_logits, options.temperature);
+  row_description d(logits, of_rows.axis, options.temperature, {}, of_rows.transform);
+  logit_transform of_teacher = options.teacher;
+  of_teacher.temperature = of_rows.transform.temperature;
+  d.read(teacher_logits, options.temperature, true, of_teacher);
+  d.first_class = of_rows.shard.first;
   d.known = &merged;
   d.with_sums = true;
   d.cost = heavy;

@@ -267,13 +267,12 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
   const int inputs[2] = {student_, teacher_};
   divergence_rows& r = s.of_class;
   for (int k = 0; k < 2; ++k) {
-    const row_array& a = plan_.input(inputs[k]).array;
     const char* const* rows = batch.in[inputs[k]].x;
     for (index i = 0; i < batch_rows; ++i) {
       from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
       to[i] = reinterpret_cast<char*>(out + i);
       if (i < batch.count && rows[i] != nullptr)
-        x[k][i] = load_rounded(rows[i] + classes[i] * a.class_stride, a.type, plan_.type);
+        x[k][i] = batch.logit(inputs[k], i, classes[i]);
     }
     set_distribution(batch, s, inputs[k], dtype::float64, gradient_scale(s), k == 0 ? r.student : r.teacher);
   }

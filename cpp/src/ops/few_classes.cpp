@@ -15,7 +15,8 @@ few_class_cross_entropy::few_class_cross_entropy(const row_plan& plan, const tar
 
 bool few_class_cross_entropy::applies(const row_loss_options& options) {
   return options.weight.data == nullptr && options.sample_weight.data == nullptr && !(options.label_smoothing > 0) &&
-         !(options.z_loss > 0) && options.entropy_weight == 0 && options.temperature == 1 && options.reduction != reduction_kind::exp_mean;
+         !(options.z_loss > 0) && options.entropy_weight == 0 && options.temperature == 1 && !options.transform.is_given() &&
+         options.reduction != reduction_kind::exp_mean;
 }
 
 index few_class_cross_entropy::run(index first, index count, int worker) const {

@@ -78,7 +78,7 @@ class temperature_problem {
       : logits_(logits), indices_(indices), probabilities_(probabilities), options_(options), e_(e) {}
 
   moments at(double temperature) {
-    row_description d(logits_, options_.axis, temperature);
+    row_description d(logits_, options_.axis, temperature, {}, options_.transform);
     d.with_sums = true;
     if (numbers_ == nullptr) numbers_ = new_row_buffer(4 * d.rows);
     const targets y(indices_, d.rows, options_, d.classes, d.type, false, e_);

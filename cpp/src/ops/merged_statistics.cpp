@@ -81,9 +81,10 @@ merged_distillation::merged_distillation(const shards_of_distillation& shards)
 }
 
 row_description describe_merged(const known_statistics& merged, const merged_statistics& rows, const view& logits, int axis,
-                                index whole_classes, const mutable_view& out) {
-  if (out.data == nullptr) return {merged, rows.arithmetic(), rows.rows(), whole_classes};
-  row_description d(logits, axis, rows.temperature(), out);
+                                const class_shard& shard, const mutable_view& out, const logit_transform& transform) {
+  if (out.data == nullptr) return {merged, rows.arithmetic(), rows.rows(), shard.classes};
+  row_description d(logits, axis, rows.temperature(), out, transform);
+  d.first_class = shard.first;
   d.known = &merged;
   d.are_sums_known = true;
   return d;

@@ -66,6 +66,6 @@ struct merged_distillation : known_statistics {
 // The description of an operation on rows of which `merged` knows the statistics, and the steps the sums. logits: of a shard, where
 // something is written there; else nothing is read.
 row_description describe_merged(const known_statistics& merged, const merged_statistics& rows, const view& logits, int axis,
-                                index whole_classes, const mutable_view& out);
+                                const class_shard&, const mutable_view& out, const logit_transform&);
 
 }  // namespace crossent

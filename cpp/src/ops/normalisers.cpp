@@ -4,6 +4,7 @@
 
 #include "core/fp_environment.hpp"
 #include "ops/merged_statistics.hpp"
+#include "rows/gradient_temperature.hpp"
 #include "rows/row_chunks.hpp"
 #include "rows/row_driver.hpp"
 #include "rows/row_inputs.hpp"
@@ -21,6 +22,7 @@ struct softmax_batch : batch_state {
 class softmax_operation : public row_operation<softmax_batch> {
  public:
   row_values upstream;
+  double temperature = 1;   // that the upstream gradient is divided by
 
   void finish(row_batch& batch) override {
     softmax_batch& s = state(batch);
@@ -28,7 +30,9 @@ class softmax_operation : public row_operation<softmax_batch> {
     row_coefficient coefficient;
     if (upstream.given()) {
       upstream.load(batch.first, batch.count, s.upstream);
+      batch.divide_by_temperatures(0, s.upstream);
       coefficient.upstream = s.upstream;
+      coefficient.divisor[0] = temperature;
     }
     kernels().softmax_factor(batch.count, x, coefficient, s.gradient.factor, s.gradient.factor_lo);
     // A row of -inf stays at -inf however its logits move a little: its gradient is 0, unless a NaN is in it.
@@ -56,16 +60,17 @@ class log_softmax_operation : public row_operation<value_batch> {
 
 class logsumexp_operation : public row_operation<value_batch> {
  public:
-  explicit logsumexp_operation(const row_array& result) : result_(result) {}
+  logsumexp_operation(const row_array& result, double temperature) : result_(result), temperature_(temperature) {}
 
   void finish(row_batch& batch) override {
     double* value = state(batch).value;
-    kernels().logsumexp(batch.count, batch.in[0].statistics, value);
+    kernels().logsumexp(batch.count, batch.in[0].statistics, temperature_, value);
     store_rows(result_, batch.first, batch.count, value);
   }
 
  private:
   row_array result_;
+  double temperature_;
 };
 
 void fill_rows(const row_array& to, double value, const execution& e) {
@@ -74,21 +79,27 @@ void fill_rows(const row_array& to, double value, const execution& e) {
   for_each_row_chunk(to.rows.rows(), e, [&](index first, index count) { store_rows(to, first, count, values); });
 }
 
-void write_softmax(const row_values& upstream, const view& x, int axis, double temperature, const mutable_view& out,
+void write_softmax(const row_values& upstream, const view& x, const normaliser_options& options, const mutable_view& out,
                    const execution& e) {
-  row_description d(x, axis, temperature, out);
+  const gradient_temperature at(options.temperature, out.type);
+  row_description d(x, options.axis, options.temperature, out, options.transform);
   d.reuses_exponentials = true;
+  d.writes_gradient = upstream.given();
   softmax_operation operation;
   operation.upstream = upstream;
+  operation.temperature = at.divisor;
   run_rows(make_plan(d, e), operation, e);
+  if (upstream.given()) multiply(out, at.scale, e);
 }
 
 // Of rows that are in shards.
 template <class Operation>
-void run_merged(Operation operation, const merged_state& whole, const view& x, int axis, const mutable_view& out,
-                const execution& e) {
+void run_merged(Operation operation, const merged_state& whole, const view& x, const row_loss_options& options,
+                const mutable_view& out, const execution& e) {
   const merged_statistics merged(whole);
-  run_rows(make_plan(describe_merged(merged, merged, x, axis, 1, out), e), operation, e);
+  row_description d = describe_merged(merged, merged, x, options.axis, options.shard, out, options.transform);
+  d.writes_gradient = false;
+  run_rows(make_plan(d, e), operation, e);
 }
 
 // out = f(grad, other, a sum over the row) in arithmetic of `type`, which needs no statistics.
@@ -135,43 +146,50 @@ void run_pairs(const view& grad, const view& other, int axis, dtype type, const 
 
 }  // namespace
 
-void softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+void softmax(const view& x, const normaliser_options& options, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  write_softmax({}, x, axis, temperature, out, e);
+  write_softmax({}, x, options, out, e);
 }
 
-void log_softmax(const view& x, int axis, double temperature, const mutable_view& out, const execution& e) {
+void log_softmax(const view& x, const normaliser_options& options, const mutable_view& out, const execution& e) {
   const default_environment environment;
   log_softmax_operation operation;
-  run_rows(make_plan({x, axis, temperature, out}, e), operation, e);
+  row_description d(x, options.axis, options.temperature, out, options.transform);
+  d.writes_gradient = false;
+  run_rows(make_plan(d, e), operation, e);
 }
 
-void logsumexp(const view& x, int axis, const mutable_view& out, const execution& e) {
+void logsumexp(const view& x, const normaliser_options& options, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  if (x.shape[axis] == 0) return fill_rows(row_array(out, -1), -__builtin_inf(), e);
-  logsumexp_operation operation(row_array(out, -1));
-  run_rows(make_plan({x, axis, 1.0}, e), operation, e);
+  if (x.shape[options.axis] == 0) return fill_rows(row_array(out, -1), -__builtin_inf(), e);
+  logsumexp_operation operation(row_array(out, -1), options.temperature);
+  run_rows(make_plan({x, options.axis, options.temperature, {}, options.transform}, e), operation, e);
 }
 
-void softmax_of_shard(const merged_state& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
+void softmax_of_shard(const merged_state& whole, const view& x, const row_loss_options& options, const mutable_view& out,
+                      const execution& e) {
   const default_environment environment;
-  run_merged(softmax_operation(), whole, x, axis, out, e);
+  run_merged(softmax_operation(), whole, x, options, out, e);
 }
 
-void log_softmax_of_shard(const merged_state& whole, const view& x, int axis, const mutable_view& out, const execution& e) {
+void log_softmax_of_shard(const merged_state& whole, const view& x, const row_loss_options& options, const mutable_view& out,
+                          const execution& e) {
   const default_environment environment;
-  run_merged(log_softmax_operation(), whole, x, axis, out, e);
+  run_merged(log_softmax_operation(), whole, x, options, out, e);
 }
 
 void logsumexp_of_shards(const merged_state& whole, const mutable_view& out, const execution& e) {
   const default_environment environment;
-  run_merged(logsumexp_operation(row_array(out, -1)), whole, {}, 0, {}, e);
+  row_loss_options options;
+  options.shard.classes = 1;
+  run_merged(logsumexp_operation(row_array(out, -1), whole.format.temperature), whole, {}, options, {}, e);
 }
 
-void logsumexp_backward(const view& grad_output, const view& x, int axis, const mutable_view& out, const execution& e) {
+void logsumexp_backward(const view& grad_output, const view& x, const normaliser_options& options, const mutable_view& out,
+                        const execution& e) {
   const default_environment environment;
-  if (x.shape[axis] == 0) return;
-  write_softmax(row_values(grad_output, arithmetic(x.type)), x, axis, 1.0, out, e);
+  if (x.shape[options.axis] == 0) return;
+  write_softmax(row_values(grad_output, arithmetic(x.type)), x, options, out, e);
 }
 
 void softmax_backward(const view& grad_output, const view& probs, int axis, double temperature, const mutable_view& out,

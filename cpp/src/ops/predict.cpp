@@ -59,7 +59,7 @@ class prediction_operation : public row_operation<prediction_batch> {
     k.sum_of_squares(batch.count, x, s.squares);
     if (merged_ == nullptr) k.argmax(batch.input(0), x, s.argmax);
     kernels().log_sum(batch.count, x, s.log_sum);
-    kernels().logsumexp(batch.count, x, s.logsumexp);
+    kernels().logsumexp(batch.count, x, temperature_, s.logsumexp);
     for (index i = 0; i < batch.count; ++i) store(batch, s, i);
   }
 
@@ -97,7 +97,7 @@ class prediction_operation : public row_operation<prediction_batch> {
     out_.argmax[row] = is_known ? argmax(batch, s, i) : -1;
     put_known(out_.max_log_prob, 0 - s.log_sum[i]);
     put_known(out_.entropy, s.entropy[i]);
-    put_known(out_.logsumexp, temperature_ == 1 ? s.logsumexp[i] : max / temperature_ + s.log_sum[i]);
+    put_known(out_.logsumexp, s.logsumexp[i]);
     put_known(out_.sum_of_squares, s.squares[i]);
     if (term_ != nullptr) {
       put_known(out_.log_prob, 0 - s.target.rows.loss[i]);
@@ -138,14 +138,14 @@ void compute(row_description d, const index_view& target, const row_loss_options
 void predict(const view& logits, const index_view& target, const row_loss_options& options, const predictions& out,
              const execution& e) {
   const default_environment environment;
-  compute({logits, options.axis, options.temperature}, target, options, nullptr, out, e);
+  compute({logits, options.axis, options.temperature, {}, options.transform}, target, options, nullptr, out, e);
 }
 
 void predict_of_shards(const merged_predictions& given, const index_view& target, const row_loss_options& options,
                        const predictions& out, const execution& e) {
   const default_environment environment;
   const rows_of_shards merged(given);
-  const row_description d = describe_merged(merged.statistics, merged.statistics, {}, 0, options.shard.classes, {});
+  const row_description d = describe_merged(merged.statistics, merged.statistics, {}, 0, options.shard, {}, {});
   row_loss_options of_rows = options;
   of_rows.temperature = merged.statistics.temperature();
   compute(d, target, of_rows, &merged, out, e);

@@ -66,7 +66,8 @@ void predict_shard(const merged_state& whole, const view& logits, const index_vi
                    const index* block_counts, const shard_predictions& out, const execution& e) {
   const default_environment environment;
   const merged_statistics merged(whole);
-  row_description d(logits, options.axis, merged.temperature());
+  row_description d(logits, options.axis, merged.temperature(), {}, options.transform);
+  d.first_class = options.shard.first;
   d.known = &merged;
   d.with_sums = true;
   const row_plan plan = make_plan(d, e);

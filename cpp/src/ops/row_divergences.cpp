@@ -72,21 +72,21 @@ class joint_operation : public row_operation<joint_batch> {
 
 }  // namespace
 
-void row_divergences(const view& logits, const view& teacher_logits, int axis, const divergences_of_rows& out,
-                     const execution& e) {
+void row_divergences(const view& logits, const view& teacher_logits, const divergence_options& options,
+                     const row_loss_options& of_rows, const divergences_of_rows& out, const execution& e) {
   const default_environment environment;
-  row_description d(logits, axis, 1.0);
-  const int teacher = d.read(teacher_logits, 1.0);
-  const divergence_options options;
+  row_description d(logits, of_rows.axis, 1.0, {}, of_rows.transform);
+  const int teacher = d.read(teacher_logits, 1.0, true, options.teacher);
   if (kernels(d.type).joint_divergence_sums == nullptr) {   // float64
-    row_loss_options of_rows;
-    of_rows.axis = axis;
-    of_rows.reduction = reduction_kind::none;
-    divergence_options js;
+    row_loss_options each = of_rows, each_swapped = of_rows;
+    each.reduction = each_swapped.reduction = reduction_kind::none;
+    each_swapped.transform = options.teacher;
+    divergence_options swapped, js = options;
+    swapped.teacher = of_rows.transform;
     js.kind = divergence_kind::js;
-    kl_div_with_logits(logits, teacher_logits, options, of_rows, out.forward_kl, {}, e);
-    kl_div_with_logits(teacher_logits, logits, options, of_rows, out.reverse_kl, {}, e);
-    return kl_div_with_logits(logits, teacher_logits, js, of_rows, out.js, {}, e);
+    kl_div_with_logits(logits, teacher_logits, options, each, out.forward_kl, {}, e);
+    kl_div_with_logits(teacher_logits, logits, swapped, each_swapped, out.reverse_kl, {}, e);
+    return kl_div_with_logits(logits, teacher_logits, js, each, out.js, {}, e);
   }
   d.with_sums = true;
   d.cost = heavy;

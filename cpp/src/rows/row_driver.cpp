@@ -64,12 +64,27 @@ void reserve(const row_plan& plan, const row_steps& steps, row_batch& batch, ind
   std::fill_n(x.cached_strides, batch_tiles, size);
 }
 
+// Of input k, whose rows are pointed at.
+void set_transform(const row_plan& plan, row_batch& batch, int k, index padded) {
+  const row_input& input = plan.input(k);
+  input_rows& x = batch.in[k];
+  if (!input.is_transformed) return;
+  x.transform = {input.softcap, reinterpret_cast<const double*>(input.bias.data()), nullptr};
+  if (input.temperature.given()) {
+    input.temperature.load(batch.first, batch.count, x.temperature);
+    std::fill(x.temperature + batch.count, x.temperature + padded, 1.0);
+    x.transform.temperature = x.temperature;
+  }
+  if (k == 0 && plan.through_softcap) batch.softcapped = batch.input(0);
+}
+
 void start(const row_plan& plan, row_steps& steps, row_batch& batch, index first, index rows) {
   batch.first = first;
   batch.count = rows;
   const index lanes = plan.kernel().lanes, padded = (batch.count + pack_rows - 1) / pack_rows * pack_rows;
   for (std::size_t k = 0; k < plan.inputs.size(); ++k)
     point_at_rows(plan.inputs[k].array, first, batch.count, lanes, batch.in[k].x, batch.in[k].tile_strides, padded);
+  for (std::size_t k = 0; k < plan.inputs.size(); ++k) set_transform(plan, batch, static_cast<int>(k), padded);
   if (plan.writes()) point_at_rows(plan.out, first, batch.count, lanes, batch.out, batch.out_strides);
   steps.load(batch);
 }
@@ -257,6 +272,21 @@ void row_batch::point_at_next(source& s) const {
   s.next_row_stride = a.rows.inner_stride();
   s.next_class_stride = a.class_stride;
   s.next = in[0].x[0] + count * s.next_row_stride;
+}
+
+double row_batch::logit(int k, index row, index c) const {
+  const row_array& a = plan->input(k).array;
+  if (plan->input(k).is_transformed) return plan->kernel().transformed_logit(input(k), row, c);
+  return load_rounded(in[k].x[row] + c * a.class_stride, a.type, plan->type);
+}
+
+double row_batch::softcap_derivative(int k, index row, index c) const {
+  return plan->input(k).softcap > 0 ? plan->kernel().softcap_derivative(input(k), row, c) : 1;
+}
+
+void row_batch::divide_by_temperatures(int k, double* gradients) const {
+  if (!plan->input(k).temperature.given()) return;
+  for (index i = 0; i < count; ++i) gradients[i] /= in[k].temperature[i];
 }
 
 void row_batch::store_entry(index row, index c, double value) {

@@ -22,6 +22,8 @@ struct alignas(64) input_rows {
   const char* cached_rows[batch_rows];
   index cached_strides[batch_tiles];
   const class_list* without = nullptr;   // of each row, what its statistics leave out
+  transform_of_rows transform;
+  double temperature[batch_rows];   // of each row, where they have one each
 
   void reserve_blocks(index entries) {
     block_entries = entries;
@@ -51,16 +53,20 @@ struct alignas(64) row_batch {
   bool from_cache = false;            // the output is made of cached exponentials
   bool prefetch_next = false;         // the rows after these, while the output is written
   std::unique_ptr<batch_state> state;
+  source softcapped{};                // the first input, where the output is a gradient through its softcap
 
   source input(int k) const {
     const row_array& a = plan->input(k).array;
     source s{in[k].x, count, plan->classes, a.class_stride, a.type, plan->lanes_over_rows, false, in[k].tile_strides};
     s.without = in[k].without;
+    if (plan->input(k).is_transformed) s.transform = &in[k].transform;
     if (k == 0) point_at_next(s);
     return s;
   }
   void point_at_next(source&) const;
-  sink output() const { return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides}; }
+  sink output() const {
+    return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides, plan->through_softcap ? &softcapped : nullptr};
+  }
   // With lanes over classes, rows of weight 0 are not read.
   void skip_zero_weight_rows(const double* row_weight);
   // Splits the factors of a gradient for write_softmax_gradient, its terms being counted in the exponents given; or unbiases
@@ -70,6 +76,11 @@ struct alignas(64) row_batch {
   void point_at_cached();
   source cached() const;   // the exponentials, after that
   void store_entry(index row, index c, double value);   // of the output
+  // A logit of input k, and the derivative of its softcap.
+  double logit(int k, index row, index c) const;
+  double softcap_derivative(int k, index row, index c) const;
+  // Gradients with respect to the logits of input k over the temperature of each row become those of the logits before that.
+  void divide_by_temperatures(int k, double* gradients) const;
 };
 
 // The steps of an operation on a batch: load, reduce, finish, write, and two more for those that need them. Each sees only its

@@ -7,6 +7,7 @@
 #include "core/kernels.hpp"
 #include "core/layout.hpp"
 #include "core/parallel.hpp"
+#include "rows/row_inputs.hpp"
 
 namespace crossent {
 
@@ -53,6 +54,9 @@ bool choose_lanes_over_rows(const row_array&, index classes, index few);
 
 // The dtype that logits are divided by a temperature in: of tiny ones the quotients, and 1/T, would leave the range of float32.
 constexpr dtype arithmetic(dtype type, double temperature) { return temperature < 0x1p-32 ? dtype::float64 : arithmetic(type); }
+inline dtype arithmetic(dtype type, double temperature, const logit_transform& transform) {
+  return transform.is_given() ? dtype::float64 : arithmetic(type, temperature);
+}
 
 // Statistics of rows that are known without a pass over their classes: those of shards.
 class known_statistics {
@@ -73,6 +77,7 @@ struct row_description {
     view array;
     double temperature = 1;
     bool with_statistics = true;   // false: it is only read along with the others
+    logit_transform transform;
   };
   static constexpr int most_inputs = 4;
 
@@ -83,6 +88,8 @@ struct row_description {
   dtype type;                  // of the arithmetic
   index rows, classes;
   index cost = 1;              // of an element: 1, or `heavy`
+  index first_class = 0;       // of those that are here
+  bool writes_gradient = true; // with respect to the first input: through its softcap
   single_entries entries = single_entries::none;
   const known_statistics* known = nullptr;
   bool with_sums = false, are_sums_known = false;   // of the operation's own, over the classes
@@ -92,14 +99,15 @@ struct row_description {
   bool may_run_fused = false;         // over few classes, by row_steps::run_fused
   bool sums_losses = false;           // no loss is wanted but the sum of all
 
-  row_description(const view& x, int axis, double temperature, const mutable_view& out = {});
+  row_description(const view& x, int axis, double temperature, const mutable_view& out = {}, const logit_transform& = {});
   // Of rows of which nothing is read: all that is wanted of their classes is known.
   row_description(const known_statistics&, dtype type, index rows, index classes);
 
   bool writes() const { return out.data != nullptr; }
   // Adds an input; returns its number.
-  int read(const view& x, double temperature, bool with_statistics = true) {
-    inputs[inputs_count] = {x, temperature, with_statistics};
+  int read(const view& x, double temperature, bool with_statistics = true, const logit_transform& transform = {}) {
+    if (transform.is_given()) type = dtype::float64;
+    inputs[inputs_count] = {x, temperature, with_statistics, transform};
     return inputs_count++;
   }
 };
@@ -109,6 +117,10 @@ struct row_input {
   row_array array;
   inverse_temperature t;
   bool with_statistics;   // which are taken from its classes
+  bool is_transformed;
+  double softcap;         // 0: none
+  row_values temperature; // of the rows, where they have one each
+  line_memory bias;       // of the classes that are here, or nothing
 };
 
 // How a description is carried out.
@@ -124,6 +136,7 @@ struct row_plan {
   bool with_sums = false;            // row_steps::reduce is called
   bool is_part = false;
   bool fused = false;                // row_steps::run_fused is called
+  bool through_softcap = false;      // the output is a gradient with respect to what the softcap of the first input takes
   bool reduce_per_block = false;     // the losses of a worker's block of summed_rows rows are summed when it is done
 
   bool writes() const { return out.data != nullptr; }

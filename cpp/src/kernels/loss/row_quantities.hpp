@@ -84,12 +84,12 @@ void log_sum_difference(index rows, const row_statistics& a, const row_statistic
   }
 }
 
-void logsumexp(index rows, const row_statistics& s, double* out) {
-  const doubles inf = set1(constants<double>::infinity);
+void logsumexp(index rows, const row_statistics& s, double temperature, double* out) {
+  const doubles inf = set1(constants<double>::infinity), t = set1(temperature);
   for (index i = 0; i < rows; i += 8) {
     const doubles max = load<double>(s.max + i), tail = load<double>(s.tail + i);
     // An infinite maximum is the result, unless a NaN stands beside it.
-    store(out + i, max + select(absolute(max) == inf, tail - tail, s.is_extended ? log1p(tail) : log_sum_of(tail)));
+    store(out + i, max / t + select(absolute(max) == inf, tail - tail, s.is_extended ? log1p(tail) : log_sum_of(tail)));
   }
 }
 

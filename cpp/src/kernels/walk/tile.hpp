@@ -6,6 +6,7 @@
 
 #include "core/kernels.hpp"
 #include "kernels/simd/transpose.hpp"
+#include "kernels/walk/logit_transform.hpp"
 
 namespace crossent {
 namespace {
@@ -100,10 +101,44 @@ template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char*
   __builtin_memcpy(to + i, line + i, static_cast<std::size_t>(bytes - i));
 }
 
+// ---- Softcap ---------------------------------------------------------------------------------------------------------
+
+// Gradients y of the logits of a row become those of the numbers before their softcap. A row that is not read has zeros.
+CROSSENT_ONCE void multiply_by_softcap_derivative(const source& s, index row, class_range r, double* y) {
+  constexpr index lanes = pack<double>::lanes;
+  if (s.rows[row] == nullptr) return;
+  const doubles softcap = set1(s.transform->softcap);
+  alignas(pack_bytes) double x[tile_classes];
+  for (index c = 0; c < r.n; c += tile_classes) {
+    const index n = r.n - c < tile_classes ? r.n - c : tile_classes;
+    gather(s.rows[row] + (r.begin + c) * s.class_stride, s.class_stride, s.type, n, x, 1);
+    for (index i = 0; i < n; i += lanes) {
+      const index here = n - i < lanes ? n - i : lanes;
+      const doubles derivative = derivative_of_softcap(load_partial<double>(x + i, here, 0.0), softcap);
+      store_partial(y + c + i, here, load_partial<double>(y + c + i, here, 0.0) * derivative);
+    }
+  }
+}
+// Of the rows of a tile of up to tile_classes.
+CROSSENT_ONCE void multiply_tile_by_softcap_derivative(const source& s, index row, class_range r, double* y) {
+  constexpr index lanes = pack<double>::lanes;
+  const doubles softcap = set1(s.transform->softcap);
+  alignas(pack_bytes) double x[tile_classes * lanes];
+  for (index l = 0; l < lanes; ++l)
+    gather(s.rows[row + l] + r.begin * s.class_stride, s.class_stride, s.type, r.n, x + l, lanes);
+  for (index c = 0; c < r.n * lanes; c += lanes)
+    store(y + c, load<double>(y + c) * derivative_of_softcap(load<double>(x + c), softcap));
+}
+
 // ---- Along -----------------------------------------------------------------------------------------------------------
 
-template <class T> CROSSENT_INLINE bool is_native(const source& s) { return s.type == native<T> && !s.round_to_float; }
-template <class T> CROSSENT_INLINE bool is_native(const sink& s) { return s.type == native<T>; }
+// Whether numbers are taken as they lie, or put there. Logits are transformed, and gradients of a softcap made, in float64.
+template <class T> CROSSENT_INLINE bool is_native(const source& s) {
+  return s.type == native<T> && !s.round_to_float && (sizeof(T) == 4 || s.transform == nullptr);
+}
+template <class T> CROSSENT_INLINE bool is_native(const sink& s) {
+  return s.type == native<T> && (sizeof(T) == 4 || s.softcapped == nullptr);
+}
 template <class T, class S> CROSSENT_INLINE bool is_direct(const S& s) {
   return is_native<T>(s) && s.class_stride == size_of<T>;
 }
@@ -114,7 +149,22 @@ template <class T> CROSSENT_INLINE const char* load_classes(const source& s, ind
   if (s.class_stride == item_size(s.type))
     for (index at = 0; at < r.n * s.class_stride; at += pack_bytes) prefetch_ahead(from + at);
   gather(from, s.class_stride, s.type, r.n, buffer, 1, s.round_to_float);
+  if constexpr (sizeof(T) == 8)
+    if (s.transform != nullptr) transform_classes(*s.transform, row, r.begin, r.n, buffer);
   return reinterpret_cast<const char*>(buffer);
+}
+
+// Of class c of a row.
+inline double transformed_logit(const source& s, index row, index c) {
+  double z;
+  gather(s.rows[row] + c * s.class_stride, s.class_stride, s.type, 1, &z, 1);
+  transform_classes(*s.transform, row, c, 1, &z);
+  return z;
+}
+inline double softcap_derivative(const source& s, index row, index c) {
+  double derivative = 1;
+  multiply_by_softcap_derivative(s, row, {c, 1}, &derivative);
+  return derivative;
 }
 
 // The classes of a list that are in a range.
@@ -153,8 +203,11 @@ CROSSENT_ONCE const char* without_listed(class_list list, class_range r, const c
 template <class T> CROSSENT_INLINE char* open_classes(const sink& s, index row, class_range r, T* buffer) {
   return is_direct<T>(s) ? s.rows[row] + r.begin * s.class_stride : reinterpret_cast<char*>(buffer);
 }
-template <class T> CROSSENT_INLINE void close_classes(const sink& s, index row, class_range r, const T* buffer) {
-  if (!is_direct<T>(s)) convert_back(buffer, r.n, s.rows[row] + r.begin * s.class_stride, s);
+template <class T> CROSSENT_INLINE void close_classes(const sink& s, index row, class_range r, T* buffer) {
+  if (is_direct<T>(s)) return;
+  if constexpr (sizeof(T) == 8)
+    if (s.softcapped != nullptr) multiply_by_softcap_derivative(*s.softcapped, row, r, buffer);
+  convert_back(buffer, r.n, s.rows[row] + r.begin * s.class_stride, s);
 }
 
 // ---- Across ----------------------------------------------------------------------------------------------------------
@@ -180,7 +233,7 @@ template <class T, class F> CROSSENT_INLINE void for_each_line_ahead(const char*
   for (index at = 0; at < pack<T>::lanes * stride; at += pack_bytes) f(from + at);
 }
 
-template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row, class_range r, T* buffer) {
+template <class T> CROSSENT_INLINE tile<T> load_tile_as_given(const source& s, index row, class_range r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   const char* const* rows = s.rows + row;
   const index stride = tile_stride<T>(s, row);
@@ -206,7 +259,14 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row,
   return packed;
 }
 
-// The same of a tile of `count` rows.
+template <class T> CROSSENT_INLINE tile<T> load_tile(const source& s, index row, class_range r, T* buffer) {
+  const tile<T> x = load_tile_as_given(s, row, r, buffer);
+  if constexpr (sizeof(T) == 8)
+    if (s.transform != nullptr) transform_tile(*s.transform, row, r.begin, r.n, buffer);
+  return x;
+}
+
+// Without those of a list, of a tile of `count` rows.
 template <class T>
 CROSSENT_ONCE tile<T> without_listed(const source& s, index row, index count, class_range r, tile<T> x, T* buffer, T value) {
   constexpr index lanes = pack<T>::lanes;
@@ -231,7 +291,7 @@ template <class T> struct output_tile {
   bool direct;
 };
 template <class T> CROSSENT_INLINE output_tile<T> open_tile(const sink& s, index row, class_range r, T* buffer) {
-  if (s.type == native<T> && tile_stride<T>(s, row) == size_of<T>)
+  if (is_native<T>(s) && tile_stride<T>(s, row) == size_of<T>)
     return {s.rows[row] + r.begin * s.class_stride, s.class_stride, true};
   return {reinterpret_cast<char*>(buffer), pack_bytes, false};
 }
@@ -247,16 +307,18 @@ template <class T, class F> CROSSENT_INLINE bool stream_rows(index n, char* to, 
 }
 
 template <class T>
-CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
+CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, T* buffer) {
   constexpr index lanes = pack<T>::lanes;
   if (t.direct) return;
+  if constexpr (sizeof(T) == 8)
+    if (s.softcapped != nullptr) multiply_tile_by_softcap_derivative(*s.softcapped, row, r, buffer);
   const index stride = tile_stride<T>(s, row);
   if (stride == item_size(s.type)) {   // of another dtype
     char* to = s.rows[row] + r.begin * s.class_stride;
     for (index i = 0; i < r.n; ++i) scatter(buffer + i * lanes, 1, lanes, to + i * s.class_stride, item_size(s.type), s.type);
     return;
   }
-  if (is_direct<T>(s) && r.n >= 16 / size_of<T> && count >= lanes) {
+  if (s.type == native<T> && s.class_stride == size_of<T> && r.n >= 16 / size_of<T> && count >= lanes) {
     const auto entry = [&](index c) CROSSENT_INLINE_LAMBDA { return load<T>(buffer + c * lanes); };
     alignas(pack_bytes) T transposed[tile_classes * lanes];
     if (s.stream && stream_rows(r.n, s.rows[row], stride, transposed, entry)) return;
@@ -273,7 +335,7 @@ CROSSENT_INLINE void close_tile(output_tile<T> t, const sink& s, index row, inde
 }
 
 template <class T>
-CROSSENT_ONCE void close_one_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, const T* buffer) {
+CROSSENT_ONCE void close_one_tile(output_tile<T> t, const sink& s, index row, index count, class_range r, T* buffer) {
   close_tile(t, s, row, count, r, buffer);
 }
 
