@@ -7,8 +7,11 @@ namespace {
 
 void check_row_divergences(bytes& data, const row_shape& s, arrays& a) {
   for (int k = 0; k < 3; ++k) a.outputs.push_back(floats::output(data, s.rows, arithmetic(a.inputs[0].type)));
-  check(data, a,
-        [&](arrays& c, const execution& e) { row_divergences(c.in(0), c.in(1), s.axis, {c.out(0), c.out(1), c.out(2)}, e); });
+  row_loss_options options;
+  options.axis = s.axis;
+  check(data, a, [&](arrays& c, const execution& e) {
+    row_divergences(c.in(0), c.in(1), {}, options, {c.out(0), c.out(1), c.out(2)}, e);
+  });
 }
 
 void check_distillation(bytes& data, const row_shape& s, arrays& a) {

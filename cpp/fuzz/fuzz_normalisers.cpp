@@ -19,14 +19,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* first, std::size_t siz
   a.outputs.push_back(floats::output(data, of_rows ? s.rows : s.shape, written));
   a.in_place = !of_rows && data.ConsumeBool();
 
+  const normaliser_options options{s.axis, t, {}};
   check(data, a, [&](arrays& c, const execution& e) {
     switch (function) {
-      case 0: return softmax(c.in(0), s.axis, t, c.out(0), e);
-      case 1: return log_softmax(c.in(0), s.axis, t, c.out(0), e);
-      case 2: return logsumexp(c.in(0), s.axis, c.out(0), e);
+      case 0: return softmax(c.in(0), options, c.out(0), e);
+      case 1: return log_softmax(c.in(0), options, c.out(0), e);
+      case 2: return logsumexp(c.in(0), options, c.out(0), e);
       case 3: return softmax_backward(c.in(1), c.in(0), s.axis, t, c.out(0), e);
       case 4: return log_softmax_backward(c.in(1), c.in(0), s.axis, t, c.out(0), e);
-      default: return logsumexp_backward(c.in(1), c.in(0), s.axis, c.out(0), e);
+      default: return logsumexp_backward(c.in(1), c.in(0), options, c.out(0), e);
     }
   });
   return 0;

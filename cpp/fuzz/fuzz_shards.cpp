@@ -90,8 +90,8 @@ void check_any_state(bytes& data) {
   const dtype type = arithmetic(b.type);
   floats loss(strided({b.rows}, item_size(type)), type), grad(strided({b.rows, b.classes}, item_size(b.type)), b.type);
   outcome([&] { cross_entropy_of_shards(whole, b.logits.in(), b.target.in(), {}, b.options, loss.to(), grad.to()); });
-  softmax_of_shard(whole, b.logits.in(), 1, grad.to());
-  log_softmax_of_shard(whole, b.logits.in(), 1, grad.to());
+  softmax_of_shard(whole, b.logits.in(), b.options, grad.to());
+  log_softmax_of_shard(whole, b.logits.in(), b.options, grad.to());
   logsumexp_of_shards(whole, loss.to());
 }
 

@@ -66,9 +66,10 @@ result<T> compute(const std::vector<T>& x, index rows, index classes, index row_
   options.reduction = reduction_kind::none;
   res.losses.resize(static_cast<std::size_t>(rows));
   cross_entropy(v, targets, {}, options, {res.losses.data(), type, 1, shape, item_stride}, {}, e);
-  softmax(v, 1, temperature, to, e);
+  const normaliser_options with_temperature{1, temperature, {}};
+  softmax(v, with_temperature, to, e);
   res.softmax = gather();
-  log_softmax(v, 1, temperature, to, e);
+  log_softmax(v, with_temperature, to, e);
   res.log_softmax = gather();
   return res;
 }

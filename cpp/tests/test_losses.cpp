@@ -158,8 +158,10 @@ TEST_CASE("the divergences of rows are written to any layout") {
       const mutable_view v = m.to();
       return mutable_view{v.data, v.type, 1, v.shape, v.strides};
     };
-    row_divergences(s.x.in(), s.other.in(), 1, {first(apart[0]), first(apart[1]), first(apart[2])});
-    row_divergences(s.x.in(), s.other.in(), 1, {first(dense[0]), first(dense[1]), first(dense[2])});
+    row_loss_options options;
+    options.axis = 1;
+    row_divergences(s.x.in(), s.other.in(), {}, options, {first(apart[0]), first(apart[1]), first(apart[2])});
+    row_divergences(s.x.in(), s.other.in(), {}, options, {first(dense[0]), first(dense[1]), first(dense[2])});
     for (std::size_t k = 0; k < 3; ++k) CHECK(apart[k].entries() == dense[k].entries());
   }
 }

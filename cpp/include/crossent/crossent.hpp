@@ -168,9 +168,9 @@ void nll_loss(const view& log_probs, const index_view& target, const row_loss_op
 
 struct divergence_options {
   double temperature = 1;
-  logit_transform teacher;          // of the teacher's logits, but for the temperatures, which are the student's
   divergence_kind kind = divergence_kind::forward;
   double beta = 0.5;                // of js
+  logit_transform teacher;          // of the teacher's logits, but for the temperatures, which are the student's
 };
 void kl_div_with_logits(const view& logits, const view& teacher_logits, const divergence_options&, const row_loss_options&,
                         const mutable_view& loss, const mutable_view& grad, const execution& = {});

@@ -27,9 +27,9 @@ struct class_list {
 
 // The logits of rows from the numbers that are given: (softcap tanh(x / softcap) + bias) / temperature, for kernels of float64.
 struct transform_of_rows {
-  double softcap = 0;                    // 0: none
-  const double* bias = nullptr;          // of each class; nullptr: none
-  const double* temperature = nullptr;   // of each row, padded as rows are; nullptr: 1
+  double softcap = 0;  // 0: none
+  const double* bias = nullptr;  // of each class; nullptr: none
+  const double* temperature = nullptr;  // of each row, padded as rows are; nullptr: 1
 };
 
 // Rows to read, of any dtype: they are converted as they are loaded. Lanes run over the classes of a row, or over rows: then
@@ -49,7 +49,7 @@ struct source {
   index next_row_stride = 0, next_class_stride = 0;
   // Of each row, the classes that `statistics` and `gap_sums_of_others` leave out; nullptr: none.
   const class_list* without = nullptr;
-  const transform_of_rows* transform = nullptr;   // of numbers that are not logits yet
+  const transform_of_rows* transform = nullptr;  // of numbers that are not logits yet
 };
 
 struct sink {
@@ -58,7 +58,7 @@ struct sink {
   dtype type;
   bool stream;  // write around the caches
   const index* tile_strides = nullptr;
-  const source* softcapped = nullptr;   // entries are multiplied by the derivative of the softcap at these numbers
+  const source* softcapped = nullptr;  // entries are multiplied by the derivative of the softcap at these numbers
 };
 
 // Logits are multiplied by 1/T = hi + lo, two numbers of the arithmetic type.

@@ -134,8 +134,7 @@ void cross_entropy_of_shards(const merged_state& whole, const view& logits, cons
                              const mutable_view& grad, const execution& e) {
   const default_environment environment;
   const merged_statistics merged(whole);
-  row_description d =
-      describe_merged(merged, merged, logits, options.axis, options.shard, grad, options.transform);
+  row_description d = describe_merged(merged, merged, logits, options.axis, options.shard, grad, options.transform);
   row_losses losses(d.rows, loss.data != nullptr ? d.rows : 0, false);
   const targets y(indices, d.rows, options, options.shard.classes, d.type, true, e);
   const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, grad.data != nullptr ? probabilities : view{});

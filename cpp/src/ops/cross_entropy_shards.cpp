@@ -55,8 +55,8 @@ class partial_state_operation : public row_operation<shard_batch> {
 
 partial_state_format format_of(dtype logits, bool probabilities, const row_loss_options& options, const execution& e) {
   return {
-      arithmetic(logits, options.temperature, options.transform) == dtype::float64, smooths(options, options.shard.classes, e), probabilities,
-      options.temperature};
+      arithmetic(logits, options.temperature, options.transform) == dtype::float64, smooths(options, options.shard.classes, e),
+      probabilities, options.temperature};
 }
 
 void partial_states_of_shard(const view& logits, const index_view& indices, const view& probabilities,

@@ -32,9 +32,9 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   const loss_terms terms = distillation_terms(how, t);
   const bool with_cross_entropy = terms.count > 1, reads = merged == nullptr || grad.data != nullptr;
 
-  row_description d = merged != nullptr
-                          ? describe_merged(*merged, merged->student, logits, options.axis, options.shard, grad, options.transform)
-                          : row_description(logits, options.axis, t, grad, options.transform);
+  row_description d = merged != nullptr ? describe_merged(*merged, merged->student, logits, options.axis, options.shard, grad,
+                                                          options.transform)
+                                        : row_description(logits, options.axis, t, grad, options.transform);
   d.first_class = options.shard.first;
   const auto read = [&](const view& x, double temperature, const logit_transform& transform, int unread) {
     return reads ? d.read(x, temperature, true, transform) : unread;
@@ -59,7 +59,8 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   d.with_sums = !(d.writes() && divergence_sums_while_writing(divergence.kind, d.type));
   cross_entropy_inputs inputs{};
   if (with_cross_entropy) {
-    inputs = cross_entropy_term::describe(d, has_one_temperature ? 0 : read(logits, 1.0, at_one, 2), y, reads ? probabilities : view{});
+    inputs = cross_entropy_term::describe(d, has_one_temperature ? 0 : read(logits, 1.0, at_one, 2), y,
+                                          reads ? probabilities : view{});
     d.entries = single_entries::any;   // which have that of the divergence in them
   }
   const row_plan plan = make_plan(d, e);

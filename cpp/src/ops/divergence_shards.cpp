@@ -31,9 +31,8 @@ class sums_of_shard : public row_operation<divergence_batch> {
 }  // namespace
 
 void divergence_sums_of_shard(const merged_state& student, const merged_state& teacher, const view& logits,
-                              const view& teacher_logits, const divergence_options& options,
-                              const row_loss_options& of_rows, const index* block_counts, index subtrees, double* sums,
-                              const execution& e) {
+                              const view& teacher_logits, const divergence_options& options, const row_loss_options& of_rows,
+                              const index* block_counts, index subtrees, double* sums, const execution& e) {
   const default_environment environment;
   const merged_distillation merged({student, teacher, {}, nullptr});
   row_description d(logits, of_rows.axis, options.temperature, {}, of_rows.transform);

@@ -271,8 +271,7 @@ void divergence_term::gradient_at(row_batch& batch, divergence_state& s, const i
     for (index i = 0; i < batch_rows; ++i) {
       from[k][i] = reinterpret_cast<const char*>(&x[k][i]);
       to[i] = reinterpret_cast<char*>(out + i);
-      if (i < batch.count && rows[i] != nullptr)
-        x[k][i] = batch.logit(inputs[k], i, classes[i]);
+      if (i < batch.count && rows[i] != nullptr) x[k][i] = batch.logit(inputs[k], i, classes[i]);
     }
     set_distribution(batch, s, inputs[k], dtype::float64, gradient_scale(s), k == 0 ? r.student : r.teacher);
   }

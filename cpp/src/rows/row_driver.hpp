@@ -65,7 +65,8 @@ struct alignas(64) row_batch {
   }
   void point_at_next(source&) const;
   sink output() const {
-    return {out, plan->out.class_stride, plan->out.type, plan->stream, out_strides, plan->through_softcap ? &softcapped : nullptr};
+    return {
+        out, plan->out.class_stride, plan->out.type, plan->stream, out_strides, plan->through_softcap ? &softcapped : nullptr};
   }
   // With lanes over classes, rows of weight 0 are not read.
   void skip_zero_weight_rows(const double* row_weight);

@@ -43,10 +43,11 @@ row_plan make_plan(const row_description& d, const execution& e) {
   for (int k = 0; k < d.inputs_count; ++k) {
     const row_description::input& x = d.inputs[k];
     const logit_transform& t = x.transform;
-    plan.inputs.push_back({row_array(x.array, d.axis), plan.kernel().inverse_temperature_of(x.temperature),
-                           x.with_statistics && d.known == nullptr, t.is_given(), t.softcap,
-                           t.temperature.data != nullptr ? row_values(t.temperature, dtype::float64) : row_values(),
-                           packed_bias(t.bias, d.first_class, plan.classes)});
+    plan.inputs.push_back(
+        {row_array(x.array, d.axis), plan.kernel().inverse_temperature_of(x.temperature),
+         x.with_statistics && d.known == nullptr, t.is_given(), t.softcap,
+         t.temperature.data != nullptr ? row_values(t.temperature, dtype::float64) : row_values(),
+         packed_bias(t.bias, d.first_class, plan.classes)});
   }
   const row_array& x = plan.inputs[0].array;
   const bool is_half = item_size(x.type) < item_size(plan.type);
@@ -63,8 +64,7 @@ row_plan make_plan(const row_description& d, const execution& e) {
   plan.out = row_array(d.out, d.axis);
   plan.through_softcap = d.writes_gradient && plan.inputs[0].softcap > 0;
   plan.cache_exponentials = d.reuses_exponentials && (plan.lanes_over_rows ? plan.classes <= tile_classes : is_one_block);
-  plan.writes_target =
-      d.entries == single_entries::of_target && plan.lanes_over_rows && is_one_block && !plan.through_softcap;
+  plan.writes_target = d.entries == single_entries::of_target && plan.lanes_over_rows && is_one_block && !plan.through_softcap;
   // Single entries would fetch all lines again.
   const bool refetches = plan.lanes_over_rows && d.entries != single_entries::none && !plan.writes_target;
   const bool is_large = plan.rows * plan.classes * item_size(d.out.type) > streamed_bytes;
