@@ -150,8 +150,9 @@ struct states_of_distillation {
   std::optional<states> cross_entropy;
   numbers sums;
 
-  states_of_distillation(const shard_call& c, PyObject* given, double temperature)
-      : states_of_distillation(c, items_of(given), temperature) {}
+  // at_one: the divergence is at the temperature 1
+  states_of_distillation(const shard_call& c, PyObject* given, bool at_one)
+      : states_of_distillation(c, items_of(given), at_one) {}
   void confirm(const shard_call& c, const row_target& target) const {
     if (are_one || cross_entropy) (are_one ? student : *cross_entropy).confirm(c, target);
   }
@@ -160,8 +161,8 @@ struct states_of_distillation {
   }
 
  private:
-  states_of_distillation(const shard_call& c, const arguments& given, double temperature)
-      : are_one(temperature == 1 && given[arg::cross_entropy] != Py_None),
+  states_of_distillation(const shard_call& c, const arguments& given, bool at_one)
+      : are_one(at_one && given[arg::cross_entropy] != Py_None),
         student(c, given[are_one ? arg::cross_entropy : arg::student]),
         teacher(c, given[arg::teacher]),
         sums(numbers_of("states", given[arg::sums], 4 * c.row_count())) {
@@ -178,7 +179,8 @@ struct distillation_of_shards_function : on_shards<distillation_loss_function> {
     read_ignore_index(loss[of::ignore_index], c.options);
     const row_target target = c.read_target(loss[of::target]);
     const distillation_loss_function::options how = distillation_loss_function::read_options(c, loss, with_batchmean);
-    const states_of_distillation merged(c, given[arg::states], how.divergence.temperature);
+    const bool at_one = how.divergence.temperature == 1 && c.options.transform.temperature.data == nullptr;
+    const states_of_distillation merged(c, given[arg::states], at_one);
     merged.confirm(c, target);
     const row_outputs out(c, request, c.here);
     c.run([&](const execution& e) {

@@ -72,7 +72,8 @@ void compute(const view& logits, const view& teacher_logits, const index_view& i
   // T^2 is 0 at such temperatures, and nothing is left of the divergence.
   const double gradient_scale = how.scale_by_temperature ? 1 : at.scale;
   distillation_operation op;
-  op.scales_by_temperatures = how.scale_by_temperature;
+  op.scales_by_temperature = how.scale_by_temperature;
+  if (options.transform.temperature.data != nullptr) op.temperature = row_values(options.transform.temperature, dtype::float64);
   op.divergence_losses = divergence_losses.get();
   op.cross_entropy_losses = cross_entropy_losses.get();
   op.y = &y;

@@ -22,7 +22,8 @@ class distillation_operation : public row_operation<distillation_batch> {
   const targets* y = nullptr;
   const upstream* divergence_upstream = nullptr;
   std::unique_ptr<divergence_term> divergence;
-  bool scales_by_temperatures = false;   // the divergence of each row by the square of its own, where rows have one each
+  row_values temperature;                // where rows have one each
+  bool scales_by_temperature = false;    // the divergence of each row by the square of its own
   std::unique_ptr<cross_entropy_term> cross_entropy;   // absent: the rows that are not ignored have the divergence alone
 
   void load(row_batch& batch) override {
@@ -37,10 +38,13 @@ class distillation_operation : public row_operation<distillation_batch> {
     std::copy_n(of_cross_entropy.rows.row_weight, batch.count, of_divergence.row_weight);
     divergence_upstream->load(batch.first, batch.count, of_divergence.row_weight, of_divergence.upstream);
     of_divergence.divisor = divergence_upstream->divisor();
-    batch.divide_by_temperatures(0, of_divergence.upstream);
-    if (scales_by_temperatures && batch.plan->input(0).temperature.given())
-      for (index i = 0; i < batch.count; ++i)
-        of_divergence.row_weight[i] *= batch.in[0].temperature[i] * batch.in[0].temperature[i];
+    if (!temperature.given()) return;
+    double t[batch_rows];
+    temperature.load(batch.first, batch.count, t);
+    for (index i = 0; i < batch.count; ++i) {
+      of_divergence.upstream[i] /= t[i];
+      if (scales_by_temperature) of_divergence.row_weight[i] *= t[i] * t[i];
+    }
   }
 
   void prepare(row_batch& batch) override { divergence->prepare(batch, state(batch).divergence); }
