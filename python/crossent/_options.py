@@ -16,8 +16,6 @@ from ._distillation_loss import distillation_loss
 F = TypeVar("F", bound=Callable[..., Any])
 
 OF_GRADIENT = ("return_grad", "grad_out")
-# Of NumPy alone, so far.
-OF_LOGITS = ("softcap", "logit_bias", "teacher_softcap", "teacher_logit_bias")
 
 
 @functools.cache

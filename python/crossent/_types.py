@@ -33,7 +33,7 @@ class IndexLossOptions(TypedDict, total=False):
 class LogitOptions(TypedDict, total=False):
     """From the logits that are given to those of the softmax."""
 
-    temperature: float | ArrayLike
+    temperature: ArrayLike
     softcap: float | None
     logit_bias: ArrayLike | None
 

@@ -21,7 +21,7 @@ except ImportError as missing:
 import crossent
 
 from .. import _numbers
-from .._options import OF_GRADIENT, OF_LOGITS, takes_options_of
+from .._options import OF_GRADIENT, takes_options_of
 from . import _backends
 from ._arguments import Arguments
 from ._normalisers import log_softmax, softmax
@@ -102,7 +102,7 @@ def set_backend(backend: _backends.Backend) -> None:
     _backends.chosen = backend
 
 
-@takes_options_of(crossent.cross_entropy, *OF_GRADIENT, *OF_LOGITS)
+@takes_options_of(crossent.cross_entropy, *OF_GRADIENT)
 def cross_entropy(
     logits: Arrays,
     target: Arrays,
@@ -179,7 +179,7 @@ def binary_cross_entropy_with_logits(
     return given.loss()
 
 
-@takes_options_of(crossent.kl_div_with_logits, *OF_GRADIENT, *OF_LOGITS)
+@takes_options_of(crossent.kl_div_with_logits, *OF_GRADIENT)
 def kl_div_with_logits(
     logits: Arrays,
     teacher_logits: Arrays,
@@ -215,7 +215,7 @@ def kl_div_with_logits(
     return given.loss()
 
 
-@takes_options_of(crossent.distillation_loss, *OF_GRADIENT, *OF_LOGITS)
+@takes_options_of(crossent.distillation_loss, *OF_GRADIENT)
 def distillation_loss(
     logits: Arrays,
     teacher_logits: Arrays,

@@ -53,7 +53,7 @@ def subtrees_of(
     nodes: tuple[Node[Array], ...] = ()
     if shard.ranges:
         of_state = {name: options[name] for name in OF_STATES}
-        numbers, target_logits, smoothed, _ = _core.partial_states_of_shard(
+        numbers, target_logits, smoothed = _core.partial_states_of_shard(
             shard.place, x, target, *for_core(cross_entropy, {**of_state, "axis": shard.axis}))
         nodes = tuple(Node(*ends, value) for ends, value in zip(shard.ranges, numbers, strict=True))
     else:

@@ -8,7 +8,7 @@ import crossent
 
 from .. import _numbers
 from .._cross_entropy import cross_entropy as of_one_process
-from .._options import OF_LOGITS, defaults_of, refuse_options_of_target, takes_options_of
+from .._options import defaults_of, refuse_options_of_target, takes_options_of
 from ._calls import check_distillation, distillation_of
 from ._communicator import communicator, gather_places, gather_state
 from ._divergence_state import DivergenceState, share_of_divergence, teacher_of
@@ -44,7 +44,7 @@ def kl_div_with_logits(
     logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, comm: Any,
     **options: Unpack[_options.DivergenceOfRowsGradient],
 ) -> tuple[Array, Array]: ...
-@takes_options_of(crossent.kl_div_with_logits, *OF_LOGITS)
+@takes_options_of(crossent.kl_div_with_logits)
 def kl_div_with_logits(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,
@@ -127,7 +127,7 @@ def distillation_loss(
     logits_shard: ArrayLike, teacher_logits_shard: ArrayLike, target: ArrayLike | None, comm: Any,
     **options: Unpack[_options.DistillationOfRowsGradient],
 ) -> tuple[Array, Array]: ...
-@takes_options_of(crossent.distillation_loss, *OF_LOGITS)
+@takes_options_of(crossent.distillation_loss)
 def distillation_loss(
     logits_shard: ArrayLike,
     teacher_logits_shard: ArrayLike,

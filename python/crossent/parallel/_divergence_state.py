@@ -11,7 +11,7 @@ import numpy as np
 from .. import _core, _numbers, _validate
 from .._arrays import arithmetic, converted, floating
 from .._distillation_loss import distillation_loss
-from .._options import OF_GRADIENT, OF_LOGITS, defaults_of, takes_options_of
+from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._calls import DistillationTotals, distillation_of
 from ._shards import OF_SPEC, RowSpec, Shard, split_target
 from ._state import OrderedSums, StateOfSums, in_order
@@ -117,8 +117,7 @@ class DivergenceState(StateOfSums):
         cls, student: ShardState, teacher: ShardState, shard: Shard, teacher_logits: Array, options: Mapping[str, Any]
     ) -> Self:
         """Of each row the value, then what its gradient needs."""
-        rows, how = student.rows, [
-            options["temperature"], *(None for _ in OF_LOGITS), options["divergence"], options["beta"]]
+        rows, how = student.rows, [options[name] for name in ("temperature", "divergence", "beta")]
         sums = np.zeros((0, 2 * rows.count, 2))
         if shard.ranges:
             sums = _core.divergence_sums_of_shard(
@@ -136,7 +135,7 @@ class DivergenceState(StateOfSums):
         self, state: ShardState, teacher_state: ShardState, target: ArrayLike | None = None,
         **options: Unpack[_options.DivergenceStateOfRows],
     ) -> Array: ...
-    @takes_options_of(distillation_loss, "axis", *_OF_STATES, *OF_GRADIENT, *OF_LOGITS)
+    @takes_options_of(distillation_loss, "axis", *_OF_STATES, *OF_GRADIENT)
     def loss(
         self,
         state: ShardState,
@@ -177,7 +176,7 @@ class DivergenceState(StateOfSums):
         loss: Loss = distillation_of(self.rows, totals, target, None, None, options)
         return loss
 
-    @takes_options_of(distillation_loss, *_OF_STATES, *OF_GRADIENT, *OF_LOGITS)
+    @takes_options_of(distillation_loss, *_OF_STATES, *OF_GRADIENT)
     def gradient(
         self,
         logits_shard: ArrayLike,

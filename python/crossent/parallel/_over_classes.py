@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from .. import _numbers, _validate
 from .._cross_entropy import cross_entropy as of_one_process
-from .._options import OF_GRADIENT, OF_LOGITS, defaults_of, takes_options_of
+from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._calls import check_cross_entropy
 from ._communicator import communicator, gather_places, gather_state, gather_states
 from ._shard_state import ShardState
@@ -41,7 +41,7 @@ def cross_entropy(
 def cross_entropy(
     logits_shard: ArrayLike, target: ArrayLike, comm: Any, **options: Unpack[_options.CrossEntropyOfRowsGradient]
 ) -> tuple[Array, Array]: ...
-@takes_options_of(of_one_process, *OF_LOGITS)
+@takes_options_of(of_one_process)
 def cross_entropy(
     logits_shard: ArrayLike,
     target: ArrayLike,

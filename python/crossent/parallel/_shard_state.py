@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _core
 from .._cross_entropy import cross_entropy
-from .._options import OF_GRADIENT, OF_LOGITS, defaults_of, takes_options_of
+from .._options import OF_GRADIENT, defaults_of, takes_options_of
 from ._calls import Totals, cross_entropy_of, subtrees_of
 from ._shards import OF_SPEC, OF_STATES, RowSpec, Shard, split_target
 from ._state import Node, State, in_order, merge_siblings, root
@@ -122,7 +122,7 @@ class ShardState(State):
     def loss(self, target: ArrayLike | None = None, **options: Unpack[_options.StateReduced]) -> Number: ...
     @overload
     def loss(self, target: ArrayLike | None = None, **options: Unpack[_options.StateOfRows]) -> Array: ...
-    @takes_options_of(cross_entropy, "axis", *OF_SPEC, *OF_GRADIENT, *OF_LOGITS)
+    @takes_options_of(cross_entropy, "axis", *OF_SPEC, *OF_GRADIENT)
     def loss(self, target: ArrayLike | None = None, **options: Any) -> Loss:
         """The cross-entropy of the rows, from the state of all classes.
 
@@ -148,7 +148,7 @@ class ShardState(State):
         """
         return self._loss_alone(target, options)
 
-    @takes_options_of(cross_entropy, *OF_SPEC, *OF_GRADIENT, *OF_LOGITS)
+    @takes_options_of(cross_entropy, *OF_SPEC, *OF_GRADIENT)
     def gradient(
         self,
         logits_shard: ArrayLike,
@@ -276,7 +276,7 @@ class ShardState(State):
         shard = Shard.like(self.rows, logits, axis, start)
         if not shard.ranges:
             return shard.nothing(out)
-        return core(self._totals(), shard.place, shard.logits, shard.axis, self.rows.temperature, None, None, out)
+        return core(self._totals(), shard.place, shard.logits, shard.axis, out)
 
     def _totals(self) -> Totals:
         """Of all classes; ValueError if some are missing."""

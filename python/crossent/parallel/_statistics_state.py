@@ -119,8 +119,7 @@ class StatisticsState(StateOfSums):
         rows, count = state.rows, state.rows.count
         if shard.ranges:
             sums, *others = _core.predict_shard(
-                state._totals(), shard.place, shard.logits, target, shard.axis, rows.ignore_index, rows.temperature, None,
-                None, top_k)
+                state._totals(), shard.place, shard.logits, target, shard.axis, rows.ignore_index, top_k)
         else:
             k = max(1, top_k)
             ahead = np.zeros(0 if target is None else count, np.int64)

@@ -16,11 +16,11 @@ from torch.func import vjp
 import crossent
 
 from .. import _core
-from .._options import OF_GRADIENT, OF_LOGITS
+from .._options import OF_GRADIENT
 from ._tensors import SERIAL, array, limited
 
-HIDDEN = ("axis", "log_floor", *OF_LOGITS)  # those of PyTorch are the defaults
-TYPES = {"ArrayLike": "Tensor", "float": "float", "float | ArrayLike": "float", "int": "int", "bool": "bool"}  # others are names: str
+HIDDEN = ("axis", "log_floor")  # those of PyTorch are the defaults
+TYPES = {"ArrayLike": "Tensor", "float": "float", "int": "int", "bool": "bool"}  # others are names: str
 
 
 def schema_type(annotation: str) -> str:
