@@ -173,10 +173,10 @@ struct row_statistics_backward_function {
   static py::object run(const arguments& given) {
     row_call c("logits", given[arg::logits], given[arg::axis]);
     read_ignore_index(given[arg::ignore_index], c.options);
-    c.options.shard.classes = given[arg::n_classes] == Py_None
-                                  ? c.x.size(c.options.axis)
-                                  : check_in_python("classes_without_padding", c.x.shape(), index{c.options.axis},
-                                                    given[arg::n_classes]).cast<index>();
+    c.options.shard.classes = given[arg::n_classes] == Py_None ? c.x.size(c.options.axis)
+                                                               : check_in_python("classes_without_padding", c.x.shape(),
+                                                                                 index{c.options.axis}, given[arg::n_classes])
+                                                                     .cast<index>();
     const bool has_target = given[arg::target] != Py_None;
     const array target = has_target ? c.class_indices(given[arg::target], c.x, c.rows, c.options) : array();
     c.read_temperature(given[arg::temperature]);
@@ -186,7 +186,8 @@ struct row_statistics_backward_function {
     };
     const view log_prob = upstream("log_prob", arg::log_prob), entropy = upstream("entropy", arg::entropy),
                logsumexp = upstream("logsumexp", arg::logsumexp);
-    if (log_prob.data == nullptr && entropy.data == nullptr && logsumexp.data == nullptr) raise_from_python("refuse_no_upstream");
+    if (log_prob.data == nullptr && entropy.data == nullptr && logsumexp.data == nullptr)
+      raise_from_python("refuse_no_upstream");
     if (log_prob.data != nullptr && !has_target) raise_from_python("refuse_log_prob");
     const result out = c.result_like("out", given[arg::out], c.x);
     c.run([&](const execution& e) {

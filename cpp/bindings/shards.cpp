@@ -31,7 +31,7 @@ std::vector<index> shard_call::block_counts() const {
 partial_state_format format::read(const arguments& given) {
   return {
       as_bool(given[arg::extended]), as_bool(given[arg::smoothed]), as_bool(given[arg::probabilities]),
-      number(positive, "temperature", given[arg::temperature])};
+      as_bool(given[arg::entropy]), number(positive, "temperature", given[arg::temperature])};
 }
 
 states::states(const shard_call& c, PyObject* given) {
@@ -48,7 +48,9 @@ states::states(const shard_call& c, PyObject* given) {
 
 void states::confirm(const shard_call& c, const row_target& target) const {
   const partial_state_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
-  if (wanted.smoothed != whole.format.smoothed || wanted.extended != whole.format.extended) raise_changed("states");
+  if (wanted.smoothed != whole.format.smoothed || wanted.extended != whole.format.extended ||
+      wanted.entropy > whole.format.entropy)
+    raise_changed("states");
   if (target.y && target.are_indices() == whole.format.probabilities) raise_changed("target");
 }
 

@@ -52,7 +52,7 @@ struct shard_call : row_call {
 
 // What the numbers of a state depend on.
 struct format {
-  CROSSENT_ARGUMENTS(extended, smoothed, probabilities, temperature)
+  CROSSENT_ARGUMENTS(extended, smoothed, probabilities, entropy, temperature)
 
   static partial_state_format read(const arguments& given);
 };

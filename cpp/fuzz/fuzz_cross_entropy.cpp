@@ -18,7 +18,7 @@ void check_hessian(bytes& data, const row_shape& s, arrays& a, bool by_index, bo
   check(data, a, [&](arrays& c, const execution& e) {
     row_loss_options o = drawn.of(c);
     o.reduction = reduction_kind::sum;
-    o.z_loss = 0;
+    o.z_loss = o.entropy_weight = 0;
     o.grad_output = {};
     const class_labels labels{by_index ? c.index_in(0) : index_view{}, by_number ? c.in(1) : view{}};
     const view probabilities = by_index || by_number ? view{} : c.in(1);

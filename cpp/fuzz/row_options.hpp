@@ -31,6 +31,7 @@ class row_options {
     options_.label_smoothing = some_fraction(data);
     options_.z_loss = data.ConsumeBool() ? 0 : 1e-4;
     options_.transform.softcap = data.ConsumeBool() ? 0 : 30;
+    options_.entropy_weight = data.ConsumeBool() ? 0 : 0.25;
     constexpr reduction_kind kinds[] = {
         reduction_kind::none, reduction_kind::mean, reduction_kind::sum, reduction_kind::block_sums};
     options_.reduction = data.PickValueInArray(kinds);

@@ -97,6 +97,7 @@ void cross_entropy(const call& c) {
   row_call r(c);
   r.read_cross_entropy();
   r.shared.temperature = c.attribute<double>("temperature");
+  r.shared.entropy_weight = c.attribute<double>("entropy_weight");
   const array target = r.target();
   const bool by_index = target.is_integer();
   r.run(1, &target,

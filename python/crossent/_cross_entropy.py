@@ -69,9 +69,8 @@ def cross_entropy(
 
     The value and, with `return_grad`, the gradient with respect to the logits, computed in one pass. The relative
     accuracy is full also for confident rows, whose loss and gradient are tiny. An ignored row, or one whose weights
-    are all 0 (without `z_loss` and `entropy_weight`), is never read: its loss and gradient are 0 whatever its logits are. The
-    dtype of
-    `target` says whether it holds indices or probabilities; probabilities are not renormalised.
+    are all 0 (without `z_loss` and `entropy_weight`), is never read: its loss and gradient are 0 whatever its logits
+    are. The dtype of `target` says whether it holds indices or probabilities; probabilities are not renormalised.
 
     The formula for a row ``x`` of the target ``y`` or the target probabilities ``q``, with the temperature ``T``, the
     class weights ``w``, the row's weight ``v`` and the smoothing ``e``::
@@ -84,9 +83,9 @@ def cross_entropy(
     is: it keeps the logits of a language model near log-probabilities. There logsumexp is the difference of the maximum
     and the logarithm of a sum, and loss and gradient have the error of that logarithm, below 4 ULP of it.
 
-    ``entropy_weight`` adds ``-v * entropy_weight * H`` to the same rows, with the entropy ``H = -sum_c p[c] * log p[c]``
-    of ``softmax(x / T)``: the entropy bonus of policy gradients, and the confidence penalty of classifiers. The loss may
-    be negative then. Its error, and that of the gradient, is a few ULP of the largest term.
+    ``entropy_weight`` adds ``-v * entropy_weight * H`` to the same rows, with the entropy
+    ``H = -sum_c p[c] * log p[c]``: the entropy bonus of policy gradients, and the confidence penalty of classifiers.
+    The loss may be negative then. Its error, and that of the gradient, is a few ULP of the largest term.
 
     ``"mean"`` divides the sum of the losses by the sum of ``v * w[y]`` over the rows that are not ignored, also with
     smoothing: with class weights, and not by the number of rows. For probabilities it divides by the sum of ``v``

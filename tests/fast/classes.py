@@ -4,7 +4,7 @@ import numpy as np
 
 from .double_double import SCALE, exp, high, maximum, sum_last, where
 from .parts import Part, column, like, times
-from .rows import Coefficients, Logits, product, rows_of
+from .rows import Coefficients, Logits, is_counted, product, rows_of
 
 # ---- Cross-entropy ---------------------------------------------------------------------------------------------------
 

@@ -113,8 +113,8 @@ def is_counted(target, ignore_index):
 
 class Coefficients:
     """Those of -log p in a loss, of each row: `of_target` of the class `y` alone if there is no other, else `b` of all
-    classes, with `total` = A and `others` = A - b; `z`, that of logsumexp squared; `entropy`, that of minus the entropy. `v`: the weight of each row, 0 where
-    it is ignored; `denominator`: that of the mean."""
+    classes, with `total` = A and `others` = A - b; `z`, that of logsumexp squared; `entropy`, that of minus
+    the entropy. `v`: the weight of each row, 0 where it is ignored; `denominator`: that of the mean."""
 
     def __init__(self, x, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None,
                  z_loss=0.0, entropy_weight=0.0):

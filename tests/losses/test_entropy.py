@@ -1,7 +1,7 @@
 """The gradient of the entropy of the softmax: row_statistics_backward, and the entropy_weight of cross_entropy.
 
-Entries are measured at the largest of their terms, and of themselves: 4 ULP, as all gradients. docs/explanation/bounds.md
-derives what they may be off by at most.
+Entries are measured at the largest of their terms, and of themselves: 4 ULP, as all gradients.
+docs/explanation/bounds.md derives what they may be off by at most.
 """
 
 import distributions
@@ -16,7 +16,8 @@ import crossent as xe
 
 LIMIT = 4
 SHAPES = ((60, 2), (40, 7), (24, 17), (8, 200), (3, 1025)) if ALL else ((12, 2), (10, 7), (6, 17), (2, 300), (1, 1025))
-UPSTREAM = {"log_prob": (1, 0, 0), "entropy": (0, 1, 0), "logsumexp": (0, 0, 1), "all": (1, 1, 1), "bonus": (1, -0.01, 0)}
+UPSTREAM = {"log_prob": (1, 0, 0), "entropy": (0, 1, 0), "logsumexp": (0, 0, 1), "all": (1, 1, 1),
+            "bonus": (1, -0.01, 0)}
 exact = FORMULAS["row_statistics_backward"]
 
 
@@ -32,8 +33,8 @@ def assert_exact(x, target, given, **options):
     return grad
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.7, 100.0])
-@pytest.mark.parametrize("upstream", UPSTREAM)
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.7, 100.0] if ALL else [1.0, 0.7])
+@pytest.mark.parametrize("upstream", UPSTREAM if ALL else ["entropy", "all", "bonus"])
 @pytest.mark.parametrize("draw", distributions.ALL, ids=lambda f: f.__name__)
 def test_every_entry(draw, upstream, temperature, dtype, rng):
     for n, c in SHAPES:
@@ -68,7 +69,8 @@ def test_one_statistic_at_a_time_is_what_is_left_without_the_others(dtype, rng):
     zero, g = np.zeros(9, dtype), rng.normal(0, 1, 9).astype(dtype)
     for name in ("log_prob", "entropy", "logsumexp"):
         every = {"log_prob": zero, "entropy": zero, "logsumexp": zero, name: g}
-        assert_same_bits(xe.row_statistics_backward(x, target, **{name: g}), xe.row_statistics_backward(x, target, **every))
+        alone = xe.row_statistics_backward(x, target, **{name: g})
+        assert_same_bits(alone, xe.row_statistics_backward(x, target, **every))
     entropy = xe.row_statistics_backward(x, entropy=g)
     assert_same_bits(entropy, xe.row_statistics_backward(x, target, entropy=g))
 
@@ -77,8 +79,9 @@ def test_rows_without_an_answer(dtype):
     inf, nan = np.inf, np.nan
     x = np.array([[1, 2, 3], [nan, 2, 3], [inf, 2, 3], [-inf, -inf, -inf], [nan] * 3, [nan] * 3, [1, -inf, 3]], dtype)
     ones = np.array([1, 1, 1, 1, 1, 0, 1], dtype)
+    given, target = dict.fromkeys(("log_prob", "entropy", "logsumexp"), ones), [0, 0, 0, 0, -100, 0, 0]
     for laid_out in (x, np.asfortranarray(x)):
-        grad = xe.row_statistics_backward(laid_out, [0, 0, 0, 0, -100, 0, 0], log_prob=ones, entropy=ones, logsumexp=ones)
+        grad = xe.row_statistics_backward(laid_out, target, **given)
         assert np.isfinite(grad[[0, 6]]).all()
         assert np.isnan(grad[1:4]).all()
         assert (grad[4:6] == 0).all()

@@ -28,7 +28,8 @@ TEMPERATURE_CASES = {"cold": {"temperature": 1 / 3}, "hot": {"temperature": 7.0}
                                                 "temperature": 0.7}}
 Z_LOSS_CASES = {"z_loss": {"z_loss": 0.25},
                 "weight_smoothing_z_loss": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 1e-4}}
-ENTROPY_CASES = {"entropy": {"entropy_weight": 0.25}, "entropy_temperature": {"entropy_weight": 2.0, "temperature": 0.7},
+ENTROPY_CASES = {"entropy": {"entropy_weight": 0.25},
+                 "entropy_temperature": {"entropy_weight": 2.0, "temperature": 0.7},
                  "entropy_everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 0.25, "temperature": 7.0,
                                         "entropy_weight": -0.5}}
 

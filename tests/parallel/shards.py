@@ -44,7 +44,7 @@ class Case:
         return self.part(self.logits, begin, end), self.target if by_index else self.part(self.target, begin, end)
 
 
-def random_case(rng, classes=None):
+def random_case(rng, classes=None, with_entropy=True):
     """Of any dtype, layout and options; about a fifth of the class indices are ignored."""
     if classes is None:
         classes = int(rng.choice([1, 5, 1000, 1024, 1025, 3000, 5120, 9000]))
@@ -61,6 +61,8 @@ def random_case(rng, classes=None):
     if rng.random() < 0.3:
         x = np.asfortranarray(x)
     options = {"temperature": float(rng.choice([1, 1, 2, 0.7])), "label_smoothing": float(rng.choice([0, 0.1, 1]))}
+    if with_entropy and rng.random() < 0.3:
+        options["entropy_weight"] = float(rng.choice([0.5, -0.25]))
     if rng.random() < 0.5:
         weight = rng.random(classes) * (rng.random(classes) < 0.8)
         options["weight"] = weight.astype(rng.choice([np.float32, np.float64]))

@@ -32,9 +32,10 @@ FUNCTIONS = {  # of logits and probabilities
     "indices": lambda x, q, r: xt.cross_entropy(x, T, W, label_smoothing=0.1, reduction=r),
     "probabilities": lambda x, q, r: xt.cross_entropy(x, q, W, label_smoothing=0.1, reduction=r),
     "every option": lambda x, q, r: xt.cross_entropy(x, T, W, sample_weight=V, temperature=1.5, label_smoothing=0.1,
-                                                     z_loss=0.3, reduction=r),
+                                                     z_loss=0.3, entropy_weight=0.7, reduction=r),
     "options of probabilities": lambda x, q, r: xt.cross_entropy(
-        x, q, W, sample_weight=V, z_loss=0.3, denominator=3.0 if r == "mean" else None, reduction=r),
+        x, q, W, sample_weight=V, z_loss=0.3, entropy_weight=-0.7, denominator=3.0 if r == "mean" else None,
+        reduction=r),
     "distillation with every option": lambda x, q, r: xt.distillation_loss(
         x, q, T, W, sample_weight=V, temperature=2.0, label_smoothing=0.1, z_loss=0.3, reduction=r),
     "nll_loss": lambda x, q, r: xt.nll_loss(x, T, W, reduction=r),
@@ -116,7 +117,7 @@ def test_a_third_derivative():
 OPERATORS = {
     "cross_entropy": lambda x, q, t: {
         "input": x, "target": t, "sample_weight": V.to(x.dtype), "temperature": 2.0, "label_smoothing": 0.1,
-        "z_loss": 0.3},
+        "z_loss": 0.3, "entropy_weight": 0.7},
     "nll_loss": lambda x, q, t: {"input": x, "target": t, "weight": W.to(x.dtype)},
     "binary_cross_entropy": lambda x, q, t: {"input": x.detach().sigmoid().requires_grad_(), "target": q},
     "binary_cross_entropy_with_logits": lambda x, q, t: {

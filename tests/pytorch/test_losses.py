@@ -29,7 +29,7 @@ CASES = {  # name: options of both, the other arguments of a call
     "cross_entropy probabilities": lambda d: (logits(d), (probabilities(d),), {"label_smoothing": 0.1}),
     "cross_entropy of every option": lambda d: (logits(d), (TARGET,), {
         "weight": torch.rand(C), "sample_weight": torch.rand(N), "temperature": 1.5, "label_smoothing": 0.1,
-        "z_loss": 0.3}),
+        "z_loss": 0.3, "entropy_weight": 0.7}),
     "nll_loss": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C), "sample_weight": torch.rand(N)}),
     "binary_cross_entropy": lambda d: (logits(d).detach().sigmoid().requires_grad_(), (probabilities(d),), {}),
     "binary_cross_entropy_with_logits": lambda d: (logits(d), (probabilities(d),), {

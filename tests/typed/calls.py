@@ -57,8 +57,14 @@ assert_type(xe.cross_entropy(t, y, reduction="none", return_grad=True), tuple[Ar
 assert_type(
     xe.cross_entropy(
         x, y, axis=1, temperature=2.0, weight=column, ignore_index=None, label_smoothing=0.1, z_loss=1e-4,
-        sample_weight=row, reduction="mean", denominator=4.0, return_grad=True, grad_out=out),
+        entropy_weight=0.01, sample_weight=row, reduction="mean", denominator=4.0, return_grad=True, grad_out=out),
     tuple[Number, Array],
+)
+assert_type(
+    xe.row_statistics_backward(
+        x, y, log_prob=row, entropy=row, logsumexp=row, axis=1, ignore_index=None, temperature=2.0, n_classes=3,
+        out=out),
+    Array,
 )
 assert_type(xe.nll_loss(x, y), Number)
 assert_type(xe.nll_loss(t, y, reduction="none"), Array)

@@ -15,16 +15,17 @@ struct partial_state_format {
   bool extended = false;  // the arithmetic is that of float64
   bool smoothed = false;  // with label smoothing
   bool probabilities = false;  // with class probabilities
+  bool entropy = false;  // with an entropy_weight
   double temperature = 1;  // of the exponentials
 
   index numbers() const;
 };
 
-// Of the logits' dtype, and of temperature, label_smoothing, weight and shard.classes.
+// Of the logits' dtype, and of temperature, label_smoothing, weight, entropy_weight and shard.classes.
 partial_state_format format_of(dtype logits, bool probabilities, const row_loss_options& options, const execution& = {});
 
 // Of options: axis, temperature, shard; with a target (one of indices and probabilities may be given) ignore_index,
-// label_smoothing and weight. block_counts: of the subtrees, in their order; their sum is that of all blocks of the logits.
+// label_smoothing, weight and entropy_weight. block_counts: of the subtrees, in their order; their sum is that of all blocks of the logits.
 // out: subtrees * format_of(..).numbers() * rows doubles, as that product is nested; target_logits: of each row, of its target, 0 where
 // that is not here; nullptr with probabilities, or without a target.
 void partial_states_of_shard(const view& logits, const index_view& indices, const view& probabilities,

@@ -22,6 +22,7 @@ struct partial_state {
   double *sum_all, *sum_without_max;  // and these, with the reference and the exponent that follow from the maximum
   double *sum_all_lo, *sum_without_max_lo;  // of float64 rows
   double* argmax;  // the first class that has the maximum
+  double *gap, *gap_lo;  // with the entropy: sum e (max - x), as sum_all; gap_lo of float64 rows
   gap_sums_of_rows smoothing;  // of class weights
   gap_sums_of_rows target;  // of class probabilities,
   double *mass_without_max, *mass_without_max_lo;  // their mass without the classes that have the maximum,

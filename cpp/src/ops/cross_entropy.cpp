@@ -30,9 +30,7 @@ class cross_entropy_operation : public row_operation<cross_entropy_batch> {
     if (double* const to = losses_.of(batch.first, batch.worker)) std::copy_n(s.rows.loss, batch.count, to);
     if (losses_lo_ != nullptr) std::copy_n(s.rows.loss_lo, batch.count, losses_lo_ + batch.first);
   }
-  void write(row_batch& batch, index begin, index end) override {
-    term_.write(batch, state(batch), begin, end);
-  }
+  void write(row_batch& batch, index begin, index end) override { term_.write(batch, state(batch), begin, end); }
   void complete(row_batch& batch) override {
     if (!batch.plan->writes() || batch.plan->writes_target) return;
     term_.for_each_entry(batch, state(batch), [&](index row, index c, double v) { batch.store_entry(row, c, v); });
@@ -94,15 +92,15 @@ namespace {
 void write_zeros(const mutable_view& grad, int axis, index first, const execution& e) {
   const row_array to(grad, axis);
   const index rows = to.rows.rows(), classes = grad.shape[axis] - first, blocks = block_count(classes);
-  parallel_for(rows * blocks, std::min(classes, block_classes), threads_for(rows * classes, e), e,
-               [&](index begin, index end, int) {
-                 for (index u = begin; u < end; ++u) {
-                   index offset = 0;
-                   to.rows.offsets(u / blocks, 1, &offset);
-                   const index from = first + u % blocks * block_classes, last = std::min(grad.shape[axis], from + block_classes);
-                   for (index c = from; c < last; ++c) store_number(to.data + offset + c * to.class_stride, to.type, 0);
-                 }
-               });
+  parallel_for(
+      rows * blocks, std::min(classes, block_classes), threads_for(rows * classes, e), e, [&](index begin, index end, int) {
+        for (index u = begin; u < end; ++u) {
+          index offset = 0;
+          to.rows.offsets(u / blocks, 1, &offset);
+          const index from = first + u % blocks * block_classes, last = std::min(grad.shape[axis], from + block_classes);
+          for (index c = from; c < last; ++c) store_number(to.data + offset + c * to.class_stride, to.type, 0);
+        }
+      });
 }
 
 }  // namespace
@@ -137,7 +135,8 @@ void cross_entropy_of_shards(const merged_state& whole, const view& logits, cons
   row_description d = describe_merged(merged, merged, logits, options.axis, options.shard, grad, options.transform);
   row_losses losses(d.rows, loss.data != nullptr ? d.rows : 0, false);
   const targets y(indices, d.rows, options, options.shard.classes, d.type, true, e);
-  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, grad.data != nullptr ? probabilities : view{});
+  const cross_entropy_inputs inputs =
+      cross_entropy_term::describe(d, 0, y, grad.data != nullptr ? probabilities : view{}, options.entropy_weight != 0);
   const row_plan plan = make_plan(d, e);
   const double denominator = y.denominator(e);
   const upstream coefficients(options.grad_output, plan.type, denominator);

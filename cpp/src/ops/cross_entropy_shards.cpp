@@ -56,7 +56,7 @@ class partial_state_operation : public row_operation<shard_batch> {
 partial_state_format format_of(dtype logits, bool probabilities, const row_loss_options& options, const execution& e) {
   return {
       arithmetic(logits, options.temperature, options.transform) == dtype::float64, smooths(options, options.shard.classes, e),
-      probabilities, options.temperature};
+      probabilities, options.entropy_weight != 0, options.temperature};
 }
 
 void partial_states_of_shard(const view& logits, const index_view& indices, const view& probabilities,
@@ -67,7 +67,7 @@ void partial_states_of_shard(const view& logits, const index_view& indices, cons
   d.first_class = options.shard.first;
   d.is_part = true;
   const targets y(indices, d.rows, options, options.shard.classes, d.type, false, e);
-  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities);
+  const cross_entropy_inputs inputs = cross_entropy_term::describe(d, 0, y, probabilities, options.entropy_weight != 0);
   const row_plan plan = make_plan(d, e);
   const upstream none({}, plan.type, 1);
   const cross_entropy_term term(plan, inputs, y, none, options, 1.0, e);

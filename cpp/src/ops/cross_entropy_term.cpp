@@ -41,7 +41,7 @@ cross_entropy_inputs cross_entropy_term::describe(row_description& d, int logits
   const bool has_probabilities = probabilities.data != nullptr, is_of_target = !has_probabilities && !y.smoothed();
   if (!is_of_target || with_entropy) d.with_sums = true;
   d.entries = is_of_target ? single_entries::of_target : single_entries::any;
-  return {logits, has_probabilities ? d.read(probabilities, 1.0, false) : -1};
+  return {logits, has_probabilities ? d.read(probabilities, 1.0, false) : -1, with_entropy};
 }
 
 cross_entropy_term::cross_entropy_term(const row_plan& plan, const cross_entropy_inputs& inputs, const targets& y,
@@ -49,6 +49,7 @@ cross_entropy_term::cross_entropy_term(const row_plan& plan, const cross_entropy
     : plan_(plan),
       logits_(inputs.logits),
       probabilities_(inputs.probabilities),
+      with_entropy_(inputs.with_entropy),
       y_(y),
       upstream_(u),
       options_(options),
@@ -89,7 +90,7 @@ void cross_entropy_term::pack_class_weights(const execution& e) {
 void cross_entropy_term::load(row_batch& batch, cross_entropy_state& state, bool all_rows) const {
   cross_entropy_rows& r = state.rows;
   y_.load(batch.first, batch.count, state.y(), r.class_weight, r.row_weight, all_rows);
-  if (has_entropy()) load_entropy(batch, state);
+  if (with_entropy_) load_entropy(batch, state);
   batch.skip_zero_weight_rows(r.row_weight);
   if (plan_.with_sums) {
     const index arrays = (probabilities_ >= 0 ? 5 : 0) + (smoothed_ ? 1 : 0);   // the one of smoothing first
@@ -222,6 +223,10 @@ void cross_entropy_term::put_partial_state(row_batch& batch, cross_entropy_state
     put(sums.mass, sums.mass_lo, i, v.mass);
   };
   for (index i = 0; i < batch.count; ++i) {
+    if (state.entropy != nullptr) {
+      double none;
+      state.entropy->merged(batch, logits_, i, begin, end, to.gap + i, to.gap_lo != nullptr ? to.gap_lo + i : &none);
+    }
     if (needs_argmax()) to.argmax[i] = static_cast<double>(first_class_ + state.rows.argmax[i]);
     if (smoothed_) put_gaps(to.smoothing, i, merge_smoothing_gaps(batch, state, i, begin, end));
     if (probabilities_ < 0) continue;

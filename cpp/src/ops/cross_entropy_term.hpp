@@ -34,6 +34,7 @@ struct cross_entropy_state {
 // The numbers of its inputs. probabilities: -1 where targets are indices.
 struct cross_entropy_inputs {
   int logits, probabilities;
+  bool with_entropy;   // the term has that of its options, or coefficients
 };
 
 class cross_entropy_term {
@@ -90,7 +91,6 @@ class cross_entropy_term {
     double_double<double> mass_without_max;
   };
 
-  bool has_entropy() const { return options_.entropy_weight != 0 || coefficients != nullptr; }
   void load_entropy(row_batch&, cross_entropy_state&) const;
   bool needs_argmax() const { return smoothed_ || probabilities_ >= 0; }
   void sum_class_weights(const execution&);
@@ -106,6 +106,7 @@ class cross_entropy_term {
 
   const row_plan& plan_;
   int logits_, probabilities_;
+  bool with_entropy_;
   const targets& y_;
   const upstream& upstream_;
   const row_loss_options& options_;

@@ -22,8 +22,7 @@ void entropy_state::merged(row_batch& batch, int logits, index row, index begin,
 }
 
 void entropy_state::merge(row_batch& batch, int logits) {
-  for (index i = 0; i < batch.count; ++i)
-    merged(batch, logits, i, 0, batch.blocks, rows.gap_sum + i, rows.gap_sum_lo + i);
+  for (index i = 0; i < batch.count; ++i) merged(batch, logits, i, 0, batch.blocks, rows.gap_sum + i, rows.gap_sum_lo + i);
 }
 
 void entropy_state::scale(row_batch& batch, const row_statistics& statistics, gradient_rows& gradient) {

@@ -24,7 +24,7 @@ class entropy_state {
   void write(row_batch&, int logits, const source* q, index begin, index end, const gradient_rows&) const;
 
  private:
-  std::vector<double> sums_;   // of each (row, block), and their rounding errors
+  std::vector<double> sums_;  // of each (row, block), and their rounding errors
 };
 
 }  // namespace crossent

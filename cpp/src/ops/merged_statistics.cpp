@@ -12,6 +12,8 @@ template <class F> void for_each_column(partial_state& s, const partial_state_fo
   const auto each_gap = [&](bool is_there, gap_sums_of_rows& g) { each(is_there, g.gap, g.gap_lo, g.mass, g.mass_lo); };
   each(true, s.max, s.max_count, s.sum_all, s.sum_without_max);
   each(format.extended, s.sum_all_lo, s.sum_without_max_lo);
+  each(format.entropy, s.gap);
+  each(format.entropy && format.extended, s.gap_lo);
   each(format.smoothed || format.probabilities, s.argmax);
   each_gap(format.smoothed, s.smoothing);
   each_gap(format.probabilities, s.target);
@@ -63,6 +65,10 @@ void merged_statistics::load(index first, index count, cross_entropy_rows& out) 
     // From another process, which may have sent any number. -1: in none of these shards.
     const auto class_of = [&](double c) { return c >= 0 && c < out.classes ? static_cast<index>(c) : -1; };
     out.argmax[i] = s.argmax != nullptr ? class_of(s.argmax[i]) : 0;
+    if (out.entropy != nullptr) {
+      out.entropy->gap_sum[i] = s.gap[i];
+      out.entropy->gap_sum_lo[i] = s.gap_lo != nullptr ? s.gap_lo[i] : 0;
+    }
     if (s.smoothing.gap != nullptr) out.weighted_gap_to_max[i] = sum(s.smoothing.gap, s.smoothing.gap_lo, i);
     if (s.target.gap == nullptr) continue;
     out.target_gap_to_max[i] = sum(s.target.gap, s.target.gap_lo, i);

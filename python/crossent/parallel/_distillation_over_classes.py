@@ -187,7 +187,8 @@ def distillation_loss(
     options["alpha"] = share_of_divergence(options["alpha"], target)
     if options["alpha"] == 0 and target is not None:
         of_target: Callable[..., Any] = cross_entropy  # one of its overloads would have to be chosen here
-        alone = {name: options[name] for name in defaults_of(of_one_process) if name != "temperature"}
+        shared = options.keys() & defaults_of(of_one_process).keys() - {"temperature"}
+        alone = {name: options[name] for name in shared}
         result: Loss | tuple[Loss, Array] = of_target(
             logits_shard, target, comm, start=start, n_classes=n_classes, **alone)
         return result

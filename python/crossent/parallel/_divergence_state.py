@@ -245,6 +245,8 @@ class DivergenceState(StateOfSums):
             raise ValueError("cross_entropy_state: expected the state of the logits with the target at temperature 1")
         known = dict(defaults_of(distillation_loss))
         if third is not None:
+            if third.rows.entropy_weight:
+                raise ValueError("cross_entropy_state was made with an entropy_weight, which a distillation has not")
             third.rows.check_inputs(split_target(target)[0], options["weight"])
             known |= third.rows.options
         elif own is not None:

@@ -75,6 +75,7 @@ class ShardState(State):
         classes ``c`` that lies in the shard, with the maximum ``m`` of the branch::
 
             m,  sum_c exp((x[c] - m) / T),  the same without one class of m,  x[y]
+            with an entropy_weight:   sum_c exp((x[c] - m) / T) * (m - x[c])
             with smoothing:           sum_c w[c] * (m - x[c])
             with class probabilities: sum_c w[c] * q[c] * (m - x[c])  and  sum_c w[c] * q[c]
 
@@ -98,8 +99,8 @@ class ShardState(State):
         -------
         ShardState
             Of 32 bytes for each branch and row (48 for float64 logits), 8 for a class index, 40 more a branch with
-            smoothing and 64 with class probabilities. A shard of n blocks has up to 2 log2(n) branches, and one if n is
-            a power of two and `start` a multiple of it.
+            smoothing, 64 with class probabilities and 8 (16) with an entropy_weight. A shard of n blocks has up to
+            2 log2(n) branches, and one if n is a power of two and `start` a multiple of it.
 
         Raises
         ------

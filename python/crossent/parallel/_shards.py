@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._state import Range
 
 # Options of the losses that a RowSpec has, and all that the states of a shard depend on.
-OF_SPEC = ("temperature", "ignore_index", "label_smoothing")
+OF_SPEC = ("temperature", "ignore_index", "label_smoothing", "entropy_weight")
 OF_STATES = (*OF_SPEC, "weight")
 
 
@@ -84,6 +84,7 @@ class RowSpec:
     """ "indices", "probabilities" or None."""
     ignore_index: int | None = -100
     label_smoothing: float = 0.0
+    entropy_weight: float = 0.0
     smoothed: bool = False
     """Whether there is a smoothing and a class with a weight."""
     checksum: int = 0
@@ -98,9 +99,10 @@ class RowSpec:
         return spec
 
     @property
-    def format(self) -> tuple[bool, bool, bool, float]:
+    def format(self) -> tuple[bool, bool, bool, bool, float]:
         """What the numbers of a state depend on, as the core takes it."""
-        return self.dtype == "float64", self.smoothed, self.target == "probabilities", self.temperature
+        probabilities, with_entropy = self.target == "probabilities", self.entropy_weight != 0
+        return self.dtype == "float64", self.smoothed, probabilities, with_entropy, self.temperature
 
     @property
     def options(self) -> dict[str, Any]:

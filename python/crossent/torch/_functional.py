@@ -27,6 +27,7 @@ def cross_entropy(
     sample_weight: Tensor | None = None,
     temperature: float = 1.0,
     z_loss: float = 0.0,
+    entropy_weight: float = 0.0,
     denominator: float | None = None,
     inplace: bool = False,
     recompute: bool = False,
@@ -42,7 +43,7 @@ def cross_entropy(
         [0, 1], of any floating dtype, in the shape of `input`.
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As in PyTorch; `weight` is finite and >= 0.
-    sample_weight, temperature, z_loss, denominator
+    sample_weight, temperature, z_loss, entropy_weight, denominator
         As in `crossent.cross_entropy`.
     inplace : bool, default False
         Whether the backward pass writes the gradient over `input`, which must not be needed after it.
@@ -73,7 +74,7 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    options = (temperature, ignore_index, label_smoothing, z_loss, denominator, reduction)
+    options = (temperature, ignore_index, label_smoothing, z_loss, entropy_weight, denominator, reduction)
     return _loss("cross_entropy", (input, target, weight, sample_weight), options, inplace, recompute)
 
 

@@ -88,6 +88,7 @@ _cross_entropy, _nll_loss, _bce, _bce_with_logits, _kl_div = (
 def cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None, sample_weight: Tensor | None, ignore_index: int | None,
     label_smoothing: float, z_loss: float, denominator: float | None, reduction: str, temperature: float = 1.0,
+    entropy_weight: float = 0.0,
 ) -> Tensor:  # fmt: skip
     z, target = input / temperature, _like(input, target)
     losses = _cross_entropy(
@@ -95,7 +96,15 @@ def cross_entropy(
         reduction="none")  # fmt: skip
     if z_loss:
         losses = losses + _counted(z_loss * z.logsumexp(class_axis(z)).square(), target, ignore_index)
+    if entropy_weight:
+        losses = losses - _counted(entropy_weight * _entropy(z, class_axis(z)), target, ignore_index)
     return _of_rows(losses, target, weight, sample_weight, ignore_index, denominator, reduction)
+
+
+def _entropy(z: Tensor, axis: int) -> Tensor:
+    """Of the softmax; a class of -inf has no part in it."""
+    log_p = torch.log_softmax(z, axis)
+    return -(log_p.exp() * log_p.masked_fill(log_p == -math.inf, 0)).sum(axis)
 
 
 def nll_loss(

@@ -133,8 +133,8 @@ template <class N> class mean_gap {
     const N sum = number<N>(load<double>(entropy.gap_sum + i), load<double>(entropy.gap_sum_lo + i));
     const N of_max = number<N>(inverse_max_term.hi, inverse_max_term.lo);
     const N biased = s.over_temperature(sum * of_max / (number<N>(set1(1.0)) + tail));
-    usual = times_power(biased, set1(power_of_two<double>(is_float ? -static_cast<int>(bias<float>)
-                                                                   : -static_cast<int>(bias<double>))));
+    usual = times_power(
+        biased, set1(power_of_two<double>(is_float ? -static_cast<int>(bias<float>) : -static_cast<int>(bias<double>))));
     if constexpr (!is_float) {
       const mask<double> is_tiny = usual.hi < set1(subnormal<double>::tiny);
       usual = select(is_tiny, exact(set1(0.0)), usual);
@@ -212,7 +212,7 @@ CROSSENT_INLINE coefficients<N> coefficients_of(const row_statistics& statistics
     if constexpr (!probabilities) {
       const N gap = s.over_temperature(of(statistics.max) + number<N>(-load<double>(r.target + i)));
       const mask<double> is_finite = absolute(first_part(gap)) < set1(constants<double>::infinity);
-      const N difference = select(is_finite, mean + -gap, number<N>(set1(0.0)));   // else the target has no p
+      const N difference = select(is_finite, mean + -gap, number<N>(set1(0.0)));  // else the target has no p
       c.target.others = c.target.others + (of_logsumexp + lambda * difference);
     }
   }

@@ -31,12 +31,14 @@ void gap_sums_of_blocks(const source& x, const source* exponentials, index begin
   const index blocks = block_count(x.classes);
   for (index b = begin; b < end; ++b) {
     const auto max_of = [&](index row, auto o) CROSSENT_INLINE_WIDE { return block_reference<T>(of.max, row, b, blocks, o); };
-    if (exponentials != nullptr) {
-      sum_rows<T, gap_sums_of_terms<T>, 2>({*exponentials, x}, b, b + 1, out, [&](index row, auto o) CROSSENT_INLINE_WIDE {
-        const pack<T> max = max_of(row, o);
-        return [=](gap_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_gap(s, v[0], v[1], max); };
-      });
-      continue;
+    if constexpr (registers <= 2) {  // else terms are computed again, with the same bits
+      if (exponentials != nullptr) {
+        sum_rows<T, gap_sums_of_terms<T>, 2>({*exponentials, x}, b, b + 1, out, [&](index row, auto o) CROSSENT_INLINE_WIDE {
+          const pack<T> max = max_of(row, o);
+          return [=](gap_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_gap(s, v[0], v[1], max); };
+        });
+        continue;
+      }
     }
     sum_rows<T, gap_sums<T>, 1>({x}, b, b + 1, out, [&](index row, auto o) CROSSENT_INLINE_WIDE {
       const pack<T> exponent = block_reference<T>(of.exponent, row, b, blocks, o);
@@ -47,32 +49,11 @@ void gap_sums_of_blocks(const source& x, const source* exponentials, index begin
   }
 }
 
-// The terms of eight blocks and their gaps to the maximum.
-template <class T> struct terms_and_gaps {
-  summed_terms<T> terms;
-  accumulator<T> gap;
-};
-template <class T>
-CROSSENT_INLINE terms_and_gaps<T> merge(const terms_and_gaps<T>& a, const terms_and_gaps<T>& b, const inverse_temperature& t) {
-  const doubles zero = set1(0.0);
-  // The gaps of one, counted from the maximum of the other, where that is larger.
-  const auto moved = [&](const terms_and_gaps<T>& from, const terms_and_gaps<T>& to) CROSSENT_INLINE_LAMBDA {
-    const doubles most = set1(0x1p700);   // of finite products; terms that far away are none
-    auto far = accumulator_of<T>(to.terms.max) + -accumulator_of<T>(from.terms.max);
-    far = select(first_part(far) < most, far, accumulator_of<T>(most));
-    const auto gap = from.gap + from.terms.sum * far;
-    summed_terms<T> gaps = from.terms;
-    gaps.sum = select((from.terms.max < to.terms.max) & (first_part(from.terms.sum) != zero), gap, from.gap);
-    return gaps;
-  };
-  return {merge(a.terms, b.terms, t), merge(moved(a, b), moved(b, a), t).sum};
-}
-
 // Of `blocks` blocks from entry `first` on, as the statistics of these come to one: in units of the terms of their maximum.
 template <class T>
 void merge_gap_sums(index first, index blocks, const inverse_temperature& t, const block_statistics& in, const double* gap,
                     const double* gap_lo, double* out, double* out_lo) {
-  if (blocks == 1) {   // whose sum of terms may not be there
+  if (blocks == 1) {  // whose sum of terms may not be there
     *out = gap[first];
     *out_lo = gap_lo[first];
     return;
@@ -89,9 +70,10 @@ void merge_gap_sums(index first, index blocks, const inverse_temperature& t, con
     }
     return node;
   };
-  const auto all = merge_packs<terms_and_gaps<T>>(
-      blocks, load_eight, [&](const terms_and_gaps<T>& a, const terms_and_gaps<T>& b)
-                              CROSSENT_INLINE_LAMBDA { return merge(a, b, t); }).gap;
+  const auto all = merge_packs<terms_and_gaps<T>>(blocks, load_eight,
+                                                  [&](const terms_and_gaps<T>& a, const terms_and_gaps<T>& b)
+                                                      CROSSENT_INLINE_LAMBDA { return merge(a, b, t); })
+                       .gap;
   *out = first_part(all).r[0][0];
   if constexpr (sizeof(T) == 4) *out_lo = 0;
   else *out_lo = all.lo.r[0][0];
@@ -131,8 +113,8 @@ template <class T> bool scale_entropy_gradient(index rows, const double* exponen
     const doubles n = at_least(of_largest, set1(range::least)), scale = exp2_whole(set1(range::size) - n);
     const mask<double> is_large = set1(range::most) < n;
     const doubles exponent_of_terms = set1(static_cast<double>(bias<T>)) + select(is_large, set1(range::more), zero);
-    const doubles power = at_most(at_least(n - set1(range::size) - exponent_of_terms, set1(range::lowest_power)),
-                                  set1(range::highest_power));
+    const doubles power =
+        at_most(at_least(n - set1(range::size) - exponent_of_terms, set1(range::lowest_power)), set1(range::highest_power));
     const doubles half = (set1(0.5) * power + round) - round;
     put(g.factor, fma(of(entropy.factor_tiny) * unscale_tiny, scale, of(g.factor) * scale));
     put(g.factor_lo, of(g.factor_lo) * scale);
@@ -221,12 +203,14 @@ CROSSENT_INLINE void write_entropy_gradient_of(const source (&s)[arrays], const 
   });
 }
 
-// q: nullptr, or class probabilities
+// q: nullptr, or class probabilities. Where packs are four registers, and at T = 1 in float64, cases have no instance of their own:
+// the last one has the same bits.
 template <class T>
 void write_entropy_gradient(const source& x, const row_statistics& statistics, const source* exponentials, const source* q,
                             const sink& to, index begin, index end, const inverse_temperature& t, const gradient_rows& p,
                             const entropy_rows& entropy) {
   constexpr auto one = temperature::one, any = temperature::any;
+  constexpr bool is_wide = registers <= 2;
   const auto terms_at = [&](auto how) CROSSENT_INLINE_WIDE {
     return [&](index i, auto o) CROSSENT_INLINE_WIDE {
       const exponential<T, decltype(how)::value> term(per_row<T>(p.exponent, i, o), t);
@@ -234,17 +218,19 @@ void write_entropy_gradient(const source& x, const row_statistics& statistics, c
       return [=](pack<T> v) CROSSENT_INLINE_LAMBDA { return term(v - reference); };
     };
   };
-  constexpr std::integral_constant<temperature, one> at_one;
   constexpr std::integral_constant<temperature, any> at_any;
   if (p.with_beta || p.with_gamma)
     return write_entropy_gradient_of<T, any, true, 2>({x, q != nullptr ? *q : x}, statistics, to, begin, end, t, p, entropy,
                                                       terms_at(at_any));
-  if (exponentials != nullptr)
-    return write_entropy_gradient_of<T, any, false, 2>(
-        {*exponentials, x}, statistics, to, begin, end, t, p, entropy,
-        [](index, auto) CROSSENT_INLINE_WIDE { return [](pack<T> e) CROSSENT_INLINE_LAMBDA { return e; }; });
-  if (t.is_one)
-    return write_entropy_gradient_of<T, one, false, 1>({x}, statistics, to, begin, end, t, p, entropy, terms_at(at_one));
+  if constexpr (is_wide)
+    if (exponentials != nullptr)
+      return write_entropy_gradient_of<T, any, false, 2>(
+          {*exponentials, x}, statistics, to, begin, end, t, p, entropy,
+          [](index, auto) CROSSENT_INLINE_WIDE { return [](pack<T> e) CROSSENT_INLINE_LAMBDA { return e; }; });
+  if constexpr (is_wide && sizeof(T) == 4)
+    if (t.is_one)
+      return write_entropy_gradient_of<T, one, false, 1>({x}, statistics, to, begin, end, t, p, entropy,
+                                                         terms_at(std::integral_constant<temperature, one>{}));
   write_entropy_gradient_of<T, any, false, 1>({x}, statistics, to, begin, end, t, p, entropy, terms_at(at_any));
 }
 

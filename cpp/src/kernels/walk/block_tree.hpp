@@ -121,6 +121,27 @@ template <class T> summed_terms<T> merge_blocks_of_row(const block_statistics& i
                                           CROSSENT_INLINE_LAMBDA { return merge(a, b, t); });
 }
 
+// The terms of eight blocks and their gaps to the maximum.
+template <class T> struct terms_and_gaps {
+  summed_terms<T> terms;
+  accumulator<T> gap;
+};
+template <class T>
+CROSSENT_INLINE terms_and_gaps<T> merge(const terms_and_gaps<T>& a, const terms_and_gaps<T>& b, const inverse_temperature& t) {
+  const doubles zero = set1(0.0);
+  // The gaps of one, counted from the maximum of the other, where that is larger.
+  const auto moved = [&](const terms_and_gaps<T>& from, const terms_and_gaps<T>& to) CROSSENT_INLINE_LAMBDA {
+    const doubles most = set1(0x1p700);   // of finite products; terms that far away are none
+    auto far = accumulator_of<T>(to.terms.max) + -accumulator_of<T>(from.terms.max);
+    far = select(first_part(far) < most, far, accumulator_of<T>(most));
+    const auto gap = from.gap + from.terms.sum * far;
+    summed_terms<T> gaps = from.terms;
+    gaps.sum = select((from.terms.max < to.terms.max) & (first_part(from.terms.sum) != zero), gap, from.gap);
+    return gaps;
+  };
+  return {merge(a.terms, b.terms, t), merge(moved(a, b), moved(b, a), t).sum};
+}
+
 // Weighted gaps to the maxima of eight blocks, and the sums of the weights.
 struct gaps_to_max {
   doubles max;

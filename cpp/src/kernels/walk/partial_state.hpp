@@ -74,6 +74,14 @@ template <class T> class partial_state_pair {
     store_sum(out_.sum_all, out_.sum_all_lo, all.sum);
     store_sum(out_.sum_without_max, out_.sum_without_max_lo, without);
     keep_of_larger(&partial_state::max_count);
+    if (out_.gap != nullptr) {
+      const auto with_gap =
+          [&](const partial_state& of, doubles max, doubles reference, doubles exponent, accumulator<T> terms)
+              CROSSENT_INLINE_LAMBDA { return terms_and_gaps<T>{{max, reference, exponent, terms}, sum(of.gap, of.gap_lo)}; };
+      store_sum(
+          out_.gap, out_.gap_lo,
+          merge(with_gap(a_, a_max_, a_reference, a_exponent, a), with_gap(b_, b_max_, b_reference, b_exponent, b), t).gap);
+    }
     if (out_.argmax != nullptr) keep_of_larger(&partial_state::argmax);
   }
   void merge_gaps(gap_sums_of_rows partial_state::* sums) const {
