@@ -9,29 +9,35 @@ from .rows import Coefficients, Logits, is_counted, product, rows_of
 # ---- Cross-entropy ---------------------------------------------------------------------------------------------------
 
 
-def cross_entropy(x, target, *, temperature=1.0, **options):
-    rows = rows_of(x, temperature)
+def cross_entropy(x, target, *, temperature=1.0, softcap=None, logit_bias=None, **options):
+    rows = rows_of(x, temperature=temperature, softcap=softcap, logit_bias=logit_bias)
     k = Coefficients(x.x if isinstance(x, Logits) else x, target, **options)
     return [Part(lambda: cross_entropy_losses(rows, k), lambda: cross_entropy_gradients(rows, k),
                  {"mean": k.denominator})]
 
 
 def cross_entropy_losses(rows, k):
+    sizes = times(rows.moves, rows.minus_log_softmax)  # what -log p may move by
     if k.b is None:
         infinite = rows.masked[rows.n, k.y]
         loss = times(k.of_target, where(infinite, np.inf, rows.gap[rows.n, k.y] * SCALE + rows.scaled_log_total))
+        move = times(abs(k.of_target), sizes[rows.n, k.y])
     else:
         infinite = (rows.masked & (high(k.b) != 0)).any(axis=1)
         loss = sum_last(rows.gap * k.b) * SCALE + rows.scaled_log_total * k.total
         loss = where(infinite, np.copysign(np.inf, high(loss)), loss)
+        move = sum_last(times(abs(k.b), sizes))
     if high(k.z).any():
         loss = loss + k.z * product(rows.logsumexp, rows.logsumexp)
+        e = rows.largest_error
+        move = move + abs(k.z) * (abs(rows.logsumexp) * (2.0 * e) + SCALE * 2.0**-52 * e * e)
     loss = size = rows.readable(loss, k.read)
     if high(k.entropy).any():
-        of_entropy = k.entropy * (rows.mean_gap + rows.scaled_log_total)
+        of_entropy = k.entropy * rows.entropy
         loss = loss - of_entropy
         size = maximum(abs(size), abs(of_entropy))
-    return loss, size
+        move = move + abs(k.entropy) * rows.move_of_entropy
+    return rows.readable(loss, k.read), rows.readable(abs(size) + move, k.read)
 
 
 def cross_entropy_gradients(rows, k):
@@ -39,7 +45,8 @@ def cross_entropy_gradients(rows, k):
     has 2 z logsumexp in it, whose error is that of log(total) where max + log(total) cancels."""
     if k.b is None and not high(k.z).any() and not high(k.entropy).any():
         of_one = where(rows.at(k.y), -rows.one_minus_softmax, rows.softmax)
-        gradient = scale = times(column(k.of_target), of_one)
+        gradient = times(column(k.of_target), of_one)
+        scale = abs(gradient)
     else:
         if k.b is None:
             k.b = where(rows.at(k.y), column(k.of_target), 0.0)
@@ -54,8 +61,9 @@ def cross_entropy_gradients(rows, k):
             of_entropy, size = rows.entropy_gradient(k.entropy)
             gradient = gradient - of_entropy
             scale = maximum(maximum(scale, size), abs(gradient))
-    gradient, scale = (rows.readable(part * rows.per_temperature, k.read) for part in (gradient, scale))
-    return gradient, scale
+            scale = scale + rows.moves_of_entropy_gradient(k.entropy)
+    scale = scale * (1.0 + rows.moves) + rows.softmax * column(abs(k.z) * (2.0 * rows.largest_error))
+    return rows.readable(rows.through(gradient), k.read), rows.readable(rows.scale_through(scale), k.read)
 
 
 def cross_entropy_gradient_hessian(x, target, hessian_scale=1.0, **options):
@@ -83,29 +91,30 @@ def nll_loss(log_probs, target, **options):
 # ---- Functions: (values, scales) -------------------------------------------------------------------------------------
 
 
-def softmax(x, temperature=1.0):
-    rows = rows_of(x, temperature)
-    values = rows.readable(rows.softmax)
-    return values, values
+def softmax(x, **options):
+    rows = rows_of(x, **options)
+    return rows.readable(rows.softmax), rows.readable(rows.softmax * (1.0 + rows.moves))
 
 
-def log_softmax(x, temperature=1.0):
-    rows = rows_of(x, temperature)
-    values = rows.readable(-rows.minus_log_softmax)
-    return values, values
+def log_softmax(x, **options):
+    rows = rows_of(x, **options)
+    size = rows.minus_log_softmax
+    return rows.readable(-size), rows.readable(size + times(rows.moves, size))
 
 
-def logsumexp(x, temperature=1.0):
-    """(values, log(total)), of which one may cancel with the maximum."""
-    rows = rows_of(x, temperature)
-    return where(rows.unreadable, rows.largest, rows.logsumexp), rows.scaled_log_total
+def logsumexp(x, **options):
+    """(values, log(total) and what they move by): of the first, one may cancel with the maximum."""
+    rows = rows_of(x, **options)
+    return (where(rows.unreadable, rows.largest, rows.logsumexp),
+            rows.scaled_log_total + rows.largest_error * SCALE)
 
 
-def logsumexp_backward(grad_output, x):
+def logsumexp_backward(grad_output, x, **options):
     """Of rows of nothing but -inf 0."""
-    rows = rows_of(x)
-    values = times(column(grad_output), where(column(rows.largest == -np.inf), 0.0, rows.readable(rows.softmax)))
-    return values, values
+    rows = rows_of(x, **options)
+    p = where(column(rows.largest == -np.inf), 0.0, rows.readable(rows.softmax))
+    values = times(column(grad_output), p)
+    return rows.through(values), abs(rows.scale_through(values * (1.0 + rows.moves)))
 
 
 def softmax_backward(grad_output, probs, temperature=1.0):
@@ -120,26 +129,28 @@ def log_softmax_backward(grad_output, log_probs, temperature=1.0):
     return (g * SCALE - total) * per_t, maximum(abs(g) * SCALE, size) * per_t
 
 
-def entropy_with_logits(x, temperature=1.0):
-    rows = rows_of(x, temperature)
-    values = rows.readable(rows.mean_gap + rows.scaled_log_total)
-    return values, values
+def entropy_with_logits(x, **options):
+    rows = rows_of(x, **options)
+    values = rows.readable(rows.entropy)
+    return values, values + rows.move_of_entropy
 
 
-def row_statistics_backward(x, target, log_prob, entropy, logsumexp, temperature=1.0, ignore_index=-100):
-    rows, counted = rows_of(x, temperature), is_counted(target, ignore_index)
+def row_statistics_backward(x, target, log_prob, entropy, logsumexp, ignore_index=-100, **options):
+    rows, counted = rows_of(x, **options), is_counted(target, ignore_index)
     y = np.where(counted, target, target.dtype.type(0)).astype(np.int64)
     of_target = where(rows.at(y), rows.one_minus_softmax, -rows.softmax) * column(log_prob)
     of_entropy, size = rows.entropy_gradient(entropy)
     of_logsumexp = rows.softmax * column(logsumexp)
     values = of_target + of_entropy + of_logsumexp
     size = maximum(maximum(abs(of_target), abs(of_logsumexp)), maximum(size, abs(values)))
+    size = (size + rows.moves_of_entropy_gradient(entropy)) * (1.0 + rows.moves)
     read = counted & ((high(log_prob) != 0) | (high(entropy) != 0) | (high(logsumexp) != 0))
-    values, size = (rows.readable(part * rows.per_temperature, read) for part in (values, size))
+    values, size = rows.readable(rows.through(values), read), rows.readable(rows.scale_through(size), read)
     return where(column(read), values, 0.0), where(column(read), size, 0.0)
 
 
-def sum_of_squares(x, temperature=1.0):
-    p = softmax(x, temperature)[0]
-    values = sum_last(product(p, p))
-    return values, values
+def sum_of_squares(x, **options):
+    rows = rows_of(x, **options)
+    p = rows.readable(rows.softmax)
+    values = product(p, p)
+    return sum_last(values), sum_last(values * (1.0 + 2.0 * rows.moves))

@@ -34,7 +34,7 @@ class Sparse:
     log(p / q)."""
 
     def __init__(self, x, classes, values, values_are, tail, temperature, logsumexp):
-        self.rows = rows_of(x, temperature)
+        self.rows = rows_of(x, temperature=temperature)
         softmax, self.c = self.rows.softmax, self.rows.masked.shape[1]
         self.classes, self.tail = classes.astype(np.int64), tail
         p, self.own = self._listed(self._weights(values, values_are, temperature, logsumexp))

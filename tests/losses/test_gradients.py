@@ -16,7 +16,7 @@ ROWS, CLASSES = 5, 4
 TARGET = np.array([1, 2, 0, 3, 1])
 LISTED = np.array([[1, 0, -1, -1], [2, -1, 2, -1], [-1, 3, 0, 1], [-1, -1, -1, 2], [3, 2, -1, -1]])
 WEIGHTS = {kinds.PER_CLASS: np.array([0.5, 2.0, 1.0, 0.1]), kinds.PER_ROW: np.array([0.5, 2.0, 0.0, 0.3, 1.0]),
-           kinds.PER_ELEMENT: np.array([0.1, 1.0, 3.0, 2.0])}
+           kinds.PER_ELEMENT: np.array([0.1, 1.0, 3.0, 2.0]), kinds.TEMPERATURES: np.array([1.0, 0.5, 3.0, 2.0, 0.8])}
 
 
 def slope(function, x):
@@ -74,7 +74,11 @@ def test_softmax_and_log_softmax(temperature, axis, x, rng):
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("keepdims", [False, True])
-def test_logsumexp(keepdims, axis, x, rng):
-    g = rng.normal(0, 1, xe.logsumexp(x, axis, keepdims=keepdims).shape)
-    wanted = slope(lambda v: np.sum(g * xe.logsumexp(v, axis, keepdims=keepdims)), x)
-    np.testing.assert_allclose(xe.logsumexp_backward(g, x, axis, keepdims=keepdims), wanted, atol=1e-8)
+@pytest.mark.parametrize("option", [None, "temperature", "temperatures", "softcap", "logit_bias"])
+def test_logsumexp(option, keepdims, axis, x, rng):
+    options = {"temperature": {"temperature": 0.6}, "temperatures": {"temperature": rng.uniform(0.5, 2, x.shape[1 - axis])},
+               "softcap": {"softcap": 2.5}, "logit_bias": {"logit_bias": rng.normal(0, 1, x.shape[axis])}}.get(option, {})
+    call = lambda v: xe.logsumexp(v, axis, keepdims=keepdims, **options)
+    g = rng.normal(0, 1, call(x).shape)
+    wanted = slope(lambda v: np.sum(g * call(v)), x)
+    np.testing.assert_allclose(xe.logsumexp_backward(g, x, axis, keepdims=keepdims, **options), wanted, atol=1e-8)

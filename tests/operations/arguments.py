@@ -27,7 +27,11 @@ class Option:
 
 OPTIONS = {
     "temperature": Option(
-        2.0, values=(0.25, 0.5, 1 / 3, 1.0, 2, 7.0), span=(0.02, 50), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
+        2.0, values=(0.25, 0.5, 1 / 3, 1.0, 2, 7.0), span=(0.02, 50), bad_values=NOT_POSITIVE, bad_types=("1", 1j)),
+    "softcap": Option(
+        3.0, values=(None, 0.5, 3.0, 30), span=(0.5, 50), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
+    "teacher_softcap": Option(
+        5.0, values=(None, 0.7, 5.0, 30), span=(0.5, 50), bad_values=NOT_POSITIVE, bad_types=NO_NUMBERS),
     "alpha": Option(
         0.25, values=(None, 0.0, 0.25, 1.0), span=(0.05, 0.95), bad_values=(-0.1, 1.1, NAN, INF), bad_types=NO_NUMBERS),
     "beta": Option(
@@ -61,4 +65,6 @@ OPTIONS = {
     "weight": Option(PER_CLASS),
     "sample_weight": Option(PER_ROW),
     "pos_weight": Option(PER_ELEMENT),
+    "logit_bias": Option(PER_CLASS),
+    "teacher_logit_bias": Option(PER_CLASS),
 }

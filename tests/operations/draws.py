@@ -3,15 +3,22 @@
 import numpy as np
 import oracle
 
-from .kinds import PER_CLASS, PER_ROW
+from .kinds import BIASES, PER_CLASS, PER_ROW, TEMPERATURES
 
 ROWS, CLASSES = 12, 9
 WEIGHT = [0.5, 1.0, 2.0, 0.0, 0.25, 3.0, 1e-3, 1e3, 0.1]
 SAMPLE_WEIGHT = [1.0, -0.5, 0.0, 2.0, 0.3, -1e-3, 7.0, -1.0, 1.0, 0.0, 0.1, 5.0]
+BIAS = [0.0, 1.0, -2.0, -np.inf, 0.5, 3.0, -1e-3, 4.0, -0.1]  # of class 3, which some_logits mask as well
+TEACHER_BIAS = [0.5, -1.0, 2.0, -np.inf, 0.0, 1e-3, 0.25, -3.0, 1.0]
+TEMPERATURE = [1.0, 0.5, 2.0, 3.0, 1 / 3, 1.0, 0.7, 7.0, 1.5, 0.1, 1.0, 40.0]
 
 
 def weights_of(name, kind):
     """What stands for a kind of weights in the option of this name."""
+    if name in BIASES:
+        return BIAS if name == "logit_bias" else TEACHER_BIAS
+    if kind == TEMPERATURES:
+        return TEMPERATURE
     if kind == PER_CLASS:
         return WEIGHT
     return SAMPLE_WEIGHT if kind == PER_ROW else of_elements(1, -2) if name == "weight" else of_elements(2, 0)

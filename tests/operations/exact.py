@@ -19,9 +19,10 @@ ONE = mpf(1)
 
 def cross_entropy_part(x, target, share=ONE, **options):
     gradients, scales = oracle.cross_entropy_grad(x, target, **options)
-    own = oracle.denominator(*x.shape, target, **options)
     losses, sizes = oracle.cross_entropy_terms(x, target, **options)
-    return Part(share * losses, share * gradients, share * scales, {"mean": own}, share * sizes)
+    return Part(losses * share, gradients * share, scales * share,
+                {"mean": oracle.denominator(*x.shape, target, **options)},
+                (sizes + oracle.moves_of_cross_entropy(x, target, **options)) * share)
 
 
 def cross_entropy(x, target, **options):
@@ -35,15 +36,16 @@ def nll_loss(x, target, **options):
 
 
 def kl_part(x, teacher, v, share=ONE, **options):
-    """`v`: the weight of each row, None where the row is ignored."""
+    """`v`: the weight of each row, None where the row is ignored; `share`: a number, or one of each row."""
     counted = [bool(w) for w in v]
-    losses, gradients, scales = oracle.divergence.kl_div_rows(x, teacher, counted, **options)
-    factor = np.array([share * w if w else oracle.ZERO for w in v], dtype=object)
+    losses, gradients, scales, moves = oracle.divergence.measured_rows(x, teacher, counted, **options)
+    share = np.broadcast_to(np.array(share, dtype=object), len(v))
+    factor = np.array([s * w if w else oracle.ZERO for s, w in zip(share, v, strict=True)], dtype=object)
     total = sum(w for w in v if w)
     return Part(factor * losses, factor[:, None] * gradients, factor[:, None] * scales,
-                {"mean": total, "batchmean": total}, sizes=lambda: np.abs(factor) * np.array(
-                    [oracle.divergence.sizes_of_terms(x[i], teacher[i], **options) if read else oracle.ZERO
-                     for i, read in enumerate(counted)], dtype=object))
+                {"mean": total, "batchmean": total}, abs(factor) * (abs(losses) + moves), lambda: abs(factor) * np.array(
+                    [oracle.divergence.sizes_of_terms(x[i], teacher[i], **oracle.of_row(i, **options)) if read else
+                     oracle.ZERO for i, read in enumerate(counted)], dtype=object))
 
 
 def kl_div_with_logits(x, teacher, sample_weight=None, **options):
@@ -63,7 +65,8 @@ def sparse_distillation_loss(x, classes, values, sample_weight=None, **options):
 
 
 def distillation_loss(x, teacher, target=None, *, alpha=None, temperature=1.0, scale_by_temperature=True,
-                      divergence="forward", beta=0.5, **options):
+                      divergence="forward", beta=0.5, softcap=None, logit_bias=None, teacher_softcap=None,
+                      teacher_logit_bias=None, **options):
     alpha = mpf(float((1.0 if target is None else 0.5) if alpha is None else alpha))
     v = options.get("sample_weight")
     v = [mpf(1)] * len(x) if v is None else list(oracle.exact(v))
@@ -71,10 +74,12 @@ def distillation_loss(x, teacher, target=None, *, alpha=None, temperature=1.0, s
         v = [None if y == options.get("ignore_index", -100) else w for y, w in zip(target, v, strict=True)]
     parts = []
     if alpha:
-        share = alpha * (mpf(float(temperature)) ** 2 if scale_by_temperature else 1)
-        parts.append(kl_part(x, teacher, v, share, temperature=temperature, divergence=divergence, beta=beta))
+        share = alpha * (oracle.exact(temperature)[()] ** 2 if scale_by_temperature else 1)
+        parts.append(kl_part(
+            x, teacher, v, share, temperature=temperature, divergence=divergence, beta=beta, softcap=softcap,
+            logit_bias=logit_bias, teacher_softcap=teacher_softcap, teacher_logit_bias=teacher_logit_bias))
     if alpha < 1:
-        parts.append(cross_entropy_part(x, target, 1 - alpha, **options))
+        parts.append(cross_entropy_part(x, target, 1 - alpha, softcap=softcap, logit_bias=logit_bias, **options))
     return parts
 
 
@@ -102,11 +107,16 @@ def stacked(rows):
     return np.array(rows, dtype=object).reshape(len(rows), *np.shape(rows[0]))
 
 
-def of_rows(function):
-    """Measured at the values themselves, from a function of an oracle.Row."""
-    def values(x, temperature=1.0):
-        found = stacked(function(oracle.Row(row, temperature)) for row in x)
-        return found, found
+def rows_of(x, **options):
+    return [oracle.Row(row, **oracle.of_row(i, **options)) for i, row in enumerate(x)]
+
+
+def of_rows(function, move):
+    """Measured at the values themselves and what they move by, from functions of an oracle.Row."""
+    def values(x, **options):
+        rows = rows_of(x, **options)
+        found = stacked(map(function, rows))
+        return found, abs(found) + stacked(map(move, rows))
     return values
 
 
@@ -118,37 +128,45 @@ def by_row(function):
     return both
 
 
-softmax = of_rows(oracle.Row.softmax)
-log_softmax = of_rows(oracle.Row.log_softmax)
-entropy_with_logits = of_rows(lambda row: mp.fsum(oracle.dot(p, -log_p) for p, log_p in zip(
-    row.softmax(), row.log_softmax(), strict=True)))
-sum_of_squares = of_rows(lambda row: mp.fsum(p * p for p in row.softmax()))
+softmax = of_rows(oracle.Row.softmax, lambda row: row.softmax() * row.moves())
+log_softmax = of_rows(oracle.Row.log_softmax, lambda row: np.array(
+    [oracle.dot(m, abs(v)) for m, v in zip(row.moves(), row.log_softmax(), strict=True)], dtype=object))
+entropy_with_logits = of_rows(oracle.Row.entropy, oracle.Row.move_of_entropy)
+sum_of_squares = of_rows(lambda row: mp.fsum(p * p for p in row.softmax()),
+                         lambda row: mp.fsum(2 * p * p * m for p, m in zip(row.softmax(), row.moves(), strict=True)))
 
 
-def logsumexp(x, temperature=1.0):
-    """(values, log(total)), of which one may cancel with the maximum."""
-    rows = [oracle.Row(row, temperature) for row in x]
-    return stacked(row.logsumexp() for row in rows), stacked(row.log_total for row in rows)
+def logsumexp(x, **options):
+    """(values, log(total) and what they move by): of the first, one may cancel with the maximum."""
+    rows = rows_of(x, **options)
+    return stacked(row.logsumexp() for row in rows), stacked(row.log_total + row.largest_error for row in rows)
 
 
-def logsumexp_backward(grad_output, x):
-    values = softmax(x)[0] * oracle.exact(grad_output)[:, None]
-    return values, values
+def logsumexp_backward(grad_output, x, **options):
+    g, rows = oracle.exact(grad_output), rows_of(x, **options)
+    values, scales = (
+        stacked(through(p * g_i) for through, g_i, p in zip(how, g, probabilities, strict=True))
+        for how, probabilities in (
+            ([row.through for row in rows], [row.softmax() for row in rows]),
+            ([row.scale_through for row in rows], [row.softmax() * (1 + row.moves()) for row in rows])))
+    return values, abs(scales)
 
 
-def row_statistics_backward(x, target, log_prob, entropy, logsumexp, temperature=1.0, ignore_index=-100):
+def row_statistics_backward(x, target, log_prob, entropy, logsumexp, ignore_index=-100, **options):
     """(gradients, the largest of their terms and of themselves)."""
-    values, sizes, t = *(np.full(x.shape, oracle.ZERO, dtype=object) for _ in range(2)), mpf(float(temperature))
+    values, sizes = (np.full(x.shape, oracle.ZERO, dtype=object) for _ in range(2))
     for i, y in enumerate(target):
         g = [mpf(float(a[i])) for a in (log_prob, entropy, logsumexp)]
         if not any(g) or y == ignore_index:
             continue
-        row = oracle.Row(x[i], temperature)
+        row = oracle.Row(x[i], **oracle.of_row(i, **options))
         p, others, of_entropy = row.softmax(), row.one_minus_softmax(), row.entropy_gradient()
         for c in range(len(p)):
             terms = [g[0] * (others[c] if c == y else -p[c]), g[1] * of_entropy[0][c], g[2] * p[c]]
-            values[i, c] = mp.fsum(terms) / t
-            sizes[i, c] = max(abs(terms[0]), abs(terms[2]), abs(g[1]) * of_entropy[1][c], abs(values[i, c] * t)) / t
+            values[i, c] = mp.fsum(terms)
+            sizes[i, c] = max(abs(terms[0]), abs(terms[2]), abs(g[1]) * of_entropy[1][c], abs(values[i, c]))
+        sizes[i] = (sizes[i] + row.moves_of_entropy_gradient(abs(g[1]))) * (1 + row.moves())
+        values[i], sizes[i] = row.through(values[i]), row.scale_through(sizes[i])
     return values, sizes
 
 

@@ -17,6 +17,8 @@ FLOATS = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32), np.dtype(np.floa
 PAIRS = (*((f, f) for f in FLOATS), (FLOATS[0], FLOATS[3]), (BFLOAT16, FLOATS[2]), (FLOATS[2], FLOATS[3]),
          (FLOATS[3], FLOATS[0]))
 ALIKE = PAIRS[:4]
+# The options that make logits of numbers; so does an array of temperatures.
+TRANSFORMS = ("softcap", "logit_bias", "teacher_softcap", "teacher_logit_bias")
 
 
 class Function:
@@ -106,6 +108,8 @@ class Form:
     def fast(self, arrays, options, lift=fast.widen):
         """The same by tests/fast, of arrays as `lift` makes them."""
         arrays, options = in_arithmetic(arrays, options)
+        if lift is fast.widen and arithmetic(arrays[0].dtype) == np.float32:
+            lift = lambda array: array.astype(np.float64)
         return fast.FORMULAS[self.loss.name](
             *(lifted(a, lift) for a in arrays), **{name: lifted(value, lift) for name, value in options.items()})
 
@@ -119,6 +123,9 @@ def lifted(value, lift):
 
 
 def in_arithmetic(arrays, options):
+    """What the library computes with. Logits that are transformed, and all that meets them, are float64."""
+    if any(options.get(name) is not None for name in TRANSFORMS) or np.ndim(options.get("temperature", 1.0)):
+        return arrays, options
     dtype = arithmetic(arrays[0].dtype)
 
     def seen(value):  # float32 holds halves exactly

@@ -12,12 +12,23 @@ LISTED_CLASSES, LISTED_LOG_PROBABILITIES, LISTED_LOGITS = "listed classes", "lis
 INDICES = (CLASS_INDICES, LISTED_CLASSES)
 # The kinds of weights.
 PER_CLASS, PER_ROW, PER_ELEMENT = "per class", "per row", "per element"
-WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT)
+TEMPERATURES = "a temperature of each row"
+WEIGHTS = (PER_CLASS, PER_ROW, PER_ELEMENT, TEMPERATURES)
+BIASES = ("logit_bias", "teacher_logit_bias")
 
 
 def may_be_negative(option, kind):
-    """Weights of rows and of elements have any sign; those of classes and of the positive class have not."""
-    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight")
+    """Weights of rows and of elements have any sign, and so have biases of classes; weights of classes and of the
+    positive class have not."""
+    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight") or option in BIASES
+
+
+def may_be(option, kind, value):
+    """Whether a number may stand in such an array."""
+    if option in BIASES and value == -np.inf:
+        return True
+    least = -np.inf if may_be_negative(option, kind) else 5e-324 if kind == TEMPERATURES else 0
+    return bool(np.isfinite(value)) and value >= least
 
 
 def normalised(rng, rows, classes):
@@ -37,6 +48,7 @@ DRAW = {
     LISTED_LOGITS: lambda rng, rows, classes: rng.normal(0, 3, (rows, classes)),
     PER_CLASS: lambda rng, rows, classes: rng.uniform(0.5, 2, classes),
     PER_ROW: lambda rng, rows, classes: rng.uniform(0.5, 2, rows),
+    TEMPERATURES: lambda rng, rows, classes: rng.uniform(0.5, 2, rows),
     PER_ELEMENT: lambda rng, rows, classes: rng.uniform(0.5, 2, (rows, classes)),
 }
 

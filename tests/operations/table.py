@@ -16,6 +16,7 @@ from .kinds import (
     PER_ELEMENT,
     PER_ROW,
     PROBABILITIES,
+    TEMPERATURES,
 )
 
 BOTH_WEIGHTS = {"weight": PER_CLASS, "sample_weight": PER_ROW}
@@ -26,6 +27,14 @@ INDEX_CASES = {"weight": {"weight": PER_CLASS}, "sample_weight": {"sample_weight
 TEMPERATURE_CASES = {"cold": {"temperature": 1 / 3}, "hot": {"temperature": 7.0},
                      "temperature_everything": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 0.25,
                                                 "temperature": 0.7}}
+# Forms whose logits are made of the numbers that are given, in float64: (softcap tanh(x / softcap) + logit_bias) / T.
+LOGIT_CASES = {"plain": {"softcap": 6.0}, "logit_bias": {"logit_bias": PER_CLASS},
+               "temperatures": {"temperature": TEMPERATURES}}
+OF_LOGITS = {"softcap": 6.0, "logit_bias": PER_CLASS, "temperature": TEMPERATURES}
+# A class is masked in both rows, or divergences would be infinite.
+BOTH_BIASES = {"logit_bias": PER_CLASS, "teacher_logit_bias": PER_CLASS}
+TEACHER_CASES = {**LOGIT_CASES, "logit_bias": BOTH_BIASES, "teacher_softcap": {"teacher_softcap": 4.0}}
+OF_TWO_LOGITS = {**OF_LOGITS, **BOTH_BIASES, "teacher_softcap": 4.0}
 Z_LOSS_CASES = {"z_loss": {"z_loss": 0.25},
                 "weight_smoothing_z_loss": {**BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 1e-4}}
 ENTROPY_CASES = {"entropy": {"entropy_weight": 0.25},
@@ -35,8 +44,8 @@ ENTROPY_CASES = {"entropy": {"entropy_weight": 0.25},
 
 CROSS_ENTROPY = Loss(
     "cross_entropy",
-    "logits, target, *, axis=None, temperature=1.0, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
-    "entropy_weight=0.0, sample_weight=None, reduction='mean', denominator=None",
+    "logits, target, *, axis=None, temperature=1.0, softcap=None, logit_bias=None, weight=None, ignore_index=-100, "
+    "label_smoothing=0.0, z_loss=0.0, entropy_weight=0.0, sample_weight=None, reduction='mean', denominator=None",
     Form(
         arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
         cases={**INDEX_CASES, "label_smoothing": {"label_smoothing": 0.1},
@@ -60,6 +69,18 @@ CROSS_ENTROPY = Loss(
                 "cross_entropy temperature": {**BOTH_WEIGHTS, "label_smoothing": 0.125, "temperature": 0.7}},
         accuracy={"cross_entropy probabilities": {}},
     ),
+    Form(
+        "transformed", arrays={"logits": LOGITS, "target": CLASS_INDICES}, draw=draws.indices, pairs=ALIKE,
+        cases={**LOGIT_CASES, "softcap_hot": {"softcap": 6.0, "temperature": 7.0},
+               "everything": {**OF_LOGITS, **BOTH_WEIGHTS, "ignore_index": 2, "label_smoothing": 0.05, "z_loss": 0.25}},
+        golden={"cross_entropy transformed": {**OF_LOGITS, "label_smoothing": 0.125}},
+    ),
+    Form(
+        "probabilities_transformed", arrays={"logits": LOGITS, "target": PROBABILITIES}, draw=draws.probabilities,
+        lacks=("ignore_index",),
+        cases={**LOGIT_CASES, "everything": {**OF_LOGITS, **BOTH_WEIGHTS, "label_smoothing": 0.3, "z_loss": 1e-4}},
+        golden={"cross_entropy probabilities transformed": OF_LOGITS},
+    ),
 )
 
 NLL_LOSS = Loss(
@@ -75,8 +96,9 @@ NLL_LOSS = Loss(
 
 KL_DIV_WITH_LOGITS = Loss(
     "kl_div_with_logits",
-    "logits, teacher_logits, *, axis=None, temperature=1.0, divergence='forward', beta=0.5, sample_weight=None, "
-    "reduction='batchmean', denominator=None",
+    "logits, teacher_logits, *, axis=None, temperature=1.0, softcap=None, logit_bias=None, teacher_softcap=None, "
+    "teacher_logit_bias=None, divergence='forward', beta=0.5, sample_weight=None, reduction='batchmean', "
+    "denominator=None",
     *(Form(
         divergence, arrays={"logits": LOGITS, "teacher_logits": LOGITS}, draw=draws.student_and_teacher(divergence),
         fixed={"divergence": divergence},
@@ -90,6 +112,13 @@ KL_DIV_WITH_LOGITS = Loss(
         accuracy_reductions=("mean",) if divergence == "forward" else (),
         gradient_limit=4 if divergence == "forward" else 8,  # see losses/test_divergence.py
     ) for divergence in DIVERGENCES),
+    *(Form(
+        f"{divergence}_transformed", arrays={"logits": LOGITS, "teacher_logits": LOGITS},
+        draw=draws.student_and_teacher(divergence), fixed={"divergence": divergence},
+        cases={**TEACHER_CASES, "everything": {**OF_TWO_LOGITS, "sample_weight": PER_ROW}},
+        golden={f"{divergence} transformed": OF_TWO_LOGITS},
+        gradient_limit=4 if divergence == "forward" else 8,
+    ) for divergence in DIVERGENCES),
     batchmean=True,
 )
 
@@ -102,8 +131,9 @@ DISTILLATION_CASES = {
 }
 DISTILLATION_LOSS = Loss(
     "distillation_loss",
-    "logits, teacher_logits, target=None, *, axis=None, temperature=1.0, alpha=None, scale_by_temperature=True, "
-    "divergence='forward', beta=0.5, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
+    "logits, teacher_logits, target=None, *, axis=None, temperature=1.0, softcap=None, logit_bias=None, "
+    "teacher_softcap=None, teacher_logit_bias=None, alpha=None, scale_by_temperature=True, divergence='forward', "
+    "beta=0.5, weight=None, ignore_index=-100, label_smoothing=0.0, z_loss=0.0, "
     "sample_weight=None, reduction='mean', denominator=None",
     Form(
         "indices", arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": CLASS_INDICES},
@@ -125,6 +155,22 @@ DISTILLATION_LOSS = Loss(
         "probabilities", arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": PROBABILITIES},
         draw=draws.logits_teacher_probabilities, lacks=("ignore_index",), cases=DISTILLATION_CASES,
         golden={"distillation_loss probabilities": {"alpha": 0.75, "divergence": "js"}}, gradient_limit=8,
+    ),
+    Form(
+        "indices_transformed", arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": CLASS_INDICES},
+        draw=draws.logits_teacher_classes,
+        cases={**TEACHER_CASES, "unscaled": {"temperature": TEMPERATURES, "scale_by_temperature": False},
+               "softcap_hot": {"softcap": 6.0, "temperature": 7.0},
+               "everything": {**OF_TWO_LOGITS, **BOTH_WEIGHTS, "alpha": 0.25, "label_smoothing": 0.05}},
+        golden={"distillation_loss transformed": {**OF_TWO_LOGITS, "alpha": 0.25}}, gradient_limit=8,
+    ),
+    Form(
+        "probabilities_transformed",
+        arrays={"logits": LOGITS, "teacher_logits": LOGITS, "target": PROBABILITIES},
+        draw=draws.logits_teacher_probabilities, lacks=("ignore_index",),
+        cases={**TEACHER_CASES, "js": {**OF_TWO_LOGITS, "divergence": "js"},
+               "everything": {**OF_TWO_LOGITS, **BOTH_WEIGHTS, "z_loss": 0.25}},
+        golden={}, gradient_limit=8,
     ),
 )
 
@@ -197,15 +243,16 @@ LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, SPARSE
           BINARY_CROSS_ENTROPY, BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
 
 NORMALISERS = (
-    Function("softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),
-    Function("log_softmax", "x, axis=-1, *, temperature=1.0, dtype=None, out=None", x=LOGITS),
-    Function("logsumexp", "x, axis=-1, *, keepdims=False, out=None", x=LOGITS),
+    Function("softmax", "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, dtype=None, out=None", x=LOGITS),
+    Function("log_softmax", "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, dtype=None, out=None", x=LOGITS),
+    Function("logsumexp", "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, keepdims=False, out=None",
+             x=LOGITS),
     Function("softmax_backward", "grad_output, probs, axis=-1, *, temperature=1.0, out=None",
              grad_output=PER_ELEMENT, probs=PROBABILITIES),
     Function("log_softmax_backward", "grad_output, log_probs, axis=-1, *, temperature=1.0, out=None",
              grad_output=PER_ELEMENT, log_probs=LOG_PROBABILITIES),
-    Function("logsumexp_backward", "grad_output, x, axis=-1, *, keepdims=False, out=None",
-             grad_output=PER_ROW, x=LOGITS),
+    Function("logsumexp_backward", "grad_output, x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, "
+             "keepdims=False, out=None", grad_output=PER_ROW, x=LOGITS),
 )
 
 # Of each element.
@@ -217,18 +264,19 @@ POINTWISE = (
 # What is neither a loss nor returns an array: a fit, and a tuple of arrays.
 FITS = (
     Function("fit_temperature",
-             "logits, target, *, axis=None, ignore_index=-100, sample_weight=None, bounds=(0.001, 1000.0), "
-             "max_passes=6",
+             "logits, target, *, axis=None, softcap=None, logit_bias=None, ignore_index=-100, sample_weight=None, "
+             "bounds=(0.001, 1000.0), max_passes=6",
              logits=LOGITS, target=CLASS_INDICES),
 )
 
 STATISTICS = (
     Function("row_statistics",
-             "logits, target=None, *, axis=-1, ignore_index=-100, temperature=1.0, top_k=0, n_classes=None",
+             "logits, target=None, *, axis=-1, ignore_index=-100, temperature=1.0, softcap=None, logit_bias=None, "
+             "top_k=0, n_classes=None",
              logits=LOGITS, target=CLASS_INDICES),
     Function("row_statistics_backward",
              "logits, target=None, *, log_prob=None, entropy=None, logsumexp=None, axis=-1, ignore_index=-100, "
-             "temperature=1.0, n_classes=None, out=None",
+             "temperature=1.0, softcap=None, logit_bias=None, n_classes=None, out=None",
              logits=LOGITS, target=CLASS_INDICES, log_prob=PER_ROW, entropy=PER_ROW, logsumexp=PER_ROW),
 )
 

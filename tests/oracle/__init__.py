@@ -7,81 +7,21 @@ do not hold 1 - 1e-300.
 """
 
 import ml_dtypes
-import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
+from .rows import EPS, ZERO, Row, dot, exact, of_row
+
 mp.dps = 60
-
-ZERO = mpf(0)
-
-
-class Row:
-    """One row of logits x / temperature: finite or -inf entries, at least one of them finite.
-
-    Equal logits are computed once, so a constant tail of any length costs one exponential.
-    """
-
-    def __init__(self, x, temperature=1.0):
-        # float64 holds every entry of the other dtypes exactly.
-        values, self.inverse, counts = np.unique(
-            np.asarray(x).astype(np.float64), return_inverse=True, return_counts=True)
-        t = mpf(float(temperature))
-        top = mpf(float(values[-1]))
-        self.maximum = top / t
-        self.gap = [(top - mpf(float(value))) / t for value in values]  # (max x - x_c) / T >= 0
-        self.e = [mp.exp(-gap) for gap in self.gap]
-        self.tail = mp.fsum(int(n) * e for n, e in zip(counts[:-1], self.e[:-1], strict=True)) + (int(counts[-1]) - 1)
-        self.total = 1 + self.tail
-        self.log_total = mpmath.log1p(self.tail)
-
-    def expand(self, distinct):
-        """(C,) object array from one number per distinct logit."""
-        column = np.empty(len(distinct), dtype=object)
-        column[:] = distinct
-        return column[self.inverse]
-
-    def softmax(self):
-        return self.expand([e / self.total for e in self.e])
-
-    def one_minus_softmax(self):
-        return self.expand([(self.total - e) / self.total for e in self.e[:-1]] + [self.tail / self.total])
-
-    def log_softmax(self):
-        return self.expand([-(gap + self.log_total) for gap in self.gap])
-
-    def logsumexp(self):
-        return self.maximum + self.log_total
-
-    def mean_gap(self):
-        """sum_c p_c gap_c: the entropy without log_total."""
-        return mp.fsum(dot(p, gap) for p, gap in zip(self.softmax(), self.expand(self.gap), strict=True))
-
-    def entropy(self):
-        return self.mean_gap() + self.log_total
-
-    def entropy_gradient(self):
-        """((C,) derivatives of the entropy, T times, the larger of their two terms): p_c (log p_c + H), in which the
-        logarithms of the total cancel."""
-        mean, gaps = self.mean_gap(), self.expand(self.gap)
-        pairs = [(dot(p, gap), p * mean) for p, gap in zip(self.softmax(), gaps, strict=True)]
-        return [a - b for a, b in pairs], [max(pair) for pair in pairs]
-
-
-def exact(array):
-    """The object array of the same shape that holds `array` exactly."""
-    array = np.asarray(array)
-    out = np.empty(array.shape, dtype=object)
-    for position in np.ndindex(array.shape):
-        out[position] = mpf(float(array[position]))
-    return out
-
 
 # ---- Cross-entropy ---------------------------------------------------------------------------------------------------
 
 
+LOGIT_OPTIONS = ("temperature", "softcap", "logit_bias")
+
+
 def coefficients(n, c, target, *, weight=None, ignore_index=-100, label_smoothing=0.0, sample_weight=None, z_loss=0.0,
-                 entropy_weight=0.0, temperature=1.0):
+                 entropy_weight=0.0, **_of_logits):
     """Per row: (a, b, v * w[y], v * z, v * h), with a the coefficient of -log p[y] alone, b (C,) the smoothing part of
     each class, v * z that of logsumexp**2 and v * h that of minus the entropy; None for an ignored row. With class
     probabilities, an (N, C) target, b is all there is of a: (0, b, v, v * z, v * h)."""
@@ -110,14 +50,17 @@ def is_read(entry):
     return entry is not None and bool(entry[0] or entry[3] or entry[4] or (entry[1] and any(entry[1])))
 
 
-def dot(coefficient, value):
-    """coefficient * value with 0 * inf = 0."""
-    return coefficient * value if coefficient else ZERO
-
-
 def class_of(target, i):
     """Where the first coefficient of row i belongs; with class probabilities it is 0, and so is the class."""
     return 0 if np.ndim(target) == 2 else int(target[i])
+
+
+def rows_that_count(logits, target, **options):
+    """(i, its coefficients, its softmax as a Row) of the rows that are read."""
+    of_logits = {name: value for name, value in options.items() if name in LOGIT_OPTIONS}
+    for i, entry in enumerate(coefficients(*logits.shape, target, **options)):
+        if is_read(entry):
+            yield i, entry, Row(logits[i], **of_row(i, **of_logits))
 
 
 def cross_entropy_rows(logits, target, **options):
@@ -127,22 +70,28 @@ def cross_entropy_rows(logits, target, **options):
 
 def cross_entropy_terms(logits, target, **options):
     """(N,) exact losses of the rows, and the larger of what each is without the entropy and of that alone."""
-    n, c = logits.shape
-    losses, sizes = np.empty(n, dtype=object), np.empty(n, dtype=object)
-    for i, entry in enumerate(coefficients(n, c, target, **options)):
-        losses[i] = sizes[i] = ZERO
-        if not is_read(entry):
-            continue
-        row = Row(logits[i], options.get("temperature", 1.0))
+    losses, sizes = (np.full(len(logits), ZERO, dtype=object) for _ in range(2))
+    for i, (a, b, _, z, h), row in rows_that_count(logits, target, **options):
         log_p = row.log_softmax()
-        losses[i] = dot(entry[0], -log_p[class_of(target, i)])
-        if entry[1]:
-            losses[i] += mp.fsum(dot(b, -lp) for b, lp in zip(entry[1], log_p, strict=True))
-        losses[i] += entry[3] * row.logsumexp() ** 2
-        of_entropy = entry[4] * row.entropy()
+        losses[i] = dot(a, -log_p[class_of(target, i)])
+        if b:
+            losses[i] += mp.fsum(dot(b_c, -lp) for b_c, lp in zip(b, log_p, strict=True))
+        losses[i] += z * row.logsumexp() ** 2
+        of_entropy = dot(h, row.entropy())
         sizes[i] = max(abs(losses[i]), abs(of_entropy))
         losses[i] -= of_entropy
     return losses, sizes
+
+
+def moves_of_cross_entropy(logits, target, **options):
+    """(N,) how far losses may move with the rounding of the logits."""
+    found = np.full(len(logits), ZERO, dtype=object)
+    for i, (a, b, _, z, h), row in rows_that_count(logits, target, **options):
+        sizes = [dot(m, -lp) for m, lp in zip(row.moves(), row.log_softmax(), strict=True)]
+        found[i] = dot(abs(a), sizes[class_of(target, i)]) + mp.fsum(map(dot, map(abs, b or []), sizes))
+        found[i] += abs(z) * row.largest_error * (2 * abs(row.logsumexp()) + EPS * row.largest_error)
+        found[i] += dot(abs(h), row.move_of_entropy())
+    return found
 
 
 def nll_loss_rows(log_probs, target, **options):
@@ -168,17 +117,16 @@ def scales(n, c, target, reduction, grad_output=1.0, mean_denominator=None, **op
 
 
 def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
-    """(gradient, scale): the exact (N, C) gradient ((A - b_c) p_c - b_c (1 - p_c)) / T and the larger of its two terms,
-    at which a result's spacing is measured. A has 2 v z logsumexp in it, and
-    v h (log p_c + H), whose two terms count."""
+    """(gradient, scale): the exact (N, C) gradient (A - b_c) p_c - b_c (1 - p_c) in z and the larger of its two terms,
+    at which a result's spacing is measured, times dz / dx. A has 2 v z logsumexp in it, and v h (log p_c + H), whose two
+    terms count."""
     n, c = logits.shape
-    t = options.get("temperature", 1.0)
-    factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options) / mpf(float(t))
+    factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options)
     grad, scale = np.full((n, c), ZERO, dtype=object), np.full((n, c), ZERO, dtype=object)
-    for i, entry in enumerate(coefficients(n, c, target, **options)):
-        if not factor[i] or not is_read(entry):
+    for i, entry, row in rows_that_count(logits, target, **options):
+        if not factor[i]:
             continue
-        row, y = Row(logits[i], t), class_of(target, i)
+        y = class_of(target, i)
         p, q = row.softmax(), row.one_minus_softmax()
         b = [s * factor[i] for s in entry[1]] if entry[1] else [ZERO] * c
         b[y] += entry[0] * factor[i]
@@ -194,12 +142,14 @@ def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_de
             if entry[4]:
                 h = entry[4] * factor[i]
                 grad[i] = [g - h * d for g, d in zip(grad[i], row.entropy_gradient()[0], strict=True)]
-                scale[i] = [max(a, abs(h) * s, abs(g)) for a, s, g in zip(
+                scale[i] = row.moves_of_entropy_gradient(abs(h)) + [max(a, abs(h) * s, abs(g)) for a, s, g in zip(
                     scale[i], row.entropy_gradient()[1], grad[i], strict=True)]
         else:  # one term each: computed per distinct logit
             grad[i] = row.expand([total * e / row.total for e in row.e])
             grad[i, y] = -total * q[y]
-            scale[i] = grad[i]
+            scale[i] = abs(grad[i])
+        scale[i] = scale[i] * (1 + row.moves()) + p * abs(2 * entry[3] * factor[i] * row.largest_error)
+        grad[i], scale[i] = row.through(grad[i]), row.scale_through(scale[i])
     return grad, scale
 
 

@@ -26,6 +26,9 @@ struct alignas(64) gradient_rows {
   bool with_target;
   index target[batch_rows];
   double target_gradient[batch_rows];
+  // Beside a divergence at temperatures of rows, in float64: the logits of the cross-entropy, which has none. nullptr: those of
+  // the divergence.
+  const source* logits = nullptr;
 };
 
 // Sums over a block with the coefficients b_c = weight_c q_c.

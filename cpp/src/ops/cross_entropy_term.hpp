@@ -68,6 +68,7 @@ class cross_entropy_term {
   void multiply_by_softcap_derivative(row_batch&, cross_entropy_state&) const;
   static constexpr double alone = 1 - 0x1p-12;   // the tail of a maximum that is
   const row_statistics& statistics(const row_batch& batch) const { return batch.in[logits_].statistics; }
+  source logits(const row_batch& batch) const { return batch.input(logits_); }
   // nullptr where targets are indices.
   const source* probabilities(const row_batch&, source& storage) const;
   void write(row_batch&, const cross_entropy_state&, index begin, index end) const;

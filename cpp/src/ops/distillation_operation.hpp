@@ -77,7 +77,11 @@ class distillation_operation : public row_operation<distillation_batch> {
 
   void write(row_batch& batch, index begin, index end) override {
     auto [of_cross_entropy, of_divergence] = terms(batch);
-    source q;
+    source q, logits;
+    if (cross_entropy && batch.plan->input(0).temperature.given()) {
+      logits = cross_entropy->logits(batch);
+      of_cross_entropy.rows.gradient.logits = &logits;
+    }
     divergence->write(batch, of_divergence, cross_entropy ? cross_entropy->probabilities(batch, q) : nullptr, begin, end,
                       cross_entropy ? cross_entropy->statistics(batch) : batch.in[0].statistics,
                       cross_entropy ? &of_cross_entropy.rows.gradient : nullptr);

@@ -153,7 +153,7 @@ range_violation first_outside(const view& x, double low, double high, const exec
   const dtype type = arithmetic(x.type);
   if (type == dtype::float32) {   // or they would be infinite there
     constexpr double most = std::numeric_limits<float>::max();
-    low = std::max(low, -most);
+    if (low != -std::numeric_limits<double>::infinity()) low = std::max(low, -most);
     high = std::min(high, most);
   }
   const element_array array(x);

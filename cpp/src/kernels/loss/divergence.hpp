@@ -134,17 +134,17 @@ void divergence_sums(const source& student, const source& teacher, index begin, 
   });
 }
 
-// out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `cross_entropy` is given.
-template <class T, template <class> class kind>
-void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
-                      const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy) {
-  const source s[] = {student, teacher, q ? *q : student};
-  write_blocks<T, 3, terms::heavy>(s, to, begin, end, [&](index row, auto o) {
+// Arrays: student, teacher, class probabilities, and the logits of the cross-entropy if they are not the student's.
+template <class T, template <class> class kind, int arrays>
+CROSSENT_INLINE void write_divergence_of(const source (&s)[arrays], bool with_q, const sink& to, index begin, index end,
+                                         const divergence_rows& p, const row_statistics& statistics,
+                                         const gradient_rows* cross_entropy) {
+  write_blocks<T, arrays, terms::heavy>(s, to, begin, end, [&](index row, auto o) {
     const kind<T> of_class(p, row, o);
     const bool with_cross_entropy = cross_entropy != nullptr;
-    const cross_entropy_gradient<T> of_cross_entropy(statistics, cross_entropy, q != nullptr, row, o);
+    const cross_entropy_gradient<T> of_cross_entropy(statistics, cross_entropy, with_q, row, o);
     constexpr index step = o.lanes_over_rows ? 1 : pack<T>::lanes;  // classes of a pack
-    return [=](const pack<T>(*x)[3], index c, index n, pack<T>* gradient) CROSSENT_INLINE_WIDE {
+    return [=](const pack<T>(*x)[arrays], index c, index n, pack<T>* gradient) CROSSENT_INLINE_WIDE {
       const index packs = (n + step - 1) / step;
       const pack<T> zero = set1<T>(0), is_read = of_class.rows.student.factor;
       pack<T> d[group_packs], d_lo[group_packs];
@@ -153,11 +153,23 @@ void write_divergence(const source& student, const source& teacher, const source
       for (index j = 0; j < packs; ++j) gradient[j] = select(is_read != zero, gradient[j], zero);
       for (index j = 0; j < packs && with_cross_entropy; ++j) {
         const index left = n - j * step;
-        const pack<T> g = of_cross_entropy(x[j][0], x[j][2], c + j * step, left < step ? left : step, o);
+        const pack<T> g = of_cross_entropy(x[j][arrays == 4 ? 3 : 0], x[j][2], c + j * step, left < step ? left : step, o);
         gradient[j] = gradient[j] + g;
       }
     };
   });
+}
+
+// out = d(scale D)/d(student logits) + e_c factor - weight_c (beta + gamma q_c): the second part where `cross_entropy` is given.
+template <class T, template <class> class kind>
+void write_divergence(const source& student, const source& teacher, const source* q, const sink& to, index begin, index end,
+                      const divergence_rows& p, const row_statistics& statistics, const gradient_rows* cross_entropy) {
+  const source& of_q = q ? *q : student;
+  if constexpr (sizeof(T) == 8)
+    if (cross_entropy != nullptr && cross_entropy->logits != nullptr)
+      return write_divergence_of<T, kind>({student, teacher, of_q, *cross_entropy->logits}, q != nullptr, to, begin, end, p,
+                                          statistics, cross_entropy);
+  write_divergence_of<T, kind>({student, teacher, of_q}, q != nullptr, to, begin, end, p, statistics, cross_entropy);
 }
 
 }  // namespace
