@@ -13,6 +13,7 @@ VALUES = {
     kinds.LOGITS: X, kinds.LOG_PROBABILITIES: X, kinds.PROBABILITIES: P, kinds.FRACTIONS: P,
     kinds.CLASS_INDICES: np.array([2, 0]),
     kinds.PER_CLASS: np.array([1.0, 0.5, 2.0]), kinds.PER_ROW: np.array([0.25, 3.0]), kinds.PER_ELEMENT: P + 1,
+    kinds.TEMPERATURES: np.array([0.5, 3.0]),
 }
 LISTED = np.array([[-0.75, -1.5, 0.5], [-1.0, 3.0, -1.25]])  # two in each row: the third is of no class
 VALUES |= {kinds.LISTED_CLASSES: np.array([[2, 0, -1], [1, -1, 0]]),
@@ -55,8 +56,14 @@ OF_PROBABILITIES = loss_functions(lambda loss: {kinds.CLASS_INDICES, kinds.PROBA
 OF_TEACHERS = loss_functions(lambda loss: "teacher_logits" in arguments_of(loss))
 OF_ROWS = loss_functions(lambda loss: not loss.per_element)
 OF_ELEMENTS = loss_functions(lambda loss: loss.per_element)
-WEIGHTED_ELEMENTS = loss_functions(lambda loss: kinds.PER_ELEMENT in loss.forms[0].weights.values())
-WEIGHTED_CLASSES = loss_functions(lambda loss: kinds.PER_CLASS in loss.forms[0].weights.values())
+WEIGHTED_ELEMENTS = loss_functions(lambda loss: kinds.PER_ELEMENT in loss.weights.values())
+WEIGHTED_CLASSES = loss_functions(lambda loss: loss.weights.get("weight") == kinds.PER_CLASS)
+WITH_SOFTCAP = tuple(name for name, function in FUNCTIONS.items() if "softcap" in function.options)
+WITH_TEMPERATURES = tuple(name for name in WITH_SOFTCAP if "temperature" in FUNCTIONS[name].options)
+# Every option that may be an array over the classes, the rows or the elements: (function, option, kind).
+WEIGHTS = (*((name, option, kind) for name, loss in OF_LOSSES.items() for option, kind in loss.weights.items()),
+           *((name, "logit_bias", kinds.PER_CLASS) for name in WITH_SOFTCAP if name not in OF_LOSSES),
+           *((name, "temperature", kinds.TEMPERATURES) for name in WITH_TEMPERATURES))
 # The argument that holds a second distribution.
 SECOND = {name: argument for name, loss in OF_LOSSES.items()
           for argument in [argument for argument, kind in list(arguments_of(loss).items())[1:]

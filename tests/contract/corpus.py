@@ -56,7 +56,7 @@ def listed_log_probabilities(shape, dtype, seed):
 
 class Batch:
     """Rows for every loss, of every bad kind too: x and t are logits, q probabilities, y class indices, g an upstream
-    gradient, v and w weights per row and per class, k listed classes and l their log-probabilities."""
+    gradient, v and w weights per row and per class, temperature of each row, k listed classes and l their log-probabilities."""
 
     def __init__(self, shape, first, second=None):
         n, c = shape
@@ -67,7 +67,7 @@ class Batch:
         self.q, self.y = probabilities(shape, second, 41), integers((n,), 11) % c
         self.k, self.l = listed_classes(shape, 53), listed_log_probabilities(shape, second, 59)
         self.v, self.g = abs(reals((n,), single, 19, 1)), reals((n,), single, 13, 1)
-        self.w = abs(reals((c,), single, 17, 1))
+        self.w, self.temperature = abs(reals((c,), single, 17, 1)), 0.25 + abs(reals((n,), single, 61, 1))
 
     def changed(self, change):
         """With `change(name, array)` in place of each array."""
@@ -94,7 +94,8 @@ class Batch:
         return arrays
 
     def weights(self, kind):
-        return {kinds.PER_CLASS: self.w, kinds.PER_ROW: self.v, kinds.PER_ELEMENT: self.q[:, ::-1]}[kind]
+        return {kinds.PER_CLASS: self.w, kinds.PER_ROW: self.v, kinds.PER_ELEMENT: self.q[:, ::-1],
+                kinds.TEMPERATURES: self.temperature}[kind]
 
     def upstream(self, form):
         return self.t if form.per_element else self.g

@@ -117,6 +117,7 @@ def growth(layout, first, second):
               **dict.fromkeys((kinds.LISTED_LOG_PROBABILITIES, kinds.LISTED_LOGITS),
                               np.full((ROWS, LISTED), -7.0, np.float32)),
               kinds.PER_ROW: np.ones(ROWS, np.float32), kinds.PER_CLASS: np.full(CLASSES, 0.5, np.float32),
+              kinds.TEMPERATURES: np.full(ROWS, 0.5, np.float32),
               kinds.PER_ELEMENT: second}
     few = {name: small(name, array) for name, array in arrays.items()}
     CALLS["logsumexp"]({"first": np.zeros((2000, 100), np.float32)})  # starts the threads

@@ -4,7 +4,7 @@ import sys
 import warnings
 
 import numpy as np
-from contract.bad_calls import FORWARD, OF_LOSSES, VALID, VALUES
+from contract.bad_calls import FORWARD, OF_LOSSES, VALID, VALUES, WEIGHTS
 from operations import FUNCTIONS, HESSIANS
 from support import at_offset
 
@@ -58,8 +58,8 @@ WITH_HESSIAN = tuple(function.name for function in HESSIANS)
 def arguments_of(name):
     """Valid arguments, with weights where the function takes them."""
     arguments, loss = dict(VALID[name]), OF_LOSSES.get(name)
+    arguments |= {option: VALUES[kind] for function, option, kind in WEIGHTS if function == name}
     if loss:
-        arguments |= {option: VALUES[kind] for option, kind in loss.forms[0].weights.items()}
         if "grad_output" in arguments:
             arguments |= {"grad_output": VALUES[FUNCTIONS[name].arrays["grad_output"]], "reduction": "none"}
     return arguments

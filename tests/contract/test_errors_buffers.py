@@ -75,7 +75,7 @@ def test_output_that_overlaps_the_second_distribution(name):
     out = store[:6].reshape(2, 3)
     for second in (store[1:7].reshape(2, 3), out[::-1], out[:, ::-1]):
         assert_raises(name, ValueError, argument, **{argument: out, SECOND[name]: second})
-    for weight in [option for option, kind in OF_LOSSES[name].forms[0].weights.items() if kind == PER_ELEMENT]:
+    for weight in [option for option, kind in OF_LOSSES[name].weights.items() if kind == PER_ELEMENT]:
         assert_raises(name, ValueError, argument, **{argument: out, weight: store[2:5]})
 
 

@@ -9,6 +9,7 @@ from contract.bad_calls import (
     OF_LOSSES,
     OF_PROBABILITIES,
     VALID,
+    WEIGHTS,
     WITH_OUTPUT,
     X,
     assert_raises,
@@ -16,7 +17,7 @@ from contract.bad_calls import (
     result_shape,
 )
 from operations import FUNCTIONS, OPTIONS
-from operations.kinds import CLASS_INDICES, PER_CLASS, PER_ROW
+from operations.kinds import CLASS_INDICES, PER_CLASS, PER_ROW, TEMPERATURES
 
 import crossent as xe
 
@@ -25,7 +26,6 @@ BAD_FLOATS = {
     "longdouble": np.ones((2, 3), np.longdouble), "datetime": np.zeros((2, 3), "M8[s]"),
     "structured": np.zeros((2, 3), [("a", "f4")]), "masked": np.ma.MaskedArray(np.ones((2, 3)), mask=False),
 }
-WEIGHTS = [(name, option) for name, loss in OF_LOSSES.items() for option in loss.forms[0].weights]
 WITH_INDICES = [name for name, function in FUNCTIONS.items() if CLASS_INDICES in function.arrays.values()]
 
 
@@ -44,11 +44,11 @@ def test_dtype_of_class_probabilities(name, kind):
 
 
 @pytest.mark.parametrize("kind", BAD_FLOATS)
-@pytest.mark.parametrize(("name", "option"), WEIGHTS)
-def test_dtype_of_weights(name, option, kind):
-    bad, of = BAD_FLOATS[kind], OF_LOSSES[name].forms[0].weights[option]
+@pytest.mark.parametrize(("name", "option", "of"), WEIGHTS)
+def test_dtype_of_weights(name, option, of, kind):
+    count = {PER_CLASS: 3, PER_ROW: 2, TEMPERATURES: 2}.get(of)
     assert_raises(name, TypeError, option, **{
-        option: bad.reshape(-1)[:3] if of == PER_CLASS else bad.reshape(-1)[:2] if of == PER_ROW else bad})
+        option: BAD_FLOATS[kind] if count is None else BAD_FLOATS[kind].reshape(-1)[:count]})
 
 
 @pytest.mark.parametrize("kind", BAD_FLOATS)

@@ -20,18 +20,18 @@ from contract.bad_calls import (
     VALID,
     WEIGHTED_CLASSES,
     WEIGHTED_ELEMENTS,
+    WEIGHTS,
     WITH_OUTPUT,
     assert_raises,
     buffer_of,
     loss_functions,
     valid_arguments,
 )
-from operations import FUNCTIONS, OPTIONS, may_be_negative
-from operations.kinds import PER_CLASS, PER_ELEMENT, PER_ROW
+from operations import FUNCTIONS, OPTIONS
+from operations.kinds import PER_CLASS, PER_ELEMENT, PER_ROW, TEMPERATURES, may_be
 
 import crossent as xe
 
-WEIGHTS = [(name, option, kind) for name, loss in OF_LOSSES.items() for option, kind in loss.forms[0].weights.items()]
 weights = pytest.mark.parametrize(("name", "option", "kind"), WEIGHTS)
 
 
@@ -87,6 +87,7 @@ def test_shape_of_the_second_distribution_of_information(name):
 
 BAD_WEIGHT_SHAPES = {PER_CLASS: ((), (2,), (1, 3), (3, 1), (0,)), PER_ROW: ((3,), (2, 1), (1, 2), (2, 3), (0,)),
                      PER_ELEMENT: ((2,), (4,), (3, 2), (2, 2, 3), (0,))}
+BAD_WEIGHT_SHAPES[TEMPERATURES] = BAD_WEIGHT_SHAPES[PER_ROW]
 
 
 @weights
@@ -125,14 +126,19 @@ def test_no_classes(name):
 # ---- Values ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [-1e-300, -1.0, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [0.0, -1e-300, -1.0, np.nan, np.inf, -np.inf])
 @weights
 def test_value_of_weights(name, option, kind, value):
-    if np.isfinite(value) and may_be_negative(option, kind):
-        return  # right: losses/test_signed_weights.py
-    for bad in {PER_CLASS: ([1.0, value, 1.0],), PER_ROW: ([1.0, value],),
+    if may_be(option, kind, value):
+        return  # right: losses/test_signed_weights.py, losses/test_logits.py
+    for bad in {PER_CLASS: ([1.0, value, 1.0],), PER_ROW: ([1.0, value],), TEMPERATURES: ([1.0, value],),
                 PER_ELEMENT: ([1.0, value, 1.0], value)}[kind]:
         assert_raises(name, ValueError, option, **{option: bad})
+        if np.ndim(bad):
+            at = "0, 1" if kind == PER_ELEMENT else "1"
+            for dtype in (np.float32, np.float64) if abs(value) != 1e-300 else (np.float64,):
+                array = np.array(np.broadcast_to(bad, (2, 3)) if kind == PER_ELEMENT else bad, dtype)
+                assert_raises(name, ValueError, f"{option}[{at}] is {value:g}", **{option: array})
 
 
 @pytest.mark.parametrize("name", loss_functions(lambda loss: "pos_weight" in loss.options))

@@ -42,10 +42,11 @@ def test_losses(form, case, data):
     x, others, second, axis = data.draw(cases(list(form.arrays.values())))
     rows = x.shape[:1] + x.shape[2:]
     rng = np.random.default_rng(4)
-    shapes = {kinds.PER_CLASS: x.shape[1:2], kinds.PER_ROW: rows, kinds.PER_ELEMENT: x.shape}
+    shapes = {kinds.PER_CLASS: x.shape[1:2], kinds.PER_ROW: rows, kinds.PER_ELEMENT: x.shape,
+              kinds.TEMPERATURES: rows}
 
     def weights(name, kind):
-        return rng.uniform(0, 2, shapes[kind]).astype(second)
+        return rng.uniform(0.25 * (kind == kinds.TEMPERATURES), 2, shapes[kind]).astype(second)
 
     options = operations.resolved({**form.fixed, **({} if case == "plain" else form.last_case)}, weights)
     options["reduction"] = "none"

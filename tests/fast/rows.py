@@ -174,8 +174,10 @@ class Rows:
         return self.over_temperature(gradients)
 
     def scale_through(self, scales):
-        roundings = 4.0 * (self.softcap is not None) + 0.5 * self.divides_rows
-        return self.through(scales) * (1.0 + self.unit * roundings)
+        found = self.through(scales) * (1.0 + self.unit * 0.5 * self.divides_rows)
+        if self.softcap is None:
+            return found
+        return found * (1.0 + self.unit * 4.0) + self.over_temperature(scales) * (self.unit * 2.0**-1022)
 
 
 def same_kind(x, numbers):

@@ -6,7 +6,7 @@ two axes, (rows, classes), dtype and layout; the classes are the last axis.
 
 import numpy as np
 from operations import DRAW, FORMS, FUNCTIONS, HESSIANS, MEASURES, NORMALISERS, OPTIONS, POINTWISE
-from operations.kinds import PER_ELEMENT, PER_ROW
+from operations.kinds import PER_CLASS, PER_ELEMENT, PER_ROW, TEMPERATURES, WEIGHTS
 from oracle.parts import arithmetic
 
 
@@ -48,7 +48,8 @@ NUMBERS = {name: option.example for name, option in OPTIONS.items()
 
 def directions(name, form, options):
     """A form of a loss: its value, the value with the gradient, and its backward function, each of every row."""
-    weights = {option: form.weights[option] for option, kind in options.items() if option in form.weights}
+    weights = {option: form.weights.get(option, kind) for option, kind in options.items()
+               if isinstance(kind, str) and kind in WEIGHTS}
     arrays = {**form.arrays, **weights}
     options = {**{k: v for k, v in options.items() if k not in weights}, **form.fixed, "reduction": "none"}
     upstream = PER_ELEMENT if form.per_element else PER_ROW
@@ -61,6 +62,9 @@ def directions(name, form, options):
 def calls():
     for function in (*NORMALISERS, *POINTWISE):
         yield {function.name: Call(function.name, function.arrays)}
+        if "softcap" in function.options:
+            arrays = {**function.arrays, "logit_bias": PER_CLASS, "temperature": TEMPERATURES}
+            yield {f"{function.name} with options": Call(function.name, arrays, {"softcap": OPTIONS["softcap"].example})}
     for form in FORMS:
         numbers = {name: value for name, value in NUMBERS.items() if name in form.options}
         options = {**numbers, **form.last_case, **form.weights}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import operations
+from operations.functions import TRANSFORMS
 
 import crossent as xe
 from crossent import information
@@ -88,6 +89,12 @@ class Call:
     def arithmetic(self):
         """The dtype that the library computes in, and that losses have."""
         return np.dtype(np.float64 if self.first.dtype == np.float64 else np.float32)
+
+    @property
+    def is_transformed(self):
+        """Whether logits are made of the numbers that are given: then all is float64."""
+        names = {name for name, value in self.options.items() if value is not None} | set(self.arrays)
+        return not names.isdisjoint(TRANSFORMS) or "temperature" in self.arrays
 
     @property
     def results(self):

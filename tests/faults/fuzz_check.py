@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from fuzz_layouts import Placed
 from fuzz_plants import plant
-from fuzz_results import WEIGHT_NAMES, wanted
+from fuzz_results import OF_LOGITS, WEIGHT_NAMES, wanted
 from operations import OPTIONS, may_be_negative
-from operations.kinds import PER_ELEMENT
+from operations.kinds import PER_ELEMENT, TEMPERATURES, may_be
 from oracle.parts import BFLOAT16
 from support import bits
 
@@ -97,6 +97,8 @@ def expected_errors(call, values):
             if not _all_within(x, 1.0):
                 errors.add(ValueError)
         elif name in (*WEIGHT_NAMES, "p", "q") and not _all_within(np.abs(x) if is_signed(call, name) else x, most):
+            errors.add(ValueError)
+        elif name in OF_LOGITS and not all(may_be(name, TEMPERATURES, v) for v in set(x.astype(np.float64).ravel())):
             errors.add(ValueError)
     return errors
 

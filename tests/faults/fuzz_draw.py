@@ -10,6 +10,7 @@ from operations import FLOATS, NORMALISERS, OPTIONS, kinds, may_be_negative, ran
 
 NO_PROBABILITIES = (-0.5, 1.5, np.nan)
 NO_WEIGHTS = (-0.5, np.inf, np.nan)
+NO_TEMPERATURES = (0.0, *NO_WEIGHTS)
 TAKE_SEVERAL_AXES = tuple(function.name for function in NORMALISERS)
 MISTAKES = ("reversed input", "repeated", "shape", "dtype")
 
@@ -53,6 +54,8 @@ class _Draw:
         for name in options:
             if OPTIONS[name].example in kinds.WEIGHTS and self.chance(0.5):
                 self.weight(c, name)
+        if "softcap" in options and "temperature" in options and self.chance(0.3):
+            self.temperatures(c)
         if spec.returns == "loss" and self.chance(0.7):
             c.options["return_grad"] = True
         self.output(c)
@@ -161,12 +164,21 @@ class _Draw:
         if c.axis is None:
             shape = values.broadcastable(self.random, c.first.shape)
         else:
-            shape = (c.first.shape[c.axis],) if name == "weight" else values.broadcastable(self.random, c.rows)
+            shape = (c.first.shape[c.axis],) if OPTIONS[name].example == kinds.PER_CLASS else values.broadcastable(self.random, c.rows)
         kind = kinds.PER_ELEMENT if c.axis is None else OPTIONS[name].example
         signed = may_be_negative(name, kind)
         w = values.weights(self.random, self.rng, shape, signed)
+        if name in kinds.BIASES and self.chance(0.3):
+            w[self.rng.random(shape) < 0.2] = -np.inf
         self.spoil(w, NO_WEIGHTS[signed:])
         c.arrays[name] = cast(w, self.other_dtype(c))
+
+    def temperatures(self, c):
+        t = np.exp(self.rng.uniform(-2, 2, values.broadcastable(self.random, c.rows)))
+        self.spoil(t, NO_TEMPERATURES)
+        if t.ndim:
+            c.options.pop("temperature", None)
+            c.arrays["temperature"] = cast(t, self.other_dtype(c))
 
     def grad_output(self, c):
         shape = c.first.shape

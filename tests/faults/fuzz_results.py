@@ -5,10 +5,11 @@ from functools import partial
 import fast
 import numpy as np
 import operations
-from operations.kinds import PER_ROW
+from operations.kinds import BIASES, PER_ROW
 
 LOSSES = {loss.name for loss in operations.LOSSES}
 WEIGHT_NAMES = ("weight", "pos_weight", "sample_weight")
+OF_LOGITS = (*BIASES, "temperature")
 NOT_OF_FORMULAS = ("axis", "reduction", "denominator", "return_grad", "keepdims", "dtype")
 
 
@@ -22,7 +23,7 @@ def wanted(call, arrays):
     of_loss = call.loss in LOSSES
     given = [seen[name] for name in call.spec.arrays if name in seen and not (of_loss and name == "grad_output")]
     options = {name: value for name, value in call.options.items() if name not in NOT_OF_FORMULAS}
-    options |= {name: seen[name] for name in WEIGHT_NAMES if name in seen}
+    options |= {name: seen[name] for name in (*WEIGHT_NAMES, *OF_LOGITS) if name in seen}
     if of_loss:
         pairs = _of_loss(call, partial(fast.FORMULAS[call.loss], *given), options, seen.get("grad_output", 1.0))
     elif call.name == "information.perplexity":
@@ -56,10 +57,10 @@ def _of_loss(call, formula, options, grad_output):
 def _seen(call, name, x):
     """The array as the formulas take it: rows (N, C), an entry for each row, or elements of any shape."""
     if x.dtype.kind not in "iu" or call.axis is None:
-        x = x.astype(call.arithmetic).astype(np.float64)
-    if call.axis is None or name == "weight":  # one for each class
+        x = x.astype(np.float64 if call.is_transformed else call.arithmetic).astype(np.float64)
+    if call.axis is None or name in ("weight", *BIASES):  # one for each class
         return x
-    if name == "sample_weight":
+    if name in ("sample_weight", "temperature"):
         return np.broadcast_to(x, call.rows).ravel()
     of_rows = call.spec.arrays[name] == PER_ROW or (name == "grad_output" and "softmax" not in call.name)
     if of_rows or (name == "target" and x.dtype.kind in "iu"):

@@ -42,6 +42,7 @@ def stretched(call, shape, dtype):
                 value = value.astype(dtype)
             value = value[:, :8] if kind in LISTED else value
             axes = {kinds.PER_CLASS: (classes,), kinds.PER_ROW: (rows,), kinds.CLASS_INDICES: (rows,),
+                    kinds.TEMPERATURES: (rows,),
                     **dict.fromkeys(LISTED, (rows, value.shape[-1]))}
             value = np.broadcast_to(value, axes.get(kind, shape))
         arguments[name] = value

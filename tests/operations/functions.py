@@ -54,6 +54,7 @@ class Loss:
         self.options, self.first = self.forward.options, self.forward.first
         for form in forms:
             form.join(self)
+        self.weights = {option: kind for form in forms for option, kind in form.weights.items()}
 
 
 class Form:
@@ -82,7 +83,9 @@ class Form:
         self.function, self.backward, self.reductions = loss.forward.run, loss.backward.run, loss.reductions
         self.first = loss.first  # the argument that results are like
         self.per_element = loss.per_element and "axis" not in self.fixed
-        self.options = tuple(option for option in loss.options if option not in self.lacks)
+        # Others do not have these, so that rows are also computed in the dtype of their logits.
+        without = () if any(name in TRANSFORMS for case in self.cases.values() for name in case) else TRANSFORMS
+        self.options = tuple(option for option in loss.options if option not in (*self.lacks, *without))
         kinds = {option: OPTIONS[option].example for option in self.options}
         self.weights = {option: PER_ELEMENT if self.per_element else kind
                         for option, kind in kinds.items() if kind in WEIGHTS}

@@ -27,6 +27,7 @@ NEAR = 745  # e^-745 is less than any number of float64
 # Of 2^-52: 1 - tanh^2 = (e / (1 + e)) (4 / (1 + e)), e = exp(-2 |x| / c) with 1 ULP and two sums, two quotients, the
 # product with 1/2 each, and half a unit for its product with a gradient.
 SLOPE = 4
+LEAST_SLOPE = mpf(2) ** -1022  # below it, the slope has an error of 4 times the least number and is multiplied as it is
 
 
 def dot(coefficient, value):
@@ -162,5 +163,7 @@ class Row:
 
     def scale_through(self, scales):
         """The same of what gradients are measured at, with the roundings on the way."""
-        return self.through(scales) * (
-            1 + self.unit * (SLOPE * (self.softcap is not None) + mpf(self.divides_rows) / 2))
+        found = self.through(scales) * (1 + self.unit * mpf(self.divides_rows) / 2)
+        if self.softcap is None:
+            return found
+        return found * (1 + self.unit * SLOPE) + scales * (self.unit * LEAST_SLOPE / self.t)

@@ -310,10 +310,13 @@ void cross_entropy_term::write(row_batch& batch, const cross_entropy_state& stat
 void cross_entropy_term::multiply_by_softcap_derivative(row_batch& batch, cross_entropy_state& state) const {
   cross_entropy_rows& r = state.rows;
   if (!plan_.through_softcap) return;
+  const auto multiply = [&](double& gradient, index row, index c) {
+    if (c >= 0 && gradient != 0) gradient *= batch.softcap_derivative(logits_, row, c);
+  };
   for (index i = 0; i < batch.count; ++i) {
     if (r.row_weight[i] == 0) continue;
-    if (state.y()[i] >= 0) r.gradient.target_gradient[i] *= batch.softcap_derivative(logits_, i, state.y()[i]);
-    if (needs_argmax() && r.argmax[i] >= 0) r.argmax_gradient[i] *= batch.softcap_derivative(logits_, i, r.argmax[i]);
+    multiply(r.gradient.target_gradient[i], i, state.y()[i]);
+    if (needs_argmax()) multiply(r.argmax_gradient[i], i, r.argmax[i]);
   }
 }
 

@@ -187,9 +187,13 @@ void sum_masses_without_max(const source& x, const source& q, const void* weight
   const index blocks = block_count(x.classes), step = x.lanes_over_rows ? pack<T>::lanes : 1;
   for (index i = 0; i < x.count; i += step) {
     const index n = x.count - i < step ? x.count - i : step;
+    transform_of_rows transform;
+    if (x.transform != nullptr) transform = *x.transform;
+    if (transform.temperature != nullptr) transform.temperature += i;
     const auto from = [&](source s) {
       s.rows += i;
       s.count = n;
+      if (s.transform != nullptr) s.transform = &transform;
       if (s.tile_strides != nullptr) s.tile_strides += i / pack<T>::lanes;
       return s;
     };

@@ -103,7 +103,12 @@ template <class T> CROSSENT_ONCE void convert_back(const T* from, index n, char*
 
 // ---- Softcap ---------------------------------------------------------------------------------------------------------
 
-// Gradients y of the logits of a row become those of the numbers before their softcap. A row that is not read has zeros.
+// y times the derivative of the softcap at x; 0 stays, whatever x is: it may be of a row that is not to be read.
+CROSSENT_INLINE doubles through_softcap(doubles y, doubles x, doubles softcap) {
+  return select(y == set1(0.0), y, y * derivative_of_softcap(x, softcap));
+}
+
+// Gradients y of the logits of a row become those of the numbers before their softcap.
 CROSSENT_ONCE void multiply_by_softcap_derivative(const source& s, index row, class_range r, double* y) {
   constexpr index lanes = pack<double>::lanes;
   if (s.rows[row] == nullptr) return;
@@ -114,8 +119,9 @@ CROSSENT_ONCE void multiply_by_softcap_derivative(const source& s, index row, cl
     gather(s.rows[row] + (r.begin + c) * s.class_stride, s.class_stride, s.type, n, x, 1);
     for (index i = 0; i < n; i += lanes) {
       const index here = n - i < lanes ? n - i : lanes;
-      const doubles derivative = derivative_of_softcap(load_partial<double>(x + i, here, 0.0), softcap);
-      store_partial(y + c + i, here, load_partial<double>(y + c + i, here, 0.0) * derivative);
+      double* const to = y + c + i;
+      const doubles from = load_partial<double>(to, here, 0.0);
+      store_partial(to, here, through_softcap(from, load_partial<double>(x + i, here, 0.0), softcap));
     }
   }
 }
@@ -127,7 +133,7 @@ CROSSENT_ONCE void multiply_tile_by_softcap_derivative(const source& s, index ro
   for (index l = 0; l < lanes; ++l)
     gather(s.rows[row + l] + r.begin * s.class_stride, s.class_stride, s.type, r.n, x + l, lanes);
   for (index c = 0; c < r.n * lanes; c += lanes)
-    store(y + c, load<double>(y + c) * derivative_of_softcap(load<double>(x + c), softcap));
+    store(y + c, through_softcap(load<double>(y + c), load<double>(x + c), softcap));
 }
 
 // ---- Along -----------------------------------------------------------------------------------------------------------
