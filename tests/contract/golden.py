@@ -47,7 +47,14 @@ def of_class_indices(x, target, g, weight, v):
     with np.errstate(all="ignore"):
         log_p, finite = xe.log_softmax(x), np.where(np.isfinite(x), x, 0)
     sharp = {"temperature": 0.7}
+    fixed = {"softcap": 5.0, "logit_bias": reals((x.shape[1],), np.float64, 67, 1)}
+    transformed = {**fixed, "temperature": 0.25 + abs(reals((len(x),), np.float64, 61, 1))}
     return {
+        "softmax transformed": xe.softmax(x, **transformed), "logsumexp transformed": xe.logsumexp(x, **transformed),
+        "logsumexp_backward transformed": xe.logsumexp_backward(g, x, **transformed),
+        "log_softmax transformed": xe.log_softmax(x, softcap=0.5, temperature=0.7),
+        "fit_temperature transformed": np.array(xe.fit_temperature(finite.clip(-30, 30), target, **fixed)[:3]),
+        **of_statistics(xe.row_statistics(x, target, **transformed), "row_statistics transformed"),
         "sigmoid": xe.sigmoid(x), "log_sigmoid": xe.log_sigmoid(x),
         "softmax": xe.softmax(x), "softmax temperature": xe.softmax(x, **sharp),
         "log_softmax": log_p, "log_softmax temperature": xe.log_softmax(x, **sharp), "logsumexp": xe.logsumexp(x),
@@ -73,7 +80,9 @@ def of_class_indices(x, target, g, weight, v):
         "fit_temperature": np.array(fit_silently(finite.clip(-30, 30), target, None, -100, v, (1e-3, 1e3), 6)[:3]),
         **of_statistics(xe.row_statistics(x, target, top_k=min(3, x.shape[-1])), "row_statistics"),
         **of_statistics(xe.row_statistics(x, target, **sharp), "row_statistics temperature"),
-        "row_divergences": np.stack(_core.row_divergences(x, np.roll(x, 1, axis=1), 1)),
+        "row_divergences": np.stack(_core.row_divergences(x, np.roll(x, 1, axis=1), 1, None, None, None, None)),
+        "row_divergences transformed": np.stack(_core.row_divergences(
+            x, np.roll(x, 1, axis=1), 1, 5.0, fixed["logit_bias"], 3.0, None)),
         "cross_entropy hessian": xe.cross_entropy_gradient_hessian(x, target)[1],
         "cross_entropy hessian options": xe.cross_entropy_gradient_hessian(
             x, target, hessian_scale=1.5, hessian_floor=1e-9, **everything)[1],

@@ -64,7 +64,7 @@ def test_alignment(columns, dtype):
     wanted = of_losses(batch)
     for offset in (1, 2, 4, 8, 34, 60):
         offsets = {"x": offset, "t": 64 - offset, "q": offset * 7 % 64, "v": 3, "g": 5, "w": 7, "y": 9, "k": 11,
-                   "l": 13}
+                   "l": 13, "temperature": 15}
         assert_all_same(of_losses(batch.changed(lambda name, a, at=offsets: at_offset(a, at[name]))), wanted)
 
 

@@ -3,7 +3,7 @@
 import distributions
 import numpy as np
 import pytest
-from support import DTYPES
+from support import DTYPES, assert_same_bits
 
 import crossent as xe
 from crossent import _core
@@ -15,6 +15,10 @@ MOST = 16 * 2.0**-24
 LEAST = 2e-9 * MOST
 
 
+def row_divergences(logits, teacher, softcap=None, logit_bias=None, teacher_softcap=None, teacher_logit_bias=None):
+    return _core.row_divergences(logits, teacher, 1, softcap, logit_bias, teacher_softcap, teacher_logit_bias)
+
+
 def three(logits, teacher):
     """In float64, which is within 1e-12."""
     x, z = (np.asarray(v).astype(np.float64) for v in (logits, teacher))
@@ -23,7 +27,7 @@ def three(logits, teacher):
 
 
 def check(logits, teacher):
-    for found, exact in zip(_core.row_divergences(logits, teacher, 1), three(logits, teacher), strict=True):
+    for found, exact in zip(row_divergences(logits, teacher), three(logits, teacher), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found.astype(np.float64), exact, rtol=MOST, atol=LEAST)
 
@@ -56,9 +60,9 @@ def test_class_masked_in_one(dtype, classes, gap):
     whole[:, 1], part[:, 1] = -gap, -np.inf
     for order in "CF":
         x, z = (np.asarray(v, order=order) for v in (whole, part))
-        forward, reverse, js = _core.row_divergences(x, z, 1)
+        forward, reverse, js = row_divergences(x, z)
         assert np.isfinite(forward).all() and np.isinf(reverse).all() and np.isfinite(js).all()
-        forward, reverse, js = _core.row_divergences(z, x, 1)
+        forward, reverse, js = row_divergences(z, x)
         assert np.isinf(forward).all() and np.isfinite(reverse).all() and np.isfinite(js).all()
 
 
@@ -66,12 +70,12 @@ def test_class_masked_in_one(dtype, classes, gap):
 def test_dtypes_and_layouts(dtype):
     rng = np.random.default_rng(3)
     x, z = rng.normal(0, 2, (2, 37, 300)).astype(np.float32).astype(dtype)
-    wanted = _core.row_divergences(x, z, 1)
+    wanted = row_divergences(x, z)
     for a, b in ((np.asfortranarray(x), z), (x, np.asfortranarray(z)), (np.repeat(x, 2, 0)[::2], z[::-1][::-1])):
-        for found, same in zip(_core.row_divergences(a, b, 1), wanted, strict=True):
+        for found, same in zip(row_divergences(a, b), wanted, strict=True):
             assert found.tobytes() == same.tobytes()
     with xe.num_threads(1):
-        for found, same in zip(_core.row_divergences(x, z, 1), wanted, strict=True):
+        for found, same in zip(row_divergences(x, z), wanted, strict=True):
             assert found.tobytes() == same.tobytes()
     if dtype != np.float64:
         check(x, z)
@@ -84,15 +88,15 @@ def test_rows_of_few_and_many_classes_have_the_same_bits_alone():
     rng = np.random.default_rng(4)
     for classes in (3, 50, 2100):
         x, z = rng.normal(0, 2, (2, 70, classes)).astype(np.float32)
-        wanted = _core.row_divergences(x, z, 1)
+        wanted = row_divergences(x, z)
         for k in (0, 33, 69):
-            for found, all_rows in zip(_core.row_divergences(x[k:k + 1], z[k:k + 1], 1), wanted, strict=True):
+            for found, all_rows in zip(row_divergences(x[k:k + 1], z[k:k + 1]), wanted, strict=True):
                 assert found[0] == all_rows[k]
 
 
 def test_equal_rows():
     x = np.random.default_rng(5).normal(0, 9, (20, 700)).astype(np.float32)
-    for found in _core.row_divergences(x, x.copy(), 1):
+    for found in row_divergences(x, x.copy()):
         assert not found.any() and not np.signbit(found).any()
 
 
@@ -104,8 +108,24 @@ def test_masked_classes_and_nan():
     z[2, 5] = -np.inf  # in the teacher alone
     x[3, 6] = np.nan
     z[4] = -np.inf
-    forward, reverse, js = _core.row_divergences(x, z, 1)
+    forward, reverse, js = row_divergences(x, z)
     for found, exact in zip((forward, reverse, js), three(x, z), strict=True):
         np.testing.assert_allclose(found, exact, rtol=MOST, atol=1e-12)  # rounding, where rows differ by a constant
     assert np.isinf(forward[1]) and np.isinf(reverse[2]) and np.isfinite(js[:3]).all()
     assert all(np.isnan(found[3:]).all() for found in (forward, reverse, js))
+
+
+@pytest.mark.parametrize("classes", [3, 300])
+def test_of_transformed_logits(classes, dtype, rng):
+    """Each divergence has the bits of kl_div_with_logits, in which the roles of reverse are not exchanged."""
+    x, z = (rng.normal(0, 3, (20, classes)).astype(dtype) for _ in range(2))
+    b, c = rng.normal(0, 1, (2, classes))
+    b[1] = c[1] = -np.inf
+    forward, reverse, js = row_divergences(x, z, 3.0, b, 5.0, c)
+    of_x, of_z = {"softcap": 3.0, "logit_bias": b}, {"softcap": 5.0, "logit_bias": c}
+    def divergence(x, z, student, teacher, **kind):
+        return xe.kl_div_with_logits(
+            x, z, reduction="none", **student, **{f"teacher_{name}": value for name, value in teacher.items()}, **kind)
+    assert_same_bits(forward, divergence(x, z, of_x, of_z))
+    assert_same_bits(reverse, divergence(z, x, of_z, of_x))
+    assert_same_bits(js, divergence(x, z, of_x, of_z, divergence="js"))

@@ -23,7 +23,8 @@ ROW_LOSSES = (*(loss.name for loss in LOSSES if not loss.per_element and loss.na
               "perplexity")
 POINTWISE = tuple(loss.name for loss in LOSSES if loss.per_element)
 INFORMATION = tuple(name for name, function in REGISTERED.items() if function in MEASURES and name != "perplexity")
-NO_LIBRARY_HAS = ("keepdims", "log_floor", "z_loss", "entropy_weight")
+NO_LIBRARY_HAS = ("keepdims", "log_floor", "z_loss", "entropy_weight", "softcap", "teacher_softcap")
+# test_logit_options.py has the last two.
 FUNCTIONS = (*NORMALISERS, *BACKWARD, *ROW_LOSSES, *POINTWISE, *INFORMATION)
 
 

@@ -59,7 +59,7 @@ class prediction_operation : public row_operation<prediction_batch> {
     k.sum_of_squares(batch.count, x, s.squares);
     if (merged_ == nullptr) k.argmax(batch.input(0), x, s.argmax);
     kernels().log_sum(batch.count, x, s.log_sum);
-    kernels().logsumexp(batch.count, x, temperature_, s.logsumexp);
+    kernels().logsumexp(batch.count, x, 1, s.logsumexp);
     for (index i = 0; i < batch.count; ++i) store(batch, s, i);
   }
 
@@ -97,7 +97,7 @@ class prediction_operation : public row_operation<prediction_batch> {
     out_.argmax[row] = is_known ? argmax(batch, s, i) : -1;
     put_known(out_.max_log_prob, 0 - s.log_sum[i]);
     put_known(out_.entropy, s.entropy[i]);
-    put_known(out_.logsumexp, s.logsumexp[i]);
+    put_known(out_.logsumexp, temperature_ == 1 ? s.logsumexp[i] : max / temperature_ + s.log_sum[i]);
     put_known(out_.sum_of_squares, s.squares[i]);
     if (term_ != nullptr) {
       put_known(out_.log_prob, 0 - s.target.rows.loss[i]);

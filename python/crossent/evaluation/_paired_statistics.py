@@ -46,7 +46,7 @@ def divergences(base: Rows2D, other: Rows2D) -> tuple[Array, Array, Array]:
     b, q = unclipped(base, other) if base.is_stored or other.is_stored else (base.x, other.x)
     if b.dtype == np.float64:  # as the result is; the other one is converted as it is read
         q = q.astype(np.float64, copy=False)
-    return _core.row_divergences(q, b, 1)
+    return _core.row_divergences(q, b, 1, None, None, None, None)
 
 
 def unclipped(base: Rows2D, other: Rows2D) -> tuple[Array, Array]:
