@@ -2,7 +2,8 @@
 
 Measured as the growth of the peak resident memory over the call (memory_growth.py). (32, 128256) entries are 16 MiB in
 float32 and half of that in float16, so a copy in either would be seen. Their row state is below 1 MiB (126 blocks of 16
-bytes a row), the tiles and stacks of the threads well below another 2: 4 MiB leave room for the allocator. All calls
+bytes a row), the tiles and stacks of the threads well below another 2: 4 MiB leave room for the allocator. Transformed
+logits need a bias per class in float64, of 1 MiB, for each of their rows and for a second temperature. All calls
 of one set of arrays run in one process, one after the other; what each adds to the peak is its own.
 """
 
