@@ -93,8 +93,8 @@ def cross_entropy(
     in the textbook form, ``1 - eps`` for the target and ``eps / (C - 1)`` for each other class, is
     ``label_smoothing = eps * C / (C - 1)``.
 
-    With `softcap`, `logit_bias` or an array of temperatures, ``z`` is computed in float64, to 4 units in the last place:
-    float32 results are as accurate as without, float64 results are exact for logits that are as far off.
+    With `softcap`, `logit_bias` or an array of temperatures, ``z`` is computed in float64, to 4 units in the last
+    place: float32 results are as accurate as without, float64 results are exact for logits that are as far off.
 
     The gradient has the dtype of `logits`. The entries of a mean over many rows may be too small for float16, where
     less than 3e-8 is 0: give a `denominator` that is smaller by some power of two and divide by that later, in float32.

@@ -56,7 +56,8 @@ def listed_log_probabilities(shape, dtype, seed):
 
 class Batch:
     """Rows for every loss, of every bad kind too: x and t are logits, q probabilities, y class indices, g an upstream
-    gradient, v and w weights per row and per class, temperature of each row, k listed classes and l their log-probabilities."""
+    gradient, v and w weights per row and per class, temperature of each row, k listed classes and l
+    their log-probabilities."""
 
     def __init__(self, shape, first, second=None):
         n, c = shape

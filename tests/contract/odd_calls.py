@@ -57,11 +57,9 @@ WITH_HESSIAN = tuple(function.name for function in HESSIANS)
 
 def arguments_of(name):
     """Valid arguments, with weights where the function takes them."""
-    arguments, loss = dict(VALID[name]), OF_LOSSES.get(name)
-    arguments |= {option: VALUES[kind] for function, option, kind in WEIGHTS if function == name}
-    if loss:
-        if "grad_output" in arguments:
-            arguments |= {"grad_output": VALUES[FUNCTIONS[name].arrays["grad_output"]], "reduction": "none"}
+    arguments = {**VALID[name], **{option: VALUES[kind] for function, option, kind in WEIGHTS if function == name}}
+    if name in OF_LOSSES and "grad_output" in arguments:
+        arguments |= {"grad_output": VALUES[FUNCTIONS[name].arrays["grad_output"]], "reduction": "none"}
     return arguments
 
 

@@ -64,7 +64,8 @@ def calls():
         yield {function.name: Call(function.name, function.arrays)}
         if "softcap" in function.options:
             arrays = {**function.arrays, "logit_bias": PER_CLASS, "temperature": TEMPERATURES}
-            yield {f"{function.name} with options": Call(function.name, arrays, {"softcap": OPTIONS["softcap"].example})}
+            softcap = {"softcap": OPTIONS["softcap"].example}
+            yield {f"{function.name} with options": Call(function.name, arrays, softcap)}
     for form in FORMS:
         numbers = {name: value for name, value in NUMBERS.items() if name in form.options}
         options = {**numbers, **form.last_case, **form.weights}

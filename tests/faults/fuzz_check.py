@@ -96,8 +96,9 @@ def expected_errors(call, values):
         elif name in ("target", "probs") and call.loss != "softmax" and not call.options.get("log_target"):
             if not _all_within(x, 1.0):
                 errors.add(ValueError)
-        elif name in (*WEIGHT_NAMES, "p", "q") and not _all_within(np.abs(x) if is_signed(call, name) else x, most):
-            errors.add(ValueError)
+        elif name in (*WEIGHT_NAMES, "p", "q"):
+            if not _all_within(np.abs(x) if is_signed(call, name) else x, most):
+                errors.add(ValueError)
         elif name in OF_LOGITS and not all(may_be(name, TEMPERATURES, v) for v in set(x.astype(np.float64).ravel())):
             errors.add(ValueError)
     return errors

@@ -164,9 +164,10 @@ class _Draw:
         if c.axis is None:
             shape = values.broadcastable(self.random, c.first.shape)
         else:
-            shape = (c.first.shape[c.axis],) if OPTIONS[name].example == kinds.PER_CLASS else values.broadcastable(self.random, c.rows)
+            is_of_classes = OPTIONS[name].example == kinds.PER_CLASS
+            shape = (c.first.shape[c.axis],) if is_of_classes else values.broadcastable(self.random, c.rows)
         kind = kinds.PER_ELEMENT if c.axis is None else OPTIONS[name].example
-        signed = may_be_negative(name, kind)
+        signed = name in kinds.BIASES or may_be_negative(name, kind)
         w = values.weights(self.random, self.rng, shape, signed)
         if name in kinds.BIASES and self.chance(0.3):
             w[self.rng.random(shape) < 0.2] = -np.inf

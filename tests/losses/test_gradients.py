@@ -76,8 +76,9 @@ def test_softmax_and_log_softmax(temperature, axis, x, rng):
 @pytest.mark.parametrize("keepdims", [False, True])
 @pytest.mark.parametrize("option", [None, "temperature", "temperatures", "softcap", "logit_bias"])
 def test_logsumexp(option, keepdims, axis, x, rng):
-    options = {"temperature": {"temperature": 0.6}, "temperatures": {"temperature": rng.uniform(0.5, 2, x.shape[1 - axis])},
-               "softcap": {"softcap": 2.5}, "logit_bias": {"logit_bias": rng.normal(0, 1, x.shape[axis])}}.get(option, {})
+    value = {"temperature": 0.6, "temperatures": rng.uniform(0.5, 2, x.shape[1 - axis]), "softcap": 2.5,
+             "logit_bias": rng.normal(0, 1, x.shape[axis])}.get(option)
+    options = {} if value is None else {"temperature" if option == "temperatures" else option: value}
     call = lambda v: xe.logsumexp(v, axis, keepdims=keepdims, **options)
     g = rng.normal(0, 1, call(x).shape)
     wanted = slope(lambda v: np.sum(g * call(v)), x)

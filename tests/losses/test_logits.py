@@ -65,7 +65,8 @@ def test_row_statistics(dtype, options, rng):
     assert s.top_k.tolist() == order[:, :3].tolist()
     assert s.rank.tolist() == [o.tolist().index(y) for o, y in zip(order, target, strict=True)]
     log_p, sizes = FORMULAS["log_softmax"](x, **options)
-    for got, classes in ((s.log_prob, target), (s.max_log_prob, s.argmax), *zip(s.top_k_log_probs.T, s.top_k.T)):
+    for got, classes in ((s.log_prob, target), (s.max_log_prob, s.argmax),
+                         *zip(s.top_k_log_probs.T, s.top_k.T, strict=True)):
         oracle.assert_within(4, got, log_p[rows, classes], sizes[rows, classes])
     oracle.assert_within(4, s.entropy, *FORMULAS["information.entropy_with_logits"](x, **options))
     oracle.assert_within(4, s.sum_of_squares, *FORMULAS["sum_of_squares"](x, **options))
@@ -116,7 +117,8 @@ def test_logits_far_beyond_the_softcap(dtype):
         assert (grad[0, :2] == 0).all() and np.isfinite(grad).all()
     small = np.array([[1e-3, 0, -2e-3]], dtype)
     for softcap in (1e300, np.finfo(np.float64).max):
-        np.testing.assert_allclose(xe.cross_entropy(small, [0], softcap=softcap), xe.cross_entropy(small, [0]), rtol=1e-6)
+        np.testing.assert_allclose(
+            xe.cross_entropy(small, [0], softcap=softcap), xe.cross_entropy(small, [0]), rtol=1e-6)
 
 
 def test_zero_keeps_its_sign_and_its_slope_of_1(dtype):
@@ -302,7 +304,9 @@ def test_rows_of_weight_0_are_not_read(classes, dtype, rng):
 def test_rows_do_not_see_each_other(target, classes, rows, dtype, rng):
     """Each row of a batch, in either orientation, has the bits of the row alone."""
     x = rng.normal(0, 3, (rows, classes)).astype(dtype)
-    y = rng.dirichlet(np.ones(classes), rows).astype(dtype) if target == "probabilities" else rng.integers(0, classes, rows)
+    y = rng.integers(0, classes, rows)
+    if target == "probabilities":
+        y = rng.dirichlet(np.ones(classes), rows).astype(dtype)
     t, bias = rng.uniform(0.3, 3, rows), rng.normal(0, 1, classes)
     options = {"softcap": 4.0, "logit_bias": bias, "label_smoothing": 0.1 * (target == "smoothed"),
                "reduction": "none", "return_grad": True}

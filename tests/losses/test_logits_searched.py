@@ -1,8 +1,8 @@
 """A short search for rows and options whose errors are above the bars: saturated logits, near ties after the bias, huge
 biases, tiny and large temperatures, masked classes, logits next to overflow. tests/fast judges.
 
-Rows whose logits are made in float64 from float32 numbers give the exact result rounded once: 0.5 units and what is left
-of the errors of float64. Results of float64 logits have the bars of these, at what the rounding of logits moves.
+Rows whose logits are made in float64 from float32 numbers give the exact result rounded once: 0.5 units and what is
+left of the errors of float64. Results of float64 logits have the bars of these, at what the rounding of logits moves.
 """
 
 import fast
@@ -44,7 +44,8 @@ def errors(actual, value, scale):
         unit = np.maximum(np.exp2(np.floor(np.log2(at)) - info.nmant), float(info.smallest_subnormal))
         value = high(value) / SCALE
         is_large = ~(abs(value) < 0.999 * float(info.max))  # or NaN
-        same = (value == actual) | (np.isnan(value) & np.isnan(actual)) | (np.isinf(actual) & (abs(value) > info.max / 2))
+        both_nan, overflows = np.isnan(value) & np.isnan(actual), np.isinf(actual) & (abs(value) > info.max / 2)
+        same = (value == actual) | both_nan | overflows
         return np.where(is_large, np.where(same, 0, np.inf), off / unit)
 
 
@@ -66,8 +67,8 @@ def moved(rng, x, y, t):
     entries = rng.random(x.shape) < 2 / x.shape[1]
     how = rng.integers(0, 4, x.shape)
     with np.errstate(all="ignore"):
-        for k, other in enumerate((np.where(np.isinf(x), x, np.nextafter(x, x.dtype.type(np.inf))), x * x.dtype.type(1.01), x + x.dtype.type(0.3),
-                                   np.roll(x, 1, axis=0))):
+        above = np.where(np.isinf(x), x, np.nextafter(x, x.dtype.type(np.inf)))
+        for k, other in enumerate((above, x * x.dtype.type(1.01), x + x.dtype.type(0.3), np.roll(x, 1, axis=0))):
             x = np.where(entries & (how == k), other, x)
     t = np.where(rng.random(len(t)) < 0.3, t * np.exp(rng.normal(0, 0.3, len(t))), t)
     y = np.where(rng.random(len(y)) < 0.2, rng.integers(0, x.shape[1], len(y)), y)

@@ -42,10 +42,11 @@ def kl_part(x, teacher, v, share=ONE, **options):
     share = np.broadcast_to(np.array(share, dtype=object), len(v))
     factor = np.array([s * w if w else oracle.ZERO for s, w in zip(share, v, strict=True)], dtype=object)
     total = sum(w for w in v if w)
+    sizes = lambda: abs(factor) * np.array([
+        oracle.divergence.sizes_of_terms(x[i], teacher[i], **oracle.of_row(i, **options)) if read else oracle.ZERO
+        for i, read in enumerate(counted)], dtype=object)
     return Part(factor * losses, factor[:, None] * gradients, factor[:, None] * scales,
-                {"mean": total, "batchmean": total}, abs(factor) * (abs(losses) + moves), lambda: abs(factor) * np.array(
-                    [oracle.divergence.sizes_of_terms(x[i], teacher[i], **oracle.of_row(i, **options)) if read else
-                     oracle.ZERO for i, read in enumerate(counted)], dtype=object))
+                {"mean": total, "batchmean": total}, abs(factor) * (abs(losses) + moves), sizes)
 
 
 def kl_div_with_logits(x, teacher, sample_weight=None, **options):

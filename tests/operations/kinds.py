@@ -18,15 +18,14 @@ BIASES = ("logit_bias", "teacher_logit_bias")
 
 
 def may_be_negative(option, kind):
-    """Weights of rows and of elements have any sign, and so have biases of classes; weights of classes and of the
-    positive class have not."""
-    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight") or option in BIASES
+    """Weights of rows and of elements have any sign; those of classes and of the positive class have not."""
+    return kind == PER_ROW or (kind == PER_ELEMENT and option == "weight")
 
 
 def may_be(option, kind, value):
     """Whether a number may stand in such an array."""
-    if option in BIASES and value == -np.inf:
-        return True
+    if option in BIASES:
+        return bool(value < np.inf)
     least = -np.inf if may_be_negative(option, kind) else 5e-324 if kind == TEMPERATURES else 0
     return bool(np.isfinite(value)) and value >= least
 

@@ -243,8 +243,8 @@ LOSSES = (CROSS_ENTROPY, NLL_LOSS, KL_DIV_WITH_LOGITS, DISTILLATION_LOSS, SPARSE
           BINARY_CROSS_ENTROPY, BINARY_CROSS_ENTROPY_WITH_LOGITS, KL_DIV)
 
 NORMALISERS = (
-    Function("softmax", "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, dtype=None, out=None", x=LOGITS),
-    Function("log_softmax", "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, dtype=None, out=None", x=LOGITS),
+    *(Function(name, "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, dtype=None, out=None", x=LOGITS)
+      for name in ("softmax", "log_softmax")),
     Function("logsumexp", "x, axis=-1, *, temperature=1.0, softcap=None, logit_bias=None, keepdims=False, out=None",
              x=LOGITS),
     Function("softmax_backward", "grad_output, probs, axis=-1, *, temperature=1.0, out=None",

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from mpmath import mp, mpf
 
-from .rows import EPS, ZERO, Row, dot, exact, of_row
+from .rows import EPS, ZERO, Row, dot, exact, is_rounded, of_row
 
 mp.dps = 60
 
@@ -86,6 +86,8 @@ def cross_entropy_terms(logits, target, **options):
 def moves_of_cross_entropy(logits, target, **options):
     """(N,) how far losses may move with the rounding of the logits."""
     found = np.full(len(logits), ZERO, dtype=object)
+    if not is_rounded(**options):
+        return found
     for i, (a, b, _, z, h), row in rows_that_count(logits, target, **options):
         sizes = [dot(m, -lp) for m, lp in zip(row.moves(), row.log_softmax(), strict=True)]
         found[i] = dot(abs(a), sizes[class_of(target, i)]) + mp.fsum(map(dot, map(abs, b or []), sizes))
@@ -148,7 +150,8 @@ def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_de
             grad[i] = row.expand([total * e / row.total for e in row.e])
             grad[i, y] = -total * q[y]
             scale[i] = abs(grad[i])
-        scale[i] = scale[i] * (1 + row.moves()) + p * abs(2 * entry[3] * factor[i] * row.largest_error)
+        if row.is_rounded:
+            scale[i] = scale[i] * (1 + row.moves()) + p * abs(2 * entry[3] * factor[i] * row.largest_error)
         grad[i], scale[i] = row.through(grad[i]), row.scale_through(scale[i])
     return grad, scale
 

@@ -119,7 +119,7 @@ def measured_row(logits, teacher_logits, divergence="forward", beta=0.5, **optio
         return mp.nan, nan, nan, mp.nan
     gradient, scale = both.gradient()
     value, move = both.value(), ZERO
-    if both.student.largest_error or both.teacher.largest_error:
+    if both.student.is_rounded or both.teacher.is_rounded:
         scale = scale + both.moves_of_gradient(scale)
         move = both.move() if mp.isfinite(value) else mp.inf
     return value, both.student.through(gradient), both.student.scale_through(scale), move

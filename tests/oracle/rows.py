@@ -1,7 +1,7 @@
 """Rows of logits: what is given, x, becomes z = (softcap tanh(x / softcap) + logit_bias) / temperature, exactly.
 
-With a softcap, a bias or a temperature of each row the library computes z in float64 and rounds it. Results are those of
-logits that are a little off, by at most `eps` 2^-52 each, where eps is the sum of
+With a softcap, a bias or a temperature of each row the library computes z in float64 and rounds it. Results are those
+of logits that are a little off, by at most `eps` 2^-52 each, where eps is the sum of
 
     3.2 |s|     s = softcap tanh(x / softcap) = c (-e / (2 + e)), e = expm1(-2 |x| / c). In units of 2^-53: the quotient
                 |x| / c 1, which tanh does not enlarge; e 1 ULP, at most 2 / (1 - |e| / 2) of the result or 2.67, at e =
@@ -50,6 +50,11 @@ def of_row(i, temperature=1.0, **options):
             "divides_rows": bool(np.ndim(temperature)), **options}
 
 
+def is_rounded(temperature=1.0, softcap=None, logit_bias=None, divides_rows=False, **_others):
+    """Whether logits are, with these options."""
+    return softcap is not None or logit_bias is not None or divides_rows or np.ndim(temperature) > 0
+
+
 class Row:
     """One row of logits z: finite or -inf entries, at least one of them finite.
 
@@ -62,6 +67,7 @@ class Row:
         self.unit = mpf(1) if np.asarray(x).dtype in (np.float64, int) else mpf(2) ** -29
         self.softcap = None if softcap is None else mpf(float(softcap))
         self.bias, self.divides_rows = logit_bias, divides_rows
+        self.is_rounded = is_rounded(softcap=softcap, logit_bias=logit_bias, divides_rows=divides_rows)
         pairs = np.stack([self.given, np.zeros(len(self.given)) if logit_bias is None else logit_bias])
         pairs, inverse, counts = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
         capped = [self._capped(v) for v in pairs[0].tolist()]
@@ -159,11 +165,14 @@ class Row:
         if self.softcap is not None:
             slopes = [1 / mp.cosh(mpf(v) / self.softcap) ** 2 if np.isfinite(v) else ZERO for v in self.given.tolist()]
             gradients = gradients * np.array(slopes, dtype=object)
-        return gradients / self.t
+        return gradients if self.t == 1 else gradients / self.t
 
     def scale_through(self, scales):
         """The same of what gradients are measured at, with the roundings on the way."""
-        found = self.through(scales) * (1 + self.unit * mpf(self.divides_rows) / 2)
+        found = self.through(scales)
+        if not self.is_rounded:
+            return found
+        found = found * (1 + self.unit * mpf(self.divides_rows) / 2)
         if self.softcap is None:
             return found
         return found * (1 + self.unit * SLOPE) + scales * (self.unit * LEAST_SLOPE / self.t)
