@@ -38,11 +38,12 @@ def test_alpha_0_is_cross_entropy(name, reduction, dtype, rng):
     x, t, y, q = batch(rng, dtype)
     y[3] = -100
     options = {"reduction": reduction, **OPTIONS[name]}
-    for target in (y, q):
-        assert_same(xe.distillation_loss(x, t, target, alpha=0, temperature=3, return_grad=True, **options),
+    for target, temperature in ((y, 3), (q, 3), (y, rng.uniform(0.5, 2, ROWS))):
+        how = {"alpha": 0, "temperature": temperature, **options}
+        assert_same(xe.distillation_loss(x, t, target, return_grad=True, **how),
                     xe.cross_entropy(x, target, return_grad=True, **options))
         g = rng.normal(0, 1, ROWS) if reduction == "none" else -1.5
-        assert_same_bits(xe.distillation_loss_backward(g, x, t, target, alpha=0, temperature=3, **options),
+        assert_same_bits(xe.distillation_loss_backward(g, x, t, target, **how),
                          xe.cross_entropy_backward(g, x, target, **options))
 
 

@@ -115,7 +115,11 @@ void distillation_loss(const view& logits, const view& teacher_logits, const ind
                        const distillation_options& how, const divergence_options& divergence, const row_loss_options& options,
                        const mutable_view& loss, const mutable_view& grad, const execution& e) {
   const default_environment environment;
-  if (how.alpha == 0) return cross_entropy(logits, indices, probabilities, options, loss, grad, e);
+  if (how.alpha == 0) {
+    row_loss_options at_one = options;
+    at_one.transform.temperature = {};
+    return cross_entropy(logits, indices, probabilities, at_one, loss, grad, e);
+  }
   compute(logits, teacher_logits, indices, probabilities, how, divergence, options, nullptr, loss, grad, e);
 }
 
