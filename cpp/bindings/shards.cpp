@@ -48,9 +48,8 @@ states::states(const shard_call& c, PyObject* given) {
 
 void states::confirm(const shard_call& c, const row_target& target) const {
   const partial_state_format wanted = format_of(float_type(c.x), whole.format.probabilities, c.options);
-  if (wanted.smoothed != whole.format.smoothed || wanted.extended != whole.format.extended ||
-      wanted.entropy > whole.format.entropy)
-    raise_changed("states");
+  const bool fits = wanted.extended == whole.format.extended || c.logits().data == nullptr;   // of states alone any may be
+  if (wanted.smoothed != whole.format.smoothed || wanted.entropy > whole.format.entropy || !fits) raise_changed("states");
   if (target.y && target.are_indices() == whole.format.probabilities) raise_changed("target");
 }
 
@@ -76,7 +75,7 @@ struct partial_states_of_shard_function {
       partial_states_of_shard(c.logits(), target.classes(), target.probabilities(), c.options, block_counts.data(), subtrees,
                               out.mutable_data(), by_index ? target_logits.mutable_data() : nullptr, e);
     });
-    return py::make_tuple(out, by_index ? py::object(target_logits) : py::none(), format.smoothed, format.extended);
+    return py::make_tuple(out, by_index ? py::object(target_logits) : py::none(), format.smoothed);
   }
 };
 

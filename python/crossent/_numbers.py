@@ -101,6 +101,7 @@ def top_k(value: object, classes: int) -> int:
 # The options of the losses that are numbers, by what they may be.
 OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "temperature": positive,
+    "softcap": lambda name, value: None if value is None else positive(name, value),
     "label_smoothing": fraction,
     "z_loss": at_least_zero,
     "entropy_weight": finite,

@@ -31,6 +31,12 @@ class Case:
     def classes(self):
         return self.logits.shape[self.axis]
 
+    @property
+    def again(self):
+        """The options that are given again where the logits are read again: of these a state has digests alone."""
+        arrays = {"temperature": self.options["temperature"]} if np.ndim(self.options.get("temperature")) else {}
+        return arrays | {name: self.options[name] for name in ("logit_bias",) if name in self.options}
+
     def expected(self):
         return xe.cross_entropy(
             self.logits, self.target, axis=self.axis, return_grad=True, **self.options, **self.reduction)
@@ -76,3 +82,30 @@ def random_case(rng, classes=None, with_entropy=True):
     if rng.random() < 0.3:
         reduction["sample_weight"] = rng.normal(size=rows)
     return Case(x, target, axis, options, reduction)
+
+
+# What comes between the logits that are given and those of the softmax.
+OF_LOGITS = ("softcap", "logit_bias", "temperatures", "all")
+
+
+def of_logits(rng, which, classes, rows):
+    """The options of one of `OF_LOGITS`; of a bias some are -inf."""
+    options = {}
+    if which in ("softcap", "all"):
+        options["softcap"] = float(rng.choice([2, 30]))
+    if which in ("logit_bias", "all"):
+        bias = rng.normal(size=classes)
+        bias[rng.random(classes) < 0.3 * (classes > 5)] = -np.inf
+        options["logit_bias"] = bias.astype(rng.choice([np.float16, np.float32, np.float64]))
+    if which in ("temperatures", "all"):
+        shape = rows if rng.random() < 0.7 else (*rows[:-1], 1)
+        options["temperature"] = rng.choice([0.5, 1, 3], shape).astype(rng.choice([np.float32, np.float64]))
+    return options
+
+
+def transformed_case(rng, which, classes=None):
+    """As `random_case`, with the options of one of `OF_LOGITS`."""
+    case = random_case(rng, classes)
+    rows = case.logits.shape[: case.axis] + case.logits.shape[case.axis + 1 :]
+    case.options |= of_logits(rng, which, case.classes, rows)
+    return case

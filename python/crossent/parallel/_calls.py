@@ -14,7 +14,7 @@ from .._arrays import arithmetic, converted
 from .._cross_entropy import cross_entropy
 from .._distillation_loss import distillation_loss
 from .._options import defaults_of, for_core
-from ._shards import OF_SPEC, OF_STATES, RowSpec, Shard, checksum, split_target
+from ._shards import OF_STATES, RowSpec, Shard, checksum, digest_of_bias, split_target, temperature_of
 from ._state import Node
 
 if TYPE_CHECKING:
@@ -45,11 +45,15 @@ def subtrees_of(
     """What the state of a shard holds: the rows, the state of each subtree, and the logits of the targets."""
     x, options = shard.logits, {**defaults_of(cross_entropy), **options}
     weight, ignore_index = options["weight"], options["ignore_index"]
-    of_spec = {name: _numbers.OPTIONS[name](name, options[name]) for name in OF_SPEC if name in _numbers.OPTIONS}
-    if of_spec["temperature"] < 2.0**-32 and x.dtype != np.float64:
-        raise ValueError(f"temperature is {of_spec['temperature']}: expected at least 2^-32 for logits of {x.dtype}")
+    temperature, temperatures = temperature_of(options["temperature"], shard.rows)
+    softcap, label_smoothing = (_numbers.OPTIONS[name](name, options[name]) for name in ("softcap", "label_smoothing"))
     indices, probabilities = split_target(target)
     kind = "indices" if indices is not None else "probabilities" if probabilities is not None else None
+    rows = RowSpec(
+        shard.rows, shard.n_classes, x.dtype.name, temperature, temperatures, softcap,
+        digest_of_bias("logit_bias", options["logit_bias"], shard.n_classes), kind, label_smoothing=label_smoothing)
+    if temperature < 2.0**-32 and not rows.is_extended:
+        raise ValueError(f"temperature is {temperature}: expected at least 2^-32 for logits of {x.dtype}")
     nodes: tuple[Node[Array], ...] = ()
     if shard.ranges:
         of_state = {name: options[name] for name in OF_STATES}
@@ -59,11 +63,9 @@ def subtrees_of(
     else:
         target_logits = np.zeros(math.prod(shard.rows)) if kind == "indices" else None
         weights = np.ones(1) if weight is None else converted(np.asarray(weight), arithmetic(x.dtype))
-        smoothed = of_spec["label_smoothing"] > 0 and bool(np.any(weights > 0))
-    of_spec["ignore_index"] = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
-    rows = RowSpec(
-        shard.rows, shard.n_classes, x.dtype.name, target=kind, smoothed=smoothed, checksum=checksum(indices, weight),
-        **of_spec)
+        smoothed = label_smoothing > 0 and bool(np.any(weights > 0))
+    ignored = None if ignore_index is None else _numbers.whole_number("ignore_index", ignore_index)
+    rows = replace(rows, ignore_index=ignored, smoothed=smoothed, checksum=checksum(indices, weight))
     return rows, nodes, target_logits
 
 
@@ -79,9 +81,13 @@ def cross_entropy_of(
     rows: RowSpec, totals: Totals, target: object, shard: Shard | None, options: Mapping[str, Any],
     grad_output: object = None, out: object = None,
 ) -> Any:
-    """The loss; with a shard it and the gradient there; with an upstream gradient the gradient alone."""
+    """The loss; with a shard it and the gradient there; with an upstream gradient the gradient alone.
+
+    `options`: those that a RowSpec has are known, but for the temperatures of the rows, which a shard needs.
+    """
     inputs, axis = _place_and_inputs(rows, shard, target)
-    arguments = totals, *inputs, *for_core(cross_entropy, {**options, **rows.options, "axis": axis})
+    known = rows.options if shard is None else {**rows.options, "temperature": options["temperature"]}
+    arguments = totals, *inputs, *for_core(cross_entropy, {**options, **known, "axis": axis})
     if grad_output is not None:
         return _core.cross_entropy_of_shards_backward(grad_output, *arguments, out)
     return _core.cross_entropy_of_shards(*arguments, shard is not None, out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 import crossent
 
 from .. import _numbers
@@ -11,10 +13,11 @@ from .._cross_entropy import cross_entropy as of_one_process
 from .._options import defaults_of, refuse_options_of_target, takes_options_of
 from ._calls import check_distillation, distillation_of
 from ._communicator import communicator, gather_places, gather_state
-from ._divergence_state import DivergenceState, share_of_divergence, teacher_of
+from ._divergence_state import DivergenceState
 from ._over_classes import check_gradient, count_of_classes, cross_entropy, gather_complete, same_everywhere
 from ._shard_state import ShardState
 from ._shards import Shard
+from ._teacher import options_of_both, share_of_divergence, teacher_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,8 +72,8 @@ def kl_div_with_logits(
     comm, start, n_classes
         As for `crossent.parallel.cross_entropy`.
     **options
-        As for `crossent.kl_div_with_logits`, the same on every rank; `return_grad` for the gradient with respect to
-        `logits_shard`, which `grad_out` receives.
+        As for `crossent.kl_div_with_logits`, the same on every rank, both biases with those of all classes;
+        `return_grad` for the gradient with respect to `logits_shard`, which `grad_out` receives.
 
     Returns
     -------
@@ -152,8 +155,8 @@ def distillation_loss(
     comm, start, n_classes
         As for `crossent.parallel.cross_entropy`.
     **options
-        As for `crossent.distillation_loss`, the same on every rank, `weight` with those of all classes; `return_grad`
-        for the gradient with respect to `logits_shard`, which `grad_out` receives.
+        As for `crossent.distillation_loss`, the same on every rank, `weight` and both biases with those of all classes;
+        `return_grad` for the gradient with respect to `logits_shard`, which `grad_out` receives.
 
     Returns
     -------
@@ -211,17 +214,18 @@ def _distilled(
     has_cross_entropy, temperature = options["alpha"] < 1, options["temperature"]
 
     def make() -> tuple[Any, list[ShardState]]:
-        nonlocal shard, teacher
+        nonlocal shard, teacher, options
         if target is None:
             if options["alpha"] != 1:
                 _numbers.refuse_alpha(options["alpha"])
             refuse_options_of_target(options)
         shard = Shard.of("logits", logits, options["axis"], first, total)
-        teacher = shard._replace(logits=teacher_of(shard, teacher_logits))
+        options, of_student, of_teacher = options_of_both(options, total)
+        teacher = shard._replace(logits=teacher_of(shard, teacher_logits, options["logit_bias"] is not None))
         plain = {**defaults_of(of_one_process), "temperature": temperature}
-        states = [ShardState._of(teacher, None, plain)]
-        if not has_cross_entropy or temperature != 1:
-            states.append(ShardState._of(shard, None, plain))
+        states = [ShardState._of(teacher, None, {**plain, **of_teacher})]
+        if not has_cross_entropy or np.ndim(temperature) > 0 or temperature != 1:
+            states.append(ShardState._of(shard, None, {**plain, **of_student}))
         if has_cross_entropy:
             states.append(ShardState._of(shard, target, {**options, "temperature": 1.0}))
         check_distillation(states[1].rows, states[-1].rows if has_cross_entropy else None, target, options)

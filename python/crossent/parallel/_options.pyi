@@ -44,6 +44,7 @@ class _DivergenceState(_State, total=False):
     cross_entropy_state: ShardState | None
     alpha: float | None
     scale_by_temperature: bool
+    temperature: ArrayLike | None
 
 class DivergenceStateReduced(_DivergenceState, total=False):
     reduction: Literal["mean", "sum", "batchmean"]

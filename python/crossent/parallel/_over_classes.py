@@ -79,8 +79,8 @@ def cross_entropy(
     n_classes : int, optional
         The number of all classes; on all ranks or on none.
     **options
-        As for `crossent.cross_entropy`, the same on every rank, `weight` with those of all classes; `return_grad` for
-        the gradient with respect to `logits_shard`, which `grad_out` receives.
+        As for `crossent.cross_entropy`, the same on every rank, `weight` and `logit_bias` with those of all classes;
+        `return_grad` for the gradient with respect to `logits_shard`, which `grad_out` receives.
 
     Returns
     -------
@@ -166,7 +166,9 @@ def row_statistics(
     n_classes: int | None = None,
     axis: int = -1,
     ignore_index: int | None = -100,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     top_k: int = 0,
 ) -> RowStatistics:
     """The statistics of rows of logits of which each process has some classes.
@@ -191,8 +193,8 @@ def row_statistics(
         As for `cross_entropy`.
     axis : int, default -1
         The class axis.
-    ignore_index, temperature
-        As for `crossent.row_statistics`, the same on every rank.
+    ignore_index, temperature, softcap, logit_bias
+        As for `crossent.row_statistics`, the same on every rank, `logit_bias` with that of all classes.
     top_k : int, default 0
         How many of the most likely of all classes are wanted of each row, the same on every rank.
 
@@ -226,7 +228,8 @@ def row_statistics(
     """
     comm = communicator(comm)
     shard: Shard
-    options = {**defaults_of(of_one_process), "temperature": temperature, "ignore_index": ignore_index}
+    given = {"temperature": temperature, "softcap": softcap, "logit_bias": logit_bias, "ignore_index": ignore_index}
+    options = {**defaults_of(of_one_process), **given}
 
     def make() -> tuple[Any, list[ShardState]]:
         nonlocal shard, target, top_k
@@ -238,5 +241,6 @@ def row_statistics(
 
     first, total = gather_places(comm, lambda: count_of_classes(logits_shard, axis), start, n_classes)
     (state,) = gather_complete(comm, make)
-    statistics = gather_state(comm, StatisticsState, lambda: StatisticsState._of(shard, state, target, top_k))
+    statistics = gather_state(
+        comm, StatisticsState, lambda: StatisticsState._of(shard, state, target, temperature, logit_bias, top_k))
     return statistics.statistics(state, target)

@@ -95,7 +95,8 @@ def over_rows(
     grad_out : ndarray, optional
         Receives the gradient, as for `loss`. Needs `return_grad`.
     **options
-        The other options of `loss`, the same on every rank but for `sample_weight`.
+        The other options of `loss`, the same on every rank but for those with a number for each row: `sample_weight`,
+        and `temperature` where it is an array.
 
     Returns
     -------

@@ -92,15 +92,17 @@ class ShardState(State):
         n_classes : int
             The number of all classes.
         **options
-            As for `crossent.cross_entropy`: `axis`, and what the state depends on. `weight` has those of all classes,
-            over which labels are smoothed.
+            As for `crossent.cross_entropy`: `axis`, and what the state depends on. `weight` and `logit_bias` have those
+            of all classes, over which labels are smoothed. Of a bias, and of temperatures of the rows, the state has a
+            digest alone: where logits are read again, they are given again.
 
         Returns
         -------
         ShardState
-            Of 32 bytes for each branch and row (48 for float64 logits), 8 for a class index, 40 more a branch with
-            smoothing, 64 with class probabilities and 8 (16) with an entropy_weight. A shard of n blocks has up to
-            2 log2(n) branches, and one if n is a power of two and `start` a multiple of it.
+            Of 32 bytes for each branch and row (48 for float64 logits, and with `softcap`, `logit_bias` or temperatures
+            of the rows), 8 for a class index, 40 more a branch with smoothing, 64 with class probabilities and 8 (16)
+            with an entropy_weight. A shard of n blocks has up to 2 log2(n) branches, and one if n is a power of two and
+            `start` a multiple of it.
 
         Raises
         ------
@@ -123,7 +125,7 @@ class ShardState(State):
     def loss(self, target: ArrayLike | None = None, **options: Unpack[_options.StateReduced]) -> Number: ...
     @overload
     def loss(self, target: ArrayLike | None = None, **options: Unpack[_options.StateOfRows]) -> Array: ...
-    @takes_options_of(cross_entropy, "axis", *OF_SPEC, *OF_GRADIENT)
+    @takes_options_of(cross_entropy, "axis", *OF_SPEC, "logit_bias", *OF_GRADIENT)
     def loss(self, target: ArrayLike | None = None, **options: Any) -> Loss:
         """The cross-entropy of the rows, from the state of all classes.
 
@@ -156,6 +158,7 @@ class ShardState(State):
         target: ArrayLike | None = None,
         start: int = 0,
         *,
+        temperature: ArrayLike | None = None,
         grad_output: ArrayLike | None = None,
         out: Array | None = None,
         **options: Any,
@@ -168,13 +171,15 @@ class ShardState(State):
         ----------
         logits_shard, target, start
             What the state of this shard was made with.
+        temperature : array_like, optional
+            Those of the rows, as the state was made with; one of all rows is known.
         grad_output : array_like, optional
             The gradient with respect to the loss: a number, or an array in the shape of the rows if `reduction` is
             ``"none"``. The default is ones.
         out : ndarray, optional
             Receives the result: the shape and dtype of the shard. May be `logits_shard` itself.
         **options
-            As for `loss`, and `axis`.
+            As for `loss`, `axis`, and `logit_bias` as the state was made with.
 
         Returns
         -------
@@ -183,9 +188,11 @@ class ShardState(State):
         Raises
         ------
         TypeError, ValueError, IndexError, numpy.exceptions.AxisError
-            As `crossent.cross_entropy_backward`; ValueError also as `loss`.
+            As `crossent.cross_entropy_backward`; ValueError also as `loss`, and of `temperature` and `logit_bias`.
         """
         shard = Shard.like(self.rows, logits_shard, options["axis"], start)
+        options["temperature"] = self.rows.checked_temperature(temperature)
+        self.rows.check_bias("logit_bias", options["logit_bias"])
         if grad_output is None:
             return self._loss_and_gradient(target, shard, options, out)[1]
         if not shard.ranges:
@@ -218,12 +225,19 @@ class ShardState(State):
         return cross_entropy_of(rows, self._totals(), target, shard, options, *gradient)
 
     def softmax(
-        self, logits_shard: ArrayLike, start: int = 0, *, axis: int = -1, out: Array | None = None
+        self,
+        logits_shard: ArrayLike,
+        start: int = 0,
+        *,
+        axis: int = -1,
+        temperature: ArrayLike | None = None,
+        logit_bias: ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Array:
         """The softmax of the rows in a shard of the classes, from the state of all classes.
 
-        The formula is that of `crossent.softmax` with the temperature of the state, the sum being over all classes. It
-        has the bits of one process if the state is `exact`. It needs no target.
+        The formula is that of `crossent.softmax` with the temperature and the softcap of the state, the sum being over
+        all classes. It has the bits of one process if the state is `exact`. It needs no target.
 
         Parameters
         ----------
@@ -233,6 +247,9 @@ class ShardState(State):
             The first class of the shard.
         axis : int, default -1
             The class axis.
+        temperature, logit_bias : array_like, optional
+            The temperatures of the rows, and the bias of all classes, as the state was made with; one temperature of
+            all rows is known.
         out : ndarray, optional
             Receives the result: the shape and dtype of the shard. May be `logits_shard` itself.
 
@@ -243,7 +260,7 @@ class ShardState(State):
         Raises
         ------
         TypeError, ValueError, numpy.exceptions.AxisError
-            As `crossent.softmax`; ValueError also if classes are missing, or if the state is of other rows.
+            As `crossent.softmax`; ValueError also if classes are missing, or if the state is of other rows or options.
 
         Examples
         --------
@@ -252,32 +269,41 @@ class ShardState(State):
         >>> print(state.softmax([[0.0, 0.0]]))
         [[0.5 0.5]]
         """
-        return self._normalised(_core.softmax_of_shard, logits_shard, start, axis, out)
+        return self._normalised(_core.softmax_of_shard, logits_shard, start, axis, temperature, logit_bias, out)
 
     def log_softmax(
-        self, logits_shard: ArrayLike, start: int = 0, *, axis: int = -1, out: Array | None = None
+        self,
+        logits_shard: ArrayLike,
+        start: int = 0,
+        *,
+        axis: int = -1,
+        temperature: ArrayLike | None = None,
+        logit_bias: ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Array:
         """The logarithm of `softmax`, with its arguments and errors. The formula is that of `crossent.log_softmax`."""
-        return self._normalised(_core.log_softmax_of_shard, logits_shard, start, axis, out)
+        return self._normalised(_core.log_softmax_of_shard, logits_shard, start, axis, temperature, logit_bias, out)
 
     def logsumexp(self) -> Scalar | Array:
-        """The logsumexp of the rows, from the state of all classes at temperature 1.
+        """The logsumexp of the rows, from the state of all classes, with its temperature, softcap and bias.
 
         The formula is that of `crossent.logsumexp`, which has the same bits if the state is `exact`. ValueError if
-        classes are missing or the temperature of the state is not 1.
+        classes are missing.
         """
-        rows = self.rows
-        if rows.temperature != 1:
-            raise ValueError(f"the temperature of the state is {rows.temperature}: expected 1")
-        return _core.logsumexp_of_shards(self._totals(), rows.place(), len(rows.shape))
+        return _core.logsumexp_of_shards(self._totals(), self.rows.place(), len(self.rows.shape))
 
     def _normalised(
-        self, core: Callable[..., Array], logits: object, start: object, axis: object, out: object
+        self, core: Callable[..., Array], logits: object, start: object, axis: object, temperature: object,
+        logit_bias: object, out: object,
     ) -> Array:
-        shard = Shard.like(self.rows, logits, axis, start)
+        rows = self.rows
+        shard = Shard.like(rows, logits, axis, start)
+        temperature = rows.checked_temperature(temperature)
+        rows.check_bias("logit_bias", logit_bias)
         if not shard.ranges:
             return shard.nothing(out)
-        return core(self._totals(), shard.place, shard.logits, shard.axis, out)
+        return core(
+            self._totals(), shard.place, shard.logits, shard.axis, temperature, rows.softcap, logit_bias, out)
 
     def _totals(self) -> Totals:
         """Of all classes; ValueError if some are missing."""

@@ -6,7 +6,8 @@ import importlib
 import math
 import zlib
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from ._state import Range
 
 # Options of the losses that a RowSpec has, and all that the states of a shard depend on.
-OF_SPEC = ("temperature", "ignore_index", "label_smoothing", "entropy_weight")
-OF_STATES = (*OF_SPEC, "weight")
+OF_SPEC = ("temperature", "softcap", "ignore_index", "label_smoothing", "entropy_weight")
+OF_STATES = (*OF_SPEC, "logit_bias", "weight")
 
 
 def shard_range(n_classes: int, rank: int, size: int) -> tuple[int, int]:
@@ -80,6 +81,12 @@ class RowSpec:
     n_classes: int
     dtype: str
     temperature: float = 1.0
+    """1 where each row has its own, by which its logits are divided as they are read."""
+    temperatures: str | None = None
+    """The digest of those."""
+    softcap: float | None = None
+    logit_bias: str | None = None
+    """Its digest."""
     target: str | None = None
     """ "indices", "probabilities" or None."""
     ignore_index: int | None = -100
@@ -96,13 +103,34 @@ class RowSpec:
         spec = cls(**facts | {"shape": tuple(facts["shape"])})
         if type(spec.smoothed) is not bool or not all(type(n) is int and n >= 0 for n in spec.shape):
             raise ValueError
+        _numbers.OPTIONS["softcap"]("softcap", spec.softcap)
         return spec
+
+    @property
+    def is_at_one(self) -> bool:
+        """Whether the temperature of all rows is 1."""
+        return self.temperature == 1 and self.temperatures is None
+
+    @property
+    def of_logits(self) -> tuple[float | None, str | None]:
+        """What makes the logits of what is read, at any temperature."""
+        return self.softcap, self.logit_bias
+
+    @property
+    def is_transformed(self) -> bool:
+        """Whether the logits are other numbers than those that are read: the core computes them in float64."""
+        return (*self.of_logits, self.temperatures) != (None, None, None)
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether the arithmetic is that of float64."""
+        return self.dtype == "float64" or self.is_transformed
 
     @property
     def format(self) -> tuple[bool, bool, bool, bool, float]:
         """What the numbers of a state depend on, as the core takes it."""
         probabilities, with_entropy = self.target == "probabilities", self.entropy_weight != 0
-        return self.dtype == "float64", self.smoothed, probabilities, with_entropy, self.temperature
+        return self.is_extended, self.smoothed, probabilities, with_entropy, self.temperature
 
     @property
     def options(self) -> dict[str, Any]:
@@ -128,18 +156,42 @@ class RowSpec:
         for name, value in asdict(self).items():
             if value != getattr(other, name):
                 different = f"{name} is {value!r} for one and {getattr(other, name)!r} for another"
-                if name == "checksum":
-                    different = "they are of different targets or class weights"
+                if name in _DIGESTS:
+                    different = f"they are of different {_DIGESTS[name]}"
                 raise ValueError(f"the states do not belong together: {different}")
 
     def check_inputs(self, indices: object, weight: object) -> None:
         if checksum(indices, weight) != self.checksum:
-            raise ValueError("target or weight is not what the states were made with: expected the same in each step")
+            refuse_change("target or weight")
+
+    def checked_temperature(self, given: object) -> Any:
+        """Those of the rows, of which the states have a digest; None is enough for one of all rows."""
+        temperature = self.temperature if given is None else given
+        if temperature_of(temperature, self.shape) != (self.temperature, self.temperatures):
+            refuse_change("temperature")
+        return temperature
+
+    def check_bias(self, name: str, given: object) -> None:
+        """`given` where logits are read, of which the states have a digest."""
+        if digest_of_bias(name, given, self.n_classes) != self.logit_bias:
+            refuse_change(name)
 
     def refuse_missing(self, part: Range) -> None:
         if part.start > 0 or part.stop < self.n_classes:
             missing = (0, part.start) if part.start > 0 else (part.stop, self.n_classes)
             raise ValueError(f"the classes from {missing[0]} to {missing[1]} are in no state")
+
+
+# Of a RowSpec: of what.
+_DIGESTS = {
+    "temperatures": "temperatures of the rows",
+    "logit_bias": "logit biases",
+    "checksum": "targets or class weights",
+}
+
+
+def refuse_change(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not what the states were made with: expected the same in each step")
 
 
 def _dtype_of(name: Any) -> np.dtype[Any]:
@@ -238,3 +290,18 @@ def checksum(indices: object, weight: object) -> int:
     if weight is not None:
         value = zlib.crc32(np.asarray(weight).astype(np.float64).tobytes(), value)
     return value
+
+
+def _digest(x: Array) -> str:
+    """Of numbers that are too many to be sent with each state. Equal numbers of other dtypes have the same."""
+    return blake2b(np.asarray(x, "<f8").tobytes(), digest_size=8).hexdigest()
+
+
+def temperature_of(given: object, rows: tuple[int, ...]) -> tuple[float, str | None]:
+    """The one temperature of all rows; or 1, and the digest of those of the rows."""
+    checked = _validate.temperatures(given, rows)
+    return (checked, None) if isinstance(checked, float) else (1.0, _digest(checked))
+
+
+def digest_of_bias(name: str, given: object, n_classes: int) -> str | None:
+    return None if given is None else _digest(_validate.class_bias(name, given, n_classes))

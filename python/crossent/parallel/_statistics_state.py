@@ -68,12 +68,15 @@ class StatisticsState(StateOfSums):
         start: int = 0,
         *,
         axis: int = -1,
+        temperature: ArrayLike | None = None,
+        logit_bias: ArrayLike | None = None,
         top_k: int = 0,
     ) -> Self:
         """The state of statistics in a shard of the classes.
 
         The formulas for a row ``x`` with the target ``y`` and the maximum ``m``, of the classes ``c`` of the shard, and
-        of the sums in each branch of the tree over blocks of 1,024 classes::
+        of the sums in each branch of the tree over blocks of 1,024 classes; with a softcap or a bias, ``x`` is what
+        comes of them::
 
             sum_c e[c] * (m - x[c])  and  sum_c e[c]^2                 with e[c] = exp((x[c] - m) / temperature)
             sum_c (x[c] > x[y]) + sum_{c < y} (x[c] == x[y])
@@ -84,13 +87,16 @@ class StatisticsState(StateOfSums):
         logits_shard : array_like
             The logits of the classes from `start` on, of all rows. There may be none.
         state : ShardState
-            Of all classes; made without class weights. It has the temperature and the `ignore_index`.
+            Of all classes; made without class weights. It has the temperature, the softcap and the `ignore_index`.
         target : array_like, optional
             The class indices that `state` was made with; None where there were none.
         start : int, default 0
             The first class of the shard.
         axis : int, default -1
             The class axis.
+        temperature, logit_bias : array_like, optional
+            The temperatures of the rows, and the bias of all classes, that `state` was made with; one temperature of
+            all rows is known.
         top_k : int, default 0
             How many of the most likely classes of each row are wanted, at most `n_classes`.
 
@@ -102,8 +108,8 @@ class StatisticsState(StateOfSums):
         Raises
         ------
         TypeError, ValueError, numpy.exceptions.AxisError
-            As `crossent.row_statistics`; ValueError also if classes are missing in `state`, or if the rows or the
-            target are others than it was made with.
+            As `crossent.row_statistics`; ValueError also if classes are missing in `state`, or if the rows, the target,
+            the temperatures or the bias are others than it was made with.
 
         References
         ----------
@@ -111,15 +117,20 @@ class StatisticsState(StateOfSums):
         """
         shard = Shard.like(state.rows, logits_shard, axis, start)
         _check_target(state, target)
-        return cls._of(shard, state, target, _numbers.top_k(top_k, state.rows.n_classes))
+        temperature = state.rows.checked_temperature(temperature)
+        state.rows.check_bias("logit_bias", logit_bias)
+        return cls._of(shard, state, target, temperature, logit_bias, _numbers.top_k(top_k, state.rows.n_classes))
 
     @classmethod
-    def _of(cls, shard: Shard, state: ShardState, target: object, top_k: int) -> Self:
-        """`target`: of `state`, class indices or None."""
+    def _of(
+        cls, shard: Shard, state: ShardState, target: object, temperature: object, logit_bias: object, top_k: int
+    ) -> Self:
+        """`target`: class indices or None; it and the options are those of `state`."""
         rows, count = state.rows, state.rows.count
         if shard.ranges:
             sums, *others = _core.predict_shard(
-                state._totals(), shard.place, shard.logits, target, shard.axis, rows.ignore_index, top_k)
+                state._totals(), shard.place, shard.logits, target, shard.axis, rows.ignore_index, temperature,
+                rows.softcap, logit_bias, top_k)
         else:
             k = max(1, top_k)
             ahead = np.zeros(0 if target is None else count, np.int64)
