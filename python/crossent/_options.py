@@ -16,6 +16,9 @@ from ._distillation_loss import distillation_loss
 F = TypeVar("F", bound=Callable[..., Any])
 
 OF_GRADIENT = ("return_grad", "grad_out")
+# Those that may be arrays: with a number for each row, and for each class.
+OF_ROWS = ("sample_weight", "temperature")
+OF_CLASSES = ("weight", "logit_bias")
 
 
 @functools.cache

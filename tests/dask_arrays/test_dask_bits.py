@@ -39,6 +39,17 @@ def test_row_statistics(chunks, dtype):
 
 
 @pytest.mark.parametrize("chunks", ALL_CHUNKINGS.values(), ids=ALL_CHUNKINGS)
+def test_row_statistics_of_other_logits(chunks):
+    x, _, target = batch()
+    temperature = np.random.default_rng(0).uniform(0.5, 2, ROWS)
+    options = {"top_k": 3, "softcap": 5.0, "logit_bias": np.linspace(-1, 1, x.shape[1])}
+    wanted = xe.row_statistics(x, target, temperature=temperature, **options)
+    for of_rows in (temperature, da.from_array(temperature, 997)):
+        found = xd.row_statistics(chunked(x, chunks), chunked(target, (997,)), temperature=of_rows, **options)
+        assert as_bits(found) == as_bits(wanted)
+
+
+@pytest.mark.parametrize("chunks", ALL_CHUNKINGS.values(), ids=ALL_CHUNKINGS)
 def test_evaluate(chunks):
     x, _, target = batch()
     x[100:103, 5] = np.nan

@@ -24,6 +24,9 @@ OPTIONS = {
     "denominator": {"denominator": 17.5},
     "weight": {"weight": RNG.random(CLASSES), "label_smoothing": 0.1, "z_loss": 1e-3, "temperature": 1.5},
     "sample_weight": {"sample_weight": RNG.normal(size=ROWS), "ignore_index": None},
+    "temperatures": {"temperature": RNG.uniform(0.5, 2, ROWS)},
+    "logits": {"softcap": 5.0, "logit_bias": RNG.normal(size=CLASSES), "temperature": RNG.uniform(0.5, 2, ROWS),
+               "sample_weight": RNG.random(ROWS)},
 }
 
 
@@ -35,9 +38,7 @@ def on_threads():
 
 def lazily(x, target, chunks, options):
     """The arguments as Dask arrays, which need not have the same chunks."""
-    options = dict(options)
-    if "sample_weight" in options:
-        options["sample_weight"] = da.from_array(options["sample_weight"], 1111)
+    options = {name: da.from_array(x, 1111) if np.shape(x) == (ROWS,) else x for name, x in options.items()}
     return da.from_array(x, chunks), da.from_array(target, chunks if target.ndim > 1 else 3000), options
 
 
@@ -73,7 +74,7 @@ def test_dtypes(chunks, dtype):
     assert_one_result(x, target, chunks, {})
 
 
-@pytest.mark.parametrize("name", ["mean", "none", "weight", "sample_weight"])
+@pytest.mark.parametrize("name", ["mean", "none", "weight", "sample_weight", "logits"])
 def test_class_probabilities(name):
     x, other, _ = batch(np.float64)
     probs = xe.softmax(other)
@@ -102,8 +103,8 @@ def test_more_axes(axis, reduction):
     rng = np.random.default_rng(0)
     x, target = rng.normal(size=(8, 512, 6)), rng.integers(0, 6, (8, 512))
     moved = np.moveaxis(x, -1, axis)
-    sample_weight = rng.random((8, 1))
-    options = {"axis": axis, "reduction": reduction, "return_grad": True, "sample_weight": sample_weight}
+    of_rows = {"sample_weight": rng.random((8, 1)), "temperature": rng.uniform(0.5, 2, 512)}
+    options = {"axis": axis, "reduction": reduction, "return_grad": True, **of_rows}
     wanted = xe.cross_entropy(moved, target, **options)
     chunks = [100, 100]
     chunks[0] = 2
@@ -151,7 +152,8 @@ def test_logits_are_read_once(reduction):
 @pytest.mark.parametrize("options", [
     {"reduction": "median"}, {"denominator": 2.0, "reduction": "sum"}, {"denominator": -1.0}, {"temperature": 0.0},
     {"label_smoothing": 2.0}, {"z_loss": -1.0}, {"weight": np.ones(4)}, {"weight": -np.ones(3)}, {"axis": 2},
-    {"ignore_index": 0.5}, {"sample_weight": np.ones(3)},
+    {"ignore_index": 0.5}, {"sample_weight": np.ones(3)}, {"temperature": np.ones(3)}, {"temperature": np.ones(5) * 1j},
+    {"softcap": 0.0}, {"logit_bias": np.ones(4)}, {"logit_bias": np.full(3, np.nan)},
 ], ids=str)
 def test_messages_are_those_of_numpy(options):
     x, target = np.zeros((5, 3)), np.zeros(5, int)
@@ -183,6 +185,7 @@ def test_positions_of_values():
     for arguments, message in [
         ({"target": target}, r"^target\[2500\] is 4, outside \[0, 4\)"),
         ({"target": target * 0, "sample_weight": weights}, r"^sample_weight\[2900\] is nan"),
+        ({"target": target * 0, "temperature": 1 - (weights != 1)}, r"^temperature\[2900\] is 0.0: expected a finite"),
         ({"target": probs}, r"^target\[1500, 3\] is -1.0: expected a finite number in \[0, 1\]"),
     ]:
         for reduction in ("none", "sum", "mean"):

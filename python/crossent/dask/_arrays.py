@@ -41,7 +41,8 @@ def cross_entropy(logits: Any, target: Any, *, compute: bool = True, **options: 
     compute : bool, default True
         Whether the loss is computed now. The gradient never is.
     **options
-        As for `crossent.cross_entropy`, but for `grad_out`; `sample_weight` may be a Dask array.
+        As for `crossent.cross_entropy`, but for `grad_out`; `sample_weight`, and temperatures of the rows, may be Dask
+        arrays.
 
     Returns
     -------
@@ -74,15 +75,11 @@ def cross_entropy(logits: Any, target: Any, *, compute: bool = True, **options: 
     array([ 0.05960144, -0.05960144])
     """
     logits = lazy("logits", logits)
-    sample_weight, reduction, denominator, return_grad = (
-        options.pop(name) for name in ("sample_weight", "reduction", "denominator", "return_grad"))
+    reduction, denominator, return_grad = (options.pop(name) for name in ("reduction", "denominator", "return_grad"))
     blocks = RowBlocks(logits, loss_axis("logits", logits.shape, options["axis"]), in_order=reduction != "none")
     blocks.add_target(lazy("target", target), options["ignore_index"])
-    if sample_weight is not None:
-        blocks.add_weights(lazy("sample_weight", sample_weight))
+    blocks.take_numbers(options)
     options["axis"] = blocks.axis
-    if options["weight"] is not None:
-        options["weight"] = np.asarray(options["weight"])
     sample = blocks.sample(loss_of_array, reduction=reduction, denominator=denominator, return_grad=True, **options)
     if reduction == "none":
         loss, grad = _of_each_row(blocks, sample, options, return_grad, compute)
@@ -190,7 +187,7 @@ def row_statistics(logits: Any, target: Any = None, *, compute: bool = True, **o
     compute : bool, default True
         Whether the arrays are computed now.
     **options
-        As for `crossent.row_statistics`.
+        As for `crossent.row_statistics`; temperatures of the rows may be a Dask array.
 
     Returns
     -------
@@ -220,6 +217,7 @@ def row_statistics(logits: Any, target: Any = None, *, compute: bool = True, **o
     blocks = RowBlocks(logits, class_axis("logits", logits.shape, options["axis"]))
     if target is not None:
         blocks.add_indices(lazy("target", target))
+    blocks.take_numbers(options)
     options["axis"] = blocks.axis
     sample = blocks.sample(statistics_of_array, **options)
     found = blocks.call(statistics_of_array, options)

@@ -18,6 +18,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from .. import _validate
 from .._arrays import as_array, floating_dtype, like, rows_of
+from .._options import OF_CLASSES, OF_ROWS
 from .._threads import num_threads
 from ..evaluation._evaluate import block_index
 
@@ -54,7 +55,7 @@ def result(lazy: Any, compute: bool) -> Any:
     return lazy.compute() if compute else lazy
 
 
-POSITION = re.compile(r"(target|sample_weight)\[([\d, ]+)\]")
+POSITION = re.compile(rf"({'|'.join(('target', *OF_ROWS))})\[([\d, ]+)\]")
 
 
 class RowBlocks:
@@ -81,9 +82,16 @@ class RowBlocks:
             _validate.class_target(like(target), self.logits.shape, self.rows, ignore_index)
         self._add("target", target)
 
-    def add_weights(self, weights: Any) -> None:
-        _validate.spread("sample_weight", like(weights), self.rows)
-        self._add("sample_weight", da.broadcast_to(weights, self.rows))
+    def take_numbers(self, options: dict[str, Any]) -> None:
+        """Those of the options that have a number for each row become arrays of the blocks."""
+        for name in OF_ROWS:
+            if np.ndim(options.get(name, 0)) > 0:
+                numbers = lazy(name, options.pop(name))
+                _validate.spread(name, like(numbers), self.rows)
+                self._add(name, da.broadcast_to(numbers, self.rows))
+        for name in OF_CLASSES:
+            if options.get(name) is not None:
+                options[name] = np.asarray(options[name])
 
     def _add(self, name: str, x: Any) -> None:
         if x.ndim < self.logits.ndim:
