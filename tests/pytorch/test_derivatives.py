@@ -28,6 +28,11 @@ def doubles():
 
 W = torch.linspace(0.5, 2, C, dtype=torch.float64)
 V = torch.linspace(-0.5, 1.5, N, dtype=torch.float64)
+B = torch.tensor([0.5, -1.0, 0.25, 0.0, 2.0], dtype=torch.float64)
+M = torch.tensor([0.5, -1.0, -torch.inf, 0.0, 2.0], dtype=torch.float64)  # without the class 2, which is no target
+TEMPERATURES = torch.linspace(0.5, 2, N)
+OF_LOGITS = {"temperature": TEMPERATURES, "softcap": 2.0, "logit_bias": M}
+OF_BOTH = {**OF_LOGITS, "teacher_softcap": 3.0, "teacher_logit_bias": M + 1}
 FUNCTIONS = {  # of logits and probabilities
     "indices": lambda x, q, r: xt.cross_entropy(x, T, W, label_smoothing=0.1, reduction=r),
     "probabilities": lambda x, q, r: xt.cross_entropy(x, q, W, label_smoothing=0.1, reduction=r),
@@ -38,6 +43,13 @@ FUNCTIONS = {  # of logits and probabilities
         reduction=r),
     "distillation with every option": lambda x, q, r: xt.distillation_loss(
         x, q, T, W, sample_weight=V, temperature=2.0, label_smoothing=0.1, z_loss=0.3, reduction=r),
+    "transformed": lambda x, q, r: xt.cross_entropy(x, T, W, **OF_LOGITS, z_loss=0.3, reduction=r),
+    "transformed of probabilities": lambda x, q, r: xt.cross_entropy(
+        x, q, label_smoothing=0.1, temperature=TEMPERATURES, softcap=2.0, logit_bias=B, reduction=r),
+    "kl_div_with_logits": lambda x, q, r: xt.kl_div_with_logits(x, q, temperature=1.5, reduction=r),
+    **{f"transformed {d}": lambda x, q, r, d=d: xt.kl_div_with_logits(
+        x, q, divergence=d, sample_weight=V, **OF_BOTH, reduction=r) for d in ("forward", "reverse", "js")},
+    "transformed distillation": lambda x, q, r: xt.distillation_loss(x, q, T, **OF_BOTH, reduction=r),
     "nll_loss": lambda x, q, r: xt.nll_loss(x, T, W, reduction=r),
     "binary": lambda x, q, r: xt.binary_cross_entropy(x.sigmoid(), q, reduction=r),
     "binary with logits": lambda x, q, r: xt.binary_cross_entropy_with_logits(x, q, pos_weight=W, reduction=r),
@@ -118,6 +130,9 @@ OPERATORS = {
     "cross_entropy": lambda x, q, t: {
         "input": x, "target": t, "sample_weight": V.to(x.dtype), "temperature": 2.0, "label_smoothing": 0.1,
         "z_loss": 0.3, "entropy_weight": 0.7},
+    "kl_div_with_logits": lambda x, q, t: {
+        "input": x, "teacher_logits": q, "temperatures": TEMPERATURES, "softcap": 2.0, "logit_bias": B,
+        "teacher_softcap": 3.0},
     "nll_loss": lambda x, q, t: {"input": x, "target": t, "weight": W.to(x.dtype)},
     "binary_cross_entropy": lambda x, q, t: {"input": x.detach().sigmoid().requires_grad_(), "target": q},
     "binary_cross_entropy_with_logits": lambda x, q, t: {
@@ -168,6 +183,22 @@ def test_opcheck_strides(name, reduction):
     torch.library.opcheck(torch.ops.crossent.softmax_backward.default, (x, x, 1))
 
 
+def test_sparse_distillation_has_one_derivative():
+    x = doubles()[0]
+    classes, values = torch.tensor([[0, 3], [1, 2], [4, 0], [2, -1]]), torch.rand(N, 2, dtype=torch.float64) / 4
+    values[3, 0] = 0.5
+
+    def loss(x, **options):
+        return xt.sparse_distillation_loss(x, classes, values, values_are="probs", **options)
+
+    for options in ({}, {"reduction": "none"}, {"divergence": "js"}, {"tail": "uniform"}):
+        assert gradcheck(lambda x, o=options: loss(x, **o), (x,), check_batched_grad=True)
+    (gradient,) = torch.autograd.grad(loss(x), x, create_graph=True)
+    assert torch.equal(gradient, torch.autograd.grad(loss(x), x)[0])
+    with pytest.raises(NotImplementedError, match="sparse_distillation_loss has no second derivative"):
+        gradient.sum().backward()
+
+
 def every_loss(f, x, q, t):
     return (
         f.cross_entropy(x, t, label_smoothing=0.1)
@@ -195,6 +226,32 @@ def test_compiled_without_graph_breaks(backend, patched):
     theirs = every_loss(F, x, q, T)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(torch.autograd.grad(ours, (x, q)), torch.autograd.grad(theirs, (x, q)))
+
+
+def test_options_of_logits_compiled():
+    torch._dynamo.reset()
+    x, q, _ = (v.detach().requires_grad_() for v in doubles())
+    classes = torch.tensor([[0, 3], [1, 2], [4, 0], [2, -1]])
+
+    def losses(x, q, temperatures):
+        options = {**OF_BOTH, "temperature": temperatures}
+        return (xt.cross_entropy(x, T, **{**OF_LOGITS, "temperature": temperatures})
+                + xt.kl_div_with_logits(x, q, **options) + xt.distillation_loss(x, q, T, **options)
+                + xt.sparse_distillation_loss(x, classes, -1 - q[:, :2].detach()))  # fmt: skip
+
+    ours = torch.compile(losses, fullgraph=True, backend="aot_eager")(x, q, TEMPERATURES)
+    expected = losses(x, q, TEMPERATURES)
+    assert ours == expected
+    torch.testing.assert_close(torch.autograd.grad(ours, (x, q)), torch.autograd.grad(expected, (x, q)))
+
+
+def test_vmap_of_temperatures():
+    x, temperatures = torch.randn(3, N, C), torch.rand(3, N) + 0.5
+
+    def loss(x, temperatures):
+        return xt.cross_entropy(x, T, temperature=temperatures, softcap=2.0)
+
+    assert torch.equal(vmap(loss)(x, temperatures), torch.stack([*map(loss, x, temperatures)]))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about a part of its own

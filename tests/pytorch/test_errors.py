@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -31,6 +32,20 @@ META = torch.empty(3, 5, device="meta")
         (lambda: xt.cross_entropy(X, T, reduction="average"), ValueError, "reduction"),
         (lambda: xt.cross_entropy(X, T, label_smoothing=2.0), ValueError, "label_smoothing"),
         (lambda: xt.cross_entropy(X, T, torch.ones(5, requires_grad=True)), RuntimeError, "weight requires a gradient"),
+        (lambda: xt.cross_entropy(X, T, temperature=torch.ones(3, requires_grad=True)), RuntimeError,
+         "temperature requires a gradient, which cross_entropy has not: pass temperature.detach()"),
+        (lambda: xt.kl_div_with_logits(X, Q, teacher_logit_bias=torch.ones(5, requires_grad=True)), RuntimeError,
+         "teacher_logit_bias requires a gradient"),
+        (lambda: xt.sparse_distillation_loss(X, T[:, None], -Q[:, :1].clone().requires_grad_()), RuntimeError,
+         "values requires a gradient"),
+        (lambda: xt.cross_entropy(X, T, temperature=np.ones(3)), TypeError, "temperature is a ndarray: expected"),
+        (lambda: xt.cross_entropy(X, T, temperature=torch.ones(2)), ValueError, r"temperature has shape \(2,\)"),
+        (lambda: xt.cross_entropy(X, T, temperature=META[:, 0]), ValueError, "temperature is on meta"),
+        (lambda: xt.cross_entropy(X, T, temperature=torch.tensor([1.0, 0.0, 1.0])), ValueError, r"temperature\[1\]"),
+        (lambda: xt.cross_entropy(X, T, logit_bias=[0.0] * 5), TypeError, "logit_bias is a list: expected a tensor"),
+        (lambda: xt.cross_entropy(X, T, logit_bias=Q), ValueError, "logit_bias has shape"),
+        (lambda: xt.distillation_loss(X, Q, softcap=-1.0), ValueError, "softcap is -1.0"),
+        (lambda: xt.kl_div_with_logits(X, Q, axis=0), TypeError, "axis"),
         (lambda: xt.binary_cross_entropy(X, Q + 1), ValueError, r"target\[0, 0\]"),
         (lambda: xt.binary_cross_entropy_with_logits(X, Q, pos_weight=-Q[0]), ValueError, "pos_weight"),
     ],

@@ -24,12 +24,30 @@ def probabilities(dtype=torch.float32):
     return torch.rand(N, C).softmax(1).to(dtype)
 
 
+def temperatures():
+    return torch.linspace(0.5, 3, N)
+
+
+def bias():
+    """The class 3 is left out, which is no target."""
+    return torch.tensor([0.5, -1.0, 0.25, -torch.inf, 0.0], dtype=torch.float64)
+
+
 CASES = {  # name: options of both, the other arguments of a call
     "cross_entropy": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C), "label_smoothing": 0.1}),
     "cross_entropy probabilities": lambda d: (logits(d), (probabilities(d),), {"label_smoothing": 0.1}),
     "cross_entropy of every option": lambda d: (logits(d), (TARGET,), {
         "weight": torch.rand(C), "sample_weight": torch.rand(N), "temperature": 1.5, "label_smoothing": 0.1,
         "z_loss": 0.3, "entropy_weight": 0.7}),
+    "cross_entropy of transformed logits": lambda d: (logits(d), (TARGET,), {
+        "temperature": temperatures(), "softcap": 4.0, "logit_bias": bias(), "label_smoothing": 0.0, "z_loss": 0.3}),
+    "kl_div_with_logits": lambda d: (logits(d), (logits(d).detach(),), {
+        "temperature": 1.5, "sample_weight": torch.rand(N)}),
+    "kl_div_with_logits of transformed logits": lambda d: (logits(d), (logits(d).detach(),), {
+        "temperature": temperatures(), "softcap": 4.0, "logit_bias": bias(), "teacher_softcap": 5.0,
+        "teacher_logit_bias": bias(), "divergence": "js", "beta": 0.3}),
+    "sparse_distillation_loss": lambda d: (logits(d), (torch.arange(2 * N).reshape(N, 2) % C, -torch.rand(N, 2) - 1), {
+        "sample_weight": torch.rand(N)}),
     "nll_loss": lambda d: (logits(d), (TARGET,), {"weight": torch.rand(C), "sample_weight": torch.rand(N)}),
     "binary_cross_entropy": lambda d: (logits(d).detach().sigmoid().requires_grad_(), (probabilities(d),), {}),
     "binary_cross_entropy_with_logits": lambda d: (logits(d), (probabilities(d),), {
@@ -39,6 +57,9 @@ CASES = {  # name: options of both, the other arguments of a call
     "distillation_loss of every option": lambda d: (logits(d), (logits(d).detach(), TARGET), {
         "weight": torch.rand(C), "sample_weight": torch.rand(N), "temperature": 2.0, "alpha": 0.3, "z_loss": 0.3,
         "divergence": "js", "beta": 0.2}),
+    "distillation_loss of transformed logits": lambda d: (logits(d), (logits(d).detach(), TARGET), {
+        "temperature": temperatures(), "softcap": 4.0, "logit_bias": bias(), "teacher_softcap": 5.0,
+        "teacher_logit_bias": bias()}),
 }
 
 
@@ -137,23 +158,28 @@ def test_modules_have_the_options_of_their_functions():
 
 def test_options_that_pytorch_has_not():
     x, v = logits(), torch.rand(N)
-    options = {"temperature": 2.0, "z_loss": 0.1, "denominator": 3.0}
+    options = {"temperature": 2.0, "softcap": 4.0, "logit_bias": torch.rand(C), "z_loss": 0.1, "denominator": 3.0}
     module = xt.CrossEntropyLoss(label_smoothing=0.1, **options)
+    assert "logit_bias" in module.state_dict()
     assert module(x, TARGET, v) == xt.cross_entropy(x, TARGET, sample_weight=v, label_smoothing=0.1, **options)
 
 
 def test_every_option_is_there():
     """Of the losses in NumPy, but for those that PyTorch says otherwise."""
-    for name in ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "distillation_loss"):
+    for name in ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "distillation_loss",
+                 "kl_div_with_logits", "sparse_distillation_loss"):
         ours, theirs = (set(inspect.signature(getattr(library, name)).parameters) for library in (xt, xe))
         assert theirs - ours <= {"logits", "log_probs", "axis", "return_grad", "grad_out"}
 
 
 def test_distillation_module():
     student, teacher = logits(), logits().detach()
-    module = xt.DistillationLoss(torch.ones(C), temperature=2.0, divergence="reverse")
+    options = {"temperature": 2.0, "divergence": "reverse"}
+    biases = {"logit_bias": bias(), "teacher_logit_bias": bias()}
+    module = xt.DistillationLoss(torch.ones(C), **biases, **options)
     assert repr(module) == "DistillationLoss(temperature=2.0, divergence='reverse')"
-    expected = xt.distillation_loss(student, teacher, TARGET, torch.ones(C), temperature=2.0, divergence="reverse")
+    assert module.state_dict().keys() == {"weight", *biases}
+    expected = xt.distillation_loss(student, teacher, TARGET, torch.ones(C), **biases, **options)
     assert module(student, teacher, TARGET) == expected
 
 

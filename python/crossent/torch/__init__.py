@@ -5,11 +5,11 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("crossent.torch needs PyTorch: pip install 'crossent[torch]'", name="torch") from error
 
+from ._additional import distillation_loss, kl_div_with_logits, sparse_distillation_loss
 from ._functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
-    distillation_loss,
     kl_div,
     log_softmax,
     nll_loss,
@@ -29,8 +29,10 @@ __all__ = [
     "cross_entropy",
     "distillation_loss",
     "kl_div",
+    "kl_div_with_logits",
     "log_softmax",
     "nll_loss",
     "patch",
     "softmax",
+    "sparse_distillation_loss",
 ]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
-from torch import Tensor, is_grad_enabled
+from torch import Tensor
 
-from ._eager import apply_loss, normalised, plain
-from ._losses import LOSSES, Loss
+from ._calls import check_tensor, loss, number_and_tensor
+from ._eager import normalised, plain
 from ._operators import operator
-from ._tensors import FLOATING, loss_tensor
+from ._tensors import FLOATING
 
 
 def cross_entropy(
@@ -25,7 +24,9 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     sample_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: float | Tensor = 1.0,
+    softcap: float | None = None,
+    logit_bias: Tensor | None = None,
     z_loss: float = 0.0,
     entropy_weight: float = 0.0,
     denominator: float | None = None,
@@ -43,8 +44,8 @@ def cross_entropy(
         [0, 1], of any floating dtype, in the shape of `input`.
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As in PyTorch; `weight` is finite and >= 0.
-    sample_weight, temperature, z_loss, entropy_weight, denominator
-        As in `crossent.cross_entropy`.
+    sample_weight, temperature, softcap, logit_bias, z_loss, entropy_weight, denominator
+        As in `crossent.cross_entropy`; a tensor as `temperature` has one number for each row.
     inplace : bool, default False
         Whether the backward pass writes the gradient over `input`, which must not be needed after it.
     recompute : bool, default False
@@ -64,7 +65,8 @@ def cross_entropy(
     IndexError
         If a target is outside [0, C) and is not `ignore_index`.
     RuntimeError
-        If `weight` requires a gradient, or `input` is needed elsewhere and `inplace` is given.
+        If a tensor other than `input` and `target` requires a gradient, which crossent does not compute; or if `input`
+        is needed elsewhere and `inplace` is given.
 
     Examples
     --------
@@ -74,8 +76,10 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    options = (temperature, ignore_index, label_smoothing, z_loss, entropy_weight, denominator, reduction)
-    return _loss("cross_entropy", (input, target, weight, sample_weight), options, inplace, recompute)
+    number, temperatures = number_and_tensor(temperature)
+    tensors = (input, target, temperatures, logit_bias, weight, sample_weight)
+    options = (number, softcap, ignore_index, label_smoothing, z_loss, entropy_weight, denominator, reduction)
+    return loss("cross_entropy", tensors, options, inplace, recompute)
 
 
 def nll_loss(
@@ -97,7 +101,7 @@ def nll_loss(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    return _loss("nll_loss", (input, target, weight, sample_weight), (ignore_index, denominator, reduction))
+    return loss("nll_loss", (input, target, weight, sample_weight), (ignore_index, denominator, reduction))
 
 
 def binary_cross_entropy(
@@ -116,7 +120,7 @@ def binary_cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = _reduction(size_average, reduce)
-    return _loss("binary_cross_entropy", (input, target, weight), (denominator, reduction))
+    return loss("binary_cross_entropy", (input, target, weight), (denominator, reduction))
 
 
 def binary_cross_entropy_with_logits(
@@ -143,7 +147,7 @@ def binary_cross_entropy_with_logits(
         reduction = _reduction(size_average, reduce)
     tensors = (input, target, weight, pos_weight)
     options = (label_smoothing, denominator, reduction)
-    return _loss("binary_cross_entropy_with_logits", tensors, options, inplace, recompute)
+    return loss("binary_cross_entropy_with_logits", tensors, options, inplace, recompute)
 
 
 def kl_div(
@@ -165,47 +169,7 @@ def kl_div(
         reduction = _reduction(size_average, reduce)
     if input.shape != target.shape:
         input, target = torch.broadcast_tensors(input, target)
-    return _loss("kl_div", (input, target), (log_target, denominator, reduction))
-
-
-def distillation_loss(
-    input: Tensor,
-    teacher_logits: Tensor,
-    target: Tensor | None = None,
-    weight: Tensor | None = None,
-    *,
-    sample_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    alpha: float | None = None,
-    scale_by_temperature: bool = True,
-    divergence: str = "forward",
-    beta: float = 0.5,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    denominator: float | None = None,
-    reduction: str = "mean",
-    inplace: bool = False,
-    recompute: bool = False,
-) -> Tensor:
-    """`crossent.distillation_loss` of tensors, which PyTorch has not: a divergence from a teacher and a cross-entropy.
-
-    The options are those of `crossent.distillation_loss`. A gradient exists for both logits; `inplace`,
-    `recompute`, dtypes, result and errors are as in `cross_entropy`.
-
-    Examples
-    --------
-    >>> import torch, crossent.torch as xt
-    >>> teacher = torch.tensor([[2.0, 0.0]])
-    >>> float(xt.distillation_loss(teacher, teacher, temperature=2.0))
-    0.0
-    """
-    options = (
-        temperature, alpha, scale_by_temperature, divergence, beta, ignore_index, label_smoothing, z_loss, denominator,
-        reduction,
-    )  # fmt: skip
-    tensors = (input, teacher_logits, target, weight, sample_weight)
-    return _loss("distillation_loss", tensors, options, inplace, recompute)
+    return loss("kl_div", (input, target), (log_target, denominator, reduction))
 
 
 def softmax(
@@ -222,59 +186,18 @@ def log_softmax(
     return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
 
 
-def _loss(
-    name: str, tensors: tuple[Any, ...], options: tuple[Any, ...], inplace: bool = False, recompute: bool = False
-) -> Tensor:
-    """A loss with its tensors and options in the order of its schema."""
-    loss = LOSSES[name]
-    ordinary = plain(tensors)
-    if not ordinary:
-        _check_tensors(loss, tensors)
-    x = tensors[0]
-    if x.dtype not in FLOATING:
-        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
-    for k, label in loss.more_tensors:
-        if tensors[k] is not None and tensors[k].requires_grad:
-            raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
-    if ordinary:
-        if inplace and x.is_leaf and x.requires_grad:
-            raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
-        if is_grad_enabled() and (x.requires_grad or tensors[1].requires_grad):
-            return apply_loss((loss, options, inplace, recompute), *tensors)
-        return loss_tensor(loss.value(tensors, options))
-    # The gradient of a forward pass is of use in compiled code, where derivatives of derivatives do not exist. Of half
-    # types it would be rounded twice.
-    once = torch.compiler.is_compiling() and is_grad_enabled() and x.requires_grad and not recompute
-    if once and options[-1] != "none" and x.dtype in (torch.float32, torch.float64):
-        return operator(f"{name}_and_gradient", *tensors, *options)[0]
-    return operator(name, *tensors, *options)
-
-
 def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int) -> Tensor:
     if dim is None:
         warnings.warn(f"{name} without dim is deprecated: pass dim=", stacklevel=stacklevel)
         dim = 0 if x.ndim in (0, 1, 3) else 1
     if dtype is not None:
         x = x.to(dtype)
-    _check_tensor("input", x)
+    check_tensor("input", x)
     if x.dtype not in FLOATING:
         raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
     if x.ndim == 0:
         return _normaliser(name, x.reshape(1), dim, None, stacklevel).reshape(())
     return normalised(name, x, dim) if plain((x,)) else operator(name, x, dim)
-
-
-def _check_tensors(loss: Loss, tensors: tuple[Any, ...]) -> None:
-    for k, label in enumerate(loss.names[: loss.tensors]):
-        if k < 2 or tensors[k] is not None:
-            _check_tensor(label, tensors[k])
-
-
-def _check_tensor(label: str, x: Any) -> None:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{label} is a {type(x).__name__}: expected a tensor")
-    if not x.is_cpu:
-        raise ValueError(f"{label} is on {x.device}: crossent computes on the CPU alone")
 
 
 def _reduction(size_average: bool | None, reduce: bool | None) -> str:

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _functional
+from ._additional import distillation_loss
 from ._functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
-    distillation_loss,
     kl_div,
     nll_loss,
 )
@@ -40,9 +40,12 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     4.139937459513021e-08
     """
 
+    logit_bias: Tensor | None
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         more = _more(cross_entropy, options)
         super().__init__(*arguments, **options)
+        self.register_buffer("logit_bias", more.pop("logit_bias", None))
         self.options = more
 
     def forward(self, input: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -54,6 +57,7 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
             sample_weight=sample_weight,
+            logit_bias=self.logit_bias,
             **self.options,
         )
 
@@ -107,6 +111,9 @@ class KLDivLoss(torch.nn.KLDivLoss):
         return kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
 
+BIASES = ("logit_bias", "teacher_logit_bias")
+
+
 class DistillationLoss(torch.nn.Module):
     """`distillation_loss` as a module: the arguments of the function, then a call with (input, teacher_logits, target).
 
@@ -121,10 +128,13 @@ class DistillationLoss(torch.nn.Module):
     def __init__(self, weight: Tensor | None = None, **options: Any) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
+        for name in BIASES:
+            self.register_buffer(name, options.pop(name, None))
         self.options = options
 
     def forward(self, input: Tensor, teacher_logits: Tensor, target: Tensor | None = None) -> Tensor:
-        return distillation_loss(input, teacher_logits, target, self.weight, **self.options)
+        biases = {name: getattr(self, name) for name in BIASES}
+        return distillation_loss(input, teacher_logits, target, self.weight, **biases, **self.options)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())

@@ -14,7 +14,8 @@ from torch import Tensor
 
 import crossent as xe
 
-from ._losses import LOSSES, Loss, class_axis, for_target, second, through_log_softmax, through_softmax, vjp_of
+from ._losses import LOSSES, Loss, for_target, second, through_log_softmax, through_softmax, vjp_of
+from ._references import class_axis
 from ._tensors import array, limited, loss_tensor
 
 LIBRARY = torch.library.Library("crossent", "DEF")
