@@ -98,7 +98,7 @@ class Axes:
         self.classes = _class_axes(x.ndim, axis)
         self.others = tuple(a for a in range(x.ndim) if a not in self.classes)
         self.rows = tuple(x.shape[a] for a in self.others)
-        self.count = math.prod(x.shape[a] for a in self.classes)
+        self.count = math.prod([x.shape[a] for a in self.classes])  # no generator: torch.compile has none
         if self.count == 0 and 0 not in self.rows and not may_be_empty:
             raise ValueError(f"{name} has shape {x.shape}: expected at least one class along the axes {self.classes}")
 

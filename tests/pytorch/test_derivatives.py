@@ -60,6 +60,10 @@ FUNCTIONS = {  # of logits and probabilities
     "js": lambda x, q, r: xt.distillation_loss(x, q, T, W, divergence="js", beta=0.2, reduction=r),
     "log_softmax": lambda x, q, r: xt.log_softmax(x, 1) * q,
     "softmax": lambda x, q, r: xt.softmax(x, 0) * q,
+    "transformed softmax": lambda x, q, r: xt.softmax(x, 1, **OF_LOGITS) * q,
+    "transformed log_softmax": lambda x, q, r: xt.log_softmax(x, 1, **{**OF_LOGITS, "logit_bias": B}) * q,
+    "logsumexp": lambda x, q, r: xt.logsumexp(x, (0, 1)) * q[0],
+    "transformed logsumexp": lambda x, q, r: xt.logsumexp(x, 1, **OF_LOGITS) * q[:, 0],
 }
 
 
@@ -81,6 +85,7 @@ PAIRS = {  # the same with PyTorch's functions
     "log_softmax": lambda f, x, q: (f.log_softmax(x, -1) * q).sum(),
     "softmax": lambda f, x, q: (f.softmax(x, 0) * q).sum(),
     "kl_div": lambda f, x, q: f.kl_div(x, q, reduction="batchmean"),
+    "logsumexp": lambda f, x, q: (getattr(f, "logsumexp", torch.logsumexp)(x, -1) * q[..., 0]).sum(),
 }
 
 
@@ -180,7 +185,12 @@ def test_opcheck_strides(name, reduction):
     arguments = of_schema("cross_entropy", input=x, target=target, reduction=reduction)
     torch.library.opcheck(torch.ops.crossent.cross_entropy.default, arguments)
     torch.library.opcheck(torch.ops.crossent.log_softmax.default, (x, 1))
-    torch.library.opcheck(torch.ops.crossent.softmax_backward.default, (x, x, 1))
+    torch.library.opcheck(torch.ops.crossent.softmax_backward.default, (x, x, 1, 2.0))
+    of_logits = (torch.linspace(0.5, 2, N).reshape(N, *(1,) * (x.ndim - 2)), torch.ones(C), 1, 1.0, 3.0)
+    torch.library.opcheck(torch.ops.crossent.log_softmax_of_logits.default, (x, *of_logits))
+    torch.library.opcheck(torch.ops.crossent.logsumexp.default, (x, *of_logits))
+    upstream = torch.ops.crossent.logsumexp(x.detach(), *of_logits)
+    torch.library.opcheck(torch.ops.crossent.logsumexp_backward.default, (upstream, x, *of_logits))
 
 
 def test_sparse_distillation_has_one_derivative():
@@ -237,7 +247,9 @@ def test_options_of_logits_compiled():
         options = {**OF_BOTH, "temperature": temperatures}
         return (xt.cross_entropy(x, T, **{**OF_LOGITS, "temperature": temperatures})
                 + xt.kl_div_with_logits(x, q, **options) + xt.distillation_loss(x, q, T, **options)
-                + xt.sparse_distillation_loss(x, classes, -1 - q[:, :2].detach()))  # fmt: skip
+                + xt.sparse_distillation_loss(x, classes, -1 - q[:, :2].detach())
+                + xt.log_softmax(x, 1, softcap=2.0, temperature=temperatures)[0, 0]
+                + xt.logsumexp(x, (0, 1)))  # fmt: skip
 
     ours = torch.compile(losses, fullgraph=True, backend="aot_eager")(x, q, TEMPERATURES)
     expected = losses(x, q, TEMPERATURES)

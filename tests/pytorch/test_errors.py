@@ -19,6 +19,10 @@ META = torch.empty(3, 5, device="meta")
     [
         (lambda: xt.cross_entropy(X.long(), T), TypeError, "input has dtype torch.int64"),
         (lambda: xt.cross_entropy(X.to(torch.complex64), T), TypeError, "input has dtype torch.complex64"),
+        (lambda: xt.logsumexp(X, 1, logit_bias=torch.ones(5, requires_grad=True)), RuntimeError,
+         "logit_bias requires a gradient, which logsumexp has not"),
+        (lambda: xt.softmax(X, 1, temperature=META[:, 0]), ValueError, "temperature is on meta"),
+        (lambda: xt.logsumexp(X, 2), IndexError, "axis 2 is out of bounds"),
         (lambda: xt.softmax(X.int(), 1), TypeError, "input has dtype torch.int32"),
         (lambda: xt.cross_entropy(X.numpy(), T), TypeError, "input is a ndarray: expected a tensor"),
         (lambda: xt.cross_entropy(X, [0, 1, 4]), TypeError, "target is a list: expected a tensor"),

@@ -93,6 +93,39 @@ def test_normalisers(name, dim, dtype):
     assert getattr(xt, name)(x, dim, dtype=torch.float64).dtype == torch.float64
 
 
+@pytest.mark.parametrize("options", ({"temperature": 2.0}, {"logit_bias": True}, {"temperature": True},
+                                     {"softcap": 4.0, "logit_bias": True, "temperature": True}), ids=str)
+@pytest.mark.parametrize("name", ("softmax", "log_softmax", "logsumexp"))
+def test_options_of_normalisers(name, options, dtype):
+    x = logits(dtype)
+    tensors = {"temperature": temperatures(), "logit_bias": bias()}
+    given = {key: tensors[key] if value is True else value for key, value in options.items()}
+    arrays = {key: array(v) if isinstance(v, torch.Tensor) else v for key, v in given.items()}
+    y = getattr(xt, name)(x, 1, **given)
+    y.backward(g := torch.randn(y.shape).to(y.dtype))
+    backward = getattr(xe, f"{name}_backward")
+    with torch.no_grad():
+        expected = getattr(xe, name)(array(x), 1, **arrays)
+        np.testing.assert_array_equal(array(y), expected)
+        if name == "logsumexp":
+            np.testing.assert_array_equal(array(x.grad), backward(array(g), array(x), 1, **arrays))
+        elif options == {"temperature": 2.0} or options == {"logit_bias": True}:
+            arrays.pop("logit_bias", None)
+            np.testing.assert_array_equal(array(x.grad), backward(array(g), array(y), 1, **arrays))
+    assert x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dim", (0, -1, (0, 1), (-1,), (0, 2)))
+@pytest.mark.parametrize("keepdim", (False, True))
+def test_axes_of_logsumexp(dim, keepdim):
+    x = logits(torch.float64, 3, 4, 5)
+    ours, theirs = (f.logsumexp(x, dim, keepdim) for f in (xt, torch))
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), x) for y in (ours, theirs)))
+    assert xt.logsumexp(torch.tensor(2.0), 0) == 2
+    assert xt.logsumexp(torch.zeros(2, 0), 1).tolist() == [-np.inf] * 2
+
+
 def test_normaliser_without_dim_warns():
     with pytest.warns(UserWarning, match="pass dim="):
         assert torch.equal(xt.softmax(x := torch.randn(2, 3)), xt.softmax(x, 1))

@@ -12,6 +12,7 @@ from ._functional import (
     cross_entropy,
     kl_div,
     log_softmax,
+    logsumexp,
     nll_loss,
     softmax,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "kl_div",
     "kl_div_with_logits",
     "log_softmax",
+    "logsumexp",
     "nll_loss",
     "patch",
     "softmax",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -23,6 +23,18 @@ def number_and_tensor(temperature: Any) -> tuple[Any, Tensor | None]:
     return temperature, None
 
 
+def logit_tensors(name: str, temperature: Any, logit_bias: Any) -> tuple[Any, tuple[Tensor | None, Tensor | None]]:
+    """The temperature, if it is a number, and the tensors of `temperature` and `logit_bias`, of a function that is no
+    loss."""
+    number, temperatures = number_and_tensor(temperature)
+    for label, x in (("temperature", temperatures), ("logit_bias", logit_bias)):
+        if x is not None:
+            check_tensor(label, x)
+            if x.requires_grad:
+                refuse_gradient(name, label)
+    return number, (temperatures, logit_bias)
+
+
 def loss_by_names(name: str, given: dict[str, Any], inplace: bool, recompute: bool) -> Tensor:
     """`loss` with its arguments by the names that users know."""
     number, temperatures = number_and_tensor(given["temperature"])
@@ -40,11 +52,10 @@ def loss(
     if not ordinary:
         _check_tensors(called, tensors)
     x = tensors[0]
-    if x.dtype not in FLOATING:
-        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
+    check_dtype(x)
     for k, label in called.more_tensors:
         if tensors[k] is not None and tensors[k].requires_grad:
-            raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
+            refuse_gradient(name, label)
     if ordinary:
         if inplace and x.is_leaf and x.requires_grad:
             raise RuntimeError("inplace=True: input is a leaf that requires a gradient, so its values are still needed")
@@ -63,6 +74,20 @@ def _check_tensors(called: Loss, tensors: tuple[Any, ...]) -> None:
     for k, label in enumerate(called.labels):
         if k < 2 or tensors[k] is not None:
             check_tensor(label, tensors[k])
+
+
+def check_input(x: Any) -> None:
+    check_tensor("input", x)
+    check_dtype(x)
+
+
+def check_dtype(x: Tensor) -> None:
+    if x.dtype not in FLOATING:
+        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
+
+
+def refuse_gradient(name: str, label: str) -> NoReturn:
+    raise RuntimeError(f"{label} requires a gradient, which {name} has not: pass {label}.detach()")
 
 
 def check_tensor(label: str, x: Any) -> None:

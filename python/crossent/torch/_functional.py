@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._calls import check_tensor, loss, number_and_tensor
+from .._axes import Axes
+from . import _row_operators  # noqa: F401  # it defines operators
+from ._calls import check_input, logit_tensors, loss, number_and_tensor
 from ._eager import normalised, plain
 from ._operators import operator
-from ._tensors import FLOATING
 
 
 def cross_entropy(
@@ -173,31 +175,67 @@ def kl_div(
 
 
 def softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
-) -> Tensor:
-    """`torch.nn.functional.softmax` on the CPU: `crossent.softmax` along `dim`, of `input` as `dtype`."""
-    return _normaliser("softmax", input, dim, dtype, _stacklevel)
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None,
+    *, temperature: float | Tensor = 1.0, softcap: float | None = None, logit_bias: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """`torch.nn.functional.softmax` on the CPU: `crossent.softmax` along `dim`, of `input` as `dtype`.
+
+    `temperature`, `softcap` and `logit_bias` are those of `crossent.softmax`.
+    """
+    return _normaliser("softmax", input, dim, dtype, _stacklevel, temperature, softcap, logit_bias)
 
 
 def log_softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
-) -> Tensor:
-    """`torch.nn.functional.log_softmax` on the CPU: `crossent.log_softmax` along `dim`, of `input` as `dtype`."""
-    return _normaliser("log_softmax", input, dim, dtype, _stacklevel)
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None,
+    *, temperature: float | Tensor = 1.0, softcap: float | None = None, logit_bias: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """`torch.nn.functional.log_softmax` on the CPU: `crossent.log_softmax` along `dim`, of `input` as `dtype`.
+
+    `temperature`, `softcap` and `logit_bias` are those of `crossent.log_softmax`.
+    """
+    return _normaliser("log_softmax", input, dim, dtype, _stacklevel, temperature, softcap, logit_bias)
 
 
-def _normaliser(name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int) -> Tensor:
+def logsumexp(
+    input: Tensor, dim: int | tuple[int, ...], keepdim: bool = False, *, temperature: float | Tensor = 1.0,
+    softcap: float | None = None, logit_bias: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """`torch.logsumexp` on the CPU: `crossent.logsumexp` along `dim`, one axis or several.
+
+    `temperature`, `softcap` and `logit_bias` are those of `crossent.logsumexp`. The result is float32, or float64 for
+    float64 `input`.
+
+    Examples
+    --------
+    >>> import torch, crossent.torch as xt
+    >>> xt.logsumexp(torch.tensor([[0.0, 0.0], [1000.0, 1000.0]]), 1)
+    tensor([6.9315e-01, 1.0007e+03])
+    """
+    check_input(input)
+    number, tensors = logit_tensors("logsumexp", temperature, logit_bias)
+    axes = Axes("input", input, dim, may_be_empty=True)
+    of_rows = input.permute((*axes.others, *axes.classes)).reshape(*axes.rows, axes.count)
+    result: Tensor = operator("logsumexp", of_rows, *tensors, -1, number, softcap)
+    return result.reshape(axes.reduced_shape(keepdim))
+
+
+def _normaliser(
+    name: str, x: Tensor, dim: int | None, dtype: torch.dtype | None, stacklevel: int, temperature: Any,
+    softcap: float | None, logit_bias: Tensor | None,
+) -> Tensor:  # fmt: skip
     if dim is None:
         warnings.warn(f"{name} without dim is deprecated: pass dim=", stacklevel=stacklevel)
         dim = 0 if x.ndim in (0, 1, 3) else 1
     if dtype is not None:
         x = x.to(dtype)
-    check_tensor("input", x)
-    if x.dtype not in FLOATING:
-        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
-    if x.ndim == 0:
-        return _normaliser(name, x.reshape(1), dim, None, stacklevel).reshape(())
-    return normalised(name, x, dim) if plain((x,)) else operator(name, x, dim)
+    check_input(x)
+    shape, x = x.shape, x.reshape(1) if x.ndim == 0 else x
+    number, tensors = logit_tensors(name, temperature, logit_bias)
+    if number != 1 or softcap is not None or tensors != (None, None):
+        out = operator(f"{name}_of_logits", x, *tensors, dim, number, softcap)
+    else:
+        out = normalised(name, x, dim) if plain((x,)) else operator(name, x, dim)
+    return out if shape else out.reshape(shape)
 
 
 def _reduction(size_average: bool | None, reduce: bool | None) -> str:

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-import crossent as xe
-
-from ._losses import LOSSES, Loss, for_target, second, through_log_softmax, through_softmax, vjp_of
+from ._losses import LOSSES, Loss, for_target, second
 from ._references import class_axis
-from ._tensors import array, limited, loss_tensor
+from ._tensors import array, loss_tensor
 
 LIBRARY = torch.library.Library("crossent", "DEF")
 
@@ -139,39 +137,5 @@ def define_loss(loss: Loss) -> None:
            keep_gradient, backward_gradient)  # fmt: skip
 
 
-def define_normaliser(name: str, derivative: Callable[[Tensor, Tensor, int], Tensor]) -> None:
-    function, function_backward = getattr(xe, name), getattr(xe, f"{name}_backward")
-
-    def value(x: Tensor, dim: int) -> Tensor:
-        out = torch.empty_like(x)
-        limited(function, (array(x), dim), {"out": array(out)})
-        return out
-
-    def gradient(grad: Tensor, output: Tensor, dim: int) -> Tensor:
-        out = torch.empty_like(output)
-        limited(function_backward, (array(grad), array(output), dim), {"out": array(out)})
-        return out
-
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(output)
-        ctx.dim = inputs[1]
-
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return operator(f"{name}_backward", grad, *ctx.saved_tensors, ctx.dim), None
-
-    def keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-        ctx.dim = inputs[2]
-
-    def backward_gradient(ctx: Any, grad_grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *vjp_of(lambda g, y: derivative(g, y, ctx.dim), ctx.saved_tensors, grad_grad), None
-
-    define(f"{name}(Tensor input, int dim) -> Tensor", value, lambda x, dim: torch.empty_like(x), keep, backward)
-    define(f"{name}_backward(Tensor grad, Tensor output, int dim) -> Tensor", gradient,
-           lambda grad, output, dim: torch.empty_like(output), keep_gradient, backward_gradient)  # fmt: skip
-
-
 for _loss in LOSSES.values():
     define_loss(_loss)
-define_normaliser("softmax", through_softmax)
-define_normaliser("log_softmax", through_log_softmax)

@@ -29,13 +29,30 @@ def transformed(
     """(softcap tanh(x / softcap) + logit_bias) / T along the class axes."""
     if softcap is not None:
         x = softcap * torch.tanh(x / softcap)
-    sizes = list(enumerate(x.shape))
     if logit_bias is not None:
-        x = x + logit_bias.to(x.dtype).reshape([n if axis in axes else 1 for axis, n in sizes])
-    if temperatures is None:
-        return x / temperature
-    of_rows = temperatures.to(x.dtype).expand([n for axis, n in sizes if axis not in axes])
-    return x / of_rows.reshape([1 if axis in axes else n for axis, n in sizes])
+        x = x + logit_bias.to(x.dtype).reshape([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
+    return x / (temperature if temperatures is None else _along(x, axes, temperatures))
+
+
+def _along(x: Tensor, axes: tuple[int, ...], of_rows: Tensor) -> Tensor:
+    """The numbers of rows, broadcast over the class axes of x."""
+    sizes = list(enumerate(x.shape))
+    spread = of_rows.to(x.dtype).expand([n for axis, n in sizes if axis not in axes])
+    return spread.reshape([1 if axis in axes else n for axis, n in sizes])
+
+
+def slope(like: Tensor, x: Tensor | None, dim: int, temperatures: Tensor | None, softcap: float | None) -> Tensor:
+    """The derivative of `transformed` at x, in the dtype of `like`, but for a temperature that is a number.
+
+    That of the softcap, 1 - tanh(u)^2, is 4 sigmoid(2u) sigmoid(-2u), where nothing cancels.
+    """
+    result = like.new_ones(())
+    if softcap is not None and x is not None:
+        u = x.to(like.dtype) * (2 / softcap)
+        result = 4 * u.sigmoid() * (-u).sigmoid()
+    if temperatures is not None:
+        result = result / _along(like, (dim % like.ndim,), temperatures)
+    return result
 
 
 def cross_entropy(
