@@ -11,9 +11,9 @@ from pathlib import Path
 
 import fast
 import numpy as np
+from fast.errors import Exact
 from inputs import Batch
 from libraries import PEERS, Group
-from measure import Exact
 
 import crossent as xe
 

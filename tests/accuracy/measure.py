@@ -1,58 +1,10 @@
 """Errors in ULP of the output dtype, their maxima with the input that gives them, and their quantiles."""
 
 import numpy as np
-from fast.double_double import DD, SCALE, high
-from inputs import DTYPES, FINFO
+from fast.double_double import SCALE, high
+from fast.errors import Exact
+from inputs import DTYPES
 from operations import ACCURACY
-
-EXPONENT = np.int64(0x7FF0000000000000)
-
-
-def ulp(z, dtype):
-    """SCALE times the spacing of `dtype` at the exact z / SCALE, never below its least subnormal; z >= 0.
-
-    A power of two may stand for what is a little less, and gets the spacing below it: errors are never flattered.
-    """
-    info = FINFO[dtype]
-    bits = np.maximum(high(z).view(np.int64) - (z.lo <= 0 if isinstance(z, DD) else 1), 0)
-    power = (bits & EXPONENT).view(np.float64)
-    return np.maximum(power * 2.0 ** -int(info.nmant), SCALE * 2.0 ** (int(info.minexp) - int(info.nmant)))
-
-
-class Exact:
-    """SCALE times an exact value, and what its error is measured in: ULP of `scale`, by default of the value itself."""
-
-    def __init__(self, value, scale=None):
-        self.value, self.scale = value, scale
-
-    def unit(self, dtype):
-        return ulp(abs(self.value if self.scale is None else self.scale), dtype)
-
-    def errors(self, actual, unit):
-        """|actual - exact| / unit; infinite for a NaN, or an infinity that the exact value does not round to."""
-        wide = actual.astype(np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):
-            if isinstance(self.value, DD):
-                e = np.abs((wide * SCALE - self.value.hi) - self.value.lo) / unit
-            else:
-                e = np.abs(wide * SCALE - self.value) / unit
-            bad = ~(e < np.inf)
-        if bad.any():
-            exact = high(self.value)[bad] / SCALE
-            info = FINFO[actual.dtype]
-            overflows = np.abs(exact) >= float(info.max) * (1 + float(info.eps) / 4)
-            e[bad] = np.where(overflows & (wide[bad] == np.copysign(np.inf, exact)), 0, np.inf)
-        return e
-
-
-class Sum(Exact):
-    """A sum of two parts of which one is large: 4 units are 1 ULP of the sum and 4 ULP of the small part."""
-
-    def __init__(self, value, part):
-        self.value, self.part = value, part
-
-    def unit(self, dtype):
-        return ulp(abs(self.value), dtype) / 4 + ulp(abs(self.part), dtype)
 
 
 class Relative(Exact):

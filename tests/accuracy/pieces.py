@@ -3,8 +3,9 @@
 import numpy as np
 from crossent_calls import FAMILIES
 from fast.double_double import SCALE, exp, high, sum_last
+from fast.errors import Exact
 from inputs import DTYPES, Batch, batches, distributions, draw, sizes
-from measure import Errors, Exact
+from measure import Errors
 from operations import FORMS
 from reference import REFERENCES
 

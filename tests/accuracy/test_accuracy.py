@@ -9,9 +9,10 @@ import inputs
 import numpy as np
 import page
 import pytest
+from fast.errors import Exact
 from inputs import SHORT
 from libraries import Here
-from measure import Errors, Exact, bar
+from measure import Errors, bar
 from pieces import PIECES, Piece
 
 

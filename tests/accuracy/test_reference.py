@@ -10,7 +10,7 @@ import oracle
 import pytest
 from crossent_calls import FAMILIES, functions, measured
 from fast import SCALE
-from measure import Sum
+from fast.errors import Sum
 from mpmath import mp, mpf
 from oracle.agreement import ALLOWED, number
 from reference import LEAST, REFERENCES

@@ -20,6 +20,7 @@ import crossent as xe
 
 from . import classes, divergences, elements, information, sparse
 from .double_double import DD, SCALE, high, maximum, sum_last, where
+from .errors import assert_exact, assert_within
 from .parts import Part, gradient, like, value
 from .rows import Logits, widen
 
@@ -38,7 +39,19 @@ FORMULAS = {
     "sum_of_squares": quiet(classes.sum_of_squares),
 }
 
+
+
+def lifted(value, lift=widen):
+    """A floating-point array as `lift` makes it, anything else as it is."""
+    return lift(value) if isinstance(value, np.ndarray) and value.dtype.kind not in "iu" else value
+
+
+def exact(name, *arrays, **options):
+    """What the formula gives for arrays and options of any dtype."""
+    return FORMULAS[name](*map(lifted, arrays), **{option: lifted(value) for option, value in options.items()})
+
+
 __all__ = [
-    "DD", "FORMULAS", "SCALE", "Logits", "Part", "gradient", "high", "like", "maximum", "sum_last", "value", "where",
-    "widen",
+    "DD", "FORMULAS", "SCALE", "Logits", "Part", "assert_exact", "assert_within", "exact", "gradient", "high", "lifted",
+    "like", "maximum", "sum_last", "value", "where", "widen",
 ]

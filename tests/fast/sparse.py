@@ -71,7 +71,8 @@ class Sparse:
             values = values - np.where(np.isfinite(top), top, 0.0)
         values = values * (like(values, 1.0) / like(values, temperature))
         if logsumexp is not None:
-            values = values - column(like(values, np.broadcast_to(logsumexp, len(listed))))
+            logsumexp = like(values, logsumexp)
+            values = values - (column(logsumexp) if np.ndim(high(logsumexp)) else logsumexp)
         return where(listed & (high(values) > -np.inf), exp(values) * (1 / SCALE), 0.0)
 
     def _listed(self, weights):
@@ -202,5 +203,6 @@ def sparse_distillation_loss(x, classes, values, *, values_are="log_probs", tail
         bad = s.says_nothing[:, None]
         return tuple(where(bad, 0.0, s.rows.readable(part * s.rows.per_temperature)) for part in found)
 
-    factor = v * like(v, float(temperature) ** 2) if scale_by_temperature else v
+    t = like(v, temperature)
+    factor = v * t * t if scale_by_temperature else v
     return [Part(losses, gradients, {"mean": sum_last(v)}, lambda: of_rows(entries()[1])).times(factor)]

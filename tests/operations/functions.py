@@ -114,15 +114,12 @@ class Form:
         if lift is fast.widen and arithmetic(arrays[0].dtype) == np.float32:
             lift = lambda array: array.astype(np.float64)
         return fast.FORMULAS[self.loss.name](
-            *(lifted(a, lift) for a in arrays), **{name: lifted(value, lift) for name, value in options.items()})
+            *(fast.lifted(a, lift) for a in arrays),
+            **{name: fast.lifted(value, lift) for name, value in options.items()})
 
 
 def is_float(value):
     return isinstance(value, np.ndarray) and value.dtype.kind not in "iu"
-
-
-def lifted(value, lift):
-    return lift(value) if is_float(value) else value
 
 
 def in_arithmetic(arrays, options):

@@ -2,11 +2,12 @@
 
 import numpy as np
 from fast.double_double import DD, SCALE, high
+from fast.errors import DOUBT
 from mpmath import mp, mpf
 
 import oracle
 
-ALLOWED = mpf(2) ** -9
+ALLOWED = mpf(DOUBT)
 
 
 def number(x):

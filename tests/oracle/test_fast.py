@@ -110,3 +110,24 @@ def test_half_of_a_subnormal_number():
     for x in (3 * least, 8001 * least, 2.0**-950, 0.75):
         got = log_of_half(DD(np.array([x])))
         assert_relative(got, [mp.log(mpf(x) / 2)], 90)
+
+
+# ---- The error measure -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_beyond_their_limit_are_seen(dtype):
+    exact = fast.widen(np.array([1.5, -1.5, 3.0], dtype)) * SCALE
+    for place in range(3):
+        for units in (3, 4, 5, -5):
+            actual = np.array([1.5, -1.5, 3.0], dtype)
+            actual[place] += units * np.spacing(abs(actual[place]))
+            if units == 3:  # 4 is not less than 4 beyond doubt
+                fast.assert_within(4, actual, exact)
+            else:
+                with pytest.raises(AssertionError, match="ulp, more than 4"):
+                    fast.assert_within(4, actual, exact)
+    with pytest.raises(AssertionError, match="nan"):
+        fast.assert_within(4, dtype(np.nan), exact[0])
+    with pytest.raises(AssertionError, match="infinite scale"):
+        fast.assert_within(4, actual, exact, fast.like(exact, np.full(3, np.inf)))
