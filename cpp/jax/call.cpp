@@ -7,6 +7,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
+#include <limits>
+
+#include "core/fp_environment.hpp"
 
 namespace crossent::jax {
 namespace {
@@ -142,12 +145,14 @@ void array::check(const char* name, double low, double high) const {
 }
 
 void array::refuse(const char* name, const range_violation& found, double low, double high) const {
+  const default_environment environment;   // subnormal numbers are 0 in XLA's
   const std::string value = type() == dtype::float64 ? written(found.value) : written(static_cast<float>(found.value));
-  const std::string range = "[" + general(low) + ", " + general(high) + "]";
+  const std::string range = low == -std::numeric_limits<double>::infinity() ? "a finite number or -inf"
+                            : 0 < low && low < 1e-44 ? "a finite number > 0"
+                                                     : "a finite number in [" + general(low) + ", " + general(high) + "]";
   const char* const hint = std::string_view(name) == "target" ? "; the target is the second argument" : "";
   throw wrong_value{
-      ffi::ErrorCode::kInvalidArgument,
-      position(name, found.element) + " is " + value + ": expected a finite number in " + range + hint};
+      ffi::ErrorCode::kInvalidArgument, position(name, found.element) + " is " + value + ": expected " + range + hint};
 }
 
 std::string array::position(const char* name, index at) const {

@@ -16,6 +16,37 @@ double largest(dtype arithmetic) {
 
 dtype arithmetic_of(const array& x) { return x.type() == dtype::float64 ? dtype::float64 : dtype::float32; }
 
+// The operands of a logit_transform: as it is for each example.
+struct transform_arrays {
+  double softcap = 0;
+  array bias, temperature;
+
+  logit_transform at(index example) const { return {softcap, bias.at(example), temperature.at(example)}; }
+
+  void read_bias(const call& c, const char* name, int axis) {
+    shape classes;
+    classes.size[classes.ndim++] = c.first().size[axis];
+    bias = c.operand(name, classes);
+    if (bias) bias.check(name, -std::numeric_limits<double>::infinity(), largest(arithmetic_of(bias)));
+  }
+  void read_temperature(const call& c, int axis) {
+    temperature = c.operand("temperature", c.first().without(axis));
+    if (!temperature) return;
+    const bool is_double = arithmetic_of(temperature) == dtype::float64;
+    const double least =
+        is_double ? std::numeric_limits<double>::denorm_min() : double{std::numeric_limits<float>::denorm_min()};
+    temperature.check("temperature", least, largest(arithmetic_of(temperature)));
+  }
+};
+
+transform_arrays read_transform(const call& c, int axis) {
+  transform_arrays transform;
+  transform.softcap = c.attribute<double>("softcap");
+  transform.read_bias(c, "logit_bias", axis);
+  transform.read_temperature(c, axis);
+  return transform;
+}
+
 template <class Options> void read_reduction(const call& c, Options& options) {
   options.reduction = static_cast<reduction_kind>(c.attribute<std::int64_t>("reduction"));
   options.denominator = c.attribute<double>("denominator");
@@ -28,6 +59,7 @@ struct row_call {
   shape rows;
   row_loss_options shared;
   array x, weight, sample_weight, upstream, loss, grad;
+  transform_arrays transform;
 
   explicit row_call(const call& of) : c(of), axis(static_cast<int>(c.attribute<std::int64_t>("axis"))) {
     rows = c.first().without(axis);
@@ -38,6 +70,7 @@ struct row_call {
     sample_weight = c.operand("sample_weight", rows);
     const double most = largest(arithmetic_of(x));
     sample_weight.check("sample_weight", -most, most);
+    transform = read_transform(c, axis);
     upstream = c.operand("grad_output", loss_shape);
     loss = c.result("loss", loss_shape);
     grad = c.result("grad", c.first());
@@ -69,6 +102,7 @@ struct row_call {
       row_loss_options options = shared;
       options.weight = weight.at(i);
       options.sample_weight = sample_weight.at(i);
+      options.transform = transform.at(i);
       options.grad_output = spread(upstream.at(i));
       options.writes_to_caller = false;
       try {
@@ -107,33 +141,47 @@ void cross_entropy(const call& c) {
         });
 }
 
-divergence_options read_divergence(const call& c) {
-  return {
-      c.attribute<double>("temperature"), static_cast<divergence_kind>(c.attribute<std::int64_t>("divergence")),
-      c.attribute<double>("beta")};
-}
+// What the divergence of two rows of logits reads beside those of the student.
+struct teacher_logits {
+  divergence_options shared;
+  array logits;
+  transform_arrays transform;
+
+  teacher_logits(const call& c, int axis) : logits(c.operand("teacher_logits", c.first())) {
+    shared.temperature = c.attribute<double>("temperature");
+    shared.kind = static_cast<divergence_kind>(c.attribute<std::int64_t>("divergence"));
+    shared.beta = c.attribute<double>("beta");
+    transform.softcap = c.attribute<double>("teacher_softcap");
+    transform.read_bias(c, "teacher_logit_bias", axis);
+  }
+
+  divergence_options at(index example) const {
+    divergence_options options = shared;
+    options.teacher = transform.at(example);
+    return options;
+  }
+};
 
 void kl_div_with_logits(const call& c) {
   const row_call r(c);
-  const divergence_options divergence = read_divergence(c);
-  const array teacher = c.operand("teacher_logits", c.first());
+  const teacher_logits teacher(c, r.axis);
   r.run(heavy, nullptr,
         [&](index i, const row_loss_options& options, const mutable_view& loss, const mutable_view& grad, const execution& e) {
-          crossent::kl_div_with_logits(r.x.at(i), teacher.at(i), divergence, options, loss, grad, e);
+          crossent::kl_div_with_logits(r.x.at(i), teacher.logits.at(i), teacher.at(i), options, loss, grad, e);
         });
 }
 
 void distillation_loss(const call& c) {
   row_call r(c);
   r.read_cross_entropy();
-  const divergence_options divergence = read_divergence(c);
+  const teacher_logits teacher(c, r.axis);
   const distillation_options terms{c.attribute<double>("alpha"), c.attribute<bool>("scale_by_temperature")};
-  const array teacher = c.operand("teacher_logits", c.first()), target = r.target();
+  const array target = r.target();
   const bool by_index = target && target.is_integer();
   r.run(heavy, &target,
         [&](index i, const row_loss_options& options, const mutable_view& loss, const mutable_view& grad, const execution& e) {
-          crossent::distillation_loss(r.x.at(i), teacher.at(i), by_index ? target.indices_at(i) : index_view{},
-                                      by_index ? view{} : target.at(i), terms, divergence, options, loss, grad, e);
+          crossent::distillation_loss(r.x.at(i), teacher.logits.at(i), by_index ? target.indices_at(i) : index_view{},
+                                      by_index ? view{} : target.at(i), terms, teacher.at(i), options, loss, grad, e);
         });
 }
 
@@ -170,11 +218,16 @@ using normaliser = void (*)(const view&, const normaliser_options&, const mutabl
 using normaliser_backward = void (*)(const view&, const view&, int, double, const mutable_view&, const execution&);
 
 template <normaliser f> void normalise(const call& c) {
-  normaliser_options options;
-  options.axis = static_cast<int>(c.attribute<std::int64_t>("axis"));
-  options.temperature = c.attribute<double>("temperature");
+  normaliser_options shared;
+  shared.axis = static_cast<int>(c.attribute<std::int64_t>("axis"));
+  shared.temperature = c.attribute<double>("temperature");
+  const transform_arrays transform = read_transform(c, shared.axis);
   const array x = c.operand("x", c.first()), out = c.result("out", c.first());
-  c.for_each_example(c.first().elements(), [&](index i, const execution& e) { f(x.at(i), options, out.output_at(i), e); });
+  c.for_each_example(c.first().elements(), [&](index i, const execution& e) {
+    normaliser_options options = shared;
+    options.transform = transform.at(i);
+    f(x.at(i), options, out.output_at(i), e);
+  });
 }
 
 template <normaliser_backward f> void normalise_backward(const call& c) {

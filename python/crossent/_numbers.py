@@ -28,6 +28,10 @@ def positive(name: str, value: object) -> float:
     return result
 
 
+def positive_or_none(name: str, value: object) -> float | None:
+    return None if value is None else positive(name, value)
+
+
 def fraction(name: str, value: object) -> float:
     result = number(name, value)
     if not 0 <= result <= 1:
@@ -101,7 +105,8 @@ def top_k(value: object, classes: int) -> int:
 # The options of the losses that are numbers, by what they may be.
 OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "temperature": positive,
-    "softcap": lambda name, value: None if value is None else positive(name, value),
+    "softcap": positive_or_none,
+    "teacher_softcap": positive_or_none,
     "label_smoothing": fraction,
     "z_loss": at_least_zero,
     "entropy_weight": finite,

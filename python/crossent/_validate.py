@@ -78,7 +78,8 @@ def refuse_values(name: str, shape: tuple[int, ...], at: int, count: int, low: f
 def _finite_in(low: float, high: float) -> str:
     if low == -np.inf:
         return "a finite number or -inf"
-    return "a finite number > 0" if 0 < low < 1e-44 else f"a finite number in [{low:g}, {high:g}]"
+    least = np.float64(low).view(np.int64) > 0 and low < 1e-44  # a subnormal number, which is 0 in the threads of XLA
+    return "a finite number > 0" if least else f"a finite number in [{low:g}, {high:g}]"
 
 
 # ---- Shapes ----------------------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """The losses on JAX arrays of a CPU, under `jax.jit`, `jax.grad`, `jax.vmap` and `jax.checkpoint`.
 
 Each function computes what the function of the same name in `crossent` computes, to the bit; that one says where its
-formula is from. Shapes, dtypes and options are checked when a function is traced, and raise what that function
-raises. Values (class indices, probabilities, weights) are checked when the computation runs: a wrong one is a
+formula is from. Shapes, dtypes and options are checked when a function is traced, and raise what that function raises.
+Values (class indices, probabilities, weights) are checked when the computation runs: a wrong one is a
 `jax.errors.JaxRuntimeError`, or a `ValueError` from a compiled function that ran before, with the message of
-`crossent`. Options are Python numbers and names, not arrays. Derivatives are first ones, by reverse mode, with respect
-to the first argument. To ask for one with respect to another argument is a `TypeError`; `jax.lax.stop_gradient` makes a
-constant of it.
+`crossent`. Options are Python numbers and names; weights, biases and temperatures of rows are arrays. Derivatives are
+first ones, by reverse mode, with respect to the first argument. To ask for one with respect to another argument is a
+`TypeError`; `jax.lax.stop_gradient` makes a constant of it.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 WEIGHTS = ("weight", "pos_weight", "sample_weight")
+BIASES = ("logit_bias", "teacher_logit_bias")
 
 
 def floating(name: str, given: Any) -> jax.Array:
@@ -37,6 +38,24 @@ def floating(name: str, given: Any) -> jax.Array:
     if floating_dtype(np.dtype(x.dtype)) is None:
         _arrays.floating(name, like(x))
     return x
+
+
+def numbers_of_classes(name: str, given: Any, classes: int) -> jax.Array:
+    """`given` in the shape (C,)."""
+    x = floating(name, given)
+    if x.shape != (classes,):
+        _validate.refuse_shape(name, x.shape, (classes,))
+    return x
+
+
+def temperatures(given: Any, rows: tuple[int, ...]) -> float | jax.Array:
+    """A temperature as one number, or as one of each row, which the core broadcasts."""
+    if (given.ndim if isinstance(given, jax.Array) else np.ndim(given)) == 0:
+        return _numbers.positive("temperature", given)
+    t = floating("temperature", given)
+    if t.shape != rows:
+        _validate.spread("temperature", like(t), rows)
+    return t
 
 
 class Arguments:
@@ -97,10 +116,7 @@ class Arguments:
         self.arrays["target"] = y
 
     def class_weights(self, given: Any) -> None:
-        w = floating("weight", given)
-        classes = (self.shape[self.options["axis"]],)
-        if w.shape != classes:
-            _validate.refuse_shape("weight", w.shape, classes)
+        w = numbers_of_classes("weight", given, self.shape[self.options["axis"]])
         self.arrays["weight"] = w.astype(arithmetic(self.dtype))
 
     def weights(self, name: str, given: Any) -> None:
@@ -118,6 +134,10 @@ class Arguments:
             if name in WEIGHTS and value is not None:
                 of_classes = name == "weight" and "axis" in self.options
                 self.class_weights(value) if of_classes else self.weights(name, value)
+            elif name in BIASES and value is not None:
+                self.arrays[name] = numbers_of_classes(name, value, self.shape[self.options["axis"]])
+            elif name == "temperature":
+                place_temperature(value, self.rows, self.arrays, self.options)
             elif name in _numbers.OPTIONS:
                 self.options[name] = _numbers.OPTIONS[name](name, value)
         if "divergence" in self.given:
@@ -159,15 +179,27 @@ class Arguments:
         self.options["denominator"] = denominator
 
 
-def normaliser(function: str, x: Any, axis: int, temperature: float, dtype: Any) -> tuple[Call, jax.Array]:
+def place_temperature(
+    given: Any, rows: tuple[int, ...], arrays: dict[str, jax.Array], options: dict[str, Any]
+) -> None:
+    temperature = temperatures(given, rows)
+    (arrays if isinstance(temperature, jax.Array) else options)["temperature"] = temperature
+
+
+def normaliser(
+    function: str, x: Any, axis: int, temperature: Any, softcap: Any, logit_bias: Any, dtype: Any
+) -> tuple[Call, jax.Array, tuple[jax.Array, ...]]:
     x = floating("x", x)
     # A half is a float32, and so are the numbers that it is computed in.
     x = x.astype(_validate.result_dtype(np.dtype(x.dtype), dtype, None))
-    options = {
-        "axis": _validate.class_axis("x", tuple(x.shape), axis),
-        "temperature": _numbers.positive("temperature", temperature),
-    }
-    return _call(function, ("x",), options, x.ndim, ("out",)), x
+    shape, arrays = tuple(x.shape), {"x": x}
+    options: dict[str, Any] = {"axis": (axis := _validate.class_axis("x", shape, axis))}
+    place_temperature(temperature, rows_of(shape, axis), arrays, options)
+    options["softcap"] = _numbers.OPTIONS["softcap"]("softcap", softcap)
+    if logit_bias is not None:
+        arrays["logit_bias"] = numbers_of_classes("logit_bias", logit_bias, shape[axis])
+    _, *others = arrays.values()
+    return _call(function, tuple(arrays), options, x.ndim, ("out",)), x, tuple(others)
 
 
 def _call(

@@ -114,6 +114,11 @@ def _attributes(call: Call, operands: Any) -> dict[str, Any]:
     if "reduction" in options:
         options["reduction"] = REDUCTIONS.index(options["reduction"])
         options["denominator"] = options["denominator"] or 0.0
+    for name in ("softcap", "teacher_softcap"):
+        if name in options:
+            options[name] = options[name] or 0.0
+    if "temperature" in call.operands:
+        options["temperature"] = 1.0
     if "divergence" in options:
         options["divergence"] = DIVERGENCES.index(options["divergence"])
     if "ignore_index" in options:
@@ -230,12 +235,16 @@ def _saves_gradient(call: Call, x: jax.Array) -> bool:
     return bool(call.option("reduction") != "none" and arithmetic(dtype) == dtype)
 
 
-def _loss_forward(call: Call, x: Any, others: Any) -> Any:
+def _refuse_gradients(call: Call, others: Any) -> None:
     for name, other in zip(call.operands[1:], others, strict=True):
         if other.perturbed:
             raise TypeError(
                 f"{call.function} has no gradient with respect to {name}: expected jax.lax.stop_gradient({name})"
             )
+
+
+def _loss_forward(call: Call, x: Any, others: Any) -> Any:
+    _refuse_gradients(call, others)
     operands = (x.value, *(other.value for other in others))
     if not _saves_gradient(call, x.value):
         return run(call.returning("loss"), operands)[0], operands
@@ -259,20 +268,48 @@ loss.defvjp(_loss_forward, _loss_backward, symbolic_zeros=True)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def normalised(call: Call, x: jax.Array) -> jax.Array:
-    return run(call, (x,))[0]
+def normalised(call: Call, x: jax.Array, others: Arrays) -> jax.Array:
+    return run(call, (x, *others))[0]
 
 
-def _normalised_forward(call: Call, x: jax.Array) -> Any:
-    result = normalised(call, x)
-    return result, result
+def _normalised_forward(call: Call, x: Any, others: Any) -> Any:
+    _refuse_gradients(call, others)
+    result = run(call, (x.value, *(other.value for other in others)))[0]
+    of_rows = next((t.value for name, t in zip(call.operands[1:], others, strict=True) if name == "temperature"), None)
+    return result, (result, None if call.option("softcap") is None else x.value, of_rows)
 
 
-def _normalised_backward(call: Call, result: jax.Array, upstream: jax.Array) -> Any:
-    backward = Call(
-        f"{call.function}_backward", ("grad_output", "result"), call.options, call.ndim, ("out",), call.backend
-    )
-    return run(backward, (upstream, result))
+def _normalised_backward(call: Call, saved: Any, upstream: Any) -> Any:
+    result, x, temperatures = saved
+    if isinstance(upstream, SymbolicZero):
+        return jnp.zeros_like(result), None
+    dtype = result.dtype
+    through_more = x is not None or temperatures is not None
+    if through_more:
+        result = result.astype(arithmetic(np.dtype(dtype)))  # so that a half is rounded once
+    options = {"axis": call.option("axis"), "temperature": call.option("temperature") or 1.0}
+    backward = Call(f"{call.function}_backward", ("grad_output", "result"), tuple(options.items()), call.ndim, ("out",),
+                    call.backend)  # fmt: skip
+    (gradient,) = run(backward, (upstream, result))
+    if through_more:
+        gradient = (gradient * _slope(call, x, temperatures, result)).astype(dtype)
+    return gradient, None
 
 
-normalised.defvjp(_normalised_forward, _normalised_backward)
+def _slope(call: Call, x: jax.Array | None, temperatures: jax.Array | None, like: jax.Array) -> jax.Array:
+    """The derivative of the transformed logits at x, but for a temperature that is a number.
+
+    That of the softcap, 1 - tanh(u)^2, is 4 sigmoid(2u) sigmoid(-2u), where nothing cancels.
+    """
+    slope = jnp.ones((), like.dtype)
+    if x is not None:
+        u = x.astype(like.dtype) * (2 / call.option("softcap"))
+        slope = 4 * jax.nn.sigmoid(u) * jax.nn.sigmoid(-u)
+    if temperatures is not None:
+        axis = call.option("axis")
+        of_rows = jnp.broadcast_to(temperatures, rows_of(like.shape, axis)).astype(like.dtype)
+        slope = slope / jnp.expand_dims(of_rows, axis)
+    return slope
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward, symbolic_zeros=True)

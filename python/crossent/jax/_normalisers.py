@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def softmax(
-    x: Arrays, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None
+    x: Arrays,
+    axis: Axes = -1,
+    *,
+    temperature: Arrays = 1.0,
+    softcap: float | None = None,
+    logit_bias: Arrays | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Softmax of `x` along an axis.
 
@@ -32,8 +38,10 @@ def softmax(
         Float16, bfloat16, float32 or float64.
     axis : int, tuple of int or None, default -1
         The class axis, or several, whose entries are classes together; None: all of them.
-    temperature : float, default 1.0
-        Finite and > 0; divides `x`.
+    temperature : float or array, default 1.0
+        Finite and > 0; divides `x`. An array has one for each row, as for `crossent.softmax`.
+    softcap, logit_bias
+        As for `crossent.softmax`.
     dtype : dtype, optional
         Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`.
 
@@ -57,11 +65,17 @@ def softmax(
     >>> print(xj.softmax(jnp.array([0.0, 0.0])))
     [0.5 0.5]
     """
-    return _normalised("softmax", x, axis, temperature, dtype)
+    return _normalised("softmax", x, axis, temperature, softcap, logit_bias, dtype)
 
 
 def log_softmax(
-    x: Arrays, axis: Axes = -1, *, temperature: float = 1.0, dtype: DTypeLike | None = None
+    x: Arrays,
+    axis: Axes = -1,
+    *,
+    temperature: Arrays = 1.0,
+    softcap: float | None = None,
+    logit_bias: Arrays | None = None,
+    dtype: DTypeLike | None = None,
 ) -> jax.Array:
     """Logarithm of the softmax of `x` along an axis.
 
@@ -73,8 +87,10 @@ def log_softmax(
         Float16, bfloat16, float32 or float64.
     axis : int, tuple of int or None, default -1
         The class axis, or several, whose entries are classes together; None: all of them.
-    temperature : float, default 1.0
-        Finite and > 0; divides `x`.
+    temperature : float or array, default 1.0
+        Finite and > 0; divides `x`. An array has one for each row, as for `crossent.softmax`.
+    softcap, logit_bias
+        As for `crossent.softmax`.
     dtype : dtype, optional
         Of the result: that of `x`, which is the default, or float32 for float16 and bfloat16 `x`.
 
@@ -98,17 +114,15 @@ def log_softmax(
     >>> print(xj.log_softmax(jnp.array([0.0, 0.0])))
     [-0.6931472 -0.6931472]
     """
-    return _normalised("log_softmax", x, axis, temperature, dtype)
+    return _normalised("log_softmax", x, axis, temperature, softcap, logit_bias, dtype)
 
 
-def _normalised(
-    function: str, given: Arrays, axis: Axes, temperature: float, dtype: DTypeLike | None
-) -> jax.Array:
+def _normalised(function: str, given: Arrays, axis: Axes, *options: Any) -> jax.Array:
     x = floating("x", given)
     if x.ndim > 0 and axis is not None and not isinstance(axis, tuple):
-        return normalised(*normaliser(function, x, axis, temperature, dtype))
+        return normalised(*normaliser(function, x, axis, *options))
     axes = ClassAxes("x", like(x), axis)
     last = tuple(range(len(axes.rows), x.ndim))
     moved = jnp.moveaxis(x, axes.classes, last)
-    out = normalised(*normaliser(function, moved.reshape(*axes.rows, axes.count), -1, temperature, dtype))
+    out = normalised(*normaliser(function, moved.reshape(*axes.rows, axes.count), -1, *options))
     return jnp.moveaxis(out.reshape(moved.shape), last, axes.classes)
