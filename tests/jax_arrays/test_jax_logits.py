@@ -64,8 +64,9 @@ def test_losses(case, reduction, dtype, backend, rng):
     assert_same_bits(grad, expected[1])
 
 
-@pytest.mark.parametrize("options", [{"temperature": 2.0}, {"logit_bias": BIAS}, {"temperature": TEMPERATURES}, STUDENT],
-                         ids=lambda o: "-".join(o))
+@pytest.mark.parametrize(
+    "options", [{"temperature": 2.0}, {"logit_bias": BIAS}, {"temperature": TEMPERATURES}, STUDENT],
+    ids=lambda o: "-".join(o))
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_normalisers(name, options, dtype, backend, rng):
     """The gradient beside JAX's own in float64. A float32 one has the rounding of the result and of two products; of

@@ -120,8 +120,8 @@ def scales(n, c, target, reduction, grad_output=1.0, mean_denominator=None, **op
 
 def cross_entropy_grad(logits, target, reduction="sum", grad_output=1.0, mean_denominator=None, **options):
     """(gradient, scale): the exact (N, C) gradient (A - b_c) p_c - b_c (1 - p_c) in z and the larger of its two terms,
-    at which a result's spacing is measured, times dz / dx. A has 2 v z logsumexp in it, and v h (log p_c + H), whose two
-    terms count."""
+    at which a result's spacing is measured, times dz / dx. A has 2 v z logsumexp in it, and v h (log p_c + H), whose
+    two terms count."""
     n, c = logits.shape
     factor = scales(n, c, target, reduction, grad_output, mean_denominator, **options)
     grad, scale = np.full((n, c), ZERO, dtype=object), np.full((n, c), ZERO, dtype=object)
