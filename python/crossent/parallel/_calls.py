@@ -46,12 +46,14 @@ def subtrees_of(
     x, options = shard.logits, {**defaults_of(cross_entropy), **options}
     weight, ignore_index = options["weight"], options["ignore_index"]
     temperature, temperatures = temperature_of(options["temperature"], shard.rows)
-    softcap, label_smoothing = (_numbers.OPTIONS[name](name, options[name]) for name in ("softcap", "label_smoothing"))
+    softcap, label_smoothing, entropy_weight = (
+        _numbers.OPTIONS[name](name, options[name]) for name in ("softcap", "label_smoothing", "entropy_weight"))
     indices, probabilities = split_target(target)
     kind = "indices" if indices is not None else "probabilities" if probabilities is not None else None
     rows = RowSpec(
         shard.rows, shard.n_classes, x.dtype.name, temperature, temperatures, softcap,
-        digest_of_bias("logit_bias", options["logit_bias"], shard.n_classes), kind, label_smoothing=label_smoothing)
+        digest_of_bias("logit_bias", options["logit_bias"], shard.n_classes), kind, label_smoothing=label_smoothing,
+        entropy_weight=entropy_weight)
     if temperature < 2.0**-32 and not rows.is_extended:
         raise ValueError(f"temperature is {temperature}: expected at least 2^-32 for logits of {x.dtype}")
     nodes: tuple[Node[Array], ...] = ()
