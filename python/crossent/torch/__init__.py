@@ -17,6 +17,7 @@ from ._functional import (
     softmax,
 )
 from ._modules import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, DistillationLoss, KLDivLoss, NLLLoss, patch
+from ._statistics import row_statistics, token_log_probs
 
 __all__ = [
     "BCELoss",
@@ -35,6 +36,8 @@ __all__ = [
     "logsumexp",
     "nll_loss",
     "patch",
+    "row_statistics",
     "softmax",
     "sparse_distillation_loss",
+    "token_log_probs",
 ]

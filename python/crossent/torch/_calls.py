@@ -81,9 +81,9 @@ def check_input(x: Any) -> None:
     check_dtype(x)
 
 
-def check_dtype(x: Tensor) -> None:
+def check_dtype(x: Tensor, label: str = "input") -> None:
     if x.dtype not in FLOATING:
-        raise TypeError(f"input has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
+        raise TypeError(f"{label} has dtype {x.dtype}: expected float16, bfloat16, float32 or float64")
 
 
 def refuse_gradient(name: str, label: str) -> NoReturn:

@@ -59,13 +59,17 @@ class Transformed(torch.autograd.Function):
         return *ctx.derivative.backward(ctx, *grads), None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
         *arguments, derivative = inputs
 
         def at(k: int) -> list[Any]:
             return [a if dim is None else a.select(dim, k) for a, dim in zip(arguments, in_dims, strict=False)]
 
-        return torch.stack([operator(derivative.name, *at(k)) for k in range(info.batch_size)]), 0
+        results = [operator(derivative.name, *at(k)) for k in range(info.batch_size)]
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
+        stacked = tuple(map(torch.stack, zip(*results, strict=True)))
+        return stacked, (0,) * len(stacked)
 
 
 def define(
