@@ -99,18 +99,20 @@ def fit_temperature(
     3.6410: 1.0181 to 0.5623
     """
     fit = fit_silently(
-        logits, target, axis, softcap, logit_bias, ignore_index, sample_weight, bounds, max_passes)
+        logits, target, axis=axis, softcap=softcap, logit_bias=logit_bias, ignore_index=ignore_index,
+        sample_weight=sample_weight, bounds=bounds, max_passes=max_passes)
     message = warning_of(fit)
     if message is not None:
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return fit
 
 
-def fit_silently(*arguments: object) -> TemperatureFit:
-    """`fit_temperature` without its warning, for callers that have one of their own; all arguments, in their order."""
+def fit_silently(logits: object, target: object, **options: object) -> TemperatureFit:
+    """`fit_temperature` without its warning, for callers that have one of their own."""
+    from ._options import for_core
     from ._results import TemperatureFit
 
-    return TemperatureFit(*_core.fit_temperature(*arguments))
+    return TemperatureFit(*_core.fit_temperature(logits, target, *for_core(fit_temperature, options)))
 
 
 def warning_of(fit: TemperatureFit | Calibration) -> str | None:

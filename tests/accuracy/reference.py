@@ -49,7 +49,7 @@ def with_least_ratio(scale, logits, least, options):
         return scale
     factor = fast.like(scale, 1.0 - options["beta"] if options["divergence"] == "js" else 1.0)
     factor = factor * fast.like(scale, np.sqrt(2 * least)) / fast.like(scale, options["temperature"])
-    return fast.maximum(scale, logits.rows(options["temperature"]).softmax * factor)
+    return fast.maximum(scale, logits.rows(temperature=options["temperature"]).softmax * factor)
 
 
 def of_functions(family, batch, lift):

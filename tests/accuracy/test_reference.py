@@ -32,7 +32,7 @@ def exact(family, batch):
                 yield f"{name} relative", losses, None
             loss_scales = np.maximum(losses, least * (mpf(options["alpha"]) * t**2 if "alpha" in options else 1))
             if options.get("divergence", "forward") != "forward":
-                student = operations.exact.FORMULAS["softmax"](arrays[0], options["temperature"])[0]
+                student = operations.exact.FORMULAS["softmax"](arrays[0], temperature=options["temperature"])[0]
                 factor = (1 - mpf(options["beta"]) if options["divergence"] == "js" else 1) / t
                 scales = np.maximum(scales, student * factor * mpf(np.sqrt(2 * LEAST[batch.rows["x"].dtype])))
         yield name, losses, loss_scales

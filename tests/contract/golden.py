@@ -53,8 +53,7 @@ def of_class_indices(x, target, g, weight, v):
         "softmax transformed": xe.softmax(x, **transformed), "logsumexp transformed": xe.logsumexp(x, **transformed),
         "logsumexp_backward transformed": xe.logsumexp_backward(g, x, **transformed),
         "log_softmax transformed": xe.log_softmax(x, softcap=0.5, temperature=0.7),
-        "fit_temperature transformed": np.array(fit_silently(
-            finite.clip(-30, 30), target, None, fixed["softcap"], fixed["logit_bias"], -100, None, (1e-3, 1e3), 6)[:3]),
+        "fit_temperature transformed": np.array(fit_silently(finite.clip(-30, 30), target, **fixed)[:3]),
         **of_statistics(xe.row_statistics(x, target, **transformed), "row_statistics transformed"),
         "sigmoid": xe.sigmoid(x), "log_sigmoid": xe.log_sigmoid(x),
         "softmax": xe.softmax(x), "softmax temperature": xe.softmax(x, **sharp),
@@ -78,8 +77,7 @@ def of_class_indices(x, target, g, weight, v):
         "cross_entropy mean": xe.cross_entropy(finite, target),
         "cross_entropy sum": xe.cross_entropy(finite, target, reduction="sum"),
         "cross_entropy_backward": xe.cross_entropy_backward(g, x, target, reduction="none", **everything),
-        "fit_temperature": np.array(fit_silently(
-            finite.clip(-30, 30), target, None, None, None, -100, v, (1e-3, 1e3), 6)[:3]),
+        "fit_temperature": np.array(fit_silently(finite.clip(-30, 30), target, sample_weight=v)[:3]),
         **of_statistics(xe.row_statistics(x, target, top_k=min(3, x.shape[-1])), "row_statistics"),
         **of_statistics(xe.row_statistics(x, target, **sharp), "row_statistics temperature"),
         "row_divergences": np.stack(_core.row_divergences(x, np.roll(x, 1, axis=1), 1, None, None, None, None)),

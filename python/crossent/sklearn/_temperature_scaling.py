@@ -134,7 +134,9 @@ class TemperatureScaling(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             self._confirm_classes()
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, logits, dtype=logits.dtype, ensure_non_negative=True)
-        self.temperature_fit_ = fit_silently(logits, target, 1, None, sample_weight, self.bounds, self.max_passes)
+        self.temperature_fit_ = fit_silently(
+            logits, target, axis=1, ignore_index=None, sample_weight=sample_weight, bounds=self.bounds,
+            max_passes=self.max_passes)
         self.temperature_ = self.temperature_fit_.temperature
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
