@@ -103,9 +103,9 @@ def of_logits(rng, which, classes, rows):
     return options
 
 
-def transformed_case(rng, which, classes=None):
+def transformed_case(rng, which, classes=None, with_entropy=True):
     """As `random_case`, with the options of one of `OF_LOGITS`."""
-    case = random_case(rng, classes)
+    case = random_case(rng, classes, with_entropy)
     rows = case.logits.shape[: case.axis] + case.logits.shape[case.axis + 1 :]
     case.options |= of_logits(rng, which, case.classes, rows)
     return case

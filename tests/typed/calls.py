@@ -56,14 +56,15 @@ assert_type(xe.cross_entropy(x.tolist(), y, reduction="none"), Array)
 assert_type(xe.cross_entropy(t, y, reduction="none", return_grad=True), tuple[Array, Array])
 assert_type(
     xe.cross_entropy(
-        x, y, axis=1, temperature=2.0, weight=column, ignore_index=None, label_smoothing=0.1, z_loss=1e-4,
-        entropy_weight=0.01, sample_weight=row, reduction="mean", denominator=4.0, return_grad=True, grad_out=out),
+        x, y, axis=1, temperature=row, softcap=30.0, logit_bias=column, weight=column, ignore_index=None,
+        label_smoothing=0.1, z_loss=1e-4, entropy_weight=0.01, sample_weight=row, reduction="mean", denominator=4.0,
+        return_grad=True, grad_out=out),
     tuple[Number, Array],
 )
 assert_type(
     xe.row_statistics_backward(
-        x, y, log_prob=row, entropy=row, logsumexp=row, axis=1, ignore_index=None, temperature=2.0, n_classes=3,
-        out=out),
+        x, y, log_prob=row, entropy=row, logsumexp=row, axis=1, ignore_index=None, temperature=row, softcap=30.0,
+        logit_bias=column, n_classes=3, out=out),
     Array,
 )
 assert_type(xe.nll_loss(x, y), Number)
@@ -106,7 +107,8 @@ assert_type(xe.kl_div_with_logits(t, x, reduction="none"), Array)
 assert_type(xe.kl_div_with_logits(x, t, reduction="none", return_grad=True), tuple[Array, Array])
 assert_type(
     xe.kl_div_with_logits(
-        x, t, axis=1, temperature=2.0, divergence="js", beta=0.25, sample_weight=row, reduction="mean",
+        x, t, axis=1, temperature=row, softcap=30.0, logit_bias=column, teacher_softcap=30.0,
+        teacher_logit_bias=column, divergence="js", beta=0.25, sample_weight=row, reduction="mean",
         denominator=4.0, return_grad=True, grad_out=out),
     tuple[Number, Array],
 )
@@ -115,7 +117,8 @@ assert_type(xe.distillation_loss(x, t, y, reduction="none"), Array)
 assert_type(xe.distillation_loss(x, t, y, reduction="none", return_grad=True), tuple[Array, Array])
 assert_type(
     xe.distillation_loss(
-        x, t, y, axis=1, temperature=2.0, alpha=0.5, scale_by_temperature=False, divergence="reverse", beta=0.5,
+        x, t, y, axis=1, temperature=row, softcap=30.0, logit_bias=column, teacher_softcap=30.0,
+        teacher_logit_bias=column, alpha=0.5, scale_by_temperature=False, divergence="reverse", beta=0.5,
         weight=column, ignore_index=None, label_smoothing=0.1, z_loss=0.0, sample_weight=row, reduction="mean",
         denominator=4.0, return_grad=True, grad_out=out),
     tuple[Number, Array],
@@ -135,7 +138,8 @@ assert_type(
 )
 assert_type(information.perplexity(x, y), Number)
 fit: xe.TemperatureFit = xe.fit_temperature(
-    x, probs, axis=1, ignore_index=-100, sample_weight=row, bounds=(1e-2, 1e2), max_passes=20)
+    x, probs, axis=1, softcap=30.0, logit_bias=column, ignore_index=-100, sample_weight=row,
+    bounds=(1e-2, 1e2), max_passes=20)
 
 alone = Alone()
 assert_type(parallel.cross_entropy(x, y, alone), Number)
