@@ -71,6 +71,18 @@ def test_compare(chunks):
         assert as_bits(found) == as_bits(wanted)
 
 
+@pytest.mark.parametrize("chunks", ALL_CHUNKINGS.values(), ids=ALL_CHUNKINGS)
+def test_softcap_and_bias(chunks):
+    base, other, target = batch()
+    biases = np.random.default_rng(1).normal(size=(2, base.shape[1])).astype(np.float32)
+    options = {"softcap": 6.0, "logit_bias": biases[0], "temperature": 1.5}
+    wanted = evaluation.evaluate(base, target, **options)
+    assert as_bits(xd.evaluate(chunked(base, chunks), chunked(target, chunks), **options)) == as_bits(wanted)
+    options = {"base_softcap": 6.0, "base_logit_bias": biases[0], "other_softcap": 9.0, "other_logit_bias": biases[1]}
+    wanted = evaluation.compare(base, other, target, **options)
+    assert as_bits(xd.compare(chunked(base, chunks), other, target, **options)) == as_bits(wanted)
+
+
 def test_more_axes():
     """The class axis anywhere; windows of rows, as language models have them."""
     x, _, target = batch(rows=96)

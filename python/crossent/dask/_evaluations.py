@@ -157,6 +157,8 @@ def evaluate(
     *,
     ignore_index: int | None = -100,
     temperature: float = 1.0,
+    softcap: float | None = None,
+    logit_bias: Any = None,
     blocks: Any = None,
     vocab_size: int | None = None,
     skip_nan: bool = False,
@@ -176,7 +178,7 @@ def evaluate(
         As for `crossent.evaluation.evaluate`. A path may be a glob. All workers must see the files.
     target : dask.array.Array or array_like, (N,), or path, or a sequence of paths
         Class indices.
-    ignore_index, temperature, vocab_size, skip_nan, bins
+    ignore_index, temperature, softcap, logit_bias, vocab_size, skip_nan, bins
         As for `crossent.evaluation.evaluate`.
     blocks : int, dask.array.Array or array_like, (N,), optional
         What belongs together.
@@ -211,14 +213,20 @@ def evaluate(
     check_bins(bins)
     source = Source.of_logits(logits, "logits", vocab_size)
     labels = Source.of_targets(target, source.rows.count)
-    _check_options(ignore_index, temperature)
-    options = {"ignore_index": ignore_index, "temperature": temperature, "skip_nan": skip_nan}
+    _check_ignored(ignore_index)
+    options = {
+        "ignore_index": ignore_index,
+        "temperature": temperature,
+        "softcap": softcap,
+        "logit_bias": logit_bias,
+        "skip_nan": skip_nan,
+    }
     work, parts = plan(TokenStatistics, [source], labels, rows_at_a_time, **options)
     return result(delayed(_evaluation, pure=False)(work, parts, blocks_of(blocks, source.rows.count), bins), compute)
 
 
-def _check_options(ignore_index: int | None, temperature: float) -> None:
-    row_statistics(np.empty((0, 1)), np.empty(0, int), ignore_index=ignore_index, temperature=temperature)
+def _check_ignored(ignore_index: int | None) -> None:
+    row_statistics(np.empty((0, 1)), np.empty(0, int), ignore_index=ignore_index)
 
 
 def _evaluation(work: Work[TokenStatistics], parts: Sequence[dict[str, Array]], blocks: Any, bins: int) -> Evaluation:
@@ -232,6 +240,10 @@ def compare(
     target: Any = None,
     *,
     ignore_index: int | None = -100,
+    base_softcap: float | None = None,
+    base_logit_bias: Any = None,
+    other_softcap: float | None = None,
+    other_logit_bias: Any = None,
     blocks: Any = None,
     vocab_size: int | None = None,
     skip_nan: bool = False,
@@ -252,7 +264,7 @@ def compare(
         As for `crossent.evaluation.compare`. A path may be a glob. All workers must see the files.
     target : dask.array.Array or array_like, (N,), or path, or a sequence of paths, optional
         Class indices.
-    ignore_index, vocab_size, skip_nan, worst, llama
+    ignore_index, base_softcap, base_logit_bias, other_softcap, other_logit_bias, vocab_size, skip_nan, worst, llama
         As for `crossent.evaluation.compare`.
     blocks : int, dask.array.Array or array_like, (N,), optional
         What belongs together.
@@ -293,7 +305,15 @@ def compare(
         target = open_paired_targets(None, base, base_rows)
     labels = None if target is None else Source.of_targets(target, base_rows.count)
     kind: type[LlamaStatistics] | type[Divergences] = LlamaStatistics if llama else Divergences
-    work, parts = plan(kind, sources, labels, rows_at_a_time, ignore_index=ignore_index, skip_nan=skip_nan)
+    options = {
+        "ignore_index": ignore_index,
+        "base_softcap": base_softcap,
+        "base_logit_bias": base_logit_bias,
+        "other_softcap": other_softcap,
+        "other_logit_bias": other_logit_bias,
+        "skip_nan": skip_nan,
+    }
+    work, parts = plan(kind, sources, labels, rows_at_a_time, **options)
     if llama:
         return result(delayed(_llama_comparison, pure=False)(work, parts), compute)
     ids = blocks_of(blocks, base_rows.count)

@@ -118,6 +118,8 @@ def calibrate(
     target: Array | str | os.PathLike[str],
     *,
     ignore_index: int | None = -100,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     bounds: tuple[float, float] = (1e-3, 1e3),
     holdout: bool = False,
     blocks: int | ArrayLike | None = None,
@@ -136,9 +138,9 @@ def calibrate(
 
     The formula for rows ``x`` of the target ``y``::
 
-        temperature = argmin_T mean of -log softmax(x / T)[y]
+        temperature = argmin_T mean of -log softmax(z / T)[y],  z = x, or softcap * tanh(x / softcap) + logit_bias
 
-    where the mean loss is the mean entropy of ``softmax(x / T)``, as their difference is the derivative of the loss in
+    where the mean loss is the mean entropy of ``softmax(z / T)``, as their difference is the derivative of the loss in
     ``log T``. It is found by the secant method in ``1 / T``.
 
     On the rows that it is fitted to, the figures after are a little too good: by about 1 / (2 N) nats for `N`
@@ -152,6 +154,8 @@ def calibrate(
         Class indices, of an integer dtype, in [0, C) or equal to `ignore_index`, or a file of them.
     ignore_index : int or None, default -100
         Rows of this target are left out, and counted. None: no row is left out.
+    softcap, logit_bias
+        As for `evaluate`.
     bounds : (float, float), default (1e-3, 1e3)
         The least and the largest temperature, finite and > 0.
     holdout : bool, default False
@@ -215,7 +219,15 @@ def calibrate(
     index = block_index(blocks, rows.count)
 
     def read(temperature: float) -> TokenStatistics:
-        found = TokenStatistics(rows, labels, ignore_index=ignore_index, temperature=temperature, skip_nan=skip_nan)
+        found = TokenStatistics(
+            rows,
+            labels,
+            ignore_index=ignore_index,
+            temperature=temperature,
+            softcap=softcap,
+            logit_bias=logit_bias,
+            skip_nan=skip_nan,
+        )
         for _ in found.read(rows_at_a_time):
             pass
         return found

@@ -38,11 +38,19 @@ def _open_inputs(options: argparse.Namespace) -> tuple[Rows, Array, Any]:
     return rows, target, block_index(_terminal.load_blocks(options.blocks), rows.count)
 
 
-def _statistics(rows: Rows, target: Array, options: argparse.Namespace, temperature: float) -> TokenStatistics:
+def _statistics(rows: Rows, target: Array, options: argparse.Namespace) -> Callable[..., TokenStatistics]:
+    """Those of a pass that has yet to read the rows, at a temperature."""
     from ._token_statistics import TokenStatistics
 
-    return TokenStatistics(
-        rows, target, ignore_index=options.ignore_index, temperature=temperature, skip_nan=options.skip_nan)
+    return partial(
+        TokenStatistics,
+        rows,
+        target,
+        ignore_index=options.ignore_index,
+        softcap=options.softcap,
+        logit_bias=_terminal.load_array(options.logit_bias),
+        skip_nan=options.skip_nan,
+    )
 
 
 # ---- eval ------------------------------------------------------------------------------------------------------------
@@ -72,7 +80,7 @@ def _eval(options: argparse.Namespace) -> int:
     check_bins(options.bins)
     report = report_file(options.report)
     rows, target, index = _open_inputs(options)
-    statistics = _statistics(rows, target, options, options.temperature)
+    statistics = _statistics(rows, target, options)(temperature=options.temperature)
     window = options.blocks if isinstance(options.blocks, int) else None
 
     def lines(first: int, found: RowStatistics) -> Iterator[tuple[Any, ...]]:
@@ -120,6 +128,8 @@ def _add_compare(commands: Any) -> None:
     targets = "a class index for each row; a base of llama-perplexity has its own"
     parser.add_argument("--targets", metavar="FILE", help=targets)
     _terminal.add_input_options(parser)
+    for model in ("base", "other"):
+        _terminal.add_logit_options(parser, f"{model}-", f" of {model.upper()}")
     parser.add_argument("--worst", type=int, default=10, metavar="N", help="list so many of the worst tokens (10)")
     parser.add_argument("--llama", action="store_true", help="print what llama-perplexity --kl-divergence does")
     _terminal.add_csv_options(parser, COMPARE_COLUMNS)
@@ -143,7 +153,14 @@ def _compare(options: argparse.Namespace) -> int:
     target = open_paired_targets(options.targets, options.base, base)
     blocks = _terminal.load_blocks(options.blocks)
     index = block_index(blocks, base.count)
-    rows = {"ignore_index": options.ignore_index, "skip_nan": options.skip_nan}
+    rows = {
+        "ignore_index": options.ignore_index,
+        "base_softcap": options.base_softcap,
+        "base_logit_bias": _terminal.load_array(options.base_logit_bias),
+        "other_softcap": options.other_softcap,
+        "other_logit_bias": _terminal.load_array(options.other_logit_bias),
+        "skip_nan": options.skip_nan,
+    }
     window = window_length(blocks)
     statistics: PairedStatistics
     result: Callable[[], Figures]
@@ -226,13 +243,12 @@ class _Passes:
     """Reads the logits once for each temperature, with a progress bar; as text, how far it is."""
 
     def __init__(self, rows: Rows, target: Array, options: argparse.Namespace) -> None:
-        self._rows, self._target, self._options = rows, target, options
+        self._rows, self._statistics = rows, _statistics(rows, target, options)
         self._count, self._temperature = 0, 1.0
 
     def read(self, temperature: float) -> TokenStatistics:
         self._count, self._temperature = self._count + 1, temperature
-        rows, options = self._rows, self._options
-        statistics = _statistics(rows, self._target, options, temperature)
+        rows, statistics = self._rows, self._statistics(temperature=temperature)
         progress = _terminal.Progress(rows.count, rows.classes * rows.dtype.itemsize, f"{self}: ")
         try:
             with closing(statistics.read()) as blocks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 import numpy as np
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     class _Options(TypedDict, total=False):
         ignore_index: int | None
+        base_softcap: float | None
+        base_logit_bias: ArrayLike | None
+        other_softcap: float | None
+        other_logit_bias: ArrayLike | None
         blocks: int | ArrayLike | None
         vocab_size: int | None
         skip_nan: bool
@@ -55,6 +59,10 @@ def compare(
     target: _Input | None = None,
     *,
     ignore_index: int | None = -100,
+    base_softcap: float | None = None,
+    base_logit_bias: ArrayLike | None = None,
+    other_softcap: float | None = None,
+    other_logit_bias: ArrayLike | None = None,
     blocks: int | ArrayLike | None = None,
     vocab_size: int | None = None,
     skip_nan: bool = False,
@@ -98,6 +106,8 @@ def compare(
         those that a base of llama-perplexity has in its file, or none.
     ignore_index : int or None, default -100
         Rows of this target are left out, and counted. None: no row is left out.
+    base_softcap, base_logit_bias, other_softcap, other_logit_bias
+        As `softcap` and `logit_bias` for `evaluate`, of the logits of either model.
     blocks : int or array_like, (N,), optional
         What belongs together: windows of so many rows, or a number for each row, the same in rows of one document.
     vocab_size : int, optional
@@ -108,7 +118,7 @@ def compare(
         How many rows of the largest divergence are listed.
     llama : bool, default False
         Compute what ``llama-perplexity --kl-divergence`` does, as it does: the base, a file of that tool, is used as
-        stored and cut at -16. `blocks` and `worst` are then without effect.
+        stored and cut at -16. `blocks` and `worst` are then without effect, a softcap or bias is refused.
     rows_at_a_time : int, optional
         The rows in a block of reading. The default is those of four million logits.
 
@@ -123,7 +133,8 @@ def compare(
         If a dtype is not supported, or an argument has another type than above.
     ValueError
         If a shape or value is not as above, the inputs have not the same rows and classes, no row counts, or a row has
-        a NaN or an infinite maximum and `skip_nan` is False: it says which.
+        a NaN or an infinite maximum and `skip_nan` is False: it says which. Also for a softcap or bias of a file of
+        log-probabilities.
     IndexError
         If a target is outside [0, C) and is not `ignore_index`.
     OSError
@@ -152,12 +163,20 @@ def compare(
     base_rows, other_rows = matched(*opened)
     labels = open_paired_targets(target, base, base_rows)
     index = block_index(blocks, base_rows.count)
+    of_rows: dict[str, Any] = {
+        "ignore_index": ignore_index,
+        "base_softcap": base_softcap,
+        "base_logit_bias": base_logit_bias,
+        "other_softcap": other_softcap,
+        "other_logit_bias": other_logit_bias,
+        "skip_nan": skip_nan,
+    }
     if llama:
-        statistics = LlamaStatistics(base_rows, other_rows, labels, ignore_index=ignore_index, skip_nan=skip_nan)
+        statistics = LlamaStatistics(base_rows, other_rows, labels, **of_rows)
         for _ in statistics.read(rows_at_a_time):
             pass
         return statistics.summary()
-    found = Divergences(base_rows, other_rows, labels, ignore_index=ignore_index, skip_nan=skip_nan)
+    found = Divergences(base_rows, other_rows, labels, **of_rows)
     for _ in found.read(rows_at_a_time):
         pass
     return summary(found, index, window_length(blocks), worst)

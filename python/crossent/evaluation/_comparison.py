@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ._results import MeanFigures, Table, error_text
 from ._statistics import LEVELS
 
-COUNTS = ("tokens", "ignored", "nan_rows", "infinite_kl", "classes", "blocks")
+LOGIT_OPTIONS = ("base_softcap", "base_logit_bias_checksum", "other_softcap", "other_logit_bias_checksum")
+COUNTS = ("tokens", "ignored", "nan_rows", "infinite_kl", "classes", *LOGIT_OPTIONS, "blocks")
 MEANS = (
     "base_perplexity",
     "other_perplexity",
@@ -84,6 +85,14 @@ class Comparison(MeanFigures):
     """Rows where the other gives a class the probability 0 and the base does not: one makes the mean infinite."""
     classes: int
     """The classes of each row, without padding."""
+    base_softcap: float | None
+    """That of the base's logits; None without one."""
+    base_logit_bias_checksum: str | None
+    """As `Evaluation.logit_bias_checksum`, of the base."""
+    other_softcap: float | None
+    """That of the other's logits; None without one."""
+    other_logit_bias_checksum: str | None
+    """As `Evaluation.logit_bias_checksum`, of the other."""
     blocks: int | None
     """Blocks with rows that count; None without `blocks`."""
     base_perplexity: float | None

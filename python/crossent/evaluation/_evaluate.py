@@ -27,6 +27,8 @@ def evaluate(
     *,
     ignore_index: int | None = -100,
     temperature: float = 1.0,
+    softcap: float | None = None,
+    logit_bias: ArrayLike | None = None,
     blocks: int | ArrayLike | None = None,
     vocab_size: int | None = None,
     skip_nan: bool = False,
@@ -38,12 +40,13 @@ def evaluate(
     The logits are read once, some rows at a time, from memory or from a file, by `row_statistics`; six numbers of each
     row are kept. The result does not depend on `rows_at_a_time` or on the number of threads, to the last bit.
 
-    The formulas, with the probabilities ``p = softmax(x / temperature)`` of a row and its target ``y``::
+    The formulas, with the probabilities ``p = softmax(z)`` of a row ``x`` and its target ``y``::
 
+        z                     x / temperature, or (softcap * tanh(x / softcap) + logit_bias) / temperature
         loss                  mean of -log p[y]
         perplexity            exp(loss)
         bits_per_token        loss / log(2)
-        mean_rank             mean of r = 1 + sum_c (x[c] > x[y]) + sum_{c < y} (x[c] == x[y])       1 is the best
+        mean_rank             mean of r = 1 + sum_c (z[c] > z[y]) + sum_{c < y} (z[c] == z[y])       1 is the best
         accuracy              mean of r <= 1; top5_accuracy and top10_accuracy of r <= 5 and r <= 10
         mean_reciprocal_rank  mean of 1 / r
         entropy               mean of -sum_c p[c] log p[c]
@@ -70,6 +73,12 @@ def evaluate(
         Rows of this target are left out, and counted. None: no row is left out.
     temperature : float, default 1.0
         The logits are divided by it. Finite and > 0.
+    softcap : float, optional
+        Finite and > 0: ``softcap * tanh(x / softcap)`` takes the place of the logits ``x``, as in the heads of some
+        language models.
+    logit_bias : array_like, (C,), optional
+        A number per class that is added after the softcap: finite, or -inf for a class that is not allowed. With
+        `vocab_size` there are so many numbers.
     blocks : int or array_like, (N,), optional
         What belongs together: windows of so many rows, or a number for each row, the same in rows of one document.
     vocab_size : int, optional
@@ -94,7 +103,7 @@ def evaluate(
         If a dtype is not supported, or an argument has another type than above.
     ValueError
         If a shape or value is not as above, no row counts, or a row has a NaN or an infinite maximum and `skip_nan` is
-        False: it says which.
+        False: it says which. Also for `softcap` and `logit_bias` of a file of log-probabilities.
     IndexError
         If a target is outside [0, C) and is not `ignore_index`.
     OSError
@@ -121,7 +130,15 @@ def evaluate(
     rows = open_rows(logits, vocab_size=vocab_size)
     labels = open_targets(target, rows.count)
     index = block_index(blocks, rows.count)
-    statistics = TokenStatistics(rows, labels, ignore_index=ignore_index, temperature=temperature, skip_nan=skip_nan)
+    statistics = TokenStatistics(
+        rows,
+        labels,
+        ignore_index=ignore_index,
+        temperature=temperature,
+        softcap=softcap,
+        logit_bias=logit_bias,
+        skip_nan=skip_nan,
+    )
     for _ in statistics.read(rows_at_a_time):
         pass
     return summary(statistics, index, bins)
@@ -168,7 +185,9 @@ def summary(statistics: TokenStatistics, index: Array | None, bins: int, chosen:
         nan_rows=nan_rows,
         infinite_losses=int(np.count_nonzero(np.isinf(log_prob))),
         classes=classes,
-        temperature=float(statistics.temperature),
+        temperature=statistics.temperature,
+        softcap=statistics.logit_options.softcap,
+        logit_bias_checksum=statistics.logit_options.checksum(),
         blocks=None if blocks is None else blocks.total,
         ece=ece,
         mce=mce,

@@ -135,6 +135,8 @@ class LlamaStatistics(PairedStatistics):
         if not isinstance(base, LogProbRows):
             raise ValueError(f"{base.name} is not a file of llama-perplexity: llama compares with one such file")
         super().__init__(base, other, target, **options)
+        if self.other.options.are_given():
+            raise ValueError("other_softcap and other_logit_bias are not the tool's: expected them without llama")
         self._chunk = base.n_ctx - 1 - base.n_ctx // 2
 
     def _compare(self, at: slice, base: Rows2D, other: Rows2D, of_base: RowStatistics, of_other: RowStatistics) -> None:

@@ -9,14 +9,17 @@ import numpy as np
 
 from .. import _core, row_statistics
 from .._kl_div_with_logits import kl_div_with_logits
-from .._normalisers import logsumexp
+from .._normalisers import log_softmax, logsumexp
 from .._results import RowStatistics
 from .._types import Array
+from ._logit_options import LogitOptions
 from ._logits_file import LOG_PROB_CUT, STORED_RANGE
 from ._results import number_text
 from ._token_statistics import Reading, result_dtype
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from ._rows import Rows
 
 
@@ -31,9 +34,14 @@ class Rows2D(NamedTuple):
     logsumexp: Array
     """(n,)"""
     is_stored: bool
+    options: LogitOptions = LogitOptions()
 
     def log_probs(self) -> Array:
-        return self.x if self.is_stored else self.x - self.logsumexp[:, None]
+        if self.is_stored:
+            return self.x
+        if self.options.are_given():
+            return log_softmax(self.x, axis=1, dtype=self.logsumexp.dtype, **self.options._asdict())
+        return self.x - self.logsumexp[:, None]
 
     def is_kept(self) -> Array:
         """Where a class is not clipped, that is, known to be as likely as what is stored."""
@@ -43,10 +51,14 @@ class Rows2D(NamedTuple):
 
 def divergences(base: Rows2D, other: Rows2D) -> tuple[Array, Array, Array]:
     """KL(base || other), KL(other || base), and their Jensen-Shannon divergence, of each row."""
-    b, q = unclipped(base, other) if base.is_stored or other.is_stored else (base.x, other.x)
+    if base.is_stored or other.is_stored:
+        b, q = unclipped(base, other)
+        of_base = of_other = LogitOptions()
+    else:
+        (b, _, _, of_base), (q, _, _, of_other) = base, other
     if b.dtype == np.float64:  # as the result is; the other one is converted as it is read
         q = q.astype(np.float64, copy=False)
-    return _core.row_divergences(q, b, 1, None, None, None, None)
+    return _core.row_divergences(q, b, 1, *of_other, *of_base)
 
 
 def unclipped(base: Rows2D, other: Rows2D) -> tuple[Array, Array]:
@@ -91,8 +103,8 @@ COMPUTED_AT_ONCE = 1 << 19  # classes of each input, which stay in the cache, an
 class Side:
     """What is kept of one of the inputs."""
 
-    def __init__(self, rows: Rows, has_target: bool) -> None:
-        self.rows = rows
+    def __init__(self, rows: Rows, options: LogitOptions, has_target: bool) -> None:
+        self.rows, self.options = rows, options
         dtype = result_dtype(rows.dtype)
         self.log_prob = np.empty(rows.count, dtype) if has_target else None
         """Of the target; as it was stored, where log-probabilities are."""
@@ -121,9 +133,22 @@ class PairedStatistics(Reading[None]):
 
     top_k = 0
 
-    def __init__(self, base: Rows, other: Rows, target: Array | None, **options: Any) -> None:
+    def __init__(
+        self,
+        base: Rows,
+        other: Rows,
+        target: Array | None,
+        *,
+        base_softcap: float | None = None,
+        base_logit_bias: ArrayLike | None = None,
+        other_softcap: float | None = None,
+        other_logit_bias: ArrayLike | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__((base, other), target, **options)
-        self.base, self.other = (Side(rows, target is not None) for rows in (base, other))
+        of_base = LogitOptions.of(base, base_softcap, base_logit_bias, "base_")
+        of_other = LogitOptions.of(other, other_softcap, other_logit_bias, "other_")
+        self.base, self.other = (Side(*side, target is not None) for side in ((base, of_base), (other, of_other)))
         self.kl = np.empty(base.count, result_dtype(base.dtype, other.dtype))
         """KL(base || other)."""
 
@@ -139,10 +164,11 @@ class PairedStatistics(Reading[None]):
         blocks, found = [], []
         for side, x in zip((self.base, self.other), logits, strict=True):
             top_k = min(self.top_k, x.shape[1])
-            statistics = row_statistics(x, target, ignore_index=self._ignore_index, top_k=top_k)
+            options = side.options._asdict()
+            statistics = row_statistics(x, target, ignore_index=self._ignore_index, top_k=top_k, **options)
             self._refuse_nan(side.rows, first, statistics.argmax)
             side.keep(at, statistics)
-            blocks.append(Rows2D(x, statistics.logsumexp, side.rows.is_stored_log_probs))
+            blocks.append(Rows2D(x, statistics.logsumexp, side.rows.is_stored_log_probs, side.options))
             found.append(statistics)
         self._compare(at, blocks[0], blocks[1], found[0], found[1])
 

@@ -28,6 +28,9 @@ BINS = 15
 LABELS = {
     "fitted_rows": "Rows that are fitted",
     "loss_change": "Change of the loss (nats)",
+    "logit_bias_checksum": "Checksum of the logit bias",
+    "base_logit_bias_checksum": "Checksum of the base's logit bias",
+    "other_logit_bias_checksum": "Checksum of the other's logit bias",
     "kl": "KL divergence (nats)",
     "reverse_kl": "KL divergence, reverse (nats)",
     "js": "Jensen-Shannon divergence (nats)",

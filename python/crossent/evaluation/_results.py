@@ -50,7 +50,7 @@ class MeanFigures(Figures):
         for name in counts:
             value = getattr(self, name)
             if value is not None:
-                yield name, f"{value:,}", "", ""
+                yield name, value if isinstance(value, str) else f"{value:,}", "", ""
         by_block = self.block_standard_errors or {}
         for name in means:
             value = getattr(self, name)
@@ -94,7 +94,8 @@ MEANS = (
     "brier_score",
 )
 CALIBRATION = ("ece", "mce", "adaptive_ece")
-COUNTS = ("tokens", "ignored", "nan_rows", "infinite_losses", "classes", "temperature", "blocks")
+LOGIT_OPTIONS = ("softcap", "logit_bias_checksum")
+COUNTS = ("tokens", "ignored", "nan_rows", "infinite_losses", "classes", "temperature", *LOGIT_OPTIONS, "blocks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,10 @@ class Evaluation(MeanFigures):
     """The classes of each row, without padding."""
     temperature: float
     """The logits were divided by it."""
+    softcap: float | None
+    """That of the logits; None without one."""
+    logit_bias_checksum: str | None
+    """It tells the bias of the logits from others: half a SHA-256 of its numbers. None without a bias."""
     blocks: int | None
     """Blocks with rows that count; None without `blocks`."""
     loss: float
@@ -200,6 +205,10 @@ class Calibration(Figures):
     def lines(self) -> Iterator[tuple[str, str, str, str, str]]:
         """The rows of that table: a name, and before and after a value with its standard error."""
         yield "temperature", "1", "", f"{self.temperature:.6g}", ""
+        for name in LOGIT_OPTIONS:
+            value = getattr(self.after, name)
+            if value is not None:
+                yield name, "", "", str(value), ""
         if self.at_bound is not None:
             yield "at_bound", "", "", self.at_bound, ""
         if not self.converged:

@@ -88,11 +88,20 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, metavar="N", help="use at most so many threads")
 
 
+def add_logit_options(parser: argparse.ArgumentParser, model: str = "", of_model: str = "") -> None:
+    """Of one model, whose options begin with `model`."""
+    cap = f"take S tanh(x / S) in the place of the logits x{of_model}"
+    parser.add_argument(f"--{model}softcap", type=float, metavar="S", help=cap)
+    bias = f"a .npy of one number per class, which is added to the logits{of_model} after the softcap"
+    parser.add_argument(f"--{model}logit-bias", metavar="FILE", help=bias)
+
+
 def add_logits_and_targets(parser: argparse.ArgumentParser) -> None:
     """What the commands for one model read."""
     parser.add_argument("logits", metavar="LOGITS", help="rows of logits: .npy, .npz, .safetensors, .kld, ..")
     parser.add_argument("targets", metavar="TARGETS", help="a class index for each row, of the same formats")
     add_input_options(parser)
+    add_logit_options(parser)
     parser.add_argument("--bins", type=int, default=15, metavar="N", help="bins of the calibration errors (15)")
 
 
@@ -122,14 +131,20 @@ def threads(count: int | None) -> contextlib.AbstractContextManager[object]:
 
 
 def load_blocks(given: int | str | None) -> int | Array | None:
-    if not isinstance(given, str):
-        return given
+    return load_array(given) if isinstance(given, str) else given
+
+
+def load_array(path: str | None) -> Array | None:
+    """What is in a .npy file."""
+    if path is None:
+        return None
     import numpy as np
 
     try:
-        array: Array = np.load(given, allow_pickle=False)
+        with open(path, "rb") as file:
+            array: Array = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{given}: {error}") from None
+        raise ValueError(f"{path} is not a .npy file of numbers: {error}") from None
     return array
 
 

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from .. import row_statistics
+from .._numbers import positive
 from .._results import RowStatistics
 from ._calibration import check_target
+from ._logit_options import LogitOptions
 from ._rows import read_ahead
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from .._types import Array
     from ._rows import Rows
 
@@ -99,10 +103,22 @@ class TokenStatistics(Reading[RowStatistics]):
 
     target: Array
 
-    def __init__(self, rows: Rows, target: Array, *, temperature: float, **options: Any) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        target: Array,
+        *,
+        temperature: float,
+        softcap: float | None = None,
+        logit_bias: ArrayLike | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__((rows,), target, **options)
         self.rows = rows
-        self.temperature = temperature
+        if np.ndim(temperature) > 0:
+            raise TypeError(f"temperature has shape {np.shape(temperature)}: expected a number")
+        self.temperature = positive("temperature", temperature)
+        self.logit_options = LogitOptions.of(rows, softcap, logit_bias)
         dtype = result_dtype(rows.dtype)
         self.log_prob, self.max_log_prob, self.entropy, self.sum_of_squares = np.empty((4, rows.count), dtype)
         self.rank, self.argmax = np.empty((2, rows.count), np.int32 if rows.classes < 1 << 31 else np.int64)
@@ -111,7 +127,9 @@ class TokenStatistics(Reading[RowStatistics]):
     def _measure(self, first: int, parts: tuple[Array, ...]) -> RowStatistics:
         (logits,) = parts
         target = self.target[first : first + len(logits)]
-        found = row_statistics(logits, target, ignore_index=self._ignore_index, temperature=self.temperature)
+        options = self.logit_options._asdict()
+        found = row_statistics(
+            logits, target, ignore_index=self._ignore_index, temperature=self.temperature, **options)
         self._refuse_nan(self.rows, first, found.argmax)
         self.keep(first, len(logits), found._asdict())
         return found
