@@ -212,7 +212,7 @@ void write_entropy_gradient(const source& x, const row_statistics& statistics, c
   constexpr auto one = temperature::one, any = temperature::any;
   constexpr bool is_wide = registers <= 2;
   const auto terms_at = [&](auto how) CROSSENT_INLINE_WIDE {
-    return [&](index i, auto o) CROSSENT_INLINE_WIDE {
+    return [&p, &statistics, &t](index i, auto o) CROSSENT_INLINE_WIDE {
       const exponential<T, decltype(how)::value> term(per_row<T>(p.exponent, i, o), t);
       const pack<T> reference = per_row<T>(statistics.reference, i, o);
       return [=](pack<T> v) CROSSENT_INLINE_LAMBDA { return term(v - reference); };
