@@ -25,6 +25,7 @@ template <class Leaf, class Merge> CROSSENT_ALWAYS auto merge_tree(index n, Leaf
   constexpr index group = 8;
   constexpr int height = 64;
   using node = decltype(leaf(index{0}));
+  if (n == 1) return leaf(index{0});
   node nodes[group], open[height];   // subtrees that wait for their neighbour, each smaller than the one before it
   int count = 0;
   for (index first = 0; first < n; first += group) {

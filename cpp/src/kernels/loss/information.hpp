@@ -134,7 +134,7 @@ void gap_sums_of_logits(const source& x, const row_statistics& statistics, index
   sum_rows<T, gap_sums<T>, 1>({x}, begin, end, out, [&](index row, auto o) {
     const exponential<T, temperature::one> term(set1(bias<T>) - per_row<T>(statistics.exponent, row, o), inverse_temperature{});
     const pack<T> reference = per_row<T>(statistics.reference, row, o), max = per_row<T>(statistics.max, row, o);
-    return [=](gap_sums<T>& s, const pack<T>* v) { add_gap(s, term(v[0] - reference), v[0], max); };
+    return [=](gap_sums<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA { add_gap(s, term(v[0] - reference), v[0], max); };
   });
 }
 

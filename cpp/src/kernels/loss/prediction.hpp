@@ -62,7 +62,7 @@ CROSSENT_INLINE void prediction_sums_at(const source& x, const row_statistics& s
     const exponential<T, how> term(set1(bias<T>) - per_row<T>(statistics.exponent, row, o), t);
     const pack<T> reference = per_row<T>(statistics.reference, row, o), max = per_row<T>(statistics.max, row, o);
     const pack<T> logit = per_row<T>(target_logit, row, o);
-    return [=](prediction_lanes<T>& s, const pack<T>* v) {
+    return [=](prediction_lanes<T>& s, const pack<T>* v) CROSSENT_INLINE_LAMBDA {
       const pack<T> e = term(v[0] - reference), zero = set1<T>(0), one = set1<T>(1);
       add_gap(s.gaps, e, v[0], max);
       add_square(s, e);

@@ -24,7 +24,7 @@ CROSSENT_INLINE void sum_tiles(const source (&s)[arrays], index begin, index end
         for (int k = 0; k < arrays; ++k) t[k] = load_tile(s[k], i, r, in[k]);
         for (index c = 0; c < r.n; ++c) {
           pack<T> x[arrays];
-          each<arrays>([&](int k) { x[k] = load<T>(t[k].data + c * t[k].stride); });
+          each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA { x[k] = load<T>(t[k].data + c * t[k].stride); });
           add(sums[c % lanes], x);
         }
       }
@@ -64,7 +64,7 @@ CROSSENT_INLINE void sum_rows(const source (&s)[arrays], index begin, index end,
       Sums sums{};
       for (index c = 0; c < r.n; c += lanes) {
         pack<T> x[arrays];
-        each<arrays>([&](int k) {
+        each<arrays>([&](int k) CROSSENT_INLINE_LAMBDA {
           const char* at = from[k] + c * size_of<T>;
           x[k] = r.n - c >= lanes ? load<T>(at) : load_partial<T>(at, r.n - c, Sums::missing);
         });
