@@ -72,6 +72,17 @@ template <class T> CROSSENT_INLINE tile<T> load_tile(const few_class_rows& r, in
       for (index l = 0; l < lanes; ++l) buffer[c * lanes + l] = load_one<T>(from + l * r.row_stride + c * r.class_stride);
     return packed;
   }
+  const index item = item_size(r.type);
+  if (count == lanes && r.row_stride == item) {
+    for (index c = 0; c < r.classes; ++c) gather(from + c * r.class_stride, item, r.type, lanes, buffer + c * lanes, 1);
+    return packed;
+  }
+  if (count == lanes && r.class_stride == item && r.row_stride == r.classes * item && r.classes >= 16 / size) {
+    alignas(pack_bytes) T rows[tile_classes * lanes];
+    gather(from, item, r.type, r.classes * lanes, rows, 1);
+    rows_to_packs(even_rows<const char*>{reinterpret_cast<const char*>(rows), r.classes * size}, 0, r.classes, buffer);
+    return packed;
+  }
   for (index l = 0; l < count; ++l) gather(from + l * r.row_stride, r.class_stride, r.type, r.classes, buffer + l, lanes);
   for (index c = 0; c < r.classes && count < lanes; ++c)
     for (index l = count; l < lanes; ++l) buffer[c * lanes + l] = 0;
@@ -111,6 +122,12 @@ template <class T, class F> CROSSENT_INLINE void store_tile(const few_class_rows
   if (whole) {
     for (index c = 0; c < r.classes; ++c)
       for (index l = 0; l < lanes; ++l) store_one(to + l * r.grad_row_stride + c * r.grad_class_stride, buffer[c * lanes + l]);
+    return;
+  }
+  const index item = item_size(r.grad_type);
+  if (count == lanes && r.grad_row_stride == item) {
+    for (index c = 0; c < r.classes; ++c)
+      scatter(buffer + c * lanes, 1, lanes, to + c * r.grad_class_stride, item, r.grad_type);
     return;
   }
   for (index l = 0; l < count; ++l)
